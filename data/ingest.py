@@ -1,0 +1,448 @@
+"""From a source's folder to a data set: plan, write the parts (each on its own, in any order), publish.
+
+The work in progress lies in `datasets/<name>/.staging-<fingerprint>/`: `plan.json`, `plan.parquet` (the files, by
+part) and `parts/00000/` (a part of the manifest and at most one shard a split). A part appears whole or not at all, so a
+run that was killed goes on with the parts that are missing. The fingerprint is a hash of the listing (paths, sizes,
+times) and of all settings; the version of the data set is a hash of the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.atomic import atomic_folder, content_version, write_json
+from data.augment import AugmentPolicy, augment_copy
+from data.dataset import ClassCount, DatasetCard, FileFact, ReasonCount, ShardFact, open_dataset
+from data.decode import DecodePolicy, decode_with_header, encode_jpeg, encode_png, read_header
+from data.errors import CountError, ImageError, InputError
+from data.labelling import Labelling, LabelRules, label_files
+from data.labels import LabelMap
+from data.listing import list_files, read_file
+from data.manifest import HARMLESS_REASONS, OK, QUARANTINED, ManifestRow, count_reasons, to_table, write_table
+from data.parallel import num_cpus, ordered_map
+from data.perceptual import perceptual_hash
+from data.shards import Record, ShardRules, ShardWriter, open_writer, shard_name
+from data.sources import Source
+from data.splits import SPLITS, SplitPlan, SplitRules
+from data.workspace import DATASET_CARD, Workspace, check_name
+
+logger = logging.getLogger(__name__)
+
+# Raised whenever the same source and settings would give another data set.
+CODE_VERSION = 1
+
+_PLAN_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("os_path", pa.binary()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("label", pa.string()),
+        ("source_split", pa.string()),
+        ("reason", pa.string()),
+        ("part", pa.int32()),
+    ]
+)
+
+
+class IngestSettings(BaseModel):
+    """All that decides what an ingest makes.
+
+    Attributes:
+        name: Of the data set.
+        labels, splits, policy, shards: The rules for each step.
+        augmentation: What `copies` look like.
+        copies: Augmented copies of each training image that are written into the shards.
+        seed: For the copies.
+        max_quarantined_share: The run fails where more than this share of the labelled images cannot be used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    labels: LabelRules = LabelRules()
+    splits: SplitRules = SplitRules()
+    policy: DecodePolicy = DecodePolicy()
+    shards: ShardRules = ShardRules()
+    augmentation: AugmentPolicy = AugmentPolicy()
+    copies: int = Field(default=0, ge=0, le=100)
+    seed: int = 0
+    max_quarantined_share: float = Field(default=0.5, ge=0, le=1)
+
+
+class IngestPlan(BaseModel):
+    """What is to be done, as `plan.json` keeps it; the files stand in `plan.parquet` beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    folder: str
+    source: str
+    licence: str | None
+    citation: str | None
+    settings: IngestSettings
+    decisions: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: SplitPlan
+    num_files: int
+    num_parts: int
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """What came of one part."""
+
+    index: int
+    num_files: int
+    num_ok: int
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Where the work is done and how many parts it has; or, where this was ingested before, the data set."""
+
+    staging: Path
+    num_parts: int
+    published: Path | None = None
+
+
+def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace) -> Planned:
+    """List and label the files of a source and write down the plan.
+
+    Raises:
+        InputError: where the folder holds no labelled image or fewer than two classes.
+    """
+    check_name(settings.name)
+    entries = list_files(source.folder)
+    fingerprint = content_version(
+        CODE_VERSION,
+        settings.model_dump(mode="json"),
+        source.reference,
+        [(entry.path, entry.size_bytes, entry.mtime_ns, entry.reason) for entry in entries],
+    )
+    staging = workspace.datasets / settings.name / f".staging-{fingerprint}"
+    done = _published(workspace, settings.name, fingerprint)
+    if done:
+        return Planned(staging, 0, done)
+    if (staging / "plan.json").is_file():
+        logger.info("Going on with the ingest of %s that was begun before.", settings.name)
+        return Planned(staging, read_plan(staging).num_parts)
+    labelling = label_files(source.folder, entries, settings.labels)
+    used = [file for file in labelling.files if file.label]
+    splits = SplitPlan.of({file.source_split for file in used}, settings.splits)
+    table = _plan_table(labelling, settings.shards.rows_per_shard)
+    plan = IngestPlan(
+        fingerprint=fingerprint,
+        folder=str(source.folder),
+        source=source.reference,
+        licence=source.licence,
+        citation=source.citation,
+        settings=settings,
+        decisions=(labelling.decision, splits.decision),
+        labels=LabelMap.of(file.label for file in used if file.label).names,
+        splits=splits,
+        num_files=len(entries),
+        num_parts=-(-len(entries) // settings.shards.rows_per_shard),
+    )
+    write_table(staging / "plan.parquet", table)
+    write_json(staging / "plan.json", plan.model_dump(mode="json"))
+    for decision in plan.decisions:
+        logger.info("%s: %s.", settings.name, decision)
+    return Planned(staging, plan.num_parts)
+
+
+def read_plan(staging: Path) -> IngestPlan:
+    """The plan of a staging folder."""
+    return IngestPlan.model_validate_json((staging / "plan.json").read_text(encoding="utf-8"))
+
+
+def write_part(staging: Path, index: int) -> PartCounts:
+    """Read, decode and store the files of one part; done already, it is only counted."""
+    plan = read_plan(staging)
+    final = staging / "parts" / f"{index:05d}"
+    reused = final.is_dir()
+    if not reused:
+        files = pq.read_table(staging / "plan.parquet", filters=[("part", "=", index)]).to_pylist()
+        with atomic_folder(final) as temporary:
+            _write_part(temporary, plan, files)
+    rows = pq.read_table(final / "manifest.parquet", columns=["status"])["status"].to_pylist()
+    return PartCounts(index, len(rows), rows.count(OK), reused)
+
+
+def publish(staging: Path, workspace: Workspace) -> Path:
+    """Put the parts together into `datasets/<name>/<version>/`, the card last; the staging folder goes away.
+
+    Raises:
+        CountError: where rows do not add up to the files that were listed.
+        InputError: where too many images were set aside, or a class has no image to train on.
+    """
+    plan = read_plan(staging)
+    parts = [staging / "parts" / f"{index:05d}" for index in range(plan.num_parts)]
+    manifest = pa.concat_tables([pq.read_table(part / "manifest.parquet") for part in parts]).sort_by("path")
+    if manifest.num_rows != plan.num_files:
+        raise CountError(f"{plan.num_files} files were listed and {manifest.num_rows} rows written. Ingest again.")
+    counts = _check(plan, manifest)
+    version = content_version(
+        CODE_VERSION,
+        plan.settings.model_dump(mode="json"),
+        plan.source,
+        plan.decisions,
+        _digest(manifest),
+    )
+    final = workspace.dataset(plan.settings.name, version)
+    if not (final / DATASET_CARD).is_file():
+        with atomic_folder(final) as temporary:
+            shards = _gather_shards(plan, parts, temporary)
+            _check_shards(manifest, plan, shards)
+            write_table(temporary / "manifest.parquet", manifest)
+            card = _card(plan, version, manifest, counts, shards, FileFact.of(temporary, "manifest.parquet"))
+            write_json(temporary / DATASET_CARD, card.model_dump(mode="json"))
+    write_json(_note(workspace, plan.settings.name, plan.fingerprint), {"version": version})
+    shutil.rmtree(staging, ignore_errors=True)
+    return final
+
+
+def _note(workspace: Workspace, name: str, fingerprint: str) -> Path:
+    """Which version a listing and its settings gave, so that a rerun need not read a single image."""
+    return workspace.datasets / name / ".fingerprints" / f"{fingerprint}.json"
+
+
+def _published(workspace: Workspace, name: str, fingerprint: str) -> Path | None:
+    try:
+        version = json.loads(_note(workspace, name, fingerprint).read_text(encoding="utf-8"))["version"]
+        folder = workspace.dataset(name, version)
+        open_dataset(folder)
+    except (OSError, ValueError, KeyError, InputError):
+        return None
+    return folder
+
+
+def _plan_table(labelling: Labelling, rows_per_part: int) -> pa.Table:
+    """The files by part: in the order of a hash of their paths, so that every shard is a mixture of the classes."""
+    order = sorted(
+        labelling.files, key=lambda file: hashlib.sha256(os.fsencode(file.entry.os_path)).digest()
+    )
+    columns = [
+        [file.entry.path for file in order],
+        [os.fsencode(file.entry.os_path) for file in order],
+        [file.entry.size_bytes for file in order],
+        [file.entry.mtime_ns for file in order],
+        [file.label for file in order],
+        [file.source_split for file in order],
+        [file.entry.reason for file in order],
+        [place // rows_per_part for place in range(len(order))],
+    ]
+    return pa.table(columns, schema=_PLAN_SCHEMA)
+
+
+def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]]) -> None:
+    settings = plan.settings
+    labels = LabelMap(plan.labels)
+    threads = num_cpus()
+    rows = []
+    with ExitStack() as stack:
+        writers: dict[str, ShardWriter] = {}
+        for row, records in ordered_map(lambda file: _read(plan, labels, file), files, threads, window=4 * threads):
+            rows.append(row)
+            for record in records:
+                if row.split not in writers:
+                    path = folder / f"{row.split}.{settings.shards.format}"
+                    writers[str(row.split)] = stack.enter_context(open_writer(path, settings.shards.format, labels))
+                writers[str(row.split)].write(record)
+    write_table(folder / "manifest.parquet", to_table(rows))
+
+
+def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> tuple[ManifestRow, list[Record]]:
+    """One file's row, and the image with its copies where it is used."""
+    settings = plan.settings
+    data: bytes | None = None
+    try:
+        if file["reason"]:
+            raise ImageError(file["reason"])
+        data = read_file(Path(plan.folder), os.fsdecode(file["os_path"]), settings.policy.max_bytes)
+        if file["label"] is None:
+            raise ImageError("unlabelled")
+        decoded = decode_with_header(data, settings.policy)
+    except ImageError as error:
+        logger.debug("%s is set aside: %s", file["path"], error)
+        return _quarantined(file, data, error.reason), []
+    sha256 = hashlib.sha256(data).hexdigest()
+    split = plan.splits.split(sha256, file["source_split"])
+    row = ManifestRow(
+        path=file["path"],
+        sha256=sha256,
+        bytes=len(data),
+        format=decoded.format,
+        width=decoded.width,
+        height=decoded.height,
+        mode=decoded.mode,
+        label=file["label"],
+        split=split,
+        source_split=file["source_split"],
+        status=OK,
+        reason=None,
+        perceptual_hash=perceptual_hash(decoded.pixels),
+    )
+    copies = settings.copies if split == "train" else 0
+    changed = (
+        augment_copy(decoded.pixels, sha256, copy, settings.seed, settings.augmentation)
+        for copy in range(1, copies + 1)
+    )
+    return row, [
+        Record(
+            encoded=_encode(pixels, settings.shards),
+            format=settings.shards.images,
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            label=file["label"],
+            label_index=labels.index(file["label"]),
+            path=file["path"],
+            sha256=sha256,
+            copy=copy,
+        )
+        for copy, pixels in enumerate(chain([decoded.pixels], changed))
+    ]
+
+
+def _encode(pixels: NDArray[np.uint8], rules: ShardRules) -> bytes:
+    return encode_png(pixels) if rules.images == "png" else encode_jpeg(pixels, rules.jpeg_quality)
+
+
+def _quarantined(file: dict[str, Any], data: bytes | None, reason: str) -> ManifestRow:
+    header = read_header(data) if data else None
+    return ManifestRow(
+        path=file["path"],
+        sha256=hashlib.sha256(data).hexdigest() if data is not None else None,
+        bytes=file["bytes"] if data is None else len(data),
+        format=header.format if header else None,
+        width=header.width if header else None,
+        height=header.height if header else None,
+        mode=header.mode if header else None,
+        label=file["label"],
+        split=None,
+        source_split=file["source_split"],
+        status=QUARANTINED,
+        reason=reason,
+        perceptual_hash=None,
+    )
+
+
+def _digest(manifest: pa.Table) -> str:
+    """SHA-256 over what the manifest says of each file; independent of how Parquet lays it out."""
+    digest = hashlib.sha256()
+    for batch in manifest.select(["path", "sha256", "label", "split", "status", "reason"]).to_batches():
+        digest.update(json.dumps(batch.to_pylist(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
+    """Counts a split and class; refuses a data set on which nothing could be learned or judged."""
+    reasons = count_reasons(manifest)
+    broken = sum(number for reason, number in reasons.items() if reason not in HARMLESS_REASONS)
+    used = manifest.num_rows - sum(reasons.values())
+    if broken > plan.settings.max_quarantined_share * (used + broken) or used == 0:
+        most = next((reason for reason in reasons if reason not in HARMLESS_REASONS), "unlabelled")
+        raise InputError(
+            f"{plan.folder}: {broken} of {used + broken} labelled files cannot be used, most as {most!r}; the limit is "
+            f"{plan.settings.max_quarantined_share:.0%}. Repair the source, or raise --max-quarantined-share."
+        )
+    found = Counter(
+        (row["split"], row["label"]) for row in manifest.select(["split", "label"]).to_pylist() if row["split"]
+    )
+    for split in SPLITS:
+        missing = [label for label in plan.labels if not found[split, label]]
+        if missing and split == "train":
+            raise InputError(
+                f"{plan.folder} has no image to train on for {', '.join(missing)}: too few, or all set aside. "
+                "Add images, remove the class, or give a smaller share to --test and --validation."
+            )
+        if len(missing) == len(plan.labels):
+            raise InputError(f"{plan.folder} leaves no image for {split}. Add images, or give it a larger share.")
+        if missing:
+            logger.warning("The %s part has no image of: %s.", split, ", ".join(missing))
+    return tuple(
+        ClassCount(split=split, label=label, num_images=found[split, label])
+        for split in SPLITS
+        for label in plan.labels
+    )
+
+
+def _gather_shards(plan: IngestPlan, parts: list[Path], folder: Path) -> tuple[ShardFact, ...]:
+    """Link the parts' shards under their final names; numbered in the order of the parts."""
+    shard_format = plan.settings.shards.format
+    (folder / "shards").mkdir()
+    facts = []
+    for split in SPLITS:
+        found = [part for part in parts if (part / f"{split}.{shard_format}").is_file()]
+        for index, part in enumerate(found):
+            file = f"shards/{shard_name(split, index, len(found), shard_format)}"
+            _link(part / f"{split}.{shard_format}", folder / file)
+            rows = pq.read_table(part / "manifest.parquet", columns=["split"])["split"].to_pylist().count(split)
+            copies = rows * plan.settings.copies if split == "train" else 0
+            fact = FileFact.of(folder, file)
+            facts.append(ShardFact(**fact.model_dump(), split=split, num_rows=rows + copies, num_copies=copies))
+    return tuple(facts)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _check_shards(manifest: pa.Table, plan: IngestPlan, shards: tuple[ShardFact, ...]) -> None:
+    stored = sum(shard.num_rows - shard.num_copies for shard in shards)
+    used = manifest["status"].to_pylist().count(OK)
+    if stored != used:
+        raise CountError(f"{used} images are in the manifest of {plan.settings.name} and {stored} in its shards.")
+
+
+def _card(
+    plan: IngestPlan,
+    version: str,
+    manifest: pa.Table,
+    counts: tuple[ClassCount, ...],
+    shards: tuple[ShardFact, ...],
+    manifest_fact: FileFact,
+) -> DatasetCard:
+    settings = plan.settings
+    return DatasetCard(
+        name=settings.name,
+        version=version,
+        source=plan.source,
+        licence=plan.licence,
+        citation=plan.citation,
+        decisions=plan.decisions,
+        labels=plan.labels,
+        policy=settings.policy,
+        splits=plan.splits,
+        shard_format=settings.shards.format,
+        augmentation=settings.augmentation,
+        copies=settings.copies,
+        num_files=manifest.num_rows,
+        num_ok=sum(count.num_images for count in counts),
+        reasons=tuple(
+            ReasonCount(reason=reason, num_files=number) for reason, number in count_reasons(manifest).items()
+        ),
+        counts=counts,
+        manifest=manifest_fact,
+        shards=shards,
+    )

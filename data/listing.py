@@ -1,0 +1,123 @@
+"""The files of a folder: every one listed, sorted, with a printable path; hostile names and links included."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.errors import ImageError, SourceError
+
+# Left behind by systems and tools, or documents beside the images; set aside, never an error.
+STRAY_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", ".gitkeep", ".gitignore", ".directory"})
+STRAY_FOLDERS = frozenset({"__macosx", ".ipynb_checkpoints", ".git", "@eadir"})
+STRAY_SUFFIXES = frozenset({".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".ini"})
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of a folder.
+
+    Attributes:
+        path: Relative to the folder, `/`-separated; odd bytes of a name that is not UTF-8 are written `\\xNN`.
+        os_path: The same as the operating system knows it, for opening.
+        size_bytes: Size when listed.
+        mtime_ns: Time of the last change, nanoseconds since 1970.
+        reason: Why the file is set aside without reading it, or None.
+    """
+
+    path: str
+    os_path: str
+    size_bytes: int
+    mtime_ns: int
+    reason: str | None = None
+
+
+def printable(os_path: str) -> str:
+    """`\\xNN` for each byte of a name that is not UTF-8 (Python holds those as lone surrogates)."""
+    return re.sub(r"[\udc80-\udcff]", lambda odd: f"\\x{ord(odd[0]) - 0xDC00:02x}", os_path)
+
+
+def list_files(folder: Path) -> list[FileEntry]:
+    """Every file under `folder`, sorted by printable path.
+
+    Links to files inside the folder are followed. A link that leads outside, to a folder or to nothing gets a row
+    with a reason (`link_outside`, `link_to_folder`, `broken_link`), as do a FIFO, socket or device (`not_a_file`), a
+    folder without permission (`unreadable`) and stray files (`stray_file`).
+
+    Raises:
+        SourceError: where `folder` is not a folder or cannot be listed.
+    """
+    if not folder.is_dir():
+        found = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise SourceError(f"The folder {printable(str(folder))} {found}. Give the folder that holds the images.")
+    root = os.path.realpath(folder)
+    try:
+        os.scandir(root).close()
+    except OSError as error:
+        raise SourceError(f"The folder {printable(str(folder))} cannot be listed: {error.strerror}.") from None
+    return sorted(_walk(root, "", False), key=lambda entry: (entry.path, os.fsencode(entry.os_path)))
+
+
+def read_file(folder: Path, os_path: str, max_bytes: int) -> bytes:
+    """The bytes of a listed file; raises ImageError `unreadable` or `too_large`.
+
+    Opened without blocking and checked after opening, so that a file swapped for a FIFO cannot hang the run.
+    """
+    try:
+        descriptor = os.open(os.path.join(folder, os_path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ImageError("unreadable", error.strerror or str(error)) from None
+    with open(descriptor, "rb") as stream:
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ImageError("unreadable", "no longer a regular file")
+            if found.st_size > max_bytes:
+                raise ImageError("too_large", f"{found.st_size} bytes, the limit is {max_bytes}")
+            return stream.read(max_bytes + 1)
+        except OSError as error:
+            raise ImageError("unreadable", error.strerror or str(error)) from None
+
+
+def _walk(root: str, inside: str, stray: bool) -> Iterator[FileEntry]:
+    try:
+        entries = list(os.scandir(os.path.join(root, inside)))
+    except OSError:
+        yield FileEntry(printable(inside), inside, 0, 0, "unreadable")
+        return
+    for entry in entries:
+        os_path = f"{inside}/{entry.name}" if inside else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(root, os_path, stray or entry.name.lower() in STRAY_FOLDERS)
+        else:
+            yield _entry(root, os_path, entry, stray)
+
+
+def _entry(root: str, os_path: str, entry: os.DirEntry[str], stray: bool) -> FileEntry:
+    reason = "stray_file" if stray or _is_stray(entry.name) else None
+    try:
+        found = entry.stat(follow_symlinks=False)
+        if entry.is_symlink():
+            target = os.path.realpath(os.path.join(root, os_path))
+            if not os.path.exists(target):
+                reason = "broken_link"
+            elif os.path.commonpath([root, target]) != root:
+                reason = "link_outside"
+            elif os.path.isdir(target):
+                reason = "link_to_folder"
+            else:
+                found = os.stat(target)
+        if reason is None and not stat.S_ISREG(found.st_mode):
+            reason = "not_a_file"
+    except OSError:
+        return FileEntry(printable(os_path), os_path, 0, 0, "unreadable")
+    return FileEntry(printable(os_path), os_path, found.st_size, found.st_mtime_ns, reason)
+
+
+def _is_stray(name: str) -> bool:
+    lowered = name.lower()
+    return lowered in STRAY_NAMES or lowered.startswith("._") or os.path.splitext(lowered)[1] in STRAY_SUFFIXES

@@ -1,0 +1,77 @@
+"""The manifest: one row a file of the source, used or set aside with a reason. On disk `manifest.parquet`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.atomic import atomic_file
+
+OK = "ok"
+QUARANTINED = "quarantined"
+# Set aside without a file being at fault: they do not count against the limit on broken files.
+HARMLESS_REASONS = frozenset({"stray_file", "unlabelled"})
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("format", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("mode", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("source_split", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("perceptual_hash", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One file: where, what, and what became of it. `split` is None unless `status` is `ok`."""
+
+    path: str
+    sha256: str | None
+    bytes: int
+    format: str | None
+    width: int | None
+    height: int | None
+    mode: str | None
+    label: str | None
+    split: str | None
+    source_split: str | None
+    status: str
+    reason: str | None
+    perceptual_hash: str | None
+
+
+def to_table(rows: Iterable[ManifestRow]) -> pa.Table:
+    """Rows as an Arrow table of `SCHEMA`."""
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """A Parquet file, whole or not at all. Written the same way everywhere, so that equal tables give equal bytes."""
+    with atomic_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The manifest, or some of its columns, as an Arrow table sorted by `path`."""
+    return pq.read_table(path, columns=list(columns) if columns else None)
+
+
+def count_reasons(table: pa.Table) -> dict[str, int]:
+    """How many rows were set aside for each reason, most frequent first."""
+    counts = Counter(reason for reason in table["reason"].to_pylist() if reason)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

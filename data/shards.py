@@ -1,0 +1,233 @@
+"""Shards: files of ready images of one split, as TFRecord or as Parquet.
+
+`<split>-00000-of-00004.tfrecord`: `tf.train.Example` with the field's usual feature names (those of TF-Slim's data
+sets): `image/encoded`, `image/format`, `image/height`, `image/width`, `image/channels`, `image/colorspace`,
+`image/filename`, `image/class/label` (int64 from 0), `image/class/text`, and two of ours, `image/sha256` (of the source
+file) and `image/copy` (0: the image itself; from 1: its augmented copies).
+
+`<split>-00000-of-00004.parquet`: `image: struct<bytes: binary, path: string>`, `label: int64`, the layout that Hugging
+Face datasets reads, with the class names in the schema's `huggingface` metadata; and `sha256`, `copy`.
+
+Images are PNG (lossless, the default) or JPEG at the decode policy's size: whoever reads them never resizes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.decode import read_header
+from data.errors import FormatError
+from data.labels import LabelMap
+
+ShardFormat = Literal["tfrecord", "parquet"]
+_NAME = re.compile(r"(?P<split>[a-z]+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.(?P<format>tfrecord|parquet)")
+_ROWS_A_GROUP = 256
+
+
+class ShardRules(BaseModel):
+    """How images are stored.
+
+    Attributes:
+        format: `tfrecord` or `parquet`.
+        images: `png`, without loss, so that training sees the very pixels that scoring computes; or `jpeg`.
+        jpeg_quality: For `jpeg`.
+        rows_per_shard: Source files that one ingest task reads; each gives one shard for each split.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: ShardFormat = "tfrecord"
+    images: Literal["png", "jpeg"] = "png"
+    jpeg_quality: int = Field(default=95, ge=50, le=100)
+    rows_per_shard: int = Field(default=1000, ge=1, le=100_000)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One stored image: `encoded` is PNG or JPEG of `height` x `width` pixels, `copy` 0 for the image itself."""
+
+    encoded: bytes
+    format: str
+    height: int
+    width: int
+    label: str
+    label_index: int
+    path: str
+    sha256: str
+    copy: int = 0
+
+
+class ShardWriter(Protocol):
+    """Takes records one after the other."""
+
+    def write(self, record: Record) -> None: ...
+
+
+def shard_name(split: str, index: int, count: int, shard_format: ShardFormat) -> str:
+    """`train-00000-of-00004.tfrecord`; the only place that builds it."""
+    return f"{split}-{index:05d}-of-{count:05d}.{shard_format}"
+
+
+def parse_shard_name(name: str) -> tuple[str, int, int, str]:
+    """Split, index, count and format of a shard's file name; raises FormatError on any other name."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        raise FormatError(f"{name!r} is not a shard name such as train-00000-of-00004.tfrecord.")
+    return found["split"], int(found["index"]), int(found["count"]), found["format"]
+
+
+def open_writer(path: Path, shard_format: ShardFormat, labels: LabelMap) -> AbstractContextManager[ShardWriter]:
+    """A writer onto `path`, which the caller makes atomic. The file is only whole when the context has ended."""
+    return _tfrecord_writer(path) if shard_format == "tfrecord" else _parquet_writer(path, labels)
+
+
+def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
+    """The records of a shard in order; raises FormatError where the file is damaged."""
+    reader = _read_tfrecord(path) if path.suffix == ".tfrecord" else _read_parquet(path, labels)
+    try:
+        yield from reader
+    except FormatError:
+        raise
+    except Exception as error:
+        raise FormatError(f"The shard {path} is damaged ({type(error).__name__}). Ingest the data set again.") from None
+
+
+class _TFRecordShard:
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def write(self, record: Record) -> None:
+        import tensorflow as tf
+
+        def text(*values: bytes) -> Any:
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+        def number(value: int) -> Any:
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+        feature = {
+            "image/encoded": text(record.encoded),
+            "image/format": text(record.format.encode()),
+            "image/height": number(record.height),
+            "image/width": number(record.width),
+            "image/channels": number(3),
+            "image/colorspace": text(b"RGB"),
+            "image/filename": text(record.path.encode()),
+            "image/class/label": number(record.label_index),
+            "image/class/text": text(record.label.encode()),
+            "image/sha256": text(record.sha256.encode()),
+            "image/copy": number(record.copy),
+        }
+        example = tf.train.Example(features=tf.train.Features(feature=feature))
+        self._writer.write(example.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _tfrecord_writer(path: Path) -> Iterator[_TFRecordShard]:
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        yield _TFRecordShard(writer)
+
+
+def _read_tfrecord(path: Path) -> Iterator[Record]:
+    import tensorflow as tf
+
+    for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        feature = tf.train.Example.FromString(raw).features.feature
+        yield Record(
+            encoded=feature["image/encoded"].bytes_list.value[0],
+            format=feature["image/format"].bytes_list.value[0].decode(),
+            height=feature["image/height"].int64_list.value[0],
+            width=feature["image/width"].int64_list.value[0],
+            label=feature["image/class/text"].bytes_list.value[0].decode(),
+            label_index=feature["image/class/label"].int64_list.value[0],
+            path=feature["image/filename"].bytes_list.value[0].decode(),
+            sha256=feature["image/sha256"].bytes_list.value[0].decode(),
+            copy=feature["image/copy"].int64_list.value[0],
+        )
+
+
+def parquet_schema(labels: LabelMap) -> pa.Schema:
+    """The schema with Hugging Face's description of the features (`datasets.Features`) in its metadata."""
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": list(labels.names), "_type": "ClassLabel"},
+        "sha256": {"dtype": "string", "_type": "Value"},
+        "copy": {"dtype": "int32", "_type": "Value"},
+    }
+    return pa.schema(
+        [
+            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            ("label", pa.int64()),
+            ("sha256", pa.string()),
+            ("copy", pa.int32()),
+        ],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+
+
+class _ParquetShard:
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self._writer, self._schema = writer, schema
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, record: Record) -> None:
+        image = {"bytes": record.encoded, "path": record.path}
+        self._rows.append(
+            {"image": image, "label": record.label_index, "sha256": record.sha256, "copy": record.copy}
+        )
+        if len(self._rows) >= _ROWS_A_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows = []
+
+
+@contextmanager
+def _parquet_writer(path: Path, labels: LabelMap) -> Iterator[_ParquetShard]:
+    schema = parquet_schema(labels)
+    # The images are compressed already.
+    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False, write_statistics=False) as writer:
+        shard = _ParquetShard(writer, schema)
+        yield shard
+        shard.flush()
+
+
+def _read_parquet(path: Path, labels: LabelMap) -> Iterator[Record]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_ROWS_A_GROUP):
+            for row in batch.to_pylist():
+                encoded = row["image"]["bytes"]
+                is_png = encoded.startswith(b"\x89PNG")
+                height, width = _size(encoded)
+                yield Record(
+                    encoded=encoded,
+                    format="png" if is_png else "jpeg",
+                    height=height,
+                    width=width,
+                    label=labels.names[row["label"]],
+                    label_index=row["label"],
+                    path=row["image"]["path"],
+                    sha256=row["sha256"],
+                    copy=row["copy"],
+                )
+
+
+def _size(encoded: bytes) -> tuple[int, int]:
+    header = read_header(encoded)
+    if header is None:
+        raise FormatError("A stored image has no header that can be read.")
+    return header.height, header.width

@@ -1,0 +1,91 @@
+"""Sources: what a command is given (a folder, an archive, `kaggle:…`, `sample:…`) turned into a local folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from data import archives, kaggle, samples
+from data.errors import SourceError
+from data.listing import printable
+from data.workspace import Workspace, name_from
+
+logger = logging.getLogger(__name__)
+
+_FORMS = (
+    "a folder, a .zip, .tar, .tar.gz or .tgz file, kaggle:owner/dataset, kaggle:owner/dataset/versions/N, "
+    "kaggle:competitions/NAME or sample:NAME"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images on this machine.
+
+    Attributes:
+        reference: As given on the command line.
+        folder: The local folder with the images, absolute; not to be written to.
+        name: A name for the data set, should none be given.
+        kind: `folder`, `archive`, `kaggle` or `sample`.
+        licence: Of the images, where it is known.
+        citation: Whom to cite, where it is known.
+        new_images: Of a sample: a folder of images without labels that were kept back, to be scored.
+    """
+
+    reference: str
+    folder: Path
+    name: str
+    kind: str
+    licence: str | None = None
+    citation: str | None = None
+    new_images: Path | None = None
+
+
+def resolve(reference: str, workspace: Workspace) -> Source:
+    """Find, fetch, unpack or make the folder that a reference stands for; done once, found again by later runs.
+
+    Args:
+        reference: A folder (used as it lies), an archive, `kaggle:…` or `sample:NAME`. A folder whose name looks like
+            one of those is written `./sample:NAME`.
+        workspace: Archives and samples are unpacked below its `sources`; Kaggle's go to kagglehub's own cache.
+
+    Raises:
+        SourceError: with what to do, where there is no such source, it is empty, or it cannot be fetched or unpacked.
+        WorkError: where there is no room for it.
+    """
+    scheme, _, rest = reference.partition(":")
+    if scheme == "kaggle":
+        fetched = kaggle.fetch(rest)
+        return Source(reference, _not_empty(fetched.folder), name_from(fetched.name), "kaggle", fetched.licence)
+    if scheme == "sample":
+        sample = samples.find_sample(rest)
+        folder = samples.make_sample(sample, workspace.sources)
+        return Source(
+            reference, folder / "images", sample.name, "sample", sample.licence, sample.citation, folder / "new"
+        )
+    path = Path(os.path.abspath(reference))
+    if reference and os.path.isdir(path):
+        return Source(reference, _not_empty(path), name_from(path.name), "folder")
+    if os.path.isfile(path):
+        if not archives.is_archive(path):
+            raise SourceError(f"{printable(reference)} is a file that is no known archive. Give {_FORMS}.")
+        return Source(reference, archives.unpack(path, workspace.sources), name_from(path.name), "archive")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
+        raise SourceError(f"{printable(reference)!r} begins with {scheme + ':'!r}, which is not known. Give {_FORMS}.")
+    raise SourceError(f"There is no folder or archive {printable(reference)!r} in {Path.cwd()}. Give {_FORMS}.")
+
+
+def _not_empty(folder: Path) -> Path:
+    """The folder, where there is at least one file anywhere in it."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise SourceError(
+            f"The folder {printable(str(folder))} cannot be listed: {error.strerror}. Allow reading it, or give another."
+        ) from None
+    if not any(files for _, _, files in os.walk(folder)):
+        raise SourceError(f"The folder {printable(str(folder))} holds no file. Give the folder that holds the images.")
+    return folder

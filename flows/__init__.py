@@ -1,0 +1,1 @@
+"""Prefect flows, one a file, each the list of its steps; the command line, the settings and the recipes."""

@@ -1,0 +1,30 @@
+"""Flow `evaluate`: a bundle becomes a report."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.results import EvaluateResult
+from flows.settings import open_workspace
+from models.bundle import open_bundle
+from models.report import REPORT_PAGE
+from tasks import evaluate as tasks
+
+
+@flow(name="evaluate")
+def evaluate(bundle: str, dataset: str | None = None, split: str = "test", workspace: str | None = None) -> EvaluateResult:
+    """Judge a bundle on images that its training never saw.
+
+    Args:
+        bundle: A name (newest version), name@version, or a path.
+        dataset: The data set to judge it on; None takes the one it was trained from.
+        split: The part of the data set.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    place = open_workspace(workspace)
+    folder = place.find_model(bundle)
+    opened = open_bundle(folder)
+    judge = place.find_dataset(dataset or opened.card.dataset)
+    command = f"darkroom evaluate {opened.reference} {dataset or opened.card.dataset} --split {split}"
+    report = tasks.evaluate_bundle(folder, judge, split, command)
+    return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)

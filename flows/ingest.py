@@ -1,0 +1,36 @@
+"""Flow `ingest`: a source becomes a data set."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from data.ingest import IngestSettings
+from data.workspace import name_from
+from flows.results import IngestResult
+from flows.settings import Settings, open_workspace
+from tasks import ingest as tasks
+from tasks.window import submit_all
+
+
+@flow(name="ingest", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
+def ingest(source: str, settings: IngestSettings | None = None, workspace: str | None = None) -> IngestResult:
+    """Ingest a source: a folder, an archive, kaggle:owner/dataset or sample:NAME.
+
+    Args:
+        source: Where the images are.
+        settings: How they are labelled, split, decoded and stored; None names the data set after its source.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    place = open_workspace(workspace)
+    rules = settings or IngestSettings(name=name_from(source))
+    found = tasks.fetch_source(source, place)
+    plan = tasks.plan_ingest(found, rules, place)
+    folder = plan.published
+    if folder is None:
+        arguments = ((plan.staging, index) for index in range(plan.num_parts))
+        for _ in submit_all(tasks.write_part, arguments, plan.num_parts, "ingest"):
+            pass
+        folder = tasks.publish_dataset(plan.staging, place)
+    card = tasks.describe_dataset(folder)
+    return IngestResult.of(card, folder, found, reused=plan.published is not None)

@@ -1,0 +1,161 @@
+"""What flows give back, and what `--json` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from data.dataset import DatasetCard, ReasonCount
+from data.sources import Source
+from data.splits import SPLITS
+from models.bundle import BundleCard
+from models.report import EvaluationReport
+from models.score import NamedCount, ScoreSummary
+
+
+class Result(BaseModel):
+    """A flow's result: plain values only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitSize(Result):
+    """Images in a split."""
+
+    split: str
+    num_images: int
+
+
+class IngestResult(Result):
+    """A data set."""
+
+    dataset: str
+    folder: str
+    source_folder: str
+    new_images: str | None
+    labels: tuple[str, ...]
+    num_files: int
+    num_ok: int
+    splits: tuple[SplitSize, ...]
+    set_aside: tuple[ReasonCount, ...]
+    decisions: tuple[str, ...]
+    reused: bool
+
+    @classmethod
+    def of(cls, card: DatasetCard, folder: Path, source: Source, reused: bool) -> IngestResult:
+        return cls(
+            dataset=f"{card.name}@{card.version}",
+            folder=str(folder),
+            source_folder=str(source.folder),
+            new_images=str(source.new_images) if source.new_images else None,
+            labels=card.labels,
+            num_files=card.num_files,
+            num_ok=card.num_ok,
+            splits=tuple(SplitSize(split=split, num_images=card.num_images(split)) for split in SPLITS),
+            set_aside=card.reasons,
+            decisions=card.decisions,
+            reused=reused,
+        )
+
+
+class TrainResult(Result):
+    """A bundle."""
+
+    bundle: str
+    folder: str
+    dataset: str
+    model: str
+    num_epochs: int
+    best_epoch: int
+    train_seconds: float
+    validation_accuracy: float
+    reused: bool
+
+    @classmethod
+    def of(cls, card: BundleCard, folder: Path, reused: bool) -> TrainResult:
+        return cls(
+            bundle=f"{card.name}@{card.version}",
+            folder=str(folder),
+            dataset=card.dataset,
+            model=card.settings.model,
+            num_epochs=len(card.history),
+            best_epoch=card.best_epoch,
+            train_seconds=card.train_seconds,
+            validation_accuracy=card.validation_accuracy,
+            reused=reused,
+        )
+
+
+class EvaluateResult(Result):
+    """A report."""
+
+    bundle: str
+    dataset: str
+    split: str
+    num_images: int
+    num_correct: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    macro_f1: float
+    report: str
+
+    @classmethod
+    def of(cls, report: EvaluationReport, page: Path) -> EvaluateResult:
+        metrics = report.metrics
+        return cls(
+            bundle=f"{report.bundle.name}@{report.bundle.version}",
+            dataset=f"{report.dataset.name}@{report.dataset.version}",
+            split=report.split,
+            num_images=metrics.num_images,
+            num_correct=metrics.num_correct,
+            accuracy=metrics.accuracy,
+            accuracy_low=metrics.accuracy_interval.low,
+            accuracy_high=metrics.accuracy_interval.high,
+            macro_f1=metrics.macro_f1,
+            report=str(page),
+        )
+
+
+class ExplainResult(Result):
+    """Pictures that show what a network looked at."""
+
+    bundle: str
+    folder: str
+    pictures: tuple[str, ...]
+    set_aside: tuple[ReasonCount, ...] = ()
+
+
+class ScoreResult(Result):
+    """A prediction table."""
+
+    bundle: str
+    folder: str
+    out: str
+    num_files: int
+    statuses: tuple[NamedCount, ...]
+    labels: tuple[NamedCount, ...]
+    reasons: tuple[NamedCount, ...]
+    num_abstained: int
+    num_parts: int
+    parts_reused: int
+    seconds: float
+    images_per_second: float
+
+    @classmethod
+    def of(cls, summary: ScoreSummary, out: Path) -> ScoreResult:
+        shared = ("bundle", "folder", "num_files", "statuses", "labels", "reasons", "num_abstained", "parts_reused",
+                  "seconds", "images_per_second")  # fmt: skip
+        values = {name: getattr(summary, name) for name in shared}
+        return cls(out=str(out), num_parts=len(summary.parts), **values)
+
+
+class RunResult(Result):
+    """All of it."""
+
+    ingest: IngestResult
+    train: TrainResult
+    evaluate: EvaluateResult
+    explain: ExplainResult
+    score: ScoreResult

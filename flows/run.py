@@ -1,0 +1,38 @@
+"""Flow `run`: all of it, from a source to a table of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.evaluate import evaluate
+from flows.explain import explain
+from flows.ingest import ingest
+from flows.recipe import Recipe, load_recipe
+from flows.results import RunResult
+from flows.score import score
+from flows.settings import open_workspace
+from flows.train import train
+from tasks.explain import choose_examples
+
+
+@flow(name="run")
+def run(recipe: str | Recipe, source: str | None = None, workspace: str | None = None) -> RunResult:
+    """Ingest, train, evaluate, explain, and score the test images (or the new images that come with a sample).
+
+    Args:
+        recipe: A recipe's name, a YAML file, a source, or the recipe itself.
+        source: A local copy of the images, in place of the recipe's own source.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    place = str(open_workspace(workspace).root)
+    data = ingest(source or plan.source, plan.ingest_settings(), place)
+    bundle = train(data.folder, plan.train, place)
+    report = evaluate(bundle.folder, data.folder, workspace=place)
+    examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
+    pictures = explain(bundle.folder, examples, workspace=place)
+    judged = None if data.new_images else data.folder
+    table = score(data.new_images or data.source_folder, bundle.folder, dataset=judged, workspace=place)
+    return RunResult(ingest=data, train=bundle, evaluate=report, explain=pictures, score=table)

@@ -1,0 +1,52 @@
+"""Flow `score`: a folder of images becomes a prediction table."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from data.workspace import name_from
+from flows.results import ScoreResult
+from flows.settings import Settings, open_workspace
+from tasks import score as tasks
+from tasks.window import submit_all
+
+
+@flow(name="score", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
+def score(
+    folder: str,
+    model: str,
+    out: str | None = None,
+    rows_per_part: int = 1000,
+    dataset: str | None = None,
+    split: str = "test",
+    workspace: str | None = None,
+) -> ScoreResult:
+    """Score every file of a folder with a model bundle.
+
+    Args:
+        folder: The images; subfolders too.
+        model: A bundle: a name (newest version), name@version, or a path.
+        out: Folder for the table; None takes scores/<folder's name>-<bundle> in the workspace.
+        rows_per_part: Files in one part of the table.
+        dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.
+        split: That split.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    place = open_workspace(workspace)
+    images, bundle = Path(folder).expanduser(), place.find_model(model)
+    run = f"{name_from(str(images.resolve()))}-{bundle.parent.name}-{bundle.name}"
+    target = Path(out).expanduser().resolve() if out else place.scores / run
+    only = place.find_dataset(dataset) if dataset else None
+    plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split)
+    arguments = ((target, index, bundle) for index in range(plan.num_parts))
+    parts = list(submit_all(tasks.score_part, arguments, plan.num_parts, "score"))
+    reused = sum(part.reused for part in parts)
+    summary = tasks.summarize(target, reused, started.isoformat(), time.monotonic() - clock, flow_run.get_id())
+    return ScoreResult.of(summary, target)

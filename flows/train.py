@@ -1,0 +1,42 @@
+"""Flow `train`: a data set becomes a model bundle."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from data.dataset import open_dataset
+from flows.results import TrainResult
+from flows.settings import Settings, open_workspace
+from models.networks import describe
+from models.publish import published_bundle
+from models.settings import TrainSettings
+from tasks import train as tasks
+from tasks.window import submit_all
+
+
+@flow(name="train", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
+def train(dataset: str, settings: TrainSettings | None = None, workspace: str | None = None) -> TrainResult:
+    """Train a network on a data set and publish it as a bundle.
+
+    Args:
+        dataset: A name (newest version), name@version, or a path.
+        settings: The network and how it is trained.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    place = open_workspace(workspace)
+    folder = place.find_dataset(dataset)
+    rules = settings or TrainSettings()
+    opened = open_dataset(folder)
+    done = published_bundle(opened, rules, place)
+    bundle = done
+    if bundle is None:
+        features = None
+        if describe(rules.model, rules.weights).pretrained:
+            features = tasks.prepare_backbone(folder, rules)
+            shards = [shard.file for shard in opened.card.shards if shard.split != "test"]
+            arguments = ((folder, features, shard) for shard in shards)
+            for _ in submit_all(tasks.extract_features, arguments, len(shards), "features"):
+                pass
+        bundle = tasks.train_network(folder, rules, features, place)
+    return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=done is not None)

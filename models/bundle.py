@@ -1,0 +1,125 @@
+"""The model bundle: all that is needed to score, in one folder.
+
+`models/<name>/<version>/`: `model.keras` (loaded in Keras's safe mode only), `model.onnx` (the same network, its parity
+checked at export), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, training
+settings and history, the data set's version, and size and SHA-256 of each file. `report/` is added by evaluation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from data.atomic import file_sha256, write_json
+from data.dataset import FileFact, check_file, read_card
+from data.decode import DecodePolicy
+from data.errors import FormatError
+from data.labels import LabelMap
+from data.workspace import BUNDLE_CARD
+from models.settings import TrainSettings
+
+SCHEMA_VERSION = 1
+
+
+class EpochLog(BaseModel):
+    """What one epoch gave; rates are shares of images, loss is mean cross-entropy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    stage: str
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+
+class LibraryVersion(BaseModel):
+    """A library that had a part in the result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+
+
+class BundleCard(BaseModel):
+    """`bundle.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    version: str
+    dataset: str
+    labels: tuple[str, ...]
+    policy: DecodePolicy
+    settings: TrainSettings
+    network_stages: tuple[str, ...]
+    history: tuple[EpochLog, ...]
+    best_epoch: int
+    num_parameters: int
+    train_seconds: float
+    temperature: float
+    threshold: float
+    validation_accuracy: float
+    onnx_max_difference: float
+    libraries: tuple[LibraryVersion, ...]
+    files: tuple[FileFact, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle."""
+
+    folder: Path
+    card: BundleCard
+
+    @property
+    def labels(self) -> LabelMap:
+        return LabelMap(self.card.labels)
+
+    @property
+    def reference(self) -> str:
+        return f"{self.card.name}@{self.card.version}"
+
+    @property
+    def onnx_path(self) -> Path:
+        return self.folder / "model.onnx"
+
+    @property
+    def report_folder(self) -> Path:
+        return self.folder / "report"
+
+    def keras_model(self) -> Any:
+        """The Keras model, loaded in safe mode: nothing in the file can run code."""
+        import keras
+
+        try:
+            return keras.models.load_model(self.folder / "model.keras", compile=False, safe_mode=True)
+        except Exception as error:
+            raise FormatError(f"{self.folder / 'model.keras'} cannot be loaded safely: {error}") from None
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Read a bundle's card and check its files by size and SHA-256.
+
+    Raises:
+        FormatError: where the card is missing, damaged or of an unknown schema version, or a file is not the one that
+            it lists.
+    """
+    card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION)
+    for fact in card.files:
+        check_file(folder, fact)
+        if file_sha256(folder / fact.file) != fact.sha256:
+            raise FormatError(f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Refused.")
+    return Bundle(folder, card)
+
+
+def write_card(folder: Path, card: BundleCard) -> None:
+    """Write `bundle.json`, which makes the folder a bundle."""
+    write_json(folder / BUNDLE_CARD, card.model_dump(mode="json"))

@@ -1,0 +1,83 @@
+"""Features of a frozen backbone, computed once and kept under the data set's version.
+
+`datasets/<name>/<version>/features/<key>/`: for each shard `<shard>.npz` with `features float32[N, F]` and
+`labels int32[N]`, rows in the shard's order; `backbone.onnx`, what computed them. The key is a hash of the backbone's
+name, weights and code version; the image size is the data set's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.atomic import atomic_file, content_version
+from data.dataset import Dataset
+from data.decode import decode_stored
+from data.parallel import num_cpus, ordered_map
+from data.shards import Record, read_shard
+from models.networks import build_backbone
+from models.runtime import OnnxRunner, export_onnx
+
+CODE_VERSION = 1
+_BATCH = 64
+
+
+def features_folder(dataset: Dataset, network: str, weights: str) -> Path:
+    """Where the features of a data set under a backbone lie."""
+    return dataset.folder / "features" / f"{network}-{content_version(CODE_VERSION, network, weights)}"
+
+
+def prepare_backbone(dataset: Dataset, network: str, weights: str) -> Path:
+    """Export the backbone once; gives the features' folder."""
+    folder = features_folder(dataset, network, weights)
+    final = folder / "backbone.onnx"
+    if not final.is_file():
+        backbone = build_backbone(network, dataset.card.policy.image_size, weights)
+        with atomic_file(final) as temporary:
+            export_onnx(backbone, temporary)
+    return folder
+
+
+def extract_features(dataset: Dataset, folder: Path, shard: str) -> Path:
+    """The features of one shard (its file name in the card); computed already, nothing is done."""
+    final = _file(folder, shard)
+    if not final.is_file():
+        runner = OnnxRunner(folder / "backbone.onnx")
+        features, labels = [], []
+        for images, truth in stored_batches(read_shard(dataset.folder / shard, dataset.labels), _BATCH):
+            features.append(runner(images))
+            labels.append(truth)
+        with atomic_file(final) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, features=np.concatenate(features), labels=np.concatenate(labels))
+    return final
+
+
+def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """`features float32[N, F]` and `labels int32[N]` of a split, in the order of its shards."""
+    parts = []
+    for shard in dataset.card.shards:
+        if shard.split == split:
+            with np.load(_file(folder, shard.file), allow_pickle=False) as stored:
+                parts.append((stored["features"], stored["labels"]))
+    return np.concatenate([features for features, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+def stored_batches(
+    records: Iterator[Record], batch_size: int
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+    """Batches `(uint8[N, H, W, 3], int32[N])` of stored images, decoded by threads, in order."""
+
+    def ready(record: Record) -> tuple[NDArray[np.uint8], int]:
+        return decode_stored(record.encoded), record.label_index
+
+    pairs = ordered_map(ready, records, num_cpus(), window=2 * batch_size)
+    while chunk := list(islice(pairs, batch_size)):
+        yield np.stack([pixels for pixels, _ in chunk]), np.array([label for _, label in chunk], np.int32)
+
+
+def _file(folder: Path, shard: str) -> Path:
+    return folder / f"{Path(shard).name}.npz"

@@ -1,0 +1,124 @@
+"""From a trained network to a bundle: calibrate on validation, export, check the exports agree, write the card last."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from importlib.metadata import version as library_version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.atomic import atomic_folder, content_version
+from data.dataset import Dataset, FileFact
+from data.errors import SettingError, WorkError
+from data.workspace import BUNDLE_CARD, Workspace, check_name
+from models.bundle import BundleCard, LibraryVersion, write_card
+from models.calibration import choose_threshold, fit_temperature, probabilities
+from models.features import stored_batches
+from models.runtime import OnnxRunner, export_onnx
+from models.settings import TrainSettings
+from models.train import Trained
+
+logger = logging.getLogger(__name__)
+
+# Raised whenever the same data set and settings would give another network.
+CODE_VERSION = 1
+_LIBRARIES = ("tensorflow", "keras", "onnxruntime", "tf2onnx", "numpy", "pillow", "scikit-learn", "pyarrow", "prefect")
+# Logits of both exports of one network may differ by rounding; a wrong operator differs by far more.
+_MAX_DIFFERENCE = 1e-2
+
+
+def bundle_name(dataset: Dataset, settings: TrainSettings) -> str:
+    """The bundle's name: as set, or the data set's and the network's."""
+    return check_name(settings.name or f"{dataset.card.name}-{settings.model}")
+
+
+def bundle_version(dataset: Dataset, settings: TrainSettings) -> str:
+    """The version that this data set and these settings give."""
+    return content_version(CODE_VERSION, dataset.reference, settings.model_dump(mode="json"))
+
+
+def staging_folder(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path:
+    """Where the state of a training lies until its bundle is whole."""
+    folder = workspace.models / bundle_name(dataset, settings)
+    return folder / f".staging-{bundle_version(dataset, settings)}"
+
+
+def published_bundle(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path | None:
+    """The bundle of an earlier run of the same data set and settings."""
+    folder = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
+    return folder if (folder / BUNDLE_CARD).is_file() else None
+
+
+def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, workspace: Workspace) -> Path:
+    """Write the bundle, whole or not at all; the training's staging folder goes away.
+
+    Raises:
+        WorkError: where `model.onnx` does not compute what `model.keras` computes.
+        SettingError: where the threshold's precision cannot be reached on validation.
+    """
+    final = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
+    with atomic_folder(final) as temporary:
+        trained.model.save(temporary / "model.keras")
+        export_onnx(trained.model, temporary / "model.onnx")
+        runner = OnnxRunner(temporary / "model.onnx")
+        logits, truth = split_logits(dataset, "validation", runner)
+        difference = _check_parity(dataset, trained, runner)
+        temperature = fit_temperature(logits, truth)
+        calibrated = probabilities(logits, temperature)
+        threshold = choose_threshold(calibrated, truth, settings.min_precision) if settings.min_precision else 0.0
+        if threshold >= 1.0:
+            raise SettingError(f"No confidence gives a precision of {settings.min_precision} on validation: lower it.")
+        card = BundleCard(
+            name=bundle_name(dataset, settings),
+            version=final.name,
+            dataset=dataset.reference,
+            labels=dataset.card.labels,
+            policy=dataset.card.policy,
+            settings=settings,
+            network_stages=tuple(dict.fromkeys(log.stage for log in trained.history)),
+            history=trained.history,
+            best_epoch=trained.best_epoch,
+            num_parameters=int(trained.model.count_params()),
+            train_seconds=round(sum(log.seconds for log in trained.history), 3),
+            temperature=temperature,
+            threshold=threshold,
+            validation_accuracy=float(np.mean(logits.argmax(axis=1) == truth)),
+            onnx_max_difference=difference,
+            libraries=library_versions(),
+            files=tuple(FileFact.of(temporary, name) for name in ("model.keras", "model.onnx")),
+        )
+        write_card(temporary, card)
+    shutil.rmtree(staging_folder(dataset, settings, workspace), ignore_errors=True)
+    logger.info("%s@%s: validation accuracy %.4f", card.name, card.version, card.validation_accuracy)
+    return final
+
+
+def library_versions() -> tuple[LibraryVersion, ...]:
+    """The libraries that have a part in the result, and Python's own version left to the interpreter."""
+    return tuple(LibraryVersion(name=name, version=library_version(name)) for name in _LIBRARIES)
+
+
+def split_logits(
+    dataset: Dataset, split: str, runner: OnnxRunner
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """`logits float32[N, C]` and `truth int32[N]` of a split's images, in the order of its shards."""
+    logits, truth = [], []
+    for images, labels in stored_batches(dataset.records(split), 64):
+        logits.append(runner(images))
+        truth.append(labels)
+    return np.concatenate(logits), np.concatenate(truth)
+
+
+def _check_parity(dataset: Dataset, trained: Trained, runner: OnnxRunner) -> float:
+    """Largest difference of logits between Keras and ONNX Runtime on the first validation images."""
+    images, _ = next(stored_batches(dataset.records("validation"), 64))
+    difference = float(np.abs(np.asarray(trained.model(images, training=False)) - runner(images)).max())
+    if not difference < _MAX_DIFFERENCE:
+        raise WorkError(
+            f"model.onnx differs from model.keras by {difference:.2g} in a logit, more than {_MAX_DIFFERENCE}: "
+            "nothing was published. Please report this with the network's name."
+        )
+    return difference

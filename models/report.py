@@ -1,0 +1,289 @@
+"""The evaluation report on disk.
+
+<folder>/
+  report.html    one file for people: pictures inside, no script, nothing fetched from anywhere
+  report.json    the same figures for programs; written last, its presence means done
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from data.atomic import atomic_file, write_json
+from data.errors import FormatError, WorkError
+from data.labels import LabelMap
+from models import plots
+from models.metrics import Frozen, Metrics, check_probabilities
+
+SCHEMA_VERSION = 1
+REPORT_CARD = "report.json"
+REPORT_PAGE = "report.html"
+_TEMPLATES = Path(__file__).parent / "templates"
+_MAX_CONFUSED_PAIRS = 10
+
+
+class Reference(Frozen):
+    """A bundle or a data set by name and content version."""
+
+    name: str
+    version: str
+
+
+class TrainingSummary(Frozen):
+    """How the network was trained.
+
+    Attributes:
+        model: Name of the network, such as `starter` or `efficientnet-lite0`.
+        num_epochs: Epochs run.
+        best_epoch: The epoch whose weights were kept, the first is 1.
+    """
+
+    model: str
+    num_epochs: int
+    best_epoch: int
+    train_seconds: float
+
+
+class Mistake(Frozen):
+    """An image that was taken for something else.
+
+    Attributes:
+        path: As in the manifest.
+        confidence: Probability of `predicted`.
+        truth_probability: Probability of `truth`.
+    """
+
+    path: str
+    truth: str
+    predicted: str
+    confidence: float
+    truth_probability: float
+
+
+class EvaluationReport(Frozen):
+    """What is known about a bundle after it was judged on one split.
+
+    Attributes:
+        metrics: After calibration.
+        uncalibrated_ece: Expected calibration error at temperature 1.
+        coverage: Share of images with confidence of `threshold` or more.
+        accuracy_at_threshold: Accuracy on those; None where there is none.
+        worst_mistakes: Least probable truth first.
+        library_versions: Name to version.
+        generated_by: Command, flow or run that made the report.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    bundle: Reference
+    dataset: Reference
+    split: str
+    metrics: Metrics
+    uncalibrated_ece: float
+    temperature: float
+    threshold: float
+    coverage: float
+    accuracy_at_threshold: float | None
+    training: TrainingSummary
+    worst_mistakes: tuple[Mistake, ...]
+    library_versions: dict[str, str]
+    generated_by: str
+
+
+def worst_mistakes(
+    paths: Sequence[str],
+    probabilities: NDArray[np.floating],
+    truth: NDArray[np.integer],
+    labels: LabelMap,
+    limit: int = 24,
+) -> tuple[Mistake, ...]:
+    """The wrongly labelled images whose truth the network thought least probable, at most `limit`, worst first.
+
+    Args:
+        paths: N paths; equal ones are ordered by path.
+        probabilities: float[N, C], rows sum to 1.
+        truth: int[N].
+        labels: C names.
+
+    Raises:
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    probabilities = check_probabilities(probabilities, truth)
+    if len(paths) != len(truth):
+        raise WorkError(f"There are {len(paths)} paths for {len(truth)} predictions.")
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    ordered = sorted(wrong.tolist(), key=lambda row: (probabilities[row, truth[row]], paths[row]))
+    return tuple(
+        Mistake(
+            path=paths[row],
+            truth=labels.names[truth[row]],
+            predicted=labels.names[predicted[row]],
+            confidence=float(probabilities[row, predicted[row]]),
+            truth_probability=float(probabilities[row, truth[row]]),
+        )
+        for row in ordered[:limit]
+    )
+
+
+def percent(share: float, unit: bool = True) -> str:
+    """A share as `97.9 %`; what is not quite all or nothing is never rounded to 100.0 or 0.0."""
+    value = round(100 * share, 1)
+    if share < 1:
+        value = min(value, 99.9)
+    if share > 0:
+        value = max(value, 0.1)
+    return f"{value:.1f}" + ("\N{NO-BREAK SPACE}%" if unit else "")
+
+
+def headline(metrics: Metrics) -> str:
+    """The one figure, such as `783 of 800 right (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
+    interval = metrics.accuracy_interval
+    return (
+        f"{metrics.num_correct:,} of {metrics.num_images:,} right ({percent(metrics.accuracy)}, "
+        f"95\N{NO-BREAK SPACE}% interval {percent(interval.low, unit=False)} to {percent(interval.high)})"
+    )
+
+
+def write_report(
+    folder: Path,
+    report: EvaluationReport,
+    history: Sequence[plots.EpochLike],
+    thumbnails: Mapping[str, bytes],
+) -> None:
+    """Write `report.html`, then `report.json`; each appears whole or not at all.
+
+    Args:
+        folder: Made where it does not exist.
+        report: What to write.
+        history: The epochs of training, the first is number 1; may be empty.
+        thumbnails: JPEG or PNG bytes by a mistake's path; a mistake without one is shown without a picture.
+
+    Raises:
+        WorkError: where a thumbnail is neither JPEG nor PNG.
+    """
+    page = _page(report, history, thumbnails)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(folder / REPORT_PAGE) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    write_json(folder / REPORT_CARD, report.model_dump(mode="json"))
+
+
+def read_report(folder: Path) -> EvaluationReport:
+    """Read `report.json`.
+
+    Raises:
+        FormatError: where it is missing or damaged, or its schema version is not the one known here.
+    """
+    path = folder / REPORT_CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FormatError(f"There is no {REPORT_CARD} in {folder}: make it with darkroom evaluate BUNDLE.") from None
+    except ValueError as error:
+        raise FormatError(f"{path} is damaged ({error}): make it again with darkroom evaluate BUNDLE.") from None
+    found = card.get("schema_version") if isinstance(card, dict) else None
+    if found != SCHEMA_VERSION:
+        raise FormatError(
+            f"{path} has schema version {found}, this darkroom reads version {SCHEMA_VERSION}: "
+            "use the darkroom that wrote it, or make it again with darkroom evaluate BUNDLE."
+        )
+    try:
+        return EvaluationReport.model_validate(card)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise FormatError(
+            f"{path} is damaged ({where}: {first['msg']}): make it again with darkroom evaluate BUNDLE."
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """An image inside the page, with its size in CSS pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class _ConfusedPair:
+    truth: str
+    predicted: str
+    count: int
+    share: float
+
+
+def _page(report: EvaluationReport, history: Sequence[plots.EpochLike], thumbnails: Mapping[str, bytes]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["percent"] = percent
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    metrics = report.metrics
+    best = report.training.best_epoch
+    shown = {mistake.path for mistake in report.worst_mistakes}
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        metrics=metrics,
+        headline=headline(metrics),
+        duration=_duration(report.training.train_seconds),
+        style=style,
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        loss_curve=_picture(plots.training_curve(history, "loss", best)) if history else None,
+        accuracy_curve=_picture(plots.training_curve(history, "accuracy", best)) if history else None,
+        confusion=_picture(plots.confusion(metrics.confusion_matrix, [row.label for row in metrics.per_class])),
+        confused_pairs=_confused_pairs(metrics),
+        f1_bars=_picture(plots.f1_bars(metrics.per_class)),
+        max_f1_bars=plots.MAX_F1_BARS,
+        reliability=_picture(plots.reliability(metrics.reliability)),
+        thumbnails={path: _data_uri(image, path) for path, image in thumbnails.items() if path in shown},
+    )
+
+
+def _confused_pairs(metrics: Metrics) -> list[_ConfusedPair]:
+    names = [row.label for row in metrics.per_class]
+    pairs = [
+        _ConfusedPair(names[truth], names[predicted], count, count / sum(row))
+        for truth, row in enumerate(metrics.confusion_matrix)
+        for predicted, count in enumerate(row)
+        if count and truth != predicted
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.count, pair.truth, pair.predicted))[:_MAX_CONFUSED_PAIRS]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _picture(png: bytes) -> _Picture:
+    width, height = plots.css_size(png)
+    return _Picture(_data_uri(png, "a plot"), width, height)
+
+
+def _data_uri(image: bytes, name: str) -> str:
+    if image.startswith(b"\xff\xd8\xff"):
+        kind = "jpeg"
+    elif image.startswith(b"\x89PNG\r\n\x1a\n"):
+        kind = "png"
+    else:
+        raise WorkError(f"The thumbnail of {name} is neither JPEG nor PNG: it starts with {image[:8]!r}.")
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

@@ -1,0 +1,339 @@
+"""Scoring a folder: a plan, parts of a prediction table, a summary.
+
+`<out>/part-00000.parquet …` hold `SCHEMA`, sorted by path; `summary.json` is written last and lists them. Work in
+progress lies in `<out>/.scoring/`: `plan.parquet` and, for each finished part, `part-00000.json` with the key of what it
+was made from, by which a rerun knows that it need not be made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from data.atomic import content_version, file_sha256, write_json
+from data.dataset import FileFact, check_file, read_card
+from data.decode import DecodePolicy, decode_with_header, read_header
+from data.errors import CountError, ImageError, InputError
+from data.listing import FileEntry, list_files, read_file
+from data.manifest import OK, QUARANTINED, write_table
+from data.parallel import num_cpus, ordered_map
+from data.workspace import SUMMARY_CARD
+from models.bundle import Bundle, open_bundle
+from models.calibration import probabilities
+from models.runtime import OnnxRunner
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+CODE_VERSION = 1
+TOP_K = 5
+_BATCH = 64
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("label", pa.string()),
+        ("confidence", pa.float32()),
+        ("abstained", pa.bool_()),
+        ("top_k", pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+_PLAN_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("os_path", pa.binary()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+class ScorePlan(BaseModel):
+    """What is to be scored; the files stand in `plan.parquet` beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str
+    bundle: str
+    bundle_folder: str
+    num_files: int
+    rows_per_part: int
+
+    @property
+    def num_parts(self) -> int:
+        return -(-self.num_files // self.rows_per_part)
+
+
+class NamedCount(BaseModel):
+    """A number of rows under a status, a label or a reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    num_rows: int
+
+
+class ScoreSummary(BaseModel):
+    """`summary.json`: the facts of one run. Only what the rows themselves say is free of time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    folder: str
+    bundle: str
+    num_files: int
+    statuses: tuple[NamedCount, ...]
+    labels: tuple[NamedCount, ...]
+    reasons: tuple[NamedCount, ...]
+    num_abstained: int
+    parts: tuple[FileFact, ...]
+    parts_reused: int
+    started_at: str
+    seconds: float
+    images_per_second: float
+    run_id: str | None
+
+
+@dataclass(frozen=True)
+class PartDone:
+    """A part: its row count, and whether an earlier run had made it."""
+
+    index: int
+    num_rows: int
+    reused: bool
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """One file before inference: pixels, or a reason."""
+
+    path: str
+    sha256: str | None
+    reason: str | None
+    width: int | None
+    height: int | None
+    pixels: NDArray[np.uint8] | None
+
+
+def plan_scoring(
+    folder: Path, bundle: Bundle, out: Path, rows_per_part: int, only: Sequence[str] | None = None
+) -> ScorePlan:
+    """List the files of a folder and write the plan.
+
+    Args:
+        folder: The folder to score.
+        bundle: What scores it.
+        out: Where the table goes; made, or one that holds nothing but an earlier table.
+        rows_per_part: Files in one part.
+        only: Paths to be scored, as `data.listing` prints them; None scores all.
+
+    Raises:
+        InputError: where the folder has no files, or `out` is inside it.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"The output {out} lies inside the scored folder {folder}. Choose another with --out.")
+    entries = [entry for entry in list_files(folder)]
+    if only is not None:
+        wanted = frozenset(only)
+        entries = [entry for entry in entries if entry.path in wanted]
+        if len(entries) != len(wanted):
+            raise InputError(f"{len(wanted) - len(entries)} of {len(wanted)} files are no longer in {folder}.")
+    if not entries:
+        raise InputError(f"{folder} holds no files. Give the folder that holds the images.")
+    plan = ScorePlan(
+        folder=str(folder.resolve()),
+        bundle=bundle.reference,
+        bundle_folder=str(bundle.folder),
+        num_files=len(entries),
+        rows_per_part=rows_per_part,
+    )
+    (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
+    write_table(_work(out) / "plan.parquet", _plan_table(entries))
+    write_json(_work(out) / "plan.json", plan.model_dump(mode="json"))
+    return plan
+
+
+def read_plan(out: Path) -> ScorePlan:
+    """The plan that `plan_scoring` wrote."""
+    return ScorePlan.model_validate_json((_work(out) / "plan.json").read_text(encoding="utf-8"))
+
+
+def part_name(index: int) -> str:
+    """`part-00000.parquet`: rows from `index * rows_per_part` on."""
+    return f"part-{index:05d}.parquet"
+
+
+def score_part(out: Path, index: int, runner: OnnxRunner, bundle: Bundle) -> PartDone:
+    """Score the files of one part and write it; a whole part of the same files and bundle is kept."""
+    plan = read_plan(out)
+    start = index * plan.rows_per_part
+    files = pq.read_table(_work(out) / "plan.parquet").slice(start, plan.rows_per_part).to_pylist()
+    key = content_version(
+        CODE_VERSION, plan.bundle, plan.folder, [(file["path"], file["bytes"], file["mtime_ns"]) for file in files]
+    )
+    final, note = out / part_name(index), _work(out) / f"part-{index:05d}.json"
+    if _is_done(final, note, key):
+        return PartDone(index, len(files), True)
+    rows = list(_score(files, Path(plan.folder), runner, bundle))
+    if len(rows) != len(files):
+        raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
+    write_table(final, pa.Table.from_pylist(rows, schema=SCHEMA))
+    write_json(note, {"key": key, "sha256": file_sha256(final)})
+    return PartDone(index, len(files), False)
+
+
+def summarize(out: Path, parts_reused: int, started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
+    """Count the rows of all parts, remove parts of a longer earlier table, write `summary.json`.
+
+    Raises:
+        CountError: where the rows are not as many as the files.
+    """
+    plan = read_plan(out)
+    names = [part_name(index) for index in range(plan.num_parts)]
+    for stale in set(path.name for path in out.glob("part-*.parquet")) - set(names):
+        (out / stale).unlink()
+        (_work(out) / f"{Path(stale).stem}.json").unlink(missing_ok=True)
+    counts: dict[str, Counter[str]] = {column: Counter() for column in ("status", "label", "reason")}
+    num_abstained = 0
+    for name in names:
+        table = pq.read_table(out / name, columns=["status", "label", "reason", "abstained"])
+        for column, counter in counts.items():
+            counter.update(value for value in table[column].to_pylist() if value is not None)
+        num_abstained += sum(1 for value in table["abstained"].to_pylist() if value)
+    total = sum(counts["status"].values())
+    if total != plan.num_files:
+        raise CountError(f"{plan.num_files} files of {plan.folder} were planned and {total} rows written.")
+    summary = ScoreSummary(
+        folder=plan.folder,
+        bundle=plan.bundle,
+        num_files=plan.num_files,
+        statuses=_named(counts["status"]),
+        labels=_named(counts["label"]),
+        reasons=_named(counts["reason"]),
+        num_abstained=num_abstained,
+        parts=tuple(FileFact.of(out, name) for name in names),
+        parts_reused=parts_reused,
+        started_at=started_at,
+        seconds=round(seconds, 3),
+        images_per_second=round(plan.num_files / max(seconds, 1e-9), 1),
+        run_id=run_id,
+    )
+    write_json(out / SUMMARY_CARD, summary.model_dump(mode="json"))
+    return summary
+
+
+def read_summary(out: Path) -> ScoreSummary:
+    """The summary of a finished table; raises FormatError where it is missing or a part is not as it lists it."""
+    summary = read_card(out / SUMMARY_CARD, ScoreSummary, SCHEMA_VERSION)
+    for part in summary.parts:
+        check_file(out, part)
+    return summary
+
+
+def open_runner(bundle_folder: Path) -> tuple[OnnxRunner, Bundle]:
+    """A checked bundle and its network, ready to run."""
+    bundle = open_bundle(bundle_folder)
+    return OnnxRunner(bundle.onnx_path), bundle
+
+
+def _score(
+    files: list[dict[str, Any]], folder: Path, runner: OnnxRunner, bundle: Bundle
+) -> Iterator[dict[str, Any]]:
+    """Rows in the files' order: decoding by threads, inference by batches while the next ones are decoded."""
+    policy = bundle.card.policy
+    ready = ordered_map(lambda file: _read(folder, file, policy), files, num_cpus(), window=3 * _BATCH)
+    while chunk := list(islice(ready, _BATCH)):
+        usable = [item.pixels for item in chunk if item.pixels is not None]
+        known: Iterator[NDArray[np.float64]] = iter(())
+        if usable:
+            known = iter(probabilities(runner(np.stack(usable)), bundle.card.temperature))
+        for item in chunk:
+            yield _row(item, next(known) if item.pixels is not None else None, bundle)
+
+
+def _read(folder: Path, file: dict[str, Any], policy: DecodePolicy) -> _Ready:
+    data: bytes | None = None
+    try:
+        if file["reason"]:
+            raise ImageError(file["reason"])
+        data = read_file(folder, os.fsdecode(file["os_path"]), policy.max_bytes)
+        decoded = decode_with_header(data, policy)
+    except ImageError as error:
+        logger.debug("%s is set aside: %s", file["path"], error)
+        header = read_header(data) if data else None
+        size = (header.width, header.height) if header else (None, None)
+        return _Ready(file["path"], _sha256(data), error.reason, *size, None)
+    return _Ready(file["path"], _sha256(data), None, decoded.width, decoded.height, decoded.pixels)
+
+
+def _row(item: _Ready, chances: NDArray[np.float64] | None, bundle: Bundle) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "path": item.path,
+        "sha256": item.sha256,
+        "status": QUARANTINED if chances is None else OK,
+        "reason": item.reason,
+        "width": item.width,
+        "height": item.height,
+    }
+    if chances is not None:
+        names = bundle.card.labels
+        order = np.argsort(-chances, kind="stable")[:TOP_K]
+        confidence = float(chances[order[0]])
+        row |= {
+            "label": names[order[0]],
+            "confidence": confidence,
+            "abstained": confidence < bundle.card.threshold,
+            "top_k": [{"label": names[place], "probability": float(chances[place])} for place in order],
+        }
+    return row
+
+
+def _sha256(data: bytes | None) -> str | None:
+    return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:
+    columns = [
+        [entry.path for entry in entries],
+        [os.fsencode(entry.os_path) for entry in entries],
+        [entry.size_bytes for entry in entries],
+        [entry.mtime_ns for entry in entries],
+        [entry.reason for entry in entries],
+    ]
+    return pa.table(columns, schema=_PLAN_SCHEMA)
+
+
+def _is_done(final: Path, note: Path, key: str) -> bool:
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        return bool(known["key"] == key and known["sha256"] == file_sha256(final))
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _named(counter: Counter[str]) -> tuple[NamedCount, ...]:
+    return tuple(NamedCount(name=name, num_rows=counter[name]) for name in sorted(counter))
+
+
+def _work(out: Path) -> Path:
+    return out / ".scoring"

@@ -1,0 +1,83 @@
+"""What a run shows in the Prefect UI: counts, metrics, the confusion matrix, the summary of a scoring."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from data.dataset import DatasetCard
+from data.splits import SPLITS
+from models.bundle import BundleCard
+from models.report import EvaluationReport, headline
+from models.score import ScoreSummary
+
+
+def key_of(*parts: str) -> str:
+    """An artifact key: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+def dataset_artifact(card: DatasetCard) -> None:
+    """Counts by class and split, and what was set aside."""
+    lines = [f"# Data set {_text(card.name)}@{card.version}", ""]
+    lines += [f"{card.num_files} files: {card.num_ok} used, {card.num_files - card.num_ok} set aside.", ""]
+    lines += [f"- {_text(decision)}" for decision in card.decisions]
+    rows = [[label, *(_count(card, split, label) for split in SPLITS)] for label in card.labels]
+    lines += ["", *_table(["class", *SPLITS], rows)]
+    if card.reasons:
+        lines += ["", *_table(["set aside as", "files"], [[r.reason, str(r.num_files)] for r in card.reasons])]
+    create_markdown_artifact("\n".join(lines), key=key_of("dataset", card.name), description="Counts of the data set")
+
+
+def training_artifact(card: BundleCard) -> None:
+    """The training's epochs."""
+    rows = [log.model_dump() for log in card.history]
+    create_table_artifact(rows, key=key_of("training", card.name), description=f"Epochs of {card.name}@{card.version}")
+
+
+def report_artifacts(report: EvaluationReport) -> None:
+    """Headline, per-class table and confusion matrix."""
+    metrics = report.metrics
+    name = f"{report.bundle.name}@{report.bundle.version}"
+    lines = [f"# {_text(name)} on {report.split} of {_text(report.dataset.name)}", "", headline(metrics), ""]
+    rows = [
+        [c.label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.support)] for c in metrics.per_class
+    ]
+    lines += _table(["class", "precision", "recall", "F1", "images"], rows)
+    lines += ["", f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.ece:.3f}."]
+    create_markdown_artifact("\n".join(lines), key=key_of("metrics", report.bundle.name), description="Metrics")
+    labels = [c.label for c in metrics.per_class]
+    matrix = [
+        {"truth": label, **dict(zip(labels, row, strict=True))}
+        for label, row in zip(labels, metrics.confusion, strict=True)
+    ]
+    create_table_artifact(
+        matrix, key=key_of("confusion", report.bundle.name), description="Confusion matrix: rows are the truth"
+    )
+
+
+def score_artifact(summary: ScoreSummary, out: str) -> None:
+    """Counts of a prediction table."""
+    lines = [f"# {summary.num_files} files scored by {_text(summary.bundle)}", "", f"Table: `{_text(out)}`", ""]
+    for title, counts in (("status", summary.statuses), ("label", summary.labels), ("reason", summary.reasons)):
+        if counts:
+            lines += [*_table([title, "rows"], [[count.name, str(count.num_rows)] for count in counts]), ""]
+    lines += [f"{summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s."]
+    create_markdown_artifact("\n".join(lines), key="scoring", description="Prediction table")
+
+
+def _count(card: DatasetCard, split: str, label: str) -> str:
+    return str(sum(count.num_images for count in card.counts if (count.split, count.label) == (split, label)))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return lines + ["| " + " | ".join(_text(cell) for cell in row) + " |" for row in rows]
+
+
+def _text(text: str) -> str:
+    """Names from outside, safe inside Markdown."""
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(text).replace("\n", " "))

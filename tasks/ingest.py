@@ -1,0 +1,48 @@
+"""Tasks of the ingest flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data import ingest
+from data.dataset import DatasetCard, open_dataset
+from data.ingest import IngestSettings, PartCounts, Planned
+from data.sources import Source, resolve
+from data.workspace import Workspace
+from tasks.artifacts import dataset_artifact
+from tasks.retries import machine_failed
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[5, 60], retry_condition_fn=machine_failed)
+def fetch_source(reference: str, workspace: Workspace) -> Source:
+    """Bring a source into a local folder."""
+    return resolve(reference, workspace)
+
+
+@task(cache_policy=NO_CACHE)
+def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace) -> Planned:
+    """List and label the files."""
+    return ingest.plan_ingest(source, settings, workspace)
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=machine_failed)
+def write_part(staging: Path, index: int) -> PartCounts:
+    """Decode one part of the files and write its shards."""
+    return ingest.write_part(staging, index)
+
+
+@task(cache_policy=NO_CACHE)
+def publish_dataset(staging: Path, workspace: Workspace) -> Path:
+    """Put the parts together under a version."""
+    return ingest.publish(staging, workspace)
+
+
+@task(cache_policy=NO_CACHE)
+def describe_dataset(folder: Path) -> DatasetCard:
+    """Show the data set's counts on the run."""
+    card = open_dataset(folder).card
+    dataset_artifact(card)
+    return card

@@ -1,0 +1,46 @@
+"""Tasks of the score flow."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data.dataset import open_dataset
+from models import score
+from models.bundle import Bundle, open_bundle
+from models.runtime import OnnxRunner
+from models.score import PartDone, ScorePlan, ScoreSummary
+from tasks.artifacts import score_artifact
+from tasks.retries import machine_failed
+
+
+@task(cache_policy=NO_CACHE)
+def plan_scoring(
+    folder: Path, bundle: Path, out: Path, rows_per_part: int, dataset: Path | None, split: str
+) -> ScorePlan:
+    """List the files to score; with a data set, only those of its split."""
+    only = open_dataset(dataset).paths(split) if dataset else None
+    return score.plan_scoring(folder, open_bundle(bundle), out, rows_per_part, only)
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=machine_failed)
+def score_part(out: Path, index: int, bundle: Path) -> PartDone:
+    """Score the files of one part and write it."""
+    return score.score_part(out, index, *_runner(bundle))
+
+
+@task(cache_policy=NO_CACHE)
+def summarize(out: Path, parts_reused: int, started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
+    """Count the rows, write the summary, show it on the run."""
+    summary = score.summarize(out, parts_reused, started_at, seconds, run_id)
+    score_artifact(summary, str(out))
+    return summary
+
+
+@lru_cache(maxsize=1)
+def _runner(bundle: Path) -> tuple[OnnxRunner, Bundle]:
+    """A bundle's folder is never changed once it is published, so one loaded network serves all parts of a run."""
+    return score.open_runner(bundle)

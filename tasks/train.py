@@ -1,0 +1,44 @@
+"""Tasks of the train flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data.dataset import open_dataset
+from data.workspace import Workspace
+from models import features, publish, train
+from models.bundle import BundleCard, open_bundle
+from models.settings import TrainSettings
+from tasks.artifacts import training_artifact
+
+
+@task(cache_policy=NO_CACHE)
+def prepare_backbone(dataset: Path, settings: TrainSettings) -> Path:
+    """Export the frozen backbone whose features are cached."""
+    return features.prepare_backbone(open_dataset(dataset), settings.model, settings.weights)
+
+
+@task(cache_policy=NO_CACHE)
+def extract_features(dataset: Path, folder: Path, shard: str) -> Path:
+    """Compute the features of one shard."""
+    return features.extract_features(open_dataset(dataset), folder, shard)
+
+
+@task(cache_policy=NO_CACHE)
+def train_network(dataset: Path, settings: TrainSettings, feature_folder: Path | None, workspace: Workspace) -> Path:
+    """Train, calibrate, export and publish the bundle."""
+    opened = open_dataset(dataset)
+    staging = publish.staging_folder(opened, settings, workspace)
+    trained = train.train_network(opened, settings, staging, feature_folder)
+    return publish.publish_bundle(opened, settings, trained, workspace)
+
+
+@task(cache_policy=NO_CACHE)
+def describe_bundle(folder: Path) -> BundleCard:
+    """Show the training's epochs on the run."""
+    card = open_bundle(folder).card
+    training_artifact(card)
+    return card

@@ -1,0 +1,40 @@
+"""Bounded submission: a run of a million images never holds more than a few tasks."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+_WINDOW = 4
+
+
+def submit_all(task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what: str) -> Iterator[Any]:
+    """Submit `task(*arguments)` for each, at most four at a time, and give the results in order.
+
+    Every future is resolved, so a failed task fails the flow.
+    """
+    with _bar(total, what) as advance:
+        waiting: deque[Any] = deque()
+        for each in arguments:
+            waiting.append(task.submit(*each))
+            if len(waiting) >= _WINDOW:
+                yield waiting.popleft().result()
+                advance()
+        while waiting:
+            yield waiting.popleft().result()
+            advance()
+
+
+@contextmanager
+def _bar(total: int, what: str) -> Iterator[Any]:
+    """A progress bar where somebody watches a terminal, silence elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
