@@ -46,7 +46,11 @@ class AugmentPolicy(BaseModel):
 
     @property
     def changes_nothing(self) -> bool:
-        return self == AugmentPolicy(fill=self.fill)
+        return not (self.moves_pixels or self.brightness or self.contrast)
+
+    @property
+    def moves_pixels(self) -> bool:
+        return bool(self.flip_horizontal or self.flip_vertical or self.rotation_degrees or self.zoom or self.shift)
 
 
 PRESETS: dict[str, AugmentPolicy] = {
@@ -80,7 +84,7 @@ def augment(image: Any, seed: Any, policy: AugmentPolicy) -> Any:
     draws = tf.random.stateless_uniform([8], seed, -1.0, 1.0)
     pixels = tf.cast(image, tf.float32)
     shape = tf.shape(pixels)
-    if policy != policy.model_copy(update={"rotation_degrees": 0, "zoom": 0, "shift": 0, **_NO_FLIPS}):
+    if policy.moves_pixels:
         pixels = tf.raw_ops.ImageProjectiveTransformV3(
             images=pixels[None],
             transforms=_transform(draws, shape, policy)[None],
@@ -97,9 +101,6 @@ def augment(image: Any, seed: Any, policy: AugmentPolicy) -> Any:
     changed = tf.cast(tf.clip_by_value(tf.round(pixels), 0.0, 255.0), tf.uint8)
     changed.set_shape(image.shape)
     return changed
-
-
-_NO_FLIPS = {"flip_horizontal": False, "flip_vertical": False}
 
 
 def _transform(draws: Any, shape: Any, policy: AugmentPolicy) -> Any:

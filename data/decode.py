@@ -27,8 +27,11 @@ from data.errors import ImageError
 # The policy's own limit is checked before any pixel is decoded; Pillow's warning would say it a second time.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-# EPS, PDF and the like are left out: they start other programs or are no photographs.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000")
+# EPS, PDF and the like are left out: they start other programs or are no photographs. MPO comes as JPEG.
+Image.init()
+FORMATS = tuple(
+    name for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000") if name in Image.OPEN
+)
 
 _INTERPOLATION = {
     "nearest": Image.Resampling.NEAREST,

@@ -62,8 +62,12 @@ def batches(
 
     options = tf.data.Options()
     options.deterministic = True
-    decoded = stored.map(ready, num_parallel_calls=tf.data.AUTOTUNE)
-    return decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
+    # AutoGraph has nothing to convert here, and cannot read modules with postponed annotations.
+    plain = tf.autograph.experimental.do_not_convert(ready)
+    decoded = stored.map(plain, num_parallel_calls=tf.data.AUTOTUNE)
+    num_rows = sum(shard.num_rows for shard in dataset.card.shards if shard.split == split)
+    counted = decoded.apply(tf.data.experimental.assert_cardinality(num_rows))
+    return counted.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _stored(dataset: Dataset, split: str, shuffle: Shuffle | None) -> Any:
@@ -87,7 +91,7 @@ def _stored(dataset: Dataset, split: str, shuffle: Shuffle | None) -> Any:
             found = tf.io.parse_single_example(raw, features)
             return tuple(found[key] for key in features)
 
-        return tf.data.TFRecordDataset(names).map(parsed, num_parallel_calls=tf.data.AUTOTUNE)
+        return tf.data.TFRecordDataset(names).map(tf.autograph.experimental.do_not_convert(parsed), num_parallel_calls=tf.data.AUTOTUNE)
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for name in names:

@@ -44,7 +44,7 @@ def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str, generated_by: 
         dataset=Reference(name=dataset.card.name, version=dataset.card.version),
         split=split,
         metrics=measure(chances, truth, dataset.labels),
-        uncalibrated_ece=measure(probabilities(logits, 1.0), truth, dataset.labels).ece,
+        uncalibrated_ece=measure(probabilities(logits, 1.0), truth, dataset.labels).expected_calibration_error,
         temperature=bundle.card.temperature,
         threshold=bundle.card.threshold,
         coverage=coverage,

@@ -44,15 +44,15 @@ def report_artifacts(report: EvaluationReport) -> None:
     name = f"{report.bundle.name}@{report.bundle.version}"
     lines = [f"# {_text(name)} on {report.split} of {_text(report.dataset.name)}", "", headline(metrics), ""]
     rows = [
-        [c.label, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.support)] for c in metrics.per_class
+        [c.label, _figure(c.precision), _figure(c.recall), _figure(c.f1), str(c.support)] for c in metrics.per_class
     ]
     lines += _table(["class", "precision", "recall", "F1", "images"], rows)
-    lines += ["", f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.ece:.3f}."]
+    lines += ["", f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.expected_calibration_error:.3f}."]
     create_markdown_artifact("\n".join(lines), key=key_of("metrics", report.bundle.name), description="Metrics")
     labels = [c.label for c in metrics.per_class]
     matrix = [
         {"truth": label, **dict(zip(labels, row, strict=True))}
-        for label, row in zip(labels, metrics.confusion, strict=True)
+        for label, row in zip(labels, metrics.confusion_matrix, strict=True)
     ]
     create_table_artifact(
         matrix, key=key_of("confusion", report.bundle.name), description="Confusion matrix: rows are the truth"
@@ -67,6 +67,10 @@ def score_artifact(summary: ScoreSummary, out: str) -> None:
             lines += [*_table([title, "rows"], [[count.name, str(count.num_rows)] for count in counts]), ""]
     lines += [f"{summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s."]
     create_markdown_artifact("\n".join(lines), key="scoring", description="Prediction table")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _count(card: DatasetCard, split: str, label: str) -> str:

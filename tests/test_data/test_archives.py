@@ -208,9 +208,7 @@ def test_a_name_that_is_both_file_and_folder_is_refused(
     assert "cannot be a file" in refused(pack(tmp_path / f"a{suffix}", {"a": b"1", "a/b": b"2"}), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.CONTTYPE]
-)
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
 def test_links_and_devices_in_a_tar_are_refused(kind: bytes, tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     with tarfile.open(archive, "w") as opened:
@@ -220,8 +218,7 @@ def test_links_and_devices_in_a_tar_are_refused(kind: bytes, tmp_path: Path) -> 
         opened.addfile(info)
         inside = tarfile.TarInfo("link/x")
         opened.addfile(inside)
-    sentence = refused(archive, tmp_path)
-    assert "'link'" in sentence or kind == tarfile.CONTTYPE
+    assert "'link' is a link, a device" in refused(archive, tmp_path)
 
 
 @pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
@@ -439,10 +436,10 @@ def test_memory_stays_small_whatever_the_size(kind: str, tmp_path: Path) -> None
     else:
         zip_bomb(archive, 300)
     script = (
-        "import resource, sys; from pathlib import Path; from data.archives import *; import data.archives as a\n"
+        "import re; from pathlib import Path; from data.archives import *; import data.archives as a\n"
         "a._write = lambda path, chunks: (path.touch(), sum(map(len, chunks)))[1]\n"
         f"unpack(Path({str(archive)!r}), Path({str(tmp_path / 'sources')!r}), ArchiveLimits(max_ratio=10**9))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "print(int(re.search(r'VmHWM:\\s*(\\d+) kB', Path('/proc/self/status').read_text())[1]) // 1024)"
     )
     peak_mib = int(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
     assert peak_mib < 150
