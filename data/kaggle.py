@@ -73,7 +73,7 @@ def fetch(handle: str) -> Fetched:
         WorkError: where the cache cannot be written to.
     """
     with _nothing_on_standard_output():
-        _check_credentials_file()
+        _check_credentials()
         if match := _COMPETITION.fullmatch(handle):
             return _fetch_competition(match[1])
         if match := _DATASET.fullmatch(handle):
@@ -201,8 +201,6 @@ def _explained(source: str, page: str) -> Iterator[None]:
         raise SourceError(_refusal(_status(error), source, page)) from None
     except UnauthenticatedError:
         raise SourceError(_refusal(401, source, page)) from None
-    except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
-        raise SourceError(f"The Kaggle token holds characters that no token has: {_ACCOUNT}.") from None
     except requests.exceptions.SSLError:
         raise SourceError(
             f"Kaggle's certificate was not accepted while fetching {source}: behind a proxy of a company, set "
@@ -259,15 +257,20 @@ def _cached_versions(owner: str, name: str) -> str:
     return f" In the cache already: kaggle:{owner}/{name}/versions/{max(versions)}." if versions else ""
 
 
-def _check_credentials_file() -> None:
+def _check_credentials() -> None:
+    """Refuse credentials that could not even be sent: the HTTP library would repeat them in its error."""
     from kagglehub.config import get_kaggle_credentials
 
     try:
-        get_kaggle_credentials()
+        credentials = get_kaggle_credentials()
     except ValueError as error:  # says which file and which key is missing, no more
         raise SourceError(f"{error}. Remove the file, or {_ACCOUNT}.") from None
     except OSError as error:
         raise SourceError(f"{error.filename} cannot be read: {error.strerror}. Allow it, or {_ACCOUNT}.") from None
+    if credentials:
+        for text in (credentials.api_key, credentials.username, credentials.key):
+            if text and not re.fullmatch(r"[!-~]+", text):
+                raise SourceError(f"The Kaggle token or key holds characters that none has: {_ACCOUNT}.")
 
 
 @contextmanager
