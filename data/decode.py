@@ -186,7 +186,7 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
         return _to_eight_bits(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layers = image.convert("RGBA")
-        if layers.getextrema()[3] == (255, 255):  # opaque: nothing shows through
+        if layers.getchannel("A").getextrema() == (255, 255):  # opaque: nothing shows through
             return layers.convert("RGB")
         flat = Image.new("RGBA", layers.size, (*background, 255))
         flat.alpha_composite(layers)

@@ -1,8 +1,8 @@
 """From a source's folder to a data set: plan, write the parts (each on its own, in any order), publish.
 
 The work in progress lies in `datasets/<name>/.staging-<fingerprint>/`: `plan.json`, `plan.parquet` (the files, by
-part) and `parts/00000/` (a part of the manifest and at most one shard a split). A part appears whole or not at all, so a
-run that was killed goes on with the parts that are missing. The fingerprint is a hash of the listing (paths, sizes,
+part) and `parts/00000/` (a part of the manifest and at most one shard a split). A part appears whole or not at all, so
+a run that was killed goes on with the parts that are missing. The fingerprint is a hash of the listing (paths, sizes,
 times) and of all settings; the version of the data set is a hash of the content.
 """
 
@@ -236,9 +236,7 @@ def _published(workspace: Workspace, name: str, fingerprint: str) -> Path | None
 
 def _plan_table(labelling: Labelling, rows_per_part: int) -> pa.Table:
     """The files by part: in the order of a hash of their paths, so that every shard is a mixture of the classes."""
-    order = sorted(
-        labelling.files, key=lambda file: hashlib.sha256(os.fsencode(file.entry.os_path)).digest()
-    )
+    order = sorted(labelling.files, key=lambda file: hashlib.sha256(os.fsencode(file.entry.os_path)).digest())
     columns = [
         [file.entry.path for file in order],
         [os.fsencode(file.entry.os_path) for file in order],

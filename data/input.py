@@ -1,7 +1,7 @@
 """Shards to `tf.data`: batches of `(uint8[N, H, W, 3], int32[N])` for training, deterministic for a seed and an epoch.
 
-What is shuffled is the stored bytes, before they are decoded, so the buffer is small; what is drawn for an image depends
-on the image's content hash, the seed and the epoch alone, so a run that is killed goes on as if it had not been.
+What is shuffled is the stored bytes, before they are decoded, so the buffer is small; what is drawn for an image
+depends on its content hash, the seed and the epoch alone, so a run that is killed goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def _stored(dataset: Dataset, split: str, shuffle: Shuffle | None) -> Any:
             found = tf.io.parse_single_example(raw, features)
             return tuple(found[key] for key in features)
 
-        return tf.data.TFRecordDataset(names).map(tf.autograph.experimental.do_not_convert(parsed), num_parallel_calls=tf.data.AUTOTUNE)
+        return tf.data.TFRecordDataset(names).map(
+            tf.autograph.experimental.do_not_convert(parsed), num_parallel_calls=tf.data.AUTOTUNE
+        )
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for name in names:
@@ -101,9 +103,7 @@ def _stored(dataset: Dataset, split: str, shuffle: Shuffle | None) -> Any:
                     columns = [batch.column(key).to_pylist() for key in ("label", "sha256", "copy")]
                     yield (np.array(image, dtype=object), *(np.array(column) for column in columns))
 
-    signature = tuple(
-        tf.TensorSpec([None], kind) for kind in (tf.string, tf.int64, tf.string, tf.int64)
-    )
+    signature = tuple(tf.TensorSpec([None], kind) for kind in (tf.string, tf.int64, tf.string, tf.int64))
     return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
 
 

@@ -184,9 +184,7 @@ class _ParquetShard:
 
     def write(self, record: Record) -> None:
         image = {"bytes": record.encoded, "path": record.path}
-        self._rows.append(
-            {"image": image, "label": record.label_index, "sha256": record.sha256, "copy": record.copy}
-        )
+        self._rows.append({"image": image, "label": record.label_index, "sha256": record.sha256, "copy": record.copy})
         if len(self._rows) >= _ROWS_A_GROUP:
             self.flush()
 

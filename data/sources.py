@@ -84,7 +84,7 @@ def _not_empty(folder: Path) -> Path:
         os.scandir(folder).close()
     except OSError as error:
         raise SourceError(
-            f"The folder {printable(str(folder))} cannot be listed: {error.strerror}. Allow reading it, or give another."
+            f"The folder {printable(str(folder))} cannot be listed: {error.strerror}. Allow reading, or give another."
         ) from None
     if not any(files for _, _, files in os.walk(folder)):
         raise SourceError(f"The folder {printable(str(folder))} holds no file. Give the folder that holds the images.")

@@ -6,11 +6,8 @@ Results go to standard output (with `--json` as one JSON object), all else to st
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 

@@ -12,7 +12,9 @@ from tasks import evaluate as tasks
 
 
 @flow(name="evaluate")
-def evaluate(bundle: str, dataset: str | None = None, split: str = "test", workspace: str | None = None) -> EvaluateResult:
+def evaluate(
+    bundle: str, dataset: str | None = None, split: str = "test", workspace: str | None = None
+) -> EvaluateResult:
     """Judge a bundle on images that its training never saw.
 
     Args:

@@ -116,7 +116,9 @@ def open_bundle(folder: Path) -> Bundle:
     for fact in card.files:
         check_file(folder, fact)
         if file_sha256(folder / fact.file) != fact.sha256:
-            raise FormatError(f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Refused.")
+            raise FormatError(
+                f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Refused."
+            )
     return Bundle(folder, card)
 
 

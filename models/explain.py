@@ -2,8 +2,8 @@
 Deep Networks via Gradient-based Localization").
 
 The gradient of a class's logit with respect to the last convolutional feature map gives each channel a weight; the
-weighted sum, its negative part cut off, is the heat map. Works on plain and on nested networks alike, because the feature
-map is taken while the model runs, not from its graph.
+weighted sum, its negative part cut off, is the heat map. Works on plain and on nested networks alike, because the
+feature map is taken while the model runs, not from its graph.
 """
 
 from __future__ import annotations

@@ -66,9 +66,7 @@ def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[n
     return np.concatenate([features for features, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
-def stored_batches(
-    records: Iterator[Record], batch_size: int
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+def stored_batches(records: Iterator[Record], batch_size: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
     """Batches `(uint8[N, H, W, 3], int32[N])` of stored images, decoded by threads, in order."""
 
     def ready(record: Record) -> tuple[NDArray[np.uint8], int]:

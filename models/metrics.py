@@ -241,7 +241,7 @@ def _log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) ->
 
 
 def _top_k(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> tuple[TopK, ...]:
-    # scikit-learn's top_k_accuracy_score takes the last of equal classes, argmax the first: top 1 would not be accuracy.
+    # scikit-learn's top_k_accuracy_score takes the last of equal classes, argmax the first: top 1 would differ.
     order = np.argsort(-probabilities, axis=1, kind="stable")
     hit = order == truth[:, None]
     num_classes = probabilities.shape[1]

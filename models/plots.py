@@ -119,7 +119,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> bytes:
 
 
 def reliability(bins: Sequence[ReliabilityBin]) -> bytes:
-    """Reliability diagram (accuracy against confidence, the diagonal is perfect) over the share of images in each bin."""
+    """Reliability diagram (accuracy against confidence; diagonal: perfect) over the share of images in each bin."""
     figure = Figure(figsize=(4.8, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

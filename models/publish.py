@@ -101,9 +101,7 @@ def library_versions() -> tuple[LibraryVersion, ...]:
     return tuple(LibraryVersion(name=name, version=library_version(name)) for name in _LIBRARIES)
 
 
-def split_logits(
-    dataset: Dataset, split: str, runner: OnnxRunner
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def split_logits(dataset: Dataset, split: str, runner: OnnxRunner) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """`logits float32[N, C]` and `truth int32[N]` of a split's images, in the order of its shards."""
     logits, truth = [], []
     for images, labels in stored_batches(dataset.records(split), 64):

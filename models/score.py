@@ -1,8 +1,8 @@
 """Scoring a folder: a plan, parts of a prediction table, a summary.
 
 `<out>/part-00000.parquet …` hold `SCHEMA`, sorted by path; `summary.json` is written last and lists them. Work in
-progress lies in `<out>/.scoring/`: `plan.parquet` and, for each finished part, `part-00000.json` with the key of what it
-was made from, by which a rerun knows that it need not be made again.
+progress lies in `<out>/.scoring/`: `plan.parquet` and, for each finished part, `part-00000.json` with the key of what
+it was made from, by which a rerun knows that it need not be made again.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def plan_scoring(
     """
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"The output {out} lies inside the scored folder {folder}. Choose another with --out.")
-    entries = [entry for entry in list_files(folder)]
+    entries = list_files(folder)
     if only is not None:
         wanted = frozenset(only)
         entries = [entry for entry in entries if entry.path in wanted]
@@ -210,7 +210,7 @@ def summarize(out: Path, parts_reused: int, started_at: str, seconds: float, run
     """
     plan = read_plan(out)
     names = [part_name(index) for index in range(plan.num_parts)]
-    for stale in set(path.name for path in out.glob("part-*.parquet")) - set(names):
+    for stale in {path.name for path in out.glob("part-*.parquet")} - set(names):
         (out / stale).unlink()
         (_work(out) / f"{Path(stale).stem}.json").unlink(missing_ok=True)
     counts: dict[str, Counter[str]] = {column: Counter() for column in ("status", "label", "reason")}
@@ -256,9 +256,7 @@ def open_runner(bundle_folder: Path) -> tuple[OnnxRunner, Bundle]:
     return OnnxRunner(bundle.onnx_path), bundle
 
 
-def _score(
-    files: list[dict[str, Any]], folder: Path, runner: OnnxRunner, bundle: Bundle
-) -> Iterator[dict[str, Any]]:
+def _score(files: list[dict[str, Any]], folder: Path, runner: OnnxRunner, bundle: Bundle) -> Iterator[dict[str, Any]]:
     """Rows in the files' order: decoding by threads, inference by batches while the next ones are decoded."""
     policy = bundle.card.policy
     ready = ordered_map(lambda file: _read(folder, file, policy), files, num_cpus(), window=3 * _BATCH)
@@ -281,8 +279,8 @@ def _read(folder: Path, file: dict[str, Any], policy: DecodePolicy) -> _Ready:
     except ImageError as error:
         logger.debug("%s is set aside: %s", file["path"], error)
         header = read_header(data) if data else None
-        size = (header.width, header.height) if header else (None, None)
-        return _Ready(file["path"], _sha256(data), error.reason, *size, None)
+        width, height = (header.width, header.height) if header else (None, None)
+        return _Ready(file["path"], _sha256(data), error.reason, width, height, None)
     return _Ready(file["path"], _sha256(data), None, decoded.width, decoded.height, decoded.pixels)
 
 

@@ -33,7 +33,7 @@ from data.errors import FormatError
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
@@ -70,7 +70,7 @@ def read_torch_weights(path: Path) -> dict[str, NDArray[Any]]:
         )
     try:
         return _parse(content)
-    except _Unusable as error:
+    except _UnusableError as error:
         raise FormatError(f"{path} is not a PyTorch checkpoint that can be used: {error}. Fetch it again.") from None
     except Exception as error:  # what a damaged pickle raises is not defined (Python documentation, UnpicklingError)
         raise FormatError(
@@ -78,7 +78,7 @@ def read_torch_weights(path: Path) -> dict[str, NDArray[Any]]:
         ) from None
 
 
-class _Unusable(Exception):
+class _UnusableError(Exception):
     """Why a file is refused, as the middle of a sentence."""
 
 
@@ -107,14 +107,14 @@ class _RestrictedUnpickler(pickle.Unpickler):
             return self._rebuild_tensor
         if module == "torch" and name in _DTYPES:
             return name
-        raise _Unusable(f"it asks for {module}.{name}, which tensors do not need and which is not run")
+        raise _UnusableError(f"it asks for {module}.{name}, which tensors do not need and which is not run")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, type_name, key, _device, num_elements, view = pid
         if kind != "storage" or type_name not in _DTYPES or type(key) is not str or view is not None:
-            raise _Unusable("it describes a storage in an unknown way")
+            raise _UnusableError("it describes a storage in an unknown way")
         if type(num_elements) is not int or num_elements < 0:
-            raise _Unusable(f"it says that storage {key} has {num_elements!r} elements")
+            raise _UnusableError(f"it says that storage {key} has {num_elements!r} elements")
         return _Storage(type_name, key, num_elements)
 
     def _rebuild_tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_autograd: Any) -> _Tensor:
@@ -128,12 +128,12 @@ def _parse(content: bytes) -> dict[str, NDArray[Any]]:
         return _RestrictedUnpickler(stream).load()
 
     if load() != _MAGIC_NUMBER or load() != _PROTOCOL_VERSION:
-        raise _Unusable("its magic number or protocol version is not that of an old-style checkpoint")
+        raise _UnusableError("its magic number or protocol version is not that of an old-style checkpoint")
     if load()["little_endian"] is not True:
-        raise _Unusable("it was written on a big-endian machine")
+        raise _UnusableError("it was written on a big-endian machine")
     state, keys = load(), load()
     if not isinstance(state, dict):
-        raise _Unusable(f"it holds a {type(state).__name__}, not a state dict")
+        raise _UnusableError(f"it holds a {type(state).__name__}, not a state dict")
     tensors = dict(dict.items(state))
     storages = _read_storages(content, stream.tell(), _declared_storages(tensors), keys)
     return {name: _materialise(name, tensor, storages) for name, tensor in tensors.items()}
@@ -143,9 +143,9 @@ def _declared_storages(tensors: Mapping[Any, Any]) -> dict[str, _Storage]:
     declared: dict[str, _Storage] = {}
     for name, tensor in tensors.items():
         if type(name) is not str or not isinstance(tensor, _Tensor) or not isinstance(tensor.storage, _Storage):
-            raise _Unusable(f"its entry {name!r:.80} is not a tensor")
+            raise _UnusableError(f"its entry {name!r:.80} is not a tensor")
         if declared.setdefault(tensor.storage.key, tensor.storage) != tensor.storage:
-            raise _Unusable(f"it describes storage {tensor.storage.key} twice and differently")
+            raise _UnusableError(f"it describes storage {tensor.storage.key} twice and differently")
     return declared
 
 
@@ -154,19 +154,19 @@ def _read_storages(
 ) -> dict[str, NDArray[Any]]:
     """The storages as flat read-only arrays over `content`, from `position` to the end."""
     if not isinstance(keys, list) or sorted(keys) != sorted(declared):
-        raise _Unusable("the storages that it lists are not those of its tensors")
+        raise _UnusableError("the storages that it lists are not those of its tensors")
     storages = {}
     for key in keys:
         dtype, num_elements = _DTYPES[declared[key].type_name], declared[key].num_elements
         start, end = position + 8, position + 8 + num_elements * dtype.itemsize
         if end > len(content):
-            raise _Unusable(f"it is cut short: {end} bytes are needed up to storage {key}, it has {len(content)}")
+            raise _UnusableError(f"it is cut short: {end} bytes are needed up to storage {key}, it has {len(content)}")
         if int.from_bytes(content[position:start], "little") != num_elements:
-            raise _Unusable(f"storage {key} does not have the {num_elements} elements that its tensors speak of")
+            raise _UnusableError(f"storage {key} does not have the {num_elements} elements that its tensors speak of")
         storages[key] = np.frombuffer(content, dtype, num_elements, start) if num_elements else np.empty(0, dtype)
         position = end
     if position != len(content):
-        raise _Unusable(f"{len(content) - position} bytes follow its last storage")
+        raise _UnusableError(f"{len(content) - position} bytes follow its last storage")
     return storages
 
 
@@ -175,14 +175,14 @@ def _materialise(name: str, tensor: _Tensor, storages: Mapping[str, NDArray[Any]
     flat = storages[tensor.storage.key]
     offset, shape, strides = tensor.offset, tensor.shape, tensor.strides
     if not isinstance(shape, tuple) or not isinstance(strides, tuple) or len(shape) != len(strides):
-        raise _Unusable(f"shape {shape!r:.80} and strides {strides!r:.80} of {name} do not fit each other")
+        raise _UnusableError(f"shape {shape!r:.80} and strides {strides!r:.80} of {name} do not fit each other")
     if any(type(count) is not int or count < 0 for count in (offset, *shape, *strides)):
-        raise _Unusable(f"offset, shape or strides of {name} are not whole numbers from 0")
+        raise _UnusableError(f"offset, shape or strides of {name} are not whole numbers from 0")
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     num_elements = math.prod(shape)
     # A stride of 0 could ask for far more elements than the storage has.
     if num_elements > flat.size or (num_elements and last >= flat.size):
-        raise _Unusable(f"{name} of shape {shape} reaches outside its storage of {flat.size} elements")
+        raise _UnusableError(f"{name} of shape {shape} reaches outside its storage of {flat.size} elements")
     step = flat.dtype.itemsize
     view = np.lib.stride_tricks.as_strided(
         flat[offset:], shape, tuple(step * stride for stride in strides), writeable=False

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.atomic import atomic_file, write_json
 from data.dataset import Dataset
@@ -99,7 +98,9 @@ def best_epoch(history: list[EpochLog]) -> EpochLog:
 
 def is_over(history: list[EpochLog], epochs: int, patience: int) -> bool:
     """Whether a stage has had all its epochs, or none for `patience` epochs was better than the best."""
-    return bool(history) and (len(history) >= epochs or len(history) - 1 - history.index(best_epoch(history)) >= patience)
+    return bool(history) and (
+        len(history) >= epochs or len(history) - 1 - history.index(best_epoch(history)) >= patience
+    )
 
 
 def _train_scratch(dataset: Dataset, settings: TrainSettings, staging: Path) -> Trained:
@@ -116,9 +117,7 @@ def _trained(model: Any, history: list[EpochLog]) -> Trained:
     return Trained(model, tuple(numbered), best)
 
 
-def _train_head(
-    dataset: Dataset, settings: TrainSettings, staging: Path, features: Path
-) -> tuple[Any, list[EpochLog]]:
+def _train_head(dataset: Dataset, settings: TrainSettings, staging: Path, features: Path) -> tuple[Any, list[EpochLog]]:
     """Dropout and a dense layer on cached features; gives the whole network with the trained head in it."""
     import keras
     import tensorflow as tf
@@ -154,9 +153,7 @@ def _train_head(
     return model, history
 
 
-def _fine_tune(
-    dataset: Dataset, settings: TrainSettings, staging: Path, model: Any
-) -> tuple[Any, list[EpochLog]]:
+def _fine_tune(dataset: Dataset, settings: TrainSettings, staging: Path, model: Any) -> tuple[Any, list[EpochLog]]:
     """Train the last blocks of the backbone too, with its batch-normalisation statistics left as they are.
 
     What Keras's transfer guide asks for: statistics learned on millions of images are not replaced by those of a few.
@@ -170,9 +167,7 @@ def _fine_tune(
     tuned = set(map(id, [layer for layer in plain if "Norm" not in type(layer).__name__][-settings.fine_tune_blocks :]))
     for layer in plain:
         layer.trainable = id(layer) in tuned
-    stage = _image_stage(
-        "fine-tune", dataset, settings, settings.fine_tune_epochs, settings.fine_tune_learning_rate
-    )
+    stage = _image_stage("fine-tune", dataset, settings, settings.fine_tune_epochs, settings.fine_tune_learning_rate)
     return _run(stage, model, dataset, settings, staging)
 
 

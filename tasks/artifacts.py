@@ -47,7 +47,10 @@ def report_artifacts(report: EvaluationReport) -> None:
         [c.label, _figure(c.precision), _figure(c.recall), _figure(c.f1), str(c.support)] for c in metrics.per_class
     ]
     lines += _table(["class", "precision", "recall", "F1", "images"], rows)
-    lines += ["", f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.expected_calibration_error:.3f}."]
+    lines += [
+        "",
+        f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.expected_calibration_error:.3f}.",
+    ]
     create_markdown_artifact("\n".join(lines), key=key_of("metrics", report.bundle.name), description="Metrics")
     labels = [c.label for c in metrics.per_class]
     matrix = [

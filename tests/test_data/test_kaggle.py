@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -89,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
     kaggle: Kaggle
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
     def do_HEAD(self) -> None:
@@ -145,10 +146,8 @@ class Handler(BaseHTTPRequestHandler):
         end = len(content)
         if self.kaggle.cuts and is_read:
             end = start + self.kaggle.cuts.pop(0)
-        try:
+        with contextlib.suppress(OSError):
             self.wfile.write(content[start:end])
-        except OSError:
-            pass
         if end < len(content):
             self.close_connection = True
 
