@@ -1,0 +1,41 @@
+"""A data set and a bundle that the tests of this folder share; nobody writes into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.dataset import Dataset
+from data.workspace import Workspace
+from models.bundle import Bundle, open_bundle
+from models.publish import publish_bundle, staging_folder
+from models.settings import TrainSettings
+from models.train import train_network
+from tests.datasets import ingest, write_images
+
+SETTINGS = TrainSettings(model="cifar4", epochs=3, batch_size=12, learning_rate=1e-3, min_precision=0.9, seed=3)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of source images."""
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="session")
+def dataset(images: Path, workspace: Workspace) -> Dataset:
+    """Those images ingested at 32 x 32: 36 to train on, 15 for validation, 18 for the test."""
+    return ingest(images, workspace.root)
+
+
+@pytest.fixture(scope="session")
+def bundle(dataset: Dataset, workspace: Workspace) -> Bundle:
+    """A `cifar4` trained on them from scratch for three epochs and published."""
+    trained = train_network(dataset, SETTINGS, staging_folder(dataset, SETTINGS, workspace), None)
+    return open_bundle(publish_bundle(dataset, SETTINGS, trained, workspace))
