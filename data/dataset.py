@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from data.atomic import file_sha256
-from data.augment import AugmentPolicy
-from data.decode import DecodePolicy
+from data.atomic import atomic_file, file_sha256
+from data.augment import AugmentPolicy, contact_sheet
+from data.decode import DecodePolicy, decode_stored
 from data.errors import FormatError, InputError
 from data.labels import LabelMap
 from data.manifest import read_manifest
@@ -155,6 +156,14 @@ def open_dataset(folder: Path) -> Dataset:
     for fact in (card.manifest, *card.shards):
         check_file(folder, fact)
     return Dataset(folder, card)
+
+
+def write_preview(dataset: Dataset, policy: AugmentPolicy, path: Path, num_images: int = 6) -> None:
+    """Write a contact sheet PNG: training images, each with changed copies beside it."""
+    originals = (record for record in dataset.records("train") if record.copy == 0)
+    sheet = contact_sheet([decode_stored(record.encoded) for record in islice(originals, num_images)], policy)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(sheet)
 
 
 def check_file(folder: Path, fact: FileFact) -> None:

@@ -6,35 +6,233 @@ Results go to standard output (with `--json` as one JSON object), all else to st
 
 from __future__ import annotations
 
+import errno
+import logging
 import sys
-from typing import Annotated
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+
+from data.errors import DarkroomError, InputError
+from data.workspace import name_from
+from flows.options import INGEST_OPTIONS, TRAIN_OPTIONS, settings_options, wrong_setting
+from flows.recipe import Recipe, load_recipe, recipe_names
+from flows.settings import open_workspace, prepare_environment, prepare_prefect_home
 
 app = typer.Typer(
     name="darkroom",
     help="From a folder of photographs to a trained network, an honest report and a table of predictions.",
+    epilog="Exit status: 0 done; 1 the work failed; 2 the arguments or the input are wrong.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-WorkspaceOption = Annotated[str | None, typer.Option("--workspace", help="Folder of all results.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show what the tasks log.")]
+Workspace = Annotated[
+    str | None, typer.Option(help="Folder of all results. [default: DARKROOM_WORKSPACE, or ./workspace]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log, and where a failure arose.")]
+Bundle = Annotated[str, typer.Argument(help="A model: a name (newest version), name@version, or a path.")]
+
+
+@app.command()
+@settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS})
+def run(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="A recipe, a YAML file, or a source.")],
+    changes: dict[str, Any],
+    source: Annotated[str | None, typer.Option(help="Images in place of the recipe's own source.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """All of it, from a source to a report and a table."""
+    plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
+    _prepare(verbose, tensorflow=True)
+    from flows.run import run as flow
+
+    _show(flow(plan, source, workspace), as_json)
+
+
+@app.command()
+@settings_options(INGEST_OPTIONS)
+def ingest(
+    source: Annotated[str, typer.Argument(help="A folder, a .zip/.tar archive, kaggle:owner/dataset, or sample:NAME.")],
+    changes: dict[str, Any],
+    name: Annotated[str | None, typer.Option(help="Name of the data set. [default: the source's]")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Turn a source into a data set: a manifest, splits and shards."""
+    plan = Recipe.model_validate({**changes, "name": name or name_from(source), "source": source})
+    _prepare(verbose, tensorflow=True)
+    from flows.ingest import ingest as flow
+
+    _show(flow(source, plan.ingest_settings(), workspace), as_json)
+
+
+@app.command()
+@settings_options(TRAIN_OPTIONS)
+def train(
+    dataset: Annotated[str, typer.Argument(help="A data set: a name (newest version), name@version, or a path.")],
+    changes: dict[str, Any],
+    name: Annotated[str | None, typer.Option(help="Name of the model. [default: DATASET-NETWORK]")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a network on a data set and publish it as a bundle."""
+    settings = Recipe.model_validate({**changes, "name": "unused", "source": ""}).train
+    _prepare(verbose, tensorflow=True)
+    from flows.train import train as flow
+
+    _show(flow(dataset, settings.model_copy(update={"name": name}) if name else settings, workspace), as_json)
+
+
+@app.command()
+def evaluate(
+    bundle: Bundle,
+    dataset: Annotated[str | None, typer.Argument(help="A data set. [default: the one it was trained from]")] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Judge a model on images that training never saw."""
+    _prepare(verbose, tensorflow=True)
+    from flows.evaluate import evaluate as flow
+
+    _show(flow(bundle, dataset, split, workspace), as_json)
+
+
+@app.command()
+def explain(
+    bundle: Bundle,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    out: Annotated[str | None, typer.Option(help="Folder for the pictures. [default: in the model's report]")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show where in an image a network looked (Grad-CAM)."""
+    _prepare(verbose, tensorflow=True)
+    from flows.explain import explain as flow
+
+    _show(flow(bundle, images, out, workspace), as_json)
+
+
+@app.command()
+def score(
+    folder: Annotated[str, typer.Argument(help="The images; subfolders too.")],
+    model: Annotated[str, typer.Option(help="A model: a name (newest version), name@version, or a path.")],
+    out: Annotated[str | None, typer.Option(help="Folder for the table. [default: in the workspace's scores]")] = None,
+    rows_per_part: Annotated[int, typer.Option(min=1, help="Files in one part of the table.")] = 1000,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score every file of a folder: one row for each."""
+    _prepare(verbose, tensorflow=False)
+    from flows.score import score as flow
+
+    _show(flow(folder, model, out, rows_per_part, workspace=workspace), as_json)
+
+
+@app.command()
+def preview(
+    dataset: Annotated[str, typer.Argument(help="A data set: a name (newest version), name@version, or a path.")],
+    augment: Annotated[str, typer.Option(help="An augmentation: none, light, standard, strong or scans.")] = "standard",
+    out: Annotated[str, typer.Option(help="The PNG file.")] = "augmentation.png",
+    workspace: Workspace = None,
+) -> None:
+    """Show what an augmentation does, as a picture."""
+    _prepare(False, tensorflow=True)
+    from data.dataset import open_dataset, write_preview
+    from models.settings import augmentation_by_name
+
+    opened = open_dataset(open_workspace(workspace).find_dataset(dataset))
+    write_preview(opened, augmentation_by_name(augment), Path(out))
+    sys.stdout.write(f"{Path(out).resolve()}\n")
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that come with Darkroom."""
+    for name in recipe_names():
+        sys.stdout.write(f"{name:20} {load_recipe(name).title}\n")
+
+
+@app.command()
+def doctor(workspace: Workspace = None, as_json: Json = False) -> None:
+    """What is installed and reachable, and what is not."""
+    prepare_environment("CRITICAL")
+    from flows.doctor import examine, show_findings
+
+    sys.exit(show_findings(examine(open_workspace(workspace)), as_json))
 
 
 def main() -> None:
     """Entry point: every failure becomes one sentence and an exit status."""
-    from data.errors import DarkroomError
-
     try:
         app()
-    except DarkroomError as error:
-        sys.stderr.write(f"darkroom: {error}\n")
-        sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        sys.stderr.write("darkroom: stopped. Start the same command again to go on where it was.\n")
-        sys.exit(130)
+        _stop("stopped. Start the same command again to go on where it was.", 130)
+    except DarkroomError as error:
+        _stop(str(error), error.exit_status)
+    except ValidationError as error:
+        _stop(wrong_setting(error), InputError.exit_status)
+    except Exception as error:
+        if _is_verbose():
+            traceback.print_exc()
+        _stop(_unexpected(error), 1)
+
+
+def _prepare(verbose: bool, tensorflow: bool) -> None:
+    """All that has to be set before Prefect and TensorFlow are imported."""
+    prepare_environment("INFO" if verbose else "CRITICAL")
+    prepare_prefect_home()
+    from flows import terminal
+
+    if tensorflow:
+        terminal.load_tensorflow()
+    if not verbose:  # Prefect's console shows these lines too
+        terminal.show_log_lines(logging.INFO)
+
+
+def _show(result: Any, as_json: bool) -> None:
+    from flows.terminal import show
+
+    show(result, as_json)
+
+
+def _is_verbose() -> bool:
+    return bool({"--verbose", "-v"} & set(sys.argv))
+
+
+def _unexpected(error: Exception) -> str:
+    """A sentence for a failure that no part of Darkroom foresaw."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = error.filename or Path.cwd()
+        return f"no room is left on the disk of {place}. Free some, and start the same command again."
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}. Check the path and its permissions."
+    if "Failed to reach API" in str(error) or type(error).__name__ == "ConnectError":
+        return (
+            "the Prefect server that PREFECT_API_URL names cannot be reached. Start it with 'prefect server start', or "
+            "unset PREFECT_API_URL."
+        )
+    said = " ".join(str(error).split())[:300]
+    return f"the work failed: {type(error).__name__}: {said}. Run it again with --verbose to see where."
+
+
+def _stop(sentence: str, exit_status: int) -> None:
+    sys.stderr.write(f"darkroom: {sentence}\n")
+    sys.exit(exit_status)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.ingest import IngestSettings
-from data.workspace import name_from
+from data.locks import exclusive
+from data.workspace import check_name, name_from
 from flows.results import IngestResult
 from flows.settings import Settings, open_workspace
 from tasks import ingest as tasks
@@ -24,13 +25,15 @@ def ingest(source: str, settings: IngestSettings | None = None, workspace: str |
     """
     place = open_workspace(workspace)
     rules = settings or IngestSettings(name=name_from(source))
+    check_name(rules.name)
     found = tasks.fetch_source(source, place)
-    plan = tasks.plan_ingest(found, rules, place)
-    folder = plan.published
-    if folder is None:
-        arguments = ((plan.staging, index) for index in range(plan.num_parts))
-        for _ in submit_all(tasks.write_part, arguments, plan.num_parts, "ingest"):
-            pass
-        folder = tasks.publish_dataset(plan.staging, place)
+    with exclusive(place.datasets / rules.name):
+        plan = tasks.plan_ingest(found, rules, place)
+        folder = plan.published
+        if folder is None:
+            arguments = ((plan.staging, index) for index in range(plan.num_parts))
+            for _ in submit_all(tasks.write_part, arguments, plan.num_parts, "ingest"):
+                pass
+            folder = tasks.publish_dataset(plan.staging, place)
     card = tasks.describe_dataset(folder)
     return IngestResult.of(card, folder, found, reused=plan.published is not None)

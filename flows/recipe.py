@@ -2,64 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from data.augment import AugmentPolicy
-from data.decode import DecodePolicy
 from data.errors import SettingError
 from data.ingest import IngestSettings
-from data.labelling import LabelRules
-from data.shards import ShardRules
-from data.splits import SplitRules
 from data.workspace import name_from
 from models.networks import describe
 from models.settings import TrainSettings
 
 
-class Recipe(BaseModel):
-    """What `darkroom run` does.
+class Recipe(IngestSettings):
+    """What `darkroom run` does: the settings of the ingest, and these.
 
     Attributes:
-        name: Of the data set.
         title: One line for people.
         source: Where the images are.
-        labels, splits, policy, shards: Of the ingest; without a policy the network's own image size is taken.
-        copies, copy_augmentation: Augmented copies written into the training shards.
         train: Of the training.
         target_accuracy: The figure that the recipe should reach on its test images.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
     title: str = ""
     source: str
-    labels: LabelRules = LabelRules()
-    splits: SplitRules = SplitRules()
-    policy: DecodePolicy | None = None
-    shards: ShardRules = ShardRules()
-    copies: int = 0
-    copy_augmentation: AugmentPolicy = AugmentPolicy()
     train: TrainSettings = TrainSettings()
     target_accuracy: float | None = Field(default=None, gt=0, le=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _image_size_of_the_network(cls, values: Any) -> Any:
+        """The image size is the network's where the recipe does not say."""
+        if not isinstance(values, dict) or not isinstance(values.get("policy", {}), dict):
+            return values
+        policy = values.get("policy", {})
+        if "image_size" in policy:
+            return values
+        try:
+            train = TrainSettings.model_validate(values.get("train", {}))
+        except ValidationError:
+            return values  # said once, with its line, when the fields are validated
+        size = describe(train.model, train.weights).image_size
+        return values | {"policy": policy | {"image_size": size}}
+
     def ingest_settings(self) -> IngestSettings:
-        """The ingest part; the image size is the network's where the recipe does not say."""
-        size = describe(self.train.model, self.train.weights).image_size
-        return IngestSettings(
-            name=self.name,
-            labels=self.labels,
-            splits=self.splits,
-            policy=self.policy or DecodePolicy(image_size=size),
-            shards=self.shards,
-            augmentation=self.copy_augmentation,
-            copies=self.copies,
-        )
+        """The part that decides what the ingest makes."""
+        return IngestSettings.model_validate({name: getattr(self, name) for name in IngestSettings.model_fields})
 
 
 def recipe_names() -> list[str]:
@@ -67,37 +58,57 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_recipe(reference: str) -> Recipe:
+def load_recipe(reference: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe by name or by path of a YAML file; anything else is a source with all defaults.
+
+    Args:
+        reference: A recipe's name, a YAML file, or a source.
+        changes: Settings that take the place of the recipe's, nested as they are in it.
 
     Raises:
         SettingError: naming the file, the line and the field that is wrong.
+        ValidationError: of pydantic, where `changes` are wrong.
     """
     if reference in recipe_names():
-        return _parse((_folder() / f"{reference}.yaml").read_text(encoding="utf-8"), f"{reference}.yaml")
+        return _parse((_folder() / f"{reference}.yaml").read_text(encoding="utf-8"), f"{reference}.yaml", changes or {})
     if reference.endswith((".yaml", ".yml")):
         try:
-            return _parse(Path(reference).read_text(encoding="utf-8"), reference)
-        except OSError as error:
-            raise SettingError(f"The recipe {reference} cannot be read: {error.strerror}.") from None
-    return Recipe(name=name_from(reference), source=reference)
+            return _parse(Path(reference).read_text(encoding="utf-8"), reference, changes or {})
+        except (OSError, UnicodeDecodeError) as error:
+            what = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise SettingError(f"The recipe {reference} cannot be read: {what}. Check the path.") from None
+    return Recipe.model_validate(_merged({"name": name_from(reference), "source": reference}, changes or {}))
 
 
 def _folder() -> Any:
     return files("flows.recipes")
 
 
-def _parse(text: str, name: str) -> Recipe:
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with what `above` says in its place, level by level."""
+    found = dict(below)
+    for name, value in above.items():
+        old = found.get(name)
+        found[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return found
+
+
+def _parse(text: str, name: str, changes: Mapping[str, Any]) -> Recipe:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        return Recipe.model_validate(yaml.safe_load(text))
+        values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SettingError(f"{name} is not YAML: {error}.") from None
+        raise SettingError(f"{name} is not YAML: {' '.join(str(error).split())}. Correct it.") from None
+    if not isinstance(values, dict):
+        raise SettingError(f"{name} holds no settings. Begin it with 'name:' and 'source:'.")
+    try:
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the recipe"
         line = _line_of(tree, first["loc"])
         raise SettingError(f"{name}, line {line}: {where}: {first['msg']}. Correct that line.") from None
+    return Recipe.model_validate(_merged(values, changes)) if changes else recipe
 
 
 def _line_of(node: Any, location: tuple[Any, ...]) -> int:

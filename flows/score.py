@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow
-from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from data.locks import exclusive
 from data.workspace import name_from
 from flows.results import ScoreResult
 from flows.settings import Settings, open_workspace
@@ -44,9 +44,9 @@ def score(
     run = f"{name_from(str(images.resolve()))}-{bundle.parent.name}-{bundle.name}"
     target = Path(out).expanduser().resolve() if out else place.scores / run
     only = place.find_dataset(dataset) if dataset else None
-    plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split)
-    arguments = ((target, index, bundle) for index in range(plan.num_parts))
-    parts = list(submit_all(tasks.score_part, arguments, plan.num_parts, "score"))
-    reused = sum(part.reused for part in parts)
-    summary = tasks.summarize(target, reused, started.isoformat(), time.monotonic() - clock, flow_run.get_id())
+    with exclusive(target / ".scoring"):
+        plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split)
+        arguments = ((target, index, bundle) for index in range(plan.num_parts))
+        reused = sum(part.reused for part in submit_all(tasks.score_part, arguments, plan.num_parts, "score"))
+        summary = tasks.summarize(target, reused, started.isoformat(timespec="seconds"), time.monotonic() - clock)
     return ScoreResult.of(summary, target)

@@ -1,13 +1,33 @@
-"""Settings from the environment; the only module of the product that reads it."""
+"""Settings from the environment; the only module of the product that reads or sets it."""
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from data.errors import WorkError
+from data.locks import exclusive
 from data.workspace import Workspace
+
+# Prefect carries the lines of other loggers to its UI only where they have a level of their own.
+for _room in ("data", "models"):
+    logging.getLogger(_room).setLevel(logging.INFO)
+
+_DEFAULTS = {
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "data,models",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # SQLite under a busy disk: wait for a lock, do not fail on it.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
 
 
 class Settings(BaseSettings):
@@ -27,3 +47,50 @@ class Settings(BaseSettings):
 def open_workspace(given: str | None) -> Workspace:
     """The workspace as given, or as `DARKROOM_WORKSPACE` says, or `./workspace`."""
     return Workspace(Path(given or Settings().workspace).expanduser().resolve())
+
+
+def prepare_environment(console_level: str) -> None:
+    """Set what Prefect and TensorFlow read when they are imported; what the user has set stays."""
+    for name, value in {**_DEFAULTS, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": console_level}.items():
+        os.environ.setdefault(name, value)
+
+
+def prepare_prefect_home() -> None:
+    """Make the database of a fresh Prefect home before the first run, by one process only.
+
+    Without a server of its own, Prefect makes it while the first run already writes to it, and that run then fails with
+    "database is locked" (measured in 2 of 4 first runs).
+
+    Raises:
+        WorkError: where it cannot be made.
+    """
+    import prefect
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url:
+        return
+    home = Path(settings.home)
+    marker = home / f".darkroom-database-{prefect.__version__}"
+    try:
+        with exclusive(home):
+            if marker.exists():
+                return
+            done = subprocess.run(
+                [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                marker.touch()
+    except OSError as error:
+        raise WorkError(
+            f"Prefect's folder {home} cannot be written to: {error.strerror}. Set PREFECT_HOME to another."
+        ) from None
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise WorkError(
+            f"Prefect's database in {home} could not be made: {last}. Set PREFECT_HOME to another folder, or start a "
+            "server with 'prefect server start' and set PREFECT_API_URL to it."
+        )

@@ -6,10 +6,11 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.dataset import open_dataset
+from data.locks import exclusive
 from flows.results import TrainResult
 from flows.settings import Settings, open_workspace
 from models.networks import describe
-from models.publish import published_bundle
+from models.publish import bundle_name, published_bundle
 from models.settings import TrainSettings
 from tasks import train as tasks
 from tasks.window import submit_all
@@ -28,15 +29,16 @@ def train(dataset: str, settings: TrainSettings | None = None, workspace: str | 
     folder = place.find_dataset(dataset)
     rules = settings or TrainSettings()
     opened = open_dataset(folder)
-    done = published_bundle(opened, rules, place)
-    bundle = done
-    if bundle is None:
-        features = None
-        if describe(rules.model, rules.weights).pretrained:
-            features = tasks.prepare_backbone(folder, rules)
-            shards = [shard.file for shard in opened.card.shards if shard.split != "test"]
-            arguments = ((folder, features, shard) for shard in shards)
-            for _ in submit_all(tasks.extract_features, arguments, len(shards), "features"):
-                pass
-        bundle = tasks.train_network(folder, rules, features, place)
+    with exclusive(place.models / bundle_name(opened, rules)):
+        done = published_bundle(opened, rules, place)
+        bundle = done
+        if bundle is None:
+            features = None
+            if describe(rules.model, rules.weights).pretrained:
+                features = tasks.prepare_backbone(folder, rules)
+                shards = [shard.file for shard in opened.card.shards if shard.split != "test"]
+                arguments = ((folder, features, shard) for shard in shards)
+                for _ in submit_all(tasks.extract_features, arguments, len(shards), "features"):
+                    pass
+            bundle = tasks.train_network(folder, rules, features, place)
     return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=done is not None)

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from data.atomic import file_sha256, write_json
 from data.dataset import FileFact, check_file, read_card
 from data.decode import DecodePolicy
 from data.errors import FormatError
 from data.labels import LabelMap
+from data.provenance import LibraryVersion
 from data.workspace import BUNDLE_CARD
+from models.runtime import OnnxRunner
 from models.settings import TrainSettings
 
 SCHEMA_VERSION = 1
+BUNDLE_FILES = ("model.keras", "model.onnx")
 
 
 class EpochLog(BaseModel):
@@ -36,15 +39,6 @@ class EpochLog(BaseModel):
     val_loss: float
     val_accuracy: float
     seconds: float
-
-
-class LibraryVersion(BaseModel):
-    """A library that had a part in the result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    version: str
 
 
 class BundleCard(BaseModel):
@@ -64,8 +58,8 @@ class BundleCard(BaseModel):
     best_epoch: int
     num_parameters: int
     train_seconds: float
-    temperature: float
-    threshold: float
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    threshold: float = Field(ge=0, le=1)
     validation_accuracy: float
     onnx_max_difference: float
     libraries: tuple[LibraryVersion, ...]
@@ -95,6 +89,17 @@ class Bundle:
     def report_folder(self) -> Path:
         return self.folder / "report"
 
+    def runner(self) -> OnnxRunner:
+        """The ONNX network, ready to run; raises FormatError where it does not fit the card."""
+        runner = OnnxRunner(self.onnx_path)
+        found, wanted = (runner.image_size, runner.num_outputs), (self.card.policy.image_size, len(self.labels))
+        if found != wanted:
+            raise FormatError(
+                f"{self.onnx_path} takes images of {found[0]} and gives {found[1]} logits, its card says {wanted[0]} "
+                f"and {wanted[1]}. Train again, or restore the folder."
+            )
+        return runner
+
     def keras_model(self) -> Any:
         """The Keras model, loaded in safe mode: nothing in the file can run code."""
         import keras
@@ -102,7 +107,10 @@ class Bundle:
         try:
             return keras.models.load_model(self.folder / "model.keras", compile=False, safe_mode=True)
         except Exception as error:
-            raise FormatError(f"{self.folder / 'model.keras'} cannot be loaded safely: {error}") from None
+            raise FormatError(
+                f"{self.folder / 'model.keras'} cannot be loaded in Keras's safe mode, so it is not loaded at all "
+                f"({str(error).strip()[:300]}). Train again without layers that hold code."
+            ) from None
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -113,11 +121,14 @@ def open_bundle(folder: Path) -> Bundle:
             it lists.
     """
     card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION)
+    if {fact.file for fact in card.files} != set(BUNDLE_FILES):
+        raise FormatError(f"The card in {folder} does not answer for {' and '.join(BUNDLE_FILES)}: refused.")
     for fact in card.files:
         check_file(folder, fact)
         if file_sha256(folder / fact.file) != fact.sha256:
             raise FormatError(
-                f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Refused."
+                f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Restore the folder, "
+                "or train again."
             )
     return Bundle(folder, card)
 

@@ -108,6 +108,11 @@ def load_pretrained(model: keras.Model) -> None:
     logger.info("loaded %d ImageNet weights into %s from %s", model.count_params(), model.name, path.name)
 
 
+def check_weights() -> None:
+    """Raise what `load_pretrained` would raise where the weights are missing or are not the known ones."""
+    _weights_path()
+
+
 def _input_and_features(image_size: tuple[int, int]) -> tuple[Any, Any]:
     """The symbolic input `uint8[N, H, W, 3]` and the features `float32[N, 1280]`."""
     import keras

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from importlib.metadata import version as library_version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from data.atomic import atomic_folder, content_version
 from data.dataset import Dataset, FileFact
 from data.errors import SettingError, WorkError
+from data.provenance import library_versions
 from data.workspace import BUNDLE_CARD, Workspace, check_name
-from models.bundle import BundleCard, LibraryVersion, write_card
+from models.bundle import BUNDLE_FILES, BundleCard, write_card
 from models.calibration import choose_threshold, fit_temperature, probabilities
 from models.features import stored_batches
 from models.runtime import OnnxRunner, export_onnx
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 # Raised whenever the same data set and settings would give another network.
 CODE_VERSION = 1
-_LIBRARIES = ("tensorflow", "keras", "onnxruntime", "tf2onnx", "numpy", "pillow", "scikit-learn", "pyarrow", "prefect")
 # Logits of both exports of one network may differ by rounding; a wrong operator differs by far more.
 _MAX_DIFFERENCE = 1e-2
 
@@ -61,7 +61,7 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
     """
     final = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
     with atomic_folder(final) as temporary:
-        trained.model.save(temporary / "model.keras")
+        _without_optimizer(trained.model).save(temporary / "model.keras")
         export_onnx(trained.model, temporary / "model.onnx")
         runner = OnnxRunner(temporary / "model.onnx")
         logits, truth = split_logits(dataset, "validation", runner)
@@ -88,7 +88,7 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
             validation_accuracy=float(np.mean(logits.argmax(axis=1) == truth)),
             onnx_max_difference=difference,
             libraries=library_versions(),
-            files=tuple(FileFact.of(temporary, name) for name in ("model.keras", "model.onnx")),
+            files=tuple(FileFact.of(temporary, name) for name in BUNDLE_FILES),
         )
         write_card(temporary, card)
     shutil.rmtree(staging_folder(dataset, settings, workspace), ignore_errors=True)
@@ -96,9 +96,11 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
     return final
 
 
-def library_versions() -> tuple[LibraryVersion, ...]:
-    """The libraries that have a part in the result, and Python's own version left to the interpreter."""
-    return tuple(LibraryVersion(name=name, version=library_version(name)) for name in _LIBRARIES)
+def _without_optimizer(model: Any) -> Any:
+    """A copy without the state of the training, which is twice as large as the weights themselves."""
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def split_logits(dataset: Dataset, split: str, runner: OnnxRunner) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

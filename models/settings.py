@@ -17,22 +17,22 @@ class TrainSettings(BaseModel):
 
     Attributes:
         name: Of the bundle; None takes the data set's name and the network's.
-        model: A network that `models.networks` knows.
+        model: starter, cifar4, cifar6, efficientnet-lite0, or a network of keras.applications.
         weights: `imagenet` for pretrained weights, `none` for training from scratch.
-        epochs: Most epochs; None takes 60 from scratch, 100 for a head on cached features.
+        epochs: Most epochs; unless given 60 from scratch, 100 for a head on cached features.
         batch_size: Images in a step.
-        optimizer: By name.
-        learning_rate: The peak; None takes 1e-3 (0.05 for sgd).
+        optimizer: By its name in Keras.
+        learning_rate: The peak; unless given 1e-3, 0.05 for sgd.
         schedule: `constant`, or `cosine` down to zero after a warm-up over the first twentieth of the steps.
         weight_decay: Decoupled decay of kernels, as AdamW does.
         label_smoothing: Share of the truth spread over all classes.
         dropout: Before the last layer.
-        augmentation: On the fly while training from scratch or fine-tuning: a preset's name or a policy.
+        augmentation: On the fly, from scratch or fine-tuning: none, light, standard, strong, scans, or a policy.
         class_weights: Weigh classes by the inverse of their frequency.
         patience: Epochs without a better validation loss before training stops.
         fine_tune_blocks: After the head, train this many of the backbone's last blocks of layers too; 0 for none.
         fine_tune_epochs: Most epochs of that stage.
-        fine_tune_learning_rate: Its peak.
+        fine_tune_learning_rate: The peak of that stage.
         min_precision: Precision at and above the abstain threshold, reached on validation; 0 never abstains.
         seed: Of weights, order, augmentation and dropout.
     """

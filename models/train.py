@@ -21,7 +21,7 @@ import numpy as np
 
 from data.atomic import atomic_file, write_json
 from data.dataset import Dataset
-from data.errors import SettingError, WorkError
+from data.errors import FormatError, SettingError, WorkError
 from data.input import Shuffle, batches
 from models.bundle import EpochLog
 from models.features import load_features
@@ -71,12 +71,19 @@ def train_network(dataset: Dataset, settings: TrainSettings, staging: Path, feat
         features: The folder of cached features, needed where the network has a pretrained backbone.
 
     Raises:
+        SettingError: where blocks are to be fine-tuned and nothing of the network is pretrained.
+        FormatError: where the state that a killed run left cannot be read.
         WorkError: where the loss is no longer a number.
     """
     import keras
 
     keras.utils.set_random_seed(settings.seed)
     if not describe(settings.model, settings.weights).pretrained:
+        if settings.fine_tune_blocks:
+            raise SettingError(
+                f"{settings.model} is trained whole, from scratch: there is no backbone with pretrained weights to "
+                "fine-tune. Set fine_tune_blocks to 0, or take a pretrained network."
+            )
         return _train_scratch(dataset, settings, staging)
     if features is None:
         raise SettingError(f"{settings.model} is trained on cached features, and none were given.")
@@ -194,17 +201,17 @@ def _run(
     folder = staging / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     history = _read_history(folder)
+    optimizer = _optimizer(settings, stage)
     if history:
-        model = keras.models.load_model(_state(folder, len(history)), safe_mode=True)
+        model = _restore(folder, len(history), optimizer)
         logger.info("%s: going on after epoch %d.", stage.name, len(history))
-    else:
-        model.compile(
-            optimizer=_optimizer(settings, stage),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            if not settings.label_smoothing
-            else keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
-            metrics=["accuracy"],
-        )
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if not settings.label_smoothing
+        else keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+    )
     weights = class_weights(dataset.card.class_counts("train")) if settings.class_weights else None
     prepare = _one_hot(len(dataset.labels)) if settings.label_smoothing else (lambda batches: batches)
     validation = prepare(stage.validation)
@@ -217,6 +224,7 @@ def _run(
             epochs=epoch + 1,
             validation_data=validation,
             class_weight=weights,
+            shuffle=False,  # the feed is shuffled
             verbose=0,
         ).history
         log = EpochLog(
@@ -228,7 +236,7 @@ def _run(
         if not math.isfinite(log.loss + log.val_loss):
             raise WorkError(
                 f"The loss of {settings.model} is no longer a number after epoch {epoch + 1}. "
-                f"Lower --learning-rate (it was {stage.learning_rate:g})."
+                f"Lower the learning rate of the {stage.name} stage (it was {stage.learning_rate:g})."
             )
         history.append(log)
         if best_epoch(history) is log:
@@ -284,16 +292,46 @@ def _state(folder: Path, num_epochs: int) -> Path:
     return folder / f"state-{num_epochs:05d}.keras"
 
 
+def _restore(folder: Path, num_epochs: int, optimizer: Any) -> Any:
+    """The model after so many epochs; `optimizer` gets the state of the one that trained it.
+
+    The optimizer itself is not taken from the file: Keras does not keep which weights are excluded from decay.
+    """
+    import keras
+
+    try:
+        model = keras.models.load_model(_state(folder, num_epochs), safe_mode=True)
+        optimizer.build(model.trainable_variables)
+        for variable, stored in zip(optimizer.variables, model.optimizer.variables, strict=True):
+            variable.assign(stored)
+    except Exception as error:
+        raise _unusable(folder, error) from None
+    return model
+
+
 def _read_history(folder: Path) -> list[EpochLog]:
     file = folder / "history.json"
     if not file.is_file():
         return []
-    return [EpochLog.model_validate(entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+    try:
+        return [EpochLog.model_validate(entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise _unusable(folder, error) from None
+
+
+def _unusable(folder: Path, error: Exception) -> FormatError:
+    return FormatError(
+        f"What an earlier run left in {folder} cannot be read ({type(error).__name__}). Remove {folder.parent} and "
+        "train again."
+    )
 
 
 def _save(path: Path, save: Callable[[str], None]) -> None:
     """Keras insists on the suffix, so the temporary name ends in it too."""
     with atomic_file(path) as temporary:
         suffixed = temporary.with_name(temporary.name + "".join(path.suffixes))
-        save(str(suffixed))
-        suffixed.rename(temporary)
+        try:
+            save(str(suffixed))
+            suffixed.rename(temporary)
+        finally:
+            suffixed.unlink(missing_ok=True)

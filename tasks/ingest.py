@@ -6,10 +6,12 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from data import ingest
 from data.dataset import DatasetCard, open_dataset
 from data.ingest import IngestSettings, PartCounts, Planned
+from data.provenance import write_run_record
 from data.sources import Source, resolve
 from data.workspace import Workspace
 from tasks.artifacts import dataset_artifact
@@ -37,7 +39,10 @@ def write_part(staging: Path, index: int) -> PartCounts:
 @task(cache_policy=NO_CACHE)
 def publish_dataset(staging: Path, workspace: Workspace) -> Path:
     """Put the parts together under a version."""
-    return ingest.publish(staging, workspace)
+    settings = ingest.read_plan(staging).settings.model_dump(mode="json")
+    folder = ingest.publish(staging, workspace)
+    write_run_record(folder, "ingest", flow_run.get_id(), settings)
+    return folder
 
 
 @task(cache_policy=NO_CACHE)

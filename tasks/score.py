@@ -7,8 +7,10 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
+from data.provenance import write_run_record
 from models import score
 from models.bundle import Bundle, open_bundle
 from models.runtime import OnnxRunner
@@ -33,9 +35,10 @@ def score_part(out: Path, index: int, bundle: Path) -> PartDone:
 
 
 @task(cache_policy=NO_CACHE)
-def summarize(out: Path, parts_reused: int, started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
+def summarize(out: Path, parts_reused: int, started_at: str, seconds: float) -> ScoreSummary:
     """Count the rows, write the summary, show it on the run."""
-    summary = score.summarize(out, parts_reused, started_at, seconds, run_id)
+    summary = score.summarize(out, parts_reused, started_at, seconds, flow_run.get_id())
+    write_run_record(out, "score", flow_run.get_id(), score.read_plan(out).model_dump(mode="json"))
     score_artifact(summary, str(out))
     return summary
 

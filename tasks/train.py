@@ -6,8 +6,10 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
+from data.provenance import write_run_record
 from data.workspace import Workspace
 from models import features, publish, train
 from models.bundle import BundleCard, open_bundle
@@ -33,7 +35,9 @@ def train_network(dataset: Path, settings: TrainSettings, feature_folder: Path |
     opened = open_dataset(dataset)
     staging = publish.staging_folder(opened, settings, workspace)
     trained = train.train_network(opened, settings, staging, feature_folder)
-    return publish.publish_bundle(opened, settings, trained, workspace)
+    folder = publish.publish_bundle(opened, settings, trained, workspace)
+    write_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
+    return folder
 
 
 @task(cache_policy=NO_CACHE)

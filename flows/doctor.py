@@ -1,0 +1,195 @@
+"""What is installed, reachable and configured, and what to do about what is not. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from data.errors import DarkroomError
+from data.workspace import Workspace
+
+_PACKAGES = ("prefect", "fastapi", "tensorflow", "keras", "onnxruntime", "tf2onnx", "pillow", "pyarrow", "scikit-learn")
+_ROOM_NEEDED_BYTES = 2 * 2**30
+_KAGGLE = ("www.kaggle.com", 443)
+
+
+class Finding(BaseModel):
+    """One thing looked at. `status` is `ok`, `note` (works without) or `missing` (does not work without)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: str
+    status: str
+    found: str
+    remedy: str = ""
+
+
+class Examination(BaseModel):
+    """All findings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    findings: tuple[Finding, ...]
+
+
+def examine(workspace: Workspace) -> Examination:
+    """Look at everything; a check that itself fails becomes a finding."""
+    checks: Sequence[tuple[str, Callable[[], Finding]]] = (
+        ("python", _python),
+        ("packages", _packages),
+        ("processors", _processors),
+        ("gpu", _gpu),
+        ("weights", _weights),
+        ("workspace", lambda: _workspace(workspace)),
+        ("prefect", _prefect),
+        ("kaggle account", _kaggle_account),
+        ("kaggle", _kaggle),
+    )
+    return Examination(findings=tuple(_checked(subject, check) for subject, check in checks))
+
+
+def show_findings(examination: Examination, as_json: bool) -> int:
+    """Print the findings; gives the exit status: 1 where something needed is missing."""
+    if as_json:
+        sys.stdout.write(examination.model_dump_json() + "\n")
+    else:
+        table = Table("", "", "found", "what to do", box=None, padding=(0, 2, 0, 0), show_header=False)
+        for finding in examination.findings:
+            style = {"ok": "green", "note": "yellow"}.get(finding.status, "red")
+            cells = (finding.subject, finding.found, finding.remedy)
+            table.add_row(Text(finding.status, style), *(Text(cell) for cell in cells))
+        Console(highlight=False).print(table)
+    return 1 if any(finding.status == "missing" for finding in examination.findings) else 0
+
+
+def _checked(subject: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except DarkroomError as error:
+        return Finding(subject=subject, status="missing", found=str(error))
+    except Exception as error:
+        return Finding(subject=subject, status="missing", found=f"could not be looked at: {type(error).__name__}")
+
+
+def _python() -> Finding:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    remedy = "" if fits else "TensorFlow has wheels for 3.11, 3.12 and 3.13: make the environment with one of those."
+    return Finding(subject="python", status="ok" if fits else "missing", found=found, remedy=remedy)
+
+
+def _packages() -> Finding:
+    found, absent = [], []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            absent.append(name)
+    if absent:
+        remedy = "Install from requirements.lock: python -m pip install -r requirements.lock"
+        return Finding(subject="packages", status="missing", found=f"not installed: {', '.join(absent)}", remedy=remedy)
+    minor = int(version("fastapi").split(".")[1])
+    if minor >= 155:
+        remedy = "Prefect's server does not start with fastapi 0.155 or newer: python -m pip install 'fastapi<0.154'"
+        return Finding(subject="packages", status="missing", found=", ".join(found), remedy=remedy)
+    return Finding(subject="packages", status="ok", found=", ".join(found))
+
+
+def _processors() -> Finding:
+    from data.parallel import num_cpus
+
+    return Finding(subject="processors", status="ok", found=f"{num_cpus()} that this process may use")
+
+
+def _gpu() -> Finding:
+    from flows.terminal import load_tensorflow
+
+    load_tensorflow()
+    import tensorflow as tf
+
+    names = [device.name for device in tf.config.list_physical_devices("GPU")]
+    if names:
+        return Finding(subject="gpu", status="ok", found=", ".join(names))
+    remedy = "Not needed. With an NVIDIA GPU: python -m pip install 'darkroom-flows[gpu]'"
+    return Finding(subject="gpu", status="note", found="none that TensorFlow can use", remedy=remedy)
+
+
+def _weights() -> Finding:
+    from models.efficientnet_lite import check_weights
+
+    check_weights()
+    cache = Path.home() / ".keras" / "models"
+    others = sorted(path.name for path in cache.glob("*notop*")) if cache.is_dir() else []
+    others_text = f"; in Keras's cache: {', '.join(others)}" if others else ""
+    return Finding(subject="weights", status="ok", found=f"efficientnet-lite0 installed{others_text}")
+
+
+def _workspace(workspace: Workspace) -> Finding:
+    existing = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    found = f"{workspace.root}, {free / 2**30:.1f} GiB free"
+    if not os.access(existing, os.W_OK):
+        remedy = "Choose another with --workspace or DARKROOM_WORKSPACE."
+        return Finding(subject="workspace", status="missing", found=f"{found}, not writable", remedy=remedy)
+    if free < _ROOM_NEEDED_BYTES:
+        return Finding(
+            subject="workspace", status="note", found=found, remedy="Shards and features need room: free some."
+        )
+    return Finding(subject="workspace", status="ok", found=found)
+
+
+def _prefect() -> Finding:
+    import httpx
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    if not url:
+        remedy = "To watch runs in the UI: 'prefect server start', then set PREFECT_API_URL=http://127.0.0.1:4200/api"
+        found = f"no server set: each command starts its own, with its record in {get_current_settings().home}"
+        return Finding(subject="prefect", status="note", found=found, remedy=remedy)
+    try:
+        httpx.get(f"{url}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        remedy = "Start it with 'prefect server start', or unset PREFECT_API_URL."
+        return Finding(subject="prefect", status="missing", found=f"{url}: {type(error).__name__}", remedy=remedy)
+    return Finding(subject="prefect", status="ok", found=f"server at {url}")
+
+
+def _kaggle_account() -> Finding:
+    if find_spec("kagglehub") is None:
+        return Finding(subject="kaggle account", status="note", found="kagglehub is not installed")
+    from kagglehub.config import get_kaggle_credentials
+
+    try:
+        known = get_kaggle_credentials() is not None
+    except (OSError, ValueError):
+        return Finding(
+            subject="kaggle account",
+            status="note",
+            found="the credentials cannot be read",
+            remedy="Set KAGGLE_API_TOKEN, or repair ~/.kaggle/kaggle.json.",
+        )
+    if known:
+        return Finding(subject="kaggle account", status="ok", found="credentials are set")
+    remedy = "Public data sets need none. For competitions and private data set KAGGLE_API_TOKEN."
+    return Finding(subject="kaggle account", status="note", found="none set", remedy=remedy)
+
+
+def _kaggle() -> Finding:
+    try:
+        socket.create_connection(_KAGGLE, timeout=3).close()
+    except OSError:
+        remedy = "Only kaggle:… sources need it. Behind a proxy set HTTPS_PROXY, or download the archive elsewhere."
+        return Finding(subject="kaggle", status="note", found=f"{_KAGGLE[0]} cannot be reached", remedy=remedy)
+    return Finding(subject="kaggle", status="ok", found=f"{_KAGGLE[0]} can be reached")

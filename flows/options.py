@@ -1,0 +1,157 @@
+"""Command-line options made from the settings' own fields: one name, one help text and one check for each setting."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+from data.errors import SettingError
+from flows.recipe import Recipe
+
+Path = tuple[str, ...]
+
+# Option to the place of its setting in a recipe.
+INGEST_OPTIONS: Mapping[str, Path] = {
+    "image-size": ("policy", "image_size"),
+    "resize": ("policy", "resize"),
+    "interpolation": ("policy", "interpolation"),
+    "labels-from": ("labels", "source"),
+    "labels-csv": ("labels", "csv"),
+    "label-pattern": ("labels", "pattern"),
+    "path-column": ("labels", "path_column"),
+    "label-column": ("labels", "label_column"),
+    "validation": ("splits", "validation"),
+    "test": ("splits", "test"),
+    "split-seed": ("splits", "seed"),
+    "keep-splits": ("splits", "keep"),
+    "format": ("shards", "format"),
+    "images": ("shards", "images"),
+    "rows-per-shard": ("shards", "rows_per_shard"),
+    "copies": ("copies",),
+    "copy-augment": ("augmentation",),
+    "max-quarantined-share": ("max_quarantined_share",),
+}
+TRAIN_OPTIONS: Mapping[str, Path] = {
+    "model": ("train", "model"),
+    "weights": ("train", "weights"),
+    "epochs": ("train", "epochs"),
+    "batch-size": ("train", "batch_size"),
+    "optimizer": ("train", "optimizer"),
+    "learning-rate": ("train", "learning_rate"),
+    "schedule": ("train", "schedule"),
+    "weight-decay": ("train", "weight_decay"),
+    "label-smoothing": ("train", "label_smoothing"),
+    "dropout": ("train", "dropout"),
+    "augment": ("train", "augmentation"),
+    "class-weights": ("train", "class_weights"),
+    "patience": ("train", "patience"),
+    "fine-tune-blocks": ("train", "fine_tune_blocks"),
+    "fine-tune-epochs": ("train", "fine_tune_epochs"),
+    "fine-tune-learning-rate": ("train", "fine_tune_learning_rate"),
+    "min-precision": ("train", "min_precision"),
+    "seed": ("train", "seed"),
+}
+_OPTION_OF = {path: option for option, path in {**INGEST_OPTIONS, **TRAIN_OPTIONS}.items()}
+
+
+def settings_options(options: Mapping[str, Path]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options in place of its parameter `changes`, which receives what was given, nested."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        names = {option.replace("-", "_"): path for option, path in options.items()}
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "changes"]
+        made = [_parameter(option, path) for option, path in options.items()]
+
+        @wraps(command)
+        def wrapped(**given: Any) -> None:
+            changes: dict[str, Any] = {}
+            for name, path in names.items():
+                value = given.pop(name)
+                if value is not None:
+                    _put(changes, path, _size(value) if path[-1] == "image_size" else value)
+            command(**given, changes=changes)
+
+        wrapped.__signature__ = signature.replace(parameters=own + made)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {}
+        return wrapped
+
+    return decorate
+
+
+def wrong_setting(error: ValidationError) -> str:
+    """One sentence for settings that pydantic refused, naming the option where there is one."""
+    first = error.errors()[0]
+    location = tuple(str(part) for part in first["loc"])
+    option = next(
+        (f"--{_OPTION_OF[location[:n]]}" for n in range(len(location), 0, -1) if location[:n] in _OPTION_OF), ""
+    )
+    where = option or f"Setting {'.'.join(location)}" if location else "The settings"
+    received = "" if isinstance(first["input"], dict | BaseModel) else f" Received: {first['input']!r}."
+    return f"{where}: {first['msg']}.{received}"
+
+
+def _parameter(option: str, path: Path) -> inspect.Parameter:
+    model, field = _field(path)
+    info = model.model_fields[field]
+    help_text = _help(model, field)
+    default = info.default if info.default is not PydanticUndefined else None
+    if isinstance(default, str | int | float | tuple) and not isinstance(default, bool):
+        shown = "x".join(str(part) for part in default) if isinstance(default, tuple) else default
+        help_text += f" [default: {shown}]"
+    kind: Any = bool | None if info.annotation is bool else str | None
+    declaration = f"--{option}/--no-{option}" if info.annotation is bool else f"--{option}"
+    metavar = None if info.annotation is bool else _metavar(info.annotation)
+    return inspect.Parameter(
+        option.replace("-", "_"),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind, typer.Option(declaration, help=help_text, show_default=False, metavar=metavar)],
+    )
+
+
+def _field(path: Path) -> tuple[type[BaseModel], str]:
+    model: type[BaseModel] = Recipe
+    for part in path[:-1]:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]
+    return model, path[-1]
+
+
+def _metavar(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(str(value) for value in get_args(annotation))
+    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
+    if get_origin(kinds[0]) is Literal:
+        return _metavar(kinds[0])
+    return {int: "INTEGER", float: "NUMBER"}.get(kinds[0], "TEXT")
+
+
+def _help(model: type[BaseModel], field: str) -> str:
+    """What the class's docstring says of an attribute, up to the end of its first sentence."""
+    for owner in model.__mro__:
+        text = inspect.cleandoc(owner.__doc__ or "").partition("Attributes:")[2]
+        for names, said in re.findall(r"^    ([\w, ]+): (.*(?:\n {8}.*)*)", text, re.MULTILINE):
+            if field in names.split(", "):
+                return " ".join(str(said).replace("`", "").split())
+    return ""
+
+
+def _put(tree: dict[str, Any], path: Path, value: Any) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[path[-1]] = value
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`160` or `120x160` (height x width) as (height, width) in pixels."""
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not found:
+        raise SettingError(f"--image-size: {text!r} is not a size. Write 160, or 120x160 for height x width.")
+    return int(found[1]), int(found[2] or found[1])

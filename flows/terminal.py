@@ -1,0 +1,179 @@
+"""What the command line shows: log lines on standard error; a result, short or as JSON, on standard output."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import singledispatch
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.results import EvaluateResult, ExplainResult, IngestResult, Result, RunResult, ScoreResult, TrainResult
+
+_FIRST_ROWS = 5
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at that moment, so that a progress bar can keep the lines above itself."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        """Never another."""
+
+
+def show_log_lines(level: int) -> None:
+    """Write what the rooms log to standard error."""
+    handler = _StandardError()
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    for room in ("data", "models"):
+        logging.getLogger(room).addHandler(handler)
+
+
+@contextmanager
+def native_messages_hidden() -> Iterator[None]:
+    """Hide what native libraries write to file descriptor 2 while they load; Python's own messages still appear."""
+    shown, hidden = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    python_stderr = sys.stderr
+    with os.fdopen(os.dup(shown), "w", buffering=1) as stream:
+        os.dup2(hidden, 2)
+        sys.stderr = stream
+        try:
+            yield
+        finally:
+            sys.stderr = python_stderr
+            os.dup2(shown, 2)
+            os.close(shown)
+            os.close(hidden)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow, without the lines that it prints on every start."""
+    with native_messages_hidden():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+        tf.constant(0)
+    for noisy in ("tf2onnx", "absl", "tensorflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def show(result: Result, as_json: bool) -> None:
+    """Print a flow's result on standard output."""
+    if as_json:
+        sys.stdout.write(result.model_dump_json() + "\n")
+        return
+    for name, text in summary_lines(result):
+        sys.stdout.write(f"{name:<10}  {_plain(text)}\n")
+    table = result.score if isinstance(result, RunResult) else result
+    if isinstance(table, ScoreResult):
+        sys.stdout.write("\n")
+        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(_first_rows(Path(table.out)))
+
+
+@singledispatch
+def summary_lines(result: Result) -> list[tuple[str, str]]:
+    """A result as a few lines of name and text."""
+    raise TypeError(type(result).__name__)
+
+
+@summary_lines.register
+def _(result: IngestResult) -> list[tuple[str, str]]:
+    set_aside = ", ".join(f"{count.num_files} {count.reason}" for count in result.set_aside)
+    splits = ", ".join(f"{split.split} {split.num_images}" for split in result.splits)
+    return [
+        ("data set", result.dataset + (" (made before)" if result.reused else "")),
+        ("read", f"{result.num_files} files, {len(result.labels)} classes; " + "; ".join(result.decisions)),
+        ("used", f"{result.num_ok} images: {splits}"),
+        ("set aside", f"{result.num_files - result.num_ok} files" + (f": {set_aside}" if set_aside else "")),
+        ("folder", result.folder),
+    ]
+
+
+@summary_lines.register
+def _(result: TrainResult) -> list[tuple[str, str]]:
+    trained = f"{result.num_epochs} epochs in {result.train_seconds:.0f} s, the best was {result.best_epoch}"
+    return [
+        ("model", result.bundle + (" (made before)" if result.reused else "")),
+        ("trained", f"{result.model}, {trained}; validation accuracy {result.validation_accuracy:.4f}"),
+        ("folder", result.folder),
+    ]
+
+
+@summary_lines.register
+def _(result: EvaluateResult) -> list[tuple[str, str]]:
+    interval = f"95 % interval {result.accuracy_low:.3f} to {result.accuracy_high:.3f}"
+    return [
+        ("accuracy", f"{result.accuracy:.4f} on {result.num_images} {result.split} images ({interval})"),
+        ("macro F1", f"{result.macro_f1:.4f}"),
+        ("report", result.report),
+    ]
+
+
+@summary_lines.register
+def _(result: ExplainResult) -> list[tuple[str, str]]:
+    lines = [("pictures", f"{len(result.pictures)} in {result.folder}")]
+    if result.set_aside:
+        reasons = ", ".join(f"{count.num_files} {count.reason}" for count in result.set_aside)
+        lines.append(("set aside", reasons))
+    return lines
+
+
+@summary_lines.register
+def _(result: ScoreResult) -> list[tuple[str, str]]:
+    statuses = ", ".join(f"{count.num_rows} {count.name}" for count in result.statuses)
+    reasons = ", ".join(f"{count.num_rows} {count.name}" for count in result.reasons)
+    labels = ", ".join(f"{count.num_rows} {count.name}" for count in result.labels)
+    reused = f", {result.parts_reused} of {result.num_parts} parts made before" if result.parts_reused else ""
+    lines = [
+        ("scored", f"{result.num_files} files ({statuses}), {result.images_per_second:.0f} a second{reused}"),
+        ("labels", labels),
+        ("set aside", reasons),
+        ("abstained", str(result.num_abstained) if result.num_abstained else ""),
+        ("table", result.out),
+    ]
+    return [line for line in lines if line[1]]
+
+
+@summary_lines.register
+def _(result: RunResult) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    for step in (result.ingest, result.train, result.evaluate, result.explain, result.score):
+        lines += [line for line in summary_lines(step) if line[0] != "folder"]
+    return lines
+
+
+def _first_rows(out: Path) -> Table:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(out / "part-00000.parquet") as file:
+        batch = next(
+            file.iter_batches(batch_size=_FIRST_ROWS, columns=["path", "status", "label", "confidence", "reason"])
+        )
+    table = Table(
+        "path", "status", "label", "confidence", "reason", box=None, padding=(0, 2, 0, 0), header_style="bold"
+    )
+    for row in batch.to_pylist():
+        confidence = "" if row["confidence"] is None else f"{row['confidence']:.3f}"
+        cells = (row["path"], row["status"], row["label"], confidence, row["reason"])
+        table.add_row(*(Text(_plain(cell or "")) for cell in cells))
+    return table
+
+
+def _plain(text: str) -> str:
+    """Text that holds names from outside, without what a terminal would obey."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
