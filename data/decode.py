@@ -4,34 +4,59 @@ Ingest, training and scoring all call `decode(data, policy)`; the policy travels
 bundle, so that what a network sees when it scores is what it saw when it was trained.
 
 What the policy leaves no choice about, because only one answer is right:
-- 16-bit and float images are scaled to 8 bits, never clipped (see `_to_eight_bits`);
+- grey of 16 bits or of floats is scaled to 8 bits, never clipped (see `_to_eight_bits`);
 - CMYK, YCbCr, palette, grey and 1-bit images become RGB;
 - of an animation or a multi-page file, the first frame is taken;
 - ICC profiles are not applied: pixel values are taken as stored, as the training tutorials do.
+
+Bytes are hostile. Size is checked from the header before a pixel is decoded, and so is what makes decoders slow or
+hungry whatever the size: scans of a JPEG, tiles of a TIFF. Of the images over 20 megapixels one is decoded at a time
+(at most 2 GB).
 """
 
 from __future__ import annotations
 
 import io
+import re
+import struct
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.errors import ImageError
 
-# The policy's own limit is checked before any pixel is decoded; Pillow's warning would say it a second time.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pillow warns of broken metadata and of size; the reason code says what matters.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# EPS, PDF and the like are left out: they start other programs or are no photographs. MPO comes as JPEG.
+# EPS, PDF and the like are left out: they start other programs or are no photographs. JPEG 2000 too: OpenJPEG takes
+# 100 bytes for each pixel that a file of 2 KB promises, and gives a file cut short as if it were whole. MPO comes as
+# JPEG.
 Image.init()
-FORMATS = tuple(
-    name for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000") if name in Image.OPEN
+FORMATS = tuple(name for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM") if name in Image.OPEN)
+# Images that people have and that are not decoded here: HEIC, JPEG XL, JPEG 2000, Photoshop.
+_UNSUPPORTED = re.compile(
+    rb".{4}ftyp(hei|hev|mif1(?!.{0,48}avif))|\xff\x0a|\0\0\0\x0c(JXL |jP  )|\xff\x4f\xff\x51|8BPS", re.DOTALL
 )
+
+# Each scan of a progressive JPEG walks the whole image and may cost a hundred bytes; encoders write about ten.
+_MAX_SCANS = 100
+_MARKER = re.compile(rb"\xff[^\0\x01\xff\xd0-\xd8]")
+# Pillow decodes these in Python: 2 seconds for a megapixel.
+_SLOW_DECODERS = frozenset({"ppm", "ppm_plain", "bmp_rle"})
+_MAX_SLOW_PIXELS = 4_000_000
+_BIG_PIXELS = 20_000_000
+_STRIP_PIXELS = 2**20
+_one_big_image = threading.Lock()
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 _INTERPOLATION = {
     "nearest": Image.Resampling.NEAREST,
@@ -51,6 +76,7 @@ _ORIENTATION = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPS_SIDES = frozenset({5, 6, 7, 8})
+_INVERSE = {6: 8, 8: 6}
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Side = Annotated[int, Field(ge=8, le=4096)]
@@ -117,7 +143,7 @@ def read_header(data: bytes) -> Header | None:
     """Format and stored size without decoding, or None where no header can be read."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return Header(image.format or "", image.width, image.height, image.mode)
+            return _header(image)
     except Exception:  # hostile bytes make Pillow's parsers raise nearly anything
         return None
 
@@ -134,41 +160,105 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
         raise ImageError("too_large", f"{len(data)} bytes, the limit is {policy.max_bytes}")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageError("too_large", str(error)) from None
+    except UnidentifiedImageError:
+        raise _unidentified(data) from None
     except Exception as error:
-        raise ImageError("not_an_image", str(error)) from None
+        raise _image_error(error, data) from None
     with image:
-        header = Header(image.format or "", image.width, image.height, image.mode)
-        if header.width * header.height > policy.max_pixels:
-            raise ImageError(
-                "too_large", f"{header.width} x {header.height} pixels, the limit is {policy.max_pixels} in all"
-            )
         try:
-            pixels = _pixels(image, policy)
-        except Image.DecompressionBombError as error:
-            raise ImageError("too_large", str(error)) from None
-        except MemoryError:
-            raise ImageError("too_large", "not enough memory") from None
+            header = _header(image)
+            _check_cost(data, image, policy)
+            with _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext():
+                pixels = _pixels(image, policy)
         except ImageError:
             raise
         except Exception as error:
-            reason = "truncated" if "truncat" in str(error).lower() or isinstance(error, EOFError) else "corrupt"
-            raise ImageError(reason, str(error)) from None
+            raise _image_error(error, data) from None
     return Decoded(pixels, header.format, header.width, header.height, header.mode)
 
 
+def _header(image: Image.Image) -> Header:
+    width, height = image.size
+    if image.format == "TIFF" and _orientation(image) in _SWAPS_SIDES:  # Pillow has it upright already
+        width, height = height, width
+    return Header(image.format or "", width, height, image.mode)
+
+
+def _unidentified(data: bytes) -> ImageError:
+    """Why Pillow opened nothing: no image at all, or a known signature and a header that cannot be read."""
+    if _UNSUPPORTED.match(data):
+        return ImageError("unsupported", "HEIC, JPEG XL, JPEG 2000 and Photoshop files are not read")
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept and accept(data[:16]):
+            try:
+                factory(io.BytesIO(data), "")
+            except Exception as error:
+                # Pillow's ImageFile raises SyntaxError from the one that says what happened.
+                cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+                return _image_error(cause, data)
+    return ImageError("not_an_image")
+
+
+def _image_error(error: Exception, data: bytes) -> ImageError:
+    """The reason code for what Pillow raised."""
+    message = str(error)
+    lowered = message.lower()
+    if isinstance(error, (Image.DecompressionBombError, MemoryError)) or "too large" in lowered:
+        return ImageError("too_large", message)
+    # The types are those that Pillow takes for the end of data.
+    ended = isinstance(error, (EOFError, IndexError, TypeError, struct.error))
+    short_riff = data[:4] == b"RIFF" and len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if ended or short_riff or "truncat" in lowered or "not enough" in lowered or "reached eof" in lowered:
+        return ImageError("truncated", message)
+    return ImageError("unsupported" if isinstance(error, KeyError) else "corrupt", message)
+
+
+def _check_cost(data: bytes, image: Image.Image, policy: DecodePolicy) -> None:
+    """Refuse, before a pixel is decoded, what would take too much memory or time."""
+    if image.width * image.height > policy.max_pixels:
+        raise ImageError("too_large", f"{image.width} x {image.height} pixels, the limit is {policy.max_pixels} in all")
+    if image.format in ("JPEG", "MPO") and _num_scans(data) > _MAX_SCANS:
+        raise ImageError("too_large", f"more than {_MAX_SCANS} scans")
+    if isinstance(image, TiffImageFile):
+        tile = [image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
+        if not all(isinstance(side, int) for side in tile):
+            raise ImageError("corrupt", f"tiles of {tile[0]} x {tile[1]} pixels")
+        if tile[0] * tile[1] > policy.max_pixels:
+            raise ImageError("too_large", f"tiles of {tile[0]} x {tile[1]} pixels")
+    slow = isinstance(image, ImageFile.ImageFile) and any(tile[0] in _SLOW_DECODERS for tile in image.tile)
+    if slow and image.width * image.height > _MAX_SLOW_PIXELS:
+        raise ImageError("too_large", f"{image.width} x {image.height} pixels in a form that is slow to decode")
+
+
+def _num_scans(data: bytes) -> int:
+    """Scans of a JPEG; counted exactly only where there may be too many, since pixels hide no marker but appended
+    videos do."""
+    start_of_scan = b"\xff\xda"
+    if data.count(start_of_scan) <= _MAX_SCANS:
+        return 0
+    num_scans, position = 0, 2
+    while (found := _MARKER.search(data, position)) and found[0] != b"\xff\xd9":
+        num_scans += found[0] == start_of_scan
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return num_scans
+
+
 def _pixels(image: Image.Image, policy: DecodePolicy) -> NDArray[np.uint8]:
-    orientation = _orientation(image) if policy.apply_exif_rotation else 1
+    if image.format == "PNG":
+        image.load()  # its EXIF may come after the pixels
+    orientation = _orientation(image)
+    turn = orientation if policy.apply_exif_rotation else 1
+    if image.format == "TIFF":  # Pillow turns it upright by itself
+        turn = 1 if policy.apply_exif_rotation else _INVERSE.get(orientation, orientation)
     height, width = policy.image_size
     if policy.scaled_jpeg and image.format in ("JPEG", "MPO"):
-        asked = (height, width) if orientation in _SWAPS_SIDES else (width, height)
-        image.draft(None, asked)
+        image.draft(None, (height, width) if turn in _SWAPS_SIDES else (width, height))
     image.load()
-    upright = _to_rgb(image, policy.background)
-    if orientation in _ORIENTATION:
-        upright = upright.transpose(_ORIENTATION[orientation])
-    return np.asarray(_resize(upright, policy), dtype=np.uint8)
+    rgb = _to_rgb(image, policy.background)
+    if turn in _ORIENTATION:
+        rgb = rgb.transpose(_ORIENTATION[turn])
+    return np.asarray(_resize(rgb, policy), dtype=np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -185,12 +275,11 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return _to_eight_bits(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layers = image.convert("RGBA")
-        if layers.getchannel("A").getextrema() == (255, 255):  # opaque: nothing shows through
+        layers = image if image.mode == "RGBA" and "transparency" not in image.info else image.convert("RGBA")
+        alpha = layers.getchannel("A")
+        if alpha.getextrema() == (255, 255):  # opaque: nothing shows through
             return layers.convert("RGB")
-        flat = Image.new("RGBA", layers.size, (*background, 255))
-        flat.alpha_composite(layers)
-        return flat.convert("RGB")
+        return Image.composite(layers.convert("RGB"), Image.new("RGB", layers.size, background), alpha)
     try:
         return image.convert("RGB")
     except ValueError as error:
@@ -198,15 +287,22 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits, scaled: 16-bit 65535 becomes 255; float 1.0 becomes 255 where none is above 1."""
-    values = np.asarray(image)
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
-        scale = 255.0 if values.size == 0 or values.max() <= 1.0 else 1.0
-        grey = np.rint(np.clip(values * scale, 0, 255))
-    else:
-        grey = (np.clip(values.astype(np.int64), 0, 65535) * 255 + 32767) // 65535
-    return Image.fromarray(grey.astype(np.uint8))
+    """Grey of more than 8 bits, scaled so that white becomes 255.
+
+    White is 65535 for whole numbers; for floats the first of 1, 255 and 65535 that no pixel is above. Where a pixel is
+    above 65535 it is white. What is negative or not finite becomes 0.
+    """
+    rows = max(1, _STRIP_PIXELS // image.width)  # all at once would take eight times the image's memory
+
+    def strips() -> Iterator[NDArray[np.float64]]:
+        for top in range(0, image.height, rows):
+            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+            yield np.nan_to_num(np.asarray(strip, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
+
+    whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+    largest = max(float(strip.max()) for strip in strips())
+    white = next((white for white in whites if largest <= white), largest)
+    return Image.fromarray(np.concatenate([np.rint(strip * (255 / white)).astype(np.uint8) for strip in strips()]))
 
 
 def _resize(image: Image.Image, policy: DecodePolicy) -> Image.Image:
