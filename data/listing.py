@@ -37,8 +37,11 @@ class FileEntry:
 
 
 def printable(os_path: str) -> str:
-    """`\\xNN` for each byte of a name that is not UTF-8 (Python holds those as lone surrogates)."""
-    return re.sub(r"[\udc80-\udcff]", lambda odd: f"\\x{ord(odd[0]) - 0xDC00:02x}", os_path)
+    """`\\xNN` for each byte of a name that is not UTF-8 (Python holds those as lone surrogates).
+
+    A backslash that would read like one of those is written `\\x5c`, so that no two names print the same.
+    """
+    return re.sub(r"[\udc80-\udcff]|\\(?=x[0-9a-f]{2})", lambda odd: f"\\x{ord(odd[0]) & 0xFF:02x}", os_path)
 
 
 def list_files(folder: Path) -> list[FileEntry]:
@@ -59,16 +62,21 @@ def list_files(folder: Path) -> list[FileEntry]:
         os.scandir(root).close()
     except OSError as error:
         raise SourceError(f"The folder {printable(str(folder))} cannot be listed: {error.strerror}.") from None
-    return sorted(_walk(root, "", False), key=lambda entry: (entry.path, os.fsencode(entry.os_path)))
+    return sorted(_walk(root), key=lambda entry: (entry.path, os.fsencode(entry.os_path)))
 
 
 def read_file(folder: Path, os_path: str, max_bytes: int) -> bytes:
-    """The bytes of a listed file; raises ImageError `unreadable` or `too_large`.
+    """The bytes of a listed file; raises ImageError `unreadable`, `too_large` or `link_outside`.
 
-    Opened without blocking and checked after opening, so that a file swapped for a FIFO cannot hang the run.
+    What changed since it was listed is caught here: a file swapped for a link that leads outside is not read, one
+    swapped for a FIFO cannot hang the run.
     """
+    root = os.path.realpath(folder)
+    path = os.path.realpath(os.path.join(root, os_path))
+    if os.path.commonpath([root, path]) != root:
+        raise ImageError("link_outside")
     try:
-        descriptor = os.open(os.path.join(folder, os_path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ImageError("unreadable", error.strerror or str(error)) from None
     with open(descriptor, "rb") as stream:
@@ -83,18 +91,28 @@ def read_file(folder: Path, os_path: str, max_bytes: int) -> bytes:
             raise ImageError("unreadable", error.strerror or str(error)) from None
 
 
-def _walk(root: str, inside: str, stray: bool) -> Iterator[FileEntry]:
+def _walk(root: str) -> Iterator[FileEntry]:
+    folders = [("", False)]  # not recursive: folders may be nested deeper than Python's stack
+    while folders:
+        inside, stray = folders.pop()
+        try:
+            entries = list(os.scandir(os.path.join(root, inside)))
+        except OSError:
+            yield FileEntry(printable(inside), inside, 0, 0, "unreadable")
+            continue
+        for entry in entries:
+            os_path = f"{inside}/{entry.name}" if inside else entry.name
+            if _is_folder(entry):
+                folders.append((os_path, stray or entry.name.lower() in STRAY_FOLDERS))
+            else:
+                yield _entry(root, os_path, entry, stray)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        entries = list(os.scandir(os.path.join(root, inside)))
+        return entry.is_dir(follow_symlinks=False)
     except OSError:
-        yield FileEntry(printable(inside), inside, 0, 0, "unreadable")
-        return
-    for entry in entries:
-        os_path = f"{inside}/{entry.name}" if inside else entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, os_path, stray or entry.name.lower() in STRAY_FOLDERS)
-        else:
-            yield _entry(root, os_path, entry, stray)
+        return False
 
 
 def _entry(root: str, os_path: str, entry: os.DirEntry[str], stray: bool) -> FileEntry:
