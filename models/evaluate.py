@@ -21,7 +21,6 @@ from models.calibration import coverage_and_accuracy, probabilities
 from models.metrics import measure
 from models.publish import split_logits
 from models.report import EvaluationReport, Mistake, Reference, TrainingSummary, worst_mistakes, write_report
-from models.runtime import OnnxRunner
 
 PREDICTIONS = "predictions.parquet"
 
@@ -34,7 +33,7 @@ def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str, generated_by: 
             was trained or calibrated on.
     """
     _check_fits(bundle, dataset, split)
-    logits, truth = split_logits(dataset, split, OnnxRunner(bundle.onnx_path))
+    logits, truth = split_logits(dataset, split, bundle.runner())
     chances = probabilities(logits, bundle.card.temperature)
     records = [(record.path, record.sha256) for record in dataset.records(split)]
     paths = [path for path, _ in records]

@@ -6,8 +6,9 @@ Scaling is a layer of the model, so that no caller can forget it.
 
 from __future__ import annotations
 
-import inspect
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -85,10 +86,17 @@ def with_head(backbone: Any, num_classes: int, dropout: float) -> Any:
 
 
 def build_scratch(name: str, image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
-    """A network without pretrained weights."""
+    """A network without pretrained weights; raises SettingError where the images are too small for it."""
     if name in _SCRATCH_SIZES:
         builder: Callable[..., Any] = {"starter": _starter, "cifar4": _cifar4, "cifar6": _cifar6}[name]
-        return builder(image_size, num_classes, dropout)
+        try:
+            return builder(image_size, num_classes, dropout)
+        except ValueError:
+            height, width = image_size
+            raise SettingError(
+                f"Images of {height} x {width} pixels are too small for {name}, which halves them several times. "
+                f"Ingest them at {' x '.join(map(str, _SCRATCH_SIZES[name]))}."
+            ) from None
     return with_head(build_backbone(name, image_size, "none"), num_classes, dropout)
 
 
@@ -123,21 +131,23 @@ def _starter(image_size: tuple[int, int], num_classes: int, dropout: float) -> A
     return _sequential("starter", image_size, layers)
 
 
-def _cifar(name: str, blocks: tuple[int, ...], dense: int, image_size: Any, num_classes: int, dropout: float) -> Any:
+def _cifar(
+    name: str, blocks: tuple[int, ...], second_padding: str, image_size: Any, num_classes: int, dropout: float
+) -> Any:
     import keras
 
     layers: list[Any] = []
     for number, filters in enumerate(blocks, start=1):
-        conv = partial(keras.layers.Conv2D, filters, 3, padding="same", activation="relu")
+        conv = partial(keras.layers.Conv2D, filters, 3, activation="relu")
         layers += [
-            conv(name=f"conv{number}a"),
-            conv(name=f"conv{number}b"),
+            conv(padding="same", name=f"conv{number}a"),
+            conv(padding=second_padding, name=f"conv{number}b"),
             keras.layers.MaxPooling2D(name=f"pool{number}"),
             keras.layers.Dropout(dropout / 2, name=f"dropout{number}"),
         ]
     layers += [
         keras.layers.Flatten(name="flatten"),
-        keras.layers.Dense(dense, activation="relu", name="dense"),
+        keras.layers.Dense(512, activation="relu", name="dense"),
         keras.layers.Dropout(dropout, name="dropout"),
         keras.layers.Dense(num_classes, name=LOGITS_LAYER),
     ]
@@ -145,26 +155,27 @@ def _cifar(name: str, blocks: tuple[int, ...], dense: int, image_size: Any, num_
 
 
 def _cifar4(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
-    """The 4-conv network of the Keras CIFAR-10 guide."""
-    return _cifar("cifar4", (32, 64), 512, image_size, num_classes, dropout)
+    """The network of Keras's `cifar10_cnn.py`: two blocks, the second convolution of each without padding."""
+    return _cifar("cifar4", (32, 64), "valid", image_size, num_classes, dropout)
 
 
 def _cifar6(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
-    """The 6-conv network of the same guide's improvements."""
-    return _cifar("cifar6", (32, 64, 128), 512, image_size, num_classes, dropout)
+    """Three blocks of the same, padded throughout, as the guides do that go on from there."""
+    return _cifar("cifar6", (32, 64, 128), "same", image_size, num_classes, dropout)
 
 
 def _applications() -> dict[str, tuple[Any, Any]]:
-    """Builders of `keras.applications` by lower-case name, each with the module that holds its `preprocess_input`."""
+    """Builders of `keras.applications` by lower-case name, each with the module that holds its `preprocess_input`.
+
+    Without ConvNeXt: tf2onnx has no operator for its GELU, so it could be trained and not exported.
+    """
     import keras
 
-    found = {}
-    for module in vars(keras.applications).values():
-        if inspect.ismodule(module) and hasattr(module, "preprocess_input"):
-            for name, builder in vars(module).items():
-                if name[0].isupper() and callable(builder):
-                    found[name.lower()] = (builder, module)
-    return found
+    return {
+        name.lower(): (builder, sys.modules[builder.__module__])
+        for name, builder in vars(keras.applications).items()
+        if name[0].isupper() and not name.startswith("ConvNeXt")
+    }
 
 
 def _application_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
@@ -172,12 +183,13 @@ def _application_backbone(name: str, image_size: tuple[int, int], weights: str) 
 
     builder, module = _applications()[name]
     try:
-        network = builder(
-            include_top=False,
-            weights=None if weights == "none" else weights,
-            input_shape=(*image_size, 3),
-            pooling="avg",
-        )
+        with redirect_stdout(sys.stderr):  # Keras tells of a download there, where results are printed
+            network = builder(
+                include_top=False,
+                weights=None if weights == "none" else weights,
+                input_shape=(*image_size, 3),
+                pooling="avg",
+            )
     except ValueError as error:
         raise SettingError(f"The network {name} does not take images of {image_size}: {error}") from None
     except Exception as error:

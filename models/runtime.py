@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,31 @@ class OnnxRunner:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise FormatError(f"{path} is not a network that ONNX Runtime can run ({type(error).__name__}).") from None
-        (self._input,) = self._session.get_inputs()
-        (self._output,) = self._session.get_outputs()
-        if self._input.type != "tensor(uint8)" or len(self._input.shape) != 4:
-            raise FormatError(f"{path} takes {self._input.type} of {self._input.shape}, not uint8 images.")
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if [(end.type, len(end.shape)) for end in inputs] != [("tensor(uint8)", 4)]:
+            raise FormatError(f"{path} takes {_describe(inputs)}, not uint8 images alone. Export the network again.")
+        if [(end.type, len(end.shape)) for end in outputs] != [("tensor(float)", 2)]:
+            raise FormatError(f"{path} gives {_describe(outputs)}, not rows of float32. Export the network again.")
+        (self._input,), (self._output,) = inputs, outputs
+
+    @property
+    def image_size(self) -> tuple[Any, Any]:
+        """(height, width) of the images that it takes, in pixels."""
+        return self._input.shape[1], self._input.shape[2]
+
+    @property
+    def num_outputs(self) -> Any:
+        """`K`, the numbers that it gives for an image."""
+        return self._output.shape[1]
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """`uint8[N, H, W, 3]` to `float32[N, K]`."""
         (result,) = self._session.run([self._output.name], {self._input.name: images})
         return np.asarray(result, dtype=np.float32)
+
+
+def _describe(ends: Sequence[Any]) -> str:
+    return ", ".join(f"{end.type} of {end.shape}" for end in ends) or "nothing"
 
 
 def export_onnx(model: Any, path: Path) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from data.atomic import content_version, file_sha256, write_json
+from data.atomic import atomic_file, content_version, file_sha256, write_json
 from data.dataset import FileFact, check_file, read_card
 from data.decode import DecodePolicy, decode_with_header, read_header
-from data.errors import CountError, ImageError, InputError
+from data.errors import CountError, ImageError, InputError, SettingError
 from data.listing import FileEntry, list_files, read_file
 from data.manifest import OK, QUARANTINED, write_table
 from data.parallel import num_cpus, ordered_map
@@ -42,6 +43,7 @@ SCHEMA_VERSION = 1
 CODE_VERSION = 1
 TOP_K = 5
 _BATCH = 64
+_PART = re.compile(r"part-\d+\.parquet")
 
 SCHEMA = pa.schema(
     [
@@ -75,7 +77,6 @@ class ScorePlan(BaseModel):
 
     folder: str
     bundle: str
-    bundle_folder: str
     num_files: int
     rows_per_part: int
 
@@ -148,10 +149,14 @@ def plan_scoring(
         only: Paths to be scored, as `data.listing` prints them; None scores all.
 
     Raises:
-        InputError: where the folder has no files, or `out` is inside it.
+        SettingError: where `rows_per_part` is below 1.
+        InputError: where the folder has no files, or `out` is inside it or holds a table that is not ours.
     """
+    if rows_per_part < 1:
+        raise SettingError(f"A part of the table holds one row or more; received rows_per_part = {rows_per_part}.")
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"The output {out} lies inside the scored folder {folder}. Choose another with --out.")
+    _check_out(out)
     entries = list_files(folder)
     if only is not None:
         wanted = frozenset(only)
@@ -163,12 +168,13 @@ def plan_scoring(
     plan = ScorePlan(
         folder=str(folder.resolve()),
         bundle=bundle.reference,
-        bundle_folder=str(bundle.folder),
         num_files=len(entries),
         rows_per_part=rows_per_part,
     )
     (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
-    write_table(_work(out) / "plan.parquet", _plan_table(entries))
+    with atomic_file(_work(out) / "plan.parquet") as temporary:
+        # A row group a part, so that a part reads its own rows and not those of all the others.
+        pq.write_table(_plan_table(entries), temporary, compression="zstd", row_group_size=rows_per_part)
     write_json(_work(out) / "plan.json", plan.model_dump(mode="json"))
     return plan
 
@@ -186,10 +192,13 @@ def part_name(index: int) -> str:
 def score_part(out: Path, index: int, runner: OnnxRunner, bundle: Bundle) -> PartDone:
     """Score the files of one part and write it; a whole part of the same files and bundle is kept."""
     plan = read_plan(out)
-    start = index * plan.rows_per_part
-    files = pq.read_table(_work(out) / "plan.parquet").slice(start, plan.rows_per_part).to_pylist()
+    with pq.ParquetFile(_work(out) / "plan.parquet") as listed:
+        files = listed.read_row_group(index).to_pylist()
     key = content_version(
-        CODE_VERSION, plan.bundle, plan.folder, [(file["path"], file["bytes"], file["mtime_ns"]) for file in files]
+        CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        plan.folder,
+        [(file["path"], file["bytes"], file["mtime_ns"], file["reason"]) for file in files],
     )
     final, note = out / part_name(index), _work(out) / f"part-{index:05d}.json"
     if _is_done(final, note, key):
@@ -210,7 +219,7 @@ def summarize(out: Path, parts_reused: int, started_at: str, seconds: float, run
     """
     plan = read_plan(out)
     names = [part_name(index) for index in range(plan.num_parts)]
-    for stale in {path.name for path in out.glob("part-*.parquet")} - set(names):
+    for stale in {path.name for path in out.iterdir() if _PART.fullmatch(path.name)} - set(names):
         (out / stale).unlink()
         (_work(out) / f"{Path(stale).stem}.json").unlink(missing_ok=True)
     counts: dict[str, Counter[str]] = {column: Counter() for column in ("status", "label", "reason")}
@@ -253,7 +262,20 @@ def read_summary(out: Path) -> ScoreSummary:
 def open_runner(bundle_folder: Path) -> tuple[OnnxRunner, Bundle]:
     """A checked bundle and its network, ready to run."""
     bundle = open_bundle(bundle_folder)
-    return OnnxRunner(bundle.onnx_path), bundle
+    return bundle.runner(), bundle
+
+
+def _check_out(out: Path) -> None:
+    """Refuse an `out` whose table another program made: its parts would be taken for stale ones of ours."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"The output {out} is a file. Give a folder with --out.")
+    if out.is_dir() and not (_work(out) / "plan.json").is_file():
+        foreign = sorted(path.name for path in out.iterdir() if _PART.fullmatch(path.name) or path.name == SUMMARY_CARD)
+        if foreign:
+            raise InputError(
+                f"The output {out} holds {foreign[0]}, which Darkroom did not write there. Nothing was changed: choose "
+                "another folder with --out."
+            )
 
 
 def _score(files: list[dict[str, Any]], folder: Path, runner: OnnxRunner, bundle: Bundle) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ import io
 import math
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,14 +97,20 @@ class _Tensor(NamedTuple):
     strides: Any
 
 
-# No class or function of ours is handed to the pickle, which could set attributes of it (opcode BUILD): a bound method
-# takes none, and neither do strings and named tuples.
+def _tensor_maker() -> Callable[..., _Tensor]:
+    """A function for the pickle, which can set attributes of what it is handed (opcode BUILD): so a new one each time.
+
+    Attributes set on a bound method's `__dict__` would land on the function behind it, for every later file.
+    """
+    return lambda storage, offset, shape, strides, *_autograd: _Tensor(storage, offset, shape, strides)
+
+
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return self._rebuild_tensor
+            return _tensor_maker()
         if module == "torch" and name in _DTYPES:
             return name
         raise _UnusableError(f"it asks for {module}.{name}, which tensors do not need and which is not run")
@@ -116,9 +122,6 @@ class _RestrictedUnpickler(pickle.Unpickler):
         if type(num_elements) is not int or num_elements < 0:
             raise _UnusableError(f"it says that storage {key} has {num_elements!r} elements")
         return _Storage(type_name, key, num_elements)
-
-    def _rebuild_tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_autograd: Any) -> _Tensor:
-        return _Tensor(storage, offset, shape, strides)
 
 
 def _parse(content: bytes) -> dict[str, NDArray[Any]]:
