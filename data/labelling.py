@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,34 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import model_validator
 
 from data.errors import LabelError
-from data.listing import FileEntry
+from data.label_tables import LabelTable, Names, find_tables, labels_of, read_table
+from data.layout import Place, is_split_word, read_layout
+from data.listing import FileEntry, printable
+from data.settings import SettingsModel
 
-SPLIT_FOLDERS: Mapping[str, str] = {
-    "train": "train",
-    "training": "train",
-    "training_set": "train",
-    "train_set": "train",
-    "seg_train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "validation_set": "validation",
-    "val_set": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "test_set": "test",
-    "seg_test": "test",
-}
-_PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "filepath", "image_id", "id", "name")
-_LABEL_COLUMNS = ("label", "class", "category", "target", "species", "breed", "diagnosis", "labels")
-_FILE_NAME = r"^(?P<label>[A-Za-z]+)[._-]\d+\.[A-Za-z]+$"
+# cat.0.jpg, american_bulldog_12.jpg; but not what cameras and exports call every file.
+_FILE_NAME = (
+    r"^(?!(?:image|images|img|dsc|dscn|photo|picture|pic|frame|scan|file)[ ._-]*\d)"
+    r"(?P<label>[A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]\d+\.[A-Za-z]+$"
+)
+_REMEDY = (
+    "Put the images into one folder a class, or give --labels-csv FILE with --path-column and --label-column, or "
+    "--label-pattern REGEX."
+)
 
 
-class LabelRules(BaseModel):
+class LabelRules(SettingsModel):
     """How labels are found; by default the layout is recognised and said in the log.
 
     Attributes:
@@ -47,15 +38,26 @@ class LabelRules(BaseModel):
             one whose paths name images.
         path_column: Column of paths or ids; found by its name where None.
         label_column: Column of labels; found by its name where None.
+        classes: The only labels that may occur, to find a misspelt one; () allows any.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Literal["auto", "folders", "filename", "csv"] = "auto"
     pattern: str | None = None
     csv: str | None = None
     path_column: str | None = None
     label_column: str | None = None
+    classes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_one_source(self) -> LabelRules:
+        of_csv = self.csv or self.path_column or self.label_column
+        if self.pattern and of_csv:
+            raise ValueError("labels come from a file name pattern or from a CSV: give only one of the two")
+        if self.pattern and self.source in ("folders", "csv"):
+            raise ValueError(f"a pattern is for labels from file names, not from {self.source}: leave one of them out")
+        if of_csv and self.source in ("folders", "filename"):
+            raise ValueError(f"a CSV and its columns do not fit labels from {self.source}: leave one of them out")
+        return self
 
 
 @dataclass(frozen=True)
@@ -75,169 +77,142 @@ class Labelling:
     decision: str
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Labels by path, and where they are from."""
+
+    labels: dict[str, str]
+    decision: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What labels are found in: `images` are the entries that are not set aside, `layout` their folders."""
+
+    folder: Path
+    entries: Sequence[FileEntry]
+    images: Sequence[FileEntry]
+    layout: Mapping[str, Place]
+
+    def place(self, entry: FileEntry) -> Place:
+        return self.layout[_parent(entry.path)]
+
+    def __str__(self) -> str:
+        return printable(str(self.folder))
+
+
 def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> Labelling:
     """Give each listed file its label and split; a file set aside keeps None.
 
     Raises:
-        LabelError: where the rules name something that is not there, or no label is found at all.
+        LabelError: where the rules name something that is not there, a label is not one of `rules.classes`, or fewer
+            than two classes are found.
     """
-    source = _choose(folder, entries, rules)
-    if source == "csv":
-        labels, decision = _from_csv(folder, entries, rules)
-    elif source == "filename":
-        labels, decision = _from_names(entries, rules.pattern or _FILE_NAME)
-    else:
-        labels, decision = _from_folders(entries)
-    files = tuple(
-        Labelled(entry, None if entry.reason else labels.get(entry.path), _split_of(entry.path)) for entry in entries
-    )
-    if not any(file.label for file in files):
-        raise LabelError(
-            f"No image in {folder} has a label ({decision}). Put the images into one folder a class, or give "
-            "--labels-csv FILE or --label-pattern REGEX."
-        )
-    found = Counter(file.source_split for file in files if file.label and file.source_split)
-    split_words = f"; split folders: {', '.join(f'{k} {v}' for k, v in sorted(found.items()))}" if found else ""
-    return Labelling(files, decision + split_words)
-
-
-def _choose(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> str:
-    if rules.source != "auto":
-        return rules.source
-    if rules.csv:
-        return "csv"
-    if rules.pattern:
-        return "filename"
     images = [entry for entry in entries if entry.reason is None]
-    if len({label for entry in images if (label := _class_folder(entry.path))}) >= 2:
-        by_csv = _found_csv(folder, entries, rules)
-        # One folder a class is the common layout; a CSV wins only where the folders tell nothing.
-        in_folders = sum(1 for entry in images if _class_folder(entry.path))
-        if in_folders == len(images) or by_csv is None:
-            return "folders"
-    if _found_csv(folder, entries, rules) is not None:
-        return "csv"
-    matching = sum(1 for entry in images if re.search(_FILE_NAME, PurePosixPath(entry.path).name))
-    return "filename" if images and matching >= 0.5 * len(images) else "folders"
+    layout = read_layout({_parent(entry.path) for entry in images})
+    source = _Source(folder, entries, images, layout)
+    found = _find(source, rules)
+    _check(source, found, rules.classes)
+    places = (layout.get(_parent(entry.path), Place(None, None)) for entry in entries)
+    files = tuple(
+        Labelled(entry, found.labels.get(entry.path) if entry.reason is None else None, place.split)
+        for entry, place in zip(entries, places, strict=True)
+    )
+    splits = Counter(file.source_split for file in files if file.label and file.source_split)
+    split_words = f"; split folders: {', '.join(f'{k} {v}' for k, v in sorted(splits.items()))}" if splits else ""
+    without = len(images) - len(found.labels)
+    return Labelling(files, found.decision + split_words + (f"; {without} files without a label" if without else ""))
 
 
-def _split_of(path: str) -> str | None:
-    """The split that the outermost matching folder names."""
-    for part in PurePosixPath(path).parent.parts:
-        if part.lower() in SPLIT_FOLDERS:
-            return SPLIT_FOLDERS[part.lower()]
-    return None
+def _find(source: _Source, rules: LabelRules) -> _Found:
+    if rules.source == "folders":
+        return _from_folders(source)
+    if rules.pattern or rules.source == "filename":
+        return _from_names(source, rules.pattern or _FILE_NAME)
+    names = Names(source.images)
+    columns = (rules.path_column, rules.label_column)
+    if rules.csv:
+        file = source.folder / rules.csv
+        if not file.is_file():
+            raise LabelError(
+                f"The label file {printable(rules.csv)} is neither in {source} nor an absolute path to a file. Correct "
+                "--labels-csv."
+            )
+        return _Found(*labels_of(read_table(file, source.folder, *columns), names, rules.classes))
+    tables = find_tables(source.folder, source.entries, names, *columns)
+    if rules.source == "csv" or any(columns):
+        return _Found(*labels_of(_only(tables, source), names, rules.classes))
+    return _recognised(source, tables, names, rules)
 
 
-def _class_folder(path: str) -> str | None:
-    parent = PurePosixPath(path).parent.name
-    return parent if parent and parent.lower() not in SPLIT_FOLDERS else None
+def _recognised(source: _Source, tables: Sequence[LabelTable], names: Names, rules: LabelRules) -> _Found:
+    """One folder a class is the common layout; a CSV wins where it names more images than lie in class folders."""
+    in_folders = [label for entry in source.images if (label := source.place(entry).label)]
+    if len(set(in_folders)) >= 2 and (len(tables) != 1 or names.count(tables[0]) <= len(in_folders)):
+        return _from_folders(source)
+    if tables:
+        return _Found(*labels_of(_only(tables, source), names, rules.classes))
+    by_name = _from_names(source, _FILE_NAME)
+    judged = [entry for entry in source.images if source.place(entry).split == "train"] or source.images
+    named = sum(entry.path in by_name.labels for entry in judged)
+    return by_name if len(set(by_name.labels.values())) >= 2 and 2 * named >= len(judged) else _from_folders(source)
 
 
-def _from_folders(entries: Sequence[FileEntry]) -> tuple[dict[str, str], str]:
-    labels = {entry.path: name for entry in entries if (name := _class_folder(entry.path))}
-    return labels, "labels from class folders"
+def _only(tables: Sequence[LabelTable], source: _Source) -> LabelTable:
+    if len(tables) == 1:
+        return tables[0]
+    if not tables:
+        raise LabelError(
+            f"{source} holds no CSV with a path and a label column whose rows name images. Name the file with "
+            "--labels-csv, its columns with --path-column and --label-column."
+        )
+    listed = ", ".join(table.name for table in tables)
+    raise LabelError(f"{source} holds several CSVs with labels: {listed}. Choose one with --labels-csv.")
 
 
-def _from_names(entries: Sequence[FileEntry], pattern: str) -> tuple[dict[str, str], str]:
+def _from_folders(source: _Source) -> _Found:
+    """By class folders; where passing over containers leaves fewer than two classes, those count too."""
+    layout = source.layout
+    if len({place.label for place in layout.values()} - {None}) < 2:
+        layout = read_layout(set(layout), containers=False)
+    labels = {entry.path: label for entry in source.images if (label := layout[_parent(entry.path)].label)}
+    return _Found(labels, "labels from class folders")
+
+
+def _from_names(source: _Source, pattern: str) -> _Found:
     try:
-        compiled = re.compile(pattern)
+        compiled = re.compile(pattern, re.IGNORECASE if pattern == _FILE_NAME else 0)
     except re.error as error:
         raise LabelError(f"The label pattern {pattern!r} is not a regular expression: {error}.") from None
     if "label" not in compiled.groupindex:
         raise LabelError(f"The label pattern {pattern!r} needs a group named label, as in '(?P<label>[a-z]+)'.")
     labels = {}
-    for entry in entries:
+    for entry in source.images:
         found = compiled.search(PurePosixPath(entry.path).name)
-        if found and found["label"]:
+        if found and found["label"] and not (pattern == _FILE_NAME and is_split_word(found["label"])):
             labels[entry.path] = found["label"]
-    return labels, f"labels from file names by {pattern!r}"
+    usual = "such as cat.0.jpg" if pattern == _FILE_NAME else f"by {pattern!r}"
+    return _Found(labels, f"labels from file names {usual}")
 
 
-def _from_csv(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> tuple[dict[str, str], str]:
-    if rules.csv is None:
-        found = _found_csv(folder, entries, rules)
-        if found is None:
-            raise LabelError(f"{folder} holds no CSV with a path and a label column. Name one with --labels-csv.")
-        file = found
-    else:
-        file = folder / rules.csv
-        if not file.is_file():
-            raise LabelError(f"The label file {rules.csv} is neither in {folder} nor an absolute path to a file.")
-    rows, path_column, label_column = _read_csv(file, rules)
-    known = _Names(entries)
-    labels: dict[str, str] = {}
-    missing = 0
-    for number, row in enumerate(rows, start=2):
-        label = (row[label_column] or "").strip()
-        if not label:
-            raise LabelError(f"{file.name} row {number} has no {label_column}. Fill it in or remove the row.")
-        path = known.find(row[path_column] or "")
-        if path is None:
-            missing += 1
-        elif labels.setdefault(path, label) != label:
-            raise LabelError(
-                f"{file.name} row {number} gives {row[path_column]!r} the label {label!r}, an earlier row gave it "
-                f"{labels[path]!r}. Keep one of them."
-            )
-    lost = f", {missing} rows name no file here" if missing else ""
-    return labels, f"labels from {file.name}, columns {path_column!r} and {label_column!r}{lost}"
+def _check(source: _Source, found: _Found, classes: Sequence[str]) -> None:
+    """Refuse what nothing can be learned from, and a label that is none of `classes` (() allows any)."""
+    counts = Counter(found.labels.values())
+    if not counts:
+        raise LabelError(f"No image in {source} has a label ({found.decision}). {_REMEDY}")
+    unknown = next((path for path, label in found.labels.items() if classes and label not in classes), None)
+    if unknown is not None:
+        raise LabelError(
+            f"{unknown} has the label {found.labels[unknown]!r} ({found.decision}), which is not one of "
+            f"{', '.join(classes)}. Correct it, or add the label to the classes of the recipe."
+        )
+    if len(counts) == 1:
+        ((label, number),) = counts.items()
+        raise LabelError(
+            f"All {number} labelled images in {source} are of one class, {label!r} ({found.decision}); classification "
+            f"needs two or more. {_REMEDY}"
+        )
 
 
-class _Names:
-    """Finds a listed file by its path, its file name or its stem, where that is unambiguous."""
-
-    def __init__(self, entries: Sequence[FileEntry]) -> None:
-        self._by_key: dict[str, str | None] = {}
-        for entry in entries:
-            if entry.reason is None:
-                pure = PurePosixPath(entry.path)
-                for key in {entry.path, pure.name, str(pure.with_suffix("")), pure.stem}:
-                    self._by_key[key] = None if key in self._by_key else entry.path
-        self._paths = {entry.path for entry in entries if entry.reason is None}
-
-    def find(self, written: str) -> str | None:
-        key = str(PurePosixPath(written.strip().replace("\\", "/"))) if written.strip() else ""
-        return key if key in self._paths else self._by_key.get(key)
-
-
-def _read_csv(file: Path, rules: LabelRules) -> tuple[list[dict[str, str]], str, str]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = [name for name in (reader.fieldnames or []) if name]
-            rows = [row for row in reader if any(value for value in row.values())]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{file} cannot be read as UTF-8 CSV: {error}.") from None
-    path_column = rules.path_column or _column(columns, _PATH_COLUMNS)
-    label_column = rules.label_column or _column(columns, _LABEL_COLUMNS)
-    for wanted, name, option in (
-        ("path", path_column, "--path-column"),
-        ("label", label_column, "--label-column"),
-    ):
-        if name is None or name not in columns:
-            raise LabelError(
-                f"{file.name} has no {wanted} column {name or ''!r}; it has {', '.join(columns) or 'no header'}. "
-                f"Name it with {option}."
-            )
-    return rows, str(path_column), str(label_column)
-
-
-def _column(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
-    lowered = {name.lower().strip(): name for name in columns}
-    return next((lowered[name] for name in wanted if name in lowered), None)
-
-
-def _found_csv(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> Path | None:
-    """The only CSV of the source whose columns are recognised and whose first rows name images."""
-    candidates = [entry for entry in entries if entry.os_path.lower().endswith(".csv")]
-    usable = []
-    names = _Names(entries) if candidates else None
-    for entry in candidates[:50]:
-        try:
-            rows, path_column, _ = _read_csv(folder / entry.os_path, rules)
-        except LabelError:
-            continue
-        if names and any(names.find(row[path_column] or "") for row in rows[:100]):
-            usable.append(folder / entry.os_path)
-    return usable[0] if len(usable) == 1 else None
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
