@@ -14,12 +14,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from data.settings import SettingsModel
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class AugmentPolicy(BaseModel):
+class AugmentPolicy(SettingsModel):
     """How far an image may be changed; zero everywhere changes nothing.
 
     Attributes:
@@ -32,8 +34,6 @@ class AugmentPolicy(BaseModel):
         contrast: Spread around the image's mean by up to this share, either way.
         fill: What comes in from outside: `reflect`, `nearest` or `constant` (black).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     flip_horizontal: bool = False
     flip_vertical: bool = False
@@ -110,9 +110,10 @@ def _transform(draws: Any, shape: Any, policy: AugmentPolicy) -> Any:
     height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
     angle = draws[0] * (policy.rotation_degrees * math.pi / 180)
     scale_x, scale_y = 1.0 + policy.zoom * draws[1], 1.0 + policy.zoom * draws[2]
-    # The sign of a draw decides a flip; the draws of the shift serve twice, independent of the flip's own.
-    mirror_x = tf.sign(draws[4]) if policy.flip_horizontal else 1.0
-    mirror_y = tf.sign(draws[5]) if policy.flip_vertical else 1.0
+    # The sign of a draw decides a flip (not tf.sign, which is 0 for a draw of 0); the size of one, being independent of
+    # its sign, serves a shift as well.
+    mirror_x = tf.where(draws[4] < 0.0, -1.0, 1.0) if policy.flip_horizontal else 1.0
+    mirror_y = tf.where(draws[5] < 0.0, -1.0, 1.0) if policy.flip_vertical else 1.0
     a, b = tf.cos(angle) * scale_x * mirror_x, -tf.sin(angle) * scale_y * mirror_y
     d, e = tf.sin(angle) * scale_x * mirror_x, tf.cos(angle) * scale_y * mirror_y
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2

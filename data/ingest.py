@@ -37,6 +37,7 @@ from data.listing import list_files, read_file
 from data.manifest import HARMLESS_REASONS, OK, QUARANTINED, ManifestRow, count_reasons, to_table, write_table
 from data.parallel import num_cpus, ordered_map
 from data.perceptual import perceptual_hash
+from data.settings import SettingsModel
 from data.shards import Record, ShardRules, ShardWriter, open_writer, shard_name
 from data.sources import Source
 from data.splits import SPLITS, SplitPlan, SplitRules
@@ -61,7 +62,7 @@ _PLAN_SCHEMA = pa.schema(
 )
 
 
-class IngestSettings(BaseModel):
+class IngestSettings(SettingsModel):
     """All that decides what an ingest makes.
 
     Attributes:
@@ -72,8 +73,6 @@ class IngestSettings(BaseModel):
         seed: For the copies.
         max_quarantined_share: The run fails where more than this share of the labelled images cannot be used.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     labels: LabelRules = LabelRules()

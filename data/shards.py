@@ -23,18 +23,19 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data.decode import read_header
 from data.errors import FormatError
 from data.labels import LabelMap
+from data.settings import SettingsModel
 
 ShardFormat = Literal["tfrecord", "parquet"]
 _NAME = re.compile(r"(?P<split>[a-z]+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.(?P<format>tfrecord|parquet)")
 _ROWS_A_GROUP = 256
 
 
-class ShardRules(BaseModel):
+class ShardRules(SettingsModel):
     """How images are stored.
 
     Attributes:
@@ -43,8 +44,6 @@ class ShardRules(BaseModel):
         jpeg_quality: For `jpeg`.
         rows_per_shard: Source files that one ingest task reads; each gives one shard for each split.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: ShardFormat = "tfrecord"
     images: Literal["png", "jpeg"] = "png"

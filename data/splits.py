@@ -12,10 +12,12 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from data.settings import SettingsModel
+
 SPLITS = ("train", "validation", "test")
 
 
-class SplitRules(BaseModel):
+class SplitRules(SettingsModel):
     """Fractions for what the source does not decide itself.
 
     Attributes:
@@ -24,8 +26,6 @@ class SplitRules(BaseModel):
         seed: Another seed gives another draw.
         keep: Keep the split folders of the source where it has them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     validation: float = Field(default=0.15, gt=0, lt=1)
     test: float = Field(default=0.15, gt=0, lt=1)
@@ -42,7 +42,7 @@ class SplitRules(BaseModel):
 def draw(sha256: str, seed: int) -> float:
     """A number in [0, 1) from an image's content hash and the seed."""
     digest = hashlib.sha256(f"{seed}:{sha256}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits are what a float holds: never rounded up to 1
 
 
 class SplitPlan(BaseModel):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from data.errors import SettingError
+from data.settings import field_help
 from flows.recipe import Recipe
 
 Path = tuple[str, ...]
@@ -101,7 +102,7 @@ def wrong_setting(error: ValidationError) -> str:
 def _parameter(option: str, path: Path) -> inspect.Parameter:
     model, field = _field(path)
     info = model.model_fields[field]
-    help_text = _help(model, field)
+    help_text = field_help(model, field)
     default = info.default if info.default is not PydanticUndefined else None
     if isinstance(default, str | int | float | tuple) and not isinstance(default, bool):
         shown = "x".join(str(part) for part in default) if isinstance(default, tuple) else default
@@ -131,16 +132,6 @@ def _metavar(annotation: Any) -> str:
     if get_origin(kinds[0]) is Literal:
         return _metavar(kinds[0])
     return {int: "INTEGER", float: "NUMBER"}.get(kinds[0], "TEXT")
-
-
-def _help(model: type[BaseModel], field: str) -> str:
-    """What the class's docstring says of an attribute, up to the end of its first sentence."""
-    for owner in model.__mro__:
-        text = inspect.cleandoc(owner.__doc__ or "").partition("Attributes:")[2]
-        for names, said in re.findall(r"^    ([\w, ]+): (.*(?:\n {8}.*)*)", text, re.MULTILINE):
-            if field in names.split(", "):
-                return " ".join(str(said).replace("`", "").split())
-    return ""
 
 
 def _put(tree: dict[str, Any], path: Path, value: Any) -> None:

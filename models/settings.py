@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from data.augment import PRESETS, AugmentPolicy
 from data.errors import SettingError
+from data.settings import SettingsModel
 
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "adagrad", "adadelta", "adamax", "lion"]
 
 
-class TrainSettings(BaseModel):
+class TrainSettings(SettingsModel):
     """Settings of one training; with the data set's version they decide the bundle's version.
 
     Attributes:
@@ -36,8 +37,6 @@ class TrainSettings(BaseModel):
         min_precision: Precision at and above the abstain threshold, reached on validation; 0 never abstains.
         seed: Of weights, order, augmentation and dropout.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str | None = None
     model: str = "efficientnet-lite0"

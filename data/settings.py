@@ -1,0 +1,36 @@
+"""What settings have in common: they cannot change, know no other fields, and say what each field is for."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+
+
+class SettingsModel(BaseModel):
+    """Base of all settings; their JSON schema, which Prefect's forms are made of, tells what the docstrings tell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        described = handler.resolve_ref_schema(schema)
+        if "description" in described:
+            described["description"] = described["description"].partition("\n")[0]
+        for field, properties in described.get("properties", {}).items():
+            properties["description"] = field_help(cls, field)
+        return schema
+
+
+def field_help(model: type[BaseModel], field: str) -> str:
+    """What the `Attributes:` of a class's docstring, or of a base class's, say of a field."""
+    for owner in model.__mro__:
+        text = inspect.cleandoc(owner.__doc__ or "").partition("Attributes:")[2]
+        for names, said in re.findall(r"^    ([\w, ]+): (.*(?:\n {8}.*)*)", text, re.MULTILINE):
+            if field in names.split(", "):
+                return " ".join(str(said).replace("`", "").split())
+    return ""
