@@ -41,12 +41,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder. Where `path` exists already (another run was first), that one is kept."""
+    """The same for a folder with all that is in it. Where `path` exists already (another run was first), it is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     temporary.mkdir()
     try:
         yield temporary
+        for folder, _, files in os.walk(temporary):
+            for name in files:
+                _flush(Path(folder, name))
+            _flush(Path(folder))
         try:
             os.rename(temporary, path)
         except OSError:

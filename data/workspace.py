@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class Workspace:
 def _find(parent: Path, reference: str, card: str, kind: str, remedy: str) -> Path:
     """A reference is a path where its folder holds a card; otherwise a name, with or without a version."""
     as_path = Path(reference)
-    if (as_path / card).is_file():
+    if os.path.isfile(as_path / card):  # unlike Path's, also False for a name that no file system can hold
         return as_path.resolve()
     name, _, version = reference.partition("@")
     if _NAME.fullmatch(name) and (not version or _NAME.fullmatch(version)):
