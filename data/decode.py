@@ -30,9 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data.errors import ImageError
+from data.settings import SettingsModel
 
 # Pillow warns of broken metadata and of size; the reason code says what matters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -82,7 +83,7 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 Side = Annotated[int, Field(ge=8, le=4096)]
 
 
-class DecodePolicy(BaseModel):
+class DecodePolicy(SettingsModel):
     """How an image file becomes `uint8[H, W, 3]`.
 
     Attributes:
@@ -98,8 +99,6 @@ class DecodePolicy(BaseModel):
         max_bytes: Largest file, in bytes; a larger one is `too_large`.
         max_pixels: Largest image, width x height; a larger one is `too_large` and not a pixel of it is decoded.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     image_size: tuple[Side, Side] = (160, 160)
