@@ -100,8 +100,8 @@ def _packages() -> Finding:
         remedy = "Install from requirements.lock: python -m pip install -r requirements.lock"
         return Finding(subject="packages", status="missing", found=f"not installed: {', '.join(absent)}", remedy=remedy)
     minor = int(version("fastapi").split(".")[1])
-    if minor >= 155:
-        remedy = "Prefect's server does not start with fastapi 0.155 or newer: python -m pip install 'fastapi<0.154'"
+    if minor >= 151:
+        remedy = "Prefect's server and fastapi 0.151 or newer do not fit: python -m pip install 'fastapi<0.151'"
         return Finding(subject="packages", status="missing", found=", ".join(found), remedy=remedy)
     return Finding(subject="packages", status="ok", found=", ".join(found))
 
