@@ -7,28 +7,25 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from data.atomic import atomic_file, write_json
+from data.atomic import write_json
 from data.errors import FormatError, WorkError
 from data.labels import LabelMap
 from models import plots
 from models.metrics import Frozen, Metrics, check_probabilities
+from models.page import Picture, data_uri, percent, render, write_page
 
 SCHEMA_VERSION = 1
 REPORT_CARD = "report.json"
 REPORT_PAGE = "report.html"
-_TEMPLATES = Path(__file__).parent / "templates"
 _MAX_CONFUSED_PAIRS = 10
 
 
@@ -135,16 +132,6 @@ def worst_mistakes(
     )
 
 
-def percent(share: float, unit: bool = True) -> str:
-    """A share as `97.9 %`; what is not quite all or nothing is never rounded to 100.0 or 0.0."""
-    value = round(100 * share, 1)
-    if share < 1:
-        value = min(value, 99.9)
-    if share > 0:
-        value = max(value, 0.1)
-    return f"{value:.1f}" + ("\N{NO-BREAK SPACE}%" if unit else "")
-
-
 def headline(metrics: Metrics) -> str:
     """The one figure, such as `783 of 800 right (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
     interval = metrics.accuracy_interval
@@ -173,8 +160,7 @@ def write_report(
     """
     page = _page(report, history, thumbnails)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / REPORT_PAGE) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(folder / REPORT_PAGE, page)
     write_json(folder / REPORT_CARD, report.model_dump(mode="json"))
 
 
@@ -208,15 +194,6 @@ def read_report(folder: Path) -> EvaluationReport:
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """An image inside the page, with its size in CSS pixels."""
-
-    uri: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class _ConfusedPair:
     truth: str
     predicted: str
@@ -225,34 +202,23 @@ class _ConfusedPair:
 
 
 def _page(report: EvaluationReport, history: Sequence[plots.EpochLike], thumbnails: Mapping[str, bytes]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["percent"] = percent
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
     metrics = report.metrics
     best = report.training.best_epoch
     shown = {mistake.path for mistake in report.worst_mistakes}
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         report=report,
         metrics=metrics,
         headline=headline(metrics),
         duration=_duration(report.training.train_seconds),
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        loss_curve=_picture(plots.training_curve(history, "loss", best)) if history else None,
-        accuracy_curve=_picture(plots.training_curve(history, "accuracy", best)) if history else None,
-        confusion=_picture(plots.confusion(metrics.confusion_matrix, [row.label for row in metrics.per_class])),
+        loss_curve=Picture.of_plot(plots.training_curve(history, "loss", best)) if history else None,
+        accuracy_curve=Picture.of_plot(plots.training_curve(history, "accuracy", best)) if history else None,
+        confusion=Picture.of_plot(plots.confusion(metrics.confusion_matrix, [row.label for row in metrics.per_class])),
         confused_pairs=_confused_pairs(metrics),
-        f1_bars=_picture(plots.f1_bars(metrics.per_class)),
+        f1_bars=Picture.of_plot(plots.f1_bars(metrics.per_class)),
         max_f1_bars=plots.MAX_F1_BARS,
-        reliability=_picture(plots.reliability(metrics.reliability)),
-        thumbnails={path: _data_uri(image, path) for path, image in thumbnails.items() if path in shown},
+        reliability=Picture.of_plot(plots.reliability(metrics.reliability)),
+        thumbnails={path: data_uri(image, path) for path, image in thumbnails.items() if path in shown},
     )
 
 
@@ -272,18 +238,3 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _picture(png: bytes) -> _Picture:
-    width, height = plots.css_size(png)
-    return _Picture(_data_uri(png, "a plot"), width, height)
-
-
-def _data_uri(image: bytes, name: str) -> str:
-    if image.startswith(b"\xff\xd8\xff"):
-        kind = "jpeg"
-    elif image.startswith(b"\x89PNG\r\n\x1a\n"):
-        kind = "png"
-    else:
-        raise WorkError(f"The thumbnail of {name} is neither JPEG nor PNG: it starts with {image[:8]!r}.")
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

@@ -19,13 +19,13 @@ from pydantic import ValidationError
 from data.errors import FormatError, WorkError
 from data.labels import LabelMap
 from models.metrics import measure
+from models.page import percent
 from models.report import (
     EvaluationReport,
     Mistake,
     Reference,
     TrainingSummary,
     headline,
-    percent,
     read_report,
     worst_mistakes,
     write_report,

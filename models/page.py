@@ -1,0 +1,78 @@
+"""Pages for people: one HTML file each, pictures inside, no script, nothing fetched from anywhere.
+
+A page is a template in `templates/` that extends `page.html.j2`. Names from outside are escaped, pictures are data
+URIs, and the page's own policy lets a browser use nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from data.atomic import atomic_file
+from data.errors import WorkError
+from models import plots
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside a page, with its size in CSS pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+    @classmethod
+    def of_plot(cls, png: bytes) -> Picture:
+        width, height = plots.css_size(png)
+        return cls(data_uri(png, "a plot"), width, height)
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from a template of `templates/` and what it shows; raises jinja2.UndefinedError where a value lacks."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["percent"] = percent
+    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template(template).render(style=style, style_hash=style_hash, **values)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def percent(share: float, unit: bool = True) -> str:
+    """A share as `97.9 %`; what is not quite all or nothing is never rounded to 100.0 or 0.0."""
+    value = round(100 * share, 1)
+    if share < 1:
+        value = min(value, 99.9)
+    if share > 0:
+        value = max(value, 0.1)
+    return f"{value:.1f}" + ("\N{NO-BREAK SPACE}%" if unit else "")
+
+
+def data_uri(image: bytes, name: str) -> str:
+    """JPEG or PNG bytes as a data URI; raises WorkError that tells `name` where they are neither."""
+    if image.startswith(b"\xff\xd8\xff"):
+        kind = "jpeg"
+    elif image.startswith(b"\x89PNG\r\n\x1a\n"):
+        kind = "png"
+    else:
+        raise WorkError(f"The thumbnail of {name} is neither JPEG nor PNG: it starts with {image[:8]!r}.")
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
