@@ -38,7 +38,7 @@ from data.manifest import HARMLESS_REASONS, OK, QUARANTINED, ManifestRow, count_
 from data.parallel import num_cpus, ordered_map
 from data.perceptual import perceptual_hash
 from data.settings import SettingsModel
-from data.shards import Record, ShardRules, ShardWriter, open_writer, shard_name
+from data.shards import Record, ShardRules, ShardWriter, num_records, open_writer, shard_name
 from data.sources import Source
 from data.splits import SPLITS, SplitPlan, SplitRules
 from data.workspace import DATASET_CARD, Workspace, check_name
@@ -263,6 +263,12 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]]) -> 
                     path = folder / f"{row.split}.{settings.shards.format}"
                     writers[str(row.split)] = stack.enter_context(open_writer(path, settings.shards.format, labels))
                 writers[str(row.split)].write(record)
+    for split in writers:
+        used = sum(row.split == split for row in rows)
+        expected = used * (1 + settings.copies) if split == "train" else used
+        stored = num_records(folder / f"{split}.{settings.shards.format}")
+        if stored != expected:
+            raise CountError(f"A {split} shard of {settings.name} holds {stored} images, not {expected}. Ingest again.")
     write_table(folder / "manifest.parquet", to_table(rows))
 
 
@@ -344,8 +350,10 @@ def _quarantined(file: dict[str, Any], data: bytes | None, reason: str) -> Manif
 def _digest(manifest: pa.Table) -> str:
     """SHA-256 over what the manifest says of each file; independent of how Parquet lays it out."""
     digest = hashlib.sha256()
-    for batch in manifest.select(["path", "sha256", "label", "split", "status", "reason"]).to_batches():
-        digest.update(json.dumps(batch.to_pylist(), sort_keys=True).encode())
+    columns = manifest.select(["path", "sha256", "label", "split", "status", "reason"])
+    for batch in columns.to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -360,9 +368,8 @@ def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
             f"{plan.folder}: {broken} of {used + broken} labelled files cannot be used, most as {most!r}; the limit is "
             f"{plan.settings.max_quarantined_share:.0%}. Repair the source, or raise --max-quarantined-share."
         )
-    found = Counter(
-        (row["split"], row["label"]) for row in manifest.select(["split", "label"]).to_pylist() if row["split"]
-    )
+    grouped = manifest.group_by(["split", "label"]).aggregate([([], "count_all")]).to_pylist()
+    found = Counter({(row["split"], row["label"]): row["count_all"] for row in grouped if row["split"]})
     for split in SPLITS:
         missing = [label for label in plan.labels if not found[split, label]]
         if missing and split == "train":

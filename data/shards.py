@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,12 @@ from data.settings import SettingsModel
 
 ShardFormat = Literal["tfrecord", "parquet"]
 _NAME = re.compile(r"(?P<split>[a-z]+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.(?P<format>tfrecord|parquet)")
+# A row group ends with either: what a writer and a reader of Parquet hold in memory.
 _ROWS_A_GROUP = 256
+_BYTES_A_GROUP = 32 * 2**20
+# A TFRecord: length (8 bytes), checksum of the length (4), the record, checksum of the record (4); all little-endian.
+_LENGTH = struct.Struct("<Q")
+_AROUND_A_RECORD = 16
 
 
 class ShardRules(SettingsModel):
@@ -90,11 +96,42 @@ def open_writer(path: Path, shard_format: ShardFormat, labels: LabelMap) -> Abst
     return _tfrecord_writer(path) if shard_format == "tfrecord" else _parquet_writer(path, labels)
 
 
+def num_records(path: Path) -> int:
+    """The records that a shard holds, counted in the file without reading them; raises FormatError where damaged."""
+    if path.suffix == ".parquet":
+        with _refusing_damage(path):
+            return int(pq.read_metadata(path).num_rows)
+    number = place = 0
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        while place < size:
+            stream.seek(place)
+            head = stream.read(_LENGTH.size)
+            place += _AROUND_A_RECORD + (_LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else size)
+            number += 1
+    if place != size:
+        raise FormatError(f"The shard {path} ends within a record. Ingest the data set again.")
+    return number
+
+
 def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
     """The records of a shard in order; raises FormatError where the file is damaged."""
     reader = _read_tfrecord(path) if path.suffix == ".tfrecord" else _read_parquet(path, labels)
-    try:
+    with _refusing_damage(path):
         yield from reader
+
+
+def row_groups(path: Path) -> Iterator[pa.Table]:
+    """The row groups of a Parquet shard, their checksums verified: one at a time is in memory."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+
+
+@contextmanager
+def _refusing_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FormatError:
         raise
     except Exception as error:
@@ -180,47 +217,50 @@ class _ParquetShard:
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
         self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
 
     def write(self, record: Record) -> None:
         image = {"bytes": record.encoded, "path": record.path}
         self._rows.append({"image": image, "label": record.label_index, "sha256": record.sha256, "copy": record.copy})
-        if len(self._rows) >= _ROWS_A_GROUP:
+        self._bytes += len(record.encoded)
+        if len(self._rows) >= _ROWS_A_GROUP or self._bytes >= _BYTES_A_GROUP:
             self.flush()
 
     def flush(self) -> None:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-            self._rows = []
+            self._rows, self._bytes = [], 0
 
 
 @contextmanager
 def _parquet_writer(path: Path, labels: LabelMap) -> Iterator[_ParquetShard]:
     schema = parquet_schema(labels)
-    # The images are compressed already.
-    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False, write_statistics=False) as writer:
+    # The images are compressed already; the checksums are for the reader to find damage.
+    with pq.ParquetWriter(
+        path, schema, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True
+    ) as writer:
         shard = _ParquetShard(writer, schema)
         yield shard
         shard.flush()
 
 
 def _read_parquet(path: Path, labels: LabelMap) -> Iterator[Record]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_ROWS_A_GROUP):
-            for row in batch.to_pylist():
-                encoded = row["image"]["bytes"]
-                is_png = encoded.startswith(b"\x89PNG")
-                height, width = _size(encoded)
-                yield Record(
-                    encoded=encoded,
-                    format="png" if is_png else "jpeg",
-                    height=height,
-                    width=width,
-                    label=labels.names[row["label"]],
-                    label_index=row["label"],
-                    path=row["image"]["path"],
-                    sha256=row["sha256"],
-                    copy=row["copy"],
-                )
+    for group in row_groups(path):
+        for row in group.to_pylist():
+            encoded = row["image"]["bytes"]
+            is_png = encoded.startswith(b"\x89PNG")
+            height, width = _size(encoded)
+            yield Record(
+                encoded=encoded,
+                format="png" if is_png else "jpeg",
+                height=height,
+                width=width,
+                label=labels.names[row["label"]],
+                label_index=row["label"],
+                path=row["image"]["path"],
+                sha256=row["sha256"],
+                copy=row["copy"],
+            )
 
 
 def _size(encoded: bytes) -> tuple[int, int]:
