@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from data.atomic import file_sha256
 from data.augment import AugmentPolicy, augment
 from data.dataset import Dataset
+from data.errors import FormatError
+from data.shards import row_groups
 
-_SHUFFLE_BUFFER = 16_384
+_MOST_SHUFFLED = 16_384
+_SHUFFLED_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -42,17 +47,33 @@ def batches(
         batch_size: Images in a batch.
         shuffle: None keeps the order of the shards.
         augmentation: Changes to each image, drawn from its hash, the seed and the epoch; needs `shuffle`.
+
+    Raises:
+        InputError: where the split is empty.
+        FormatError: where a shard is not what the card says. Hashed once a process (again where it was written since),
+            because damage that TensorFlow finds within an epoch would end the run without saying what to do.
+        ValueError: where an augmentation is given without a shuffle.
     """
     import tensorflow as tf
 
+    if augmentation is not None and shuffle is None:
+        raise ValueError("An augmentation is drawn from the seed and the epoch of a shuffle: give both or neither.")
+    shards = [shard for shard in dataset.card.shards if shard.split == split]
+    for shard in shards:
+        path = dataset.folder / shard.file
+        _check_hash(path, shard.sha256, path.stat().st_mtime_ns)
+    num_rows = sum(shard.num_rows for shard in shards)
     height, width = dataset.card.policy.image_size
     stored = _stored(dataset, split, shuffle)
     if shuffle:
-        stored = stored.shuffle(_SHUFFLE_BUFFER, seed=_mix(shuffle), reshuffle_each_iteration=False)
+        mean_bytes = sum(shard.bytes for shard in shards) / num_rows
+        buffer = max(1, min(_MOST_SHUFFLED, int(_SHUFFLED_BYTES / mean_bytes)))
+        stored = stored.shuffle(buffer, seed=_mix(shuffle), reshuffle_each_iteration=False)
     wanted = None if augmentation is None or augmentation.changes_nothing else augmentation
 
     def ready(encoded: Any, label: Any, sha256: Any, copy: Any) -> tuple[Any, Any]:
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        # Reads PNG too, and unlike decode_image computes JPEG as Pillow does.
+        image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
         image = tf.ensure_shape(image, (height, width, 3))
         if wanted is not None and shuffle is not None:
             words = tf.strings.join([sha256, tf.strings.as_string(copy), str(shuffle.seed), str(shuffle.epoch)], "/")
@@ -65,7 +86,6 @@ def batches(
     # AutoGraph has nothing to convert here, and cannot read modules with postponed annotations.
     plain = tf.autograph.experimental.do_not_convert(ready)
     decoded = stored.map(plain, num_parallel_calls=tf.data.AUTOTUNE)
-    num_rows = sum(shard.num_rows for shard in dataset.card.shards if shard.split == split)
     counted = decoded.apply(tf.data.experimental.assert_cardinality(num_rows))
     return counted.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
 
@@ -96,15 +116,20 @@ def _stored(dataset: Dataset, split: str, shuffle: Shuffle | None) -> Any:
         )
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for name in names:
-            with pq.ParquetFile(name) as file:
-                for batch in file.iter_batches(batch_size=256):
-                    image = batch.column("image").field("bytes").to_pylist()
-                    columns = [batch.column(key).to_pylist() for key in ("label", "sha256", "copy")]
-                    yield (np.array(image, dtype=object), *(np.array(column) for column in columns))
+        for name in paths:
+            for group in row_groups(name):
+                image = [row["bytes"] for row in group["image"].to_pylist()]
+                columns = [group[key].to_pylist() for key in ("label", "sha256", "copy")]
+                yield (np.array(image, dtype=object), *(np.array(column) for column in columns))
 
     signature = tuple(tf.TensorSpec([None], kind) for kind in (tf.string, tf.int64, tf.string, tf.int64))
     return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
+
+
+@cache
+def _check_hash(path: Path, sha256: str, mtime_ns: int) -> None:
+    if file_sha256(path) != sha256:
+        raise FormatError(f"The shard {path} is damaged: its bytes are not those of its card. Ingest again.")
 
 
 def _mix(shuffle: Shuffle) -> int:
