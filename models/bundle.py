@@ -121,8 +121,6 @@ def open_bundle(folder: Path) -> Bundle:
             it lists.
     """
     card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION)
-    if {fact.file for fact in card.files} != set(BUNDLE_FILES):
-        raise FormatError(f"The card in {folder} does not answer for {' and '.join(BUNDLE_FILES)}: refused.")
     for fact in card.files:
         check_file(folder, fact)
         if file_sha256(folder / fact.file) != fact.sha256:
@@ -130,6 +128,8 @@ def open_bundle(folder: Path) -> Bundle:
                 f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Restore the folder, "
                 "or train again."
             )
+    if {fact.file for fact in card.files} != set(BUNDLE_FILES):
+        raise FormatError(f"The card in {folder} does not answer for {' and '.join(BUNDLE_FILES)}. Train again.")
     return Bundle(folder, card)
 
 

@@ -72,7 +72,7 @@ def test_a_network_takes_uint8_images_and_gives_logits(name, size):
 def test_scaling_is_part_of_the_network_so_that_no_caller_can_forget_it():
     model = build_scratch("starter", (32, 32), 2, dropout=0.5)
     images = noise(32)
-    after_scaling = keras.Model(model.input, model.get_layer("rescaling").output)(images)
+    after_scaling = keras.Model(model.inputs[0], model.get_layer("rescaling").output)(images)
     np.testing.assert_allclose(after_scaling, images.astype(np.float64) / 127.5 - 1, atol=1e-6)
     # What the tutorials' callers do, dividing by 255 themselves, is cut down to integers and can never pass unseen.
     divided = np.asarray(model((images / 255).astype(np.uint8), training=False))
