@@ -248,6 +248,8 @@ def summarize(out: Path, parts_reused: int, started_at: str, seconds: float, run
         run_id=run_id,
     )
     write_json(out / SUMMARY_CARD, summary.model_dump(mode="json"))
+    set_aside = plan.num_files - counts["status"][OK]
+    logger.info("%s: %d files scored in %.1f s, %d of them set aside.", plan.folder, total, seconds, set_aside)
     return summary
 
 
