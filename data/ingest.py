@@ -15,7 +15,7 @@ import os
 import shutil
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from data.listing import list_files, read_file
 from data.manifest import HARMLESS_REASONS, OK, QUARANTINED, ManifestRow, count_reasons, to_table, write_table
 from data.parallel import num_cpus, ordered_map
 from data.perceptual import perceptual_hash
+from data.quality import pixel_statistics
 from data.settings import SettingsModel
 from data.shards import Record, ShardRules, ShardWriter, num_records, open_writer, shard_name
 from data.sources import Source
@@ -46,7 +47,7 @@ from data.workspace import DATASET_CARD, Workspace, check_name
 logger = logging.getLogger(__name__)
 
 # Raised whenever the same source and settings would give another data set.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 _PLAN_SCHEMA = pa.schema(
     [
@@ -302,6 +303,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> tuple[Man
         status=OK,
         reason=None,
         perceptual_hash=perceptual_hash(decoded.pixels),
+        **asdict(pixel_statistics(decoded.pixels, settings.policy)),
     )
     copies = settings.copies if split == "train" else 0
     changed = (
@@ -343,7 +345,6 @@ def _quarantined(file: dict[str, Any], data: bytes | None, reason: str) -> Manif
         source_split=file["source_split"],
         status=QUARANTINED,
         reason=reason,
-        perceptual_hash=None,
     )
 
 

@@ -14,8 +14,11 @@ from data.atomic import atomic_file
 
 OK = "ok"
 QUARANTINED = "quarantined"
+COPY_OF_TEST = "copy_of_test"
+COPY_OF_VALIDATION = "copy_of_validation"
+CONFLICTING_LABEL = "conflicting_label"
 # Set aside without a file being at fault: they do not count against the limit on broken files.
-HARMLESS_REASONS = frozenset({"stray_file", "unlabelled"})
+HARMLESS_REASONS = frozenset({"stray_file", "unlabelled", COPY_OF_TEST, COPY_OF_VALIDATION, CONFLICTING_LABEL})
 
 SCHEMA = pa.schema(
     [
@@ -32,13 +35,20 @@ SCHEMA = pa.schema(
         ("status", pa.string()),
         ("reason", pa.string()),
         ("perceptual_hash", pa.string()),
+        ("mean_luminance", pa.float32()),
+        ("contrast", pa.float32()),
+        ("clipped", pa.float32()),
+        ("copy_of", pa.string()),
     ]
 )
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One file: where, what, and what became of it. `split` is None unless `status` is `ok`."""
+    """One file: where, what, and what became of it.
+
+    `split` is None unless `status` is `ok`; `copy_of` is the path of the image for whose sake a copy was set aside.
+    """
 
     path: str
     sha256: str | None
@@ -52,7 +62,11 @@ class ManifestRow:
     source_split: str | None
     status: str
     reason: str | None
-    perceptual_hash: str | None
+    perceptual_hash: str | None = None
+    mean_luminance: float | None = None
+    contrast: float | None = None
+    clipped: float | None = None
+    copy_of: str | None = None
 
 
 def to_table(rows: Iterable[ManifestRow]) -> pa.Table:
