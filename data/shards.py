@@ -179,6 +179,7 @@ def _tfrecord_writer(path: Path) -> Iterator[_TFRecordShard]:
 def _read_tfrecord(path: Path) -> Iterator[Record]:
     import tensorflow as tf
 
+    num_records(path)  # TensorFlow takes a file that is cut within a record's length for one that ends before it
     for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         feature = tf.train.Example.FromString(raw).features.feature
         yield Record(
