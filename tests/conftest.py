@@ -1,0 +1,36 @@
+"""Prefect for the tests: a home of their own, and one server for all that need one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports Prefect: nothing of the user's profile, server or records is read or written.
+_HOME = Path(tempfile.mkdtemp(prefix="darkroom-tests-"))
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", "DARKROOM_"))]:
+    del os.environ[_name]
+os.environ["PREFECT_HOME"] = str(_HOME)
+
+from flows.settings import prepare_environment  # noqa: E402
+
+prepare_environment("CRITICAL")
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home that was made for this session."""
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """A server with an empty record, started for the first test that needs it; gives the URL of its API."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=None):
+        yield str(PREFECT_API_URL.value())

@@ -1,0 +1,232 @@
+"""prefect.yaml as an operator uses it: a server, a worker and a scoring run, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from tests.bundles import tiny_bundle
+from tests.datasets import photograph
+
+ROOT = Path(__file__).parents[2]
+FLOWS = ("run", "ingest", "train", "evaluate", "explain", "score")
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """What is started here is ended here, with all its children."""
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for wait_seconds, kind in ((10, signal.SIGTERM), (5, signal.SIGKILL)):
+        for process in reversed(started):
+            _signal_group(process, kind)
+        for process in started:
+            try:
+                process.wait(wait_seconds)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+@pytest.fixture(scope="module")
+def environment(processes: list[subprocess.Popen[bytes]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of an operator's shell, with a server running and every deployment deployed from the root."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DARKROOM_"))},
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    processes.append(_start(["server", "start", "--port", str(port)], environment, home / "server.log", home))
+    _wait_for(lambda: _is_healthy(environment["PREFECT_API_URL"]), 120, home / "server.log")
+    for command in (["work-pool", "create", "darkroom", "--type", "process"], ["--no-prompt", "deploy", "--all"]):
+        done = subprocess.run(
+            ["prefect", *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return environment
+
+
+@pytest.fixture(scope="module")
+def client(environment: dict[str, str]) -> Iterator[Any]:
+    """A client of that server."""
+    from prefect.client.orchestration import SyncPrefectClient
+
+    with SyncPrefectClient(environment["PREFECT_API_URL"]) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def scored(
+    environment: dict[str, str],
+    client: Any,
+    processes: list[subprocess.Popen[bytes]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Any]:
+    """A run of the deployment `score-folder`, done by a worker that was started elsewhere; its table and its record."""
+    place = tmp_path_factory.mktemp("work")
+    images, workspace, elsewhere = place / "images", place / "workspace", place / "elsewhere"
+    (images / "blue").mkdir(parents=True)
+    elsewhere.mkdir()
+    for number in range(11):
+        Image.fromarray(photograph("blue", number)).save(images / "blue" / f"{number:02d}.png")
+    (images / "broken.jpg").write_text("This is no photograph.")
+    bundle = tiny_bundle(workspace / "models/colours/1", ["amber", "blue", "green"], (32, 32))
+    log = place / "worker.log"
+    command = ["worker", "start", "--pool", "darkroom", "--type", "process"]
+    settings = {**environment, "DARKROOM_CHECKOUT": str(ROOT), "DARKROOM_WORKSPACE": str(workspace)}
+    processes.append(_start(command, settings, log, elsewhere))
+    deployment = client.read_deployment_by_name("score/score-folder")
+    run = client.create_flow_run_from_deployment(
+        deployment.id, parameters={"folder": str(images), "model": "colours", "rows_per_part": 5}
+    )
+    _wait_for(lambda: (state := client.read_flow_run(run.id).state) is not None and state.is_final(), 120, log)
+    run = client.read_flow_run(run.id)
+    assert run.state.is_completed(), log.read_text()
+    return workspace / "scores" / f"images-{bundle.parent.name}-{bundle.name}", run
+
+
+def test_every_flow_has_a_deployment_and_every_deployment_says_what_it_does(client: Any) -> None:
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    deployed = {found.name: found for found in client.read_deployments(limit=50, offset=0)}
+    assert sorted(deployed) == sorted(each["name"] for each in declared)
+    assert {found.entrypoint for found in deployed.values()} == {f"flows/{flow}.py:{flow}" for flow in FLOWS}
+    for each in declared:
+        found = deployed[each["name"]]
+        assert found.description == each["description"]
+        assert found.parameters == each["parameters"]
+        assert set(found.tags) == set(each["tags"])
+        assert found.work_pool_name == "darkroom"
+        assert found.enforce_parameter_schema
+        limit = each["concurrency_limit"]
+        assert found.global_concurrency_limit.limit == limit["limit"]
+        assert found.concurrency_options.collision_strategy.value == limit["collision_strategy"] == "ENQUEUE"
+        assert found.job_variables["env"]["PREFECT_LOGGING_EXTRA_LOGGERS"] == "data,models"
+
+
+def test_every_parameter_and_every_nested_setting_is_described_in_the_form(client: Any) -> None:
+    for deployment in client.read_deployments(limit=50, offset=0):
+        schema = deployment.parameter_openapi_schema
+        tables = [schema, *schema.get("definitions", {}).values()]
+        nameless = [
+            field
+            for table in tables
+            for field, about in table["properties"].items()
+            if not about.get("description", "").strip()
+        ]
+        assert nameless == [], deployment.name
+    recipe = next(found for found in client.read_deployments(limit=50, offset=0) if found.name == "run-recipe")
+    nested = recipe.parameter_openapi_schema["definitions"]
+    assert nested["TrainSettings"]["properties"]["batch_size"]["description"] == "Images in a step."
+
+
+def test_only_the_nightly_scoring_has_a_schedule_and_it_is_switched_off(client: Any) -> None:
+    schedules = {
+        found.name: [(each.schedule.cron, each.schedule.timezone, each.active) for each in found.schedules]
+        for found in client.read_deployments(limit=50, offset=0)
+        if found.schedules
+    }
+    assert schedules == {"nightly-scoring": [("0 2 * * *", "Etc/UTC", False)]}
+
+
+def test_the_deployers_folder_is_not_baked_in(client: Any) -> None:
+    for deployment in client.read_deployments(limit=50, offset=0):
+        assert str(ROOT) not in json.dumps(deployment.pull_steps), deployment.name
+        assert not deployment.path or str(ROOT) not in deployment.path, deployment.name
+
+
+def test_a_worker_started_in_another_folder_scores_every_file_of_a_folder(scored: tuple[Path, Any]) -> None:
+    table, run = scored
+    summary = json.loads((table / "summary.json").read_text())
+    assert [part["file"] for part in summary["parts"]] == [f"part-0000{index}.parquet" for index in range(3)]
+    rows = [row for part in summary["parts"] for row in pq.read_table(table / part["file"]).to_pylist()]
+    assert [row["path"] for row in rows] == [f"blue/{number:02d}.png" for number in range(11)] + ["broken.jpg"]
+    assert [row["status"] for row in rows] == ["ok"] * 11 + ["quarantined"]
+    assert (rows[-1]["reason"], rows[-1]["label"], rows[-1]["confidence"]) == ("not_an_image", None, None)
+    assert all(row["label"] in {"amber", "blue", "green"} and row["confidence"] >= 1 / 3 for row in rows[:-1])
+    assert (summary["num_files"], summary["run_id"]) == (12, str(run.id))
+    record = json.loads((table / "run.json").read_text())
+    assert (record["flow"], record["run_id"]) == ("score", str(run.id))
+    assert record["settings"]["rows_per_part"] == 5
+
+
+def test_the_run_shows_its_counts_and_the_log_lines_of_the_rooms(client: Any, scored: tuple[Path, Any]) -> None:
+    from prefect.client.schemas.filters import (
+        ArtifactFilter,
+        ArtifactFilterFlowRunId,
+        LogFilter,
+        LogFilterFlowRunId,
+    )
+
+    table, run = scored
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+    artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=wanted)}
+    assert list(artifacts) == ["scoring"]
+    for row in ("| ok | 11 |", "| quarantined | 1 |", "| not\\_an\\_image | 1 |"):
+        assert row in str(artifacts["scoring"])
+    lines = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+    found: list[str] = []
+
+    def arrived() -> bool:  # logs are sent in batches, the last one after the run's end
+        found[:] = [log.message for log in client.read_logs(lines, limit=200) if log.name == "models.score"]
+        return bool(found)
+
+    _wait_for(arrived, 20, table)
+    assert len(found) == 1
+    assert "12 files scored" in found[0]
+    assert "1 of them set aside" in found[0]
+
+
+def _start(command: list[str], environment: dict[str, str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            ["prefect", *command],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _signal_group(process: subprocess.Popen[bytes], kind: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, kind)
+    except ProcessLookupError:
+        return
+
+
+def _is_healthy(api: str) -> bool:
+    try:
+        with urlopen(f"{api}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+def _wait_for(happened: Callable[[], bool], seconds: float, log: Path) -> None:
+    until = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > until:
+            pytest.fail(f"Nothing after {seconds} s.\n{log.read_text() if log.is_file() else ''}")
+        time.sleep(0.3)
