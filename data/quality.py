@@ -31,7 +31,7 @@ SCHEMA_VERSION = 1
 _DARK = 40.0
 # The mirror of it; a drawing on white paper has 215 to 250.
 _BRIGHT = 215.0
-# Standard deviation of luminance. A JPEG of one colour has up to 1, a covered lens 2; the faintest galaxy has 5.6, and
+# Standard deviation of luminance. A JPEG of one colour has up to 1, a covered lens 2; the faintest galaxy has 4.9, and
 # four black pixels on white at 160 x 160 have 3.
 _BLANK = 3.0
 # Half of the picture pure black or white. Cut-outs on white come near it, photographs do not: 1 in 1,000.
@@ -321,6 +321,7 @@ def _remarks(classes: Sequence[ClassBalance], short: NDArray[np.int64], policy: 
     if enlarged > len(short) / 2:
         remarks.append(
             f"{enlarged:,} of {len(short):,} images are smaller than {policy.image_size[0]} x {policy.image_size[1]} "
-            "pixels and are enlarged for the network: a smaller --image-size loses nothing and trains faster."
+            "pixels and are enlarged. A smaller --image-size would keep all their detail and train faster; a pretrained "
+            "network often does better on the enlarged ones."
         )
     return tuple(remarks)
