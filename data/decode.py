@@ -21,6 +21,7 @@ import re
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -167,6 +168,8 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
         try:
             header = _header(image)
             _check_cost(data, image, policy)
+            if image.format == "PNG":
+                _check_chunks(data)
             with _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext():
                 pixels = _pixels(image, policy)
         except ImageError:
@@ -241,6 +244,18 @@ def _num_scans(data: bytes) -> int:
         num_scans += found[0] == start_of_scan
         position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     return num_scans
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse a PNG with a bad CRC or without its end; Pillow does not look at the CRC of the pixels."""
+    view, place, kind = memoryview(data), 8, b""
+    while kind != b"IEND":
+        num_bytes, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 8 + num_bytes
+        (checksum,) = struct.unpack_from(">I", data, end)
+        if zlib.crc32(view[place + 4 : end]) != checksum:
+            raise ImageError("corrupt", f"bad CRC in {kind!r}")
+        place = end + 4
 
 
 def _pixels(image: Image.Image, policy: DecodePolicy) -> NDArray[np.uint8]:

@@ -76,19 +76,15 @@ def read_file(folder: Path, os_path: str, max_bytes: int) -> bytes:
     if os.path.commonpath([root, path]) != root:
         raise ImageError("link_outside")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise ImageError("unreadable", error.strerror or str(error)) from None
-    with open(descriptor, "rb") as stream:
-        try:
-            found = os.fstat(descriptor)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise ImageError("unreadable", "no longer a regular file")
             if found.st_size > max_bytes:
                 raise ImageError("too_large", f"{found.st_size} bytes, the limit is {max_bytes}")
             return stream.read(max_bytes + 1)
-        except OSError as error:
-            raise ImageError("unreadable", error.strerror or str(error)) from None
+    except OSError as error:
+        raise ImageError("unreadable", error.strerror or str(error)) from None
 
 
 def _walk(root: str) -> Iterator[FileEntry]:
