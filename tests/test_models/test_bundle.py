@@ -74,12 +74,10 @@ def test_an_unknown_schema_version_is_refused_with_both_versions(folder):
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/hostname", "a/../../model.onnx"])
 def test_a_card_that_names_a_file_outside_its_folder_is_refused(folder, name):
-    files = json.loads((folder / "bundle.json").read_text())["files"]
+    keras_file, onnx_file = json.loads((folder / "bundle.json").read_text())["files"]
     (folder.parent / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
-    change_card(
-        folder, files=[{**fact, "file": name if fact["file"] == "model.onnx" else fact["file"]} for fact in files]
-    )
-    with pytest.raises(FormatError, match="bundle"):
+    change_card(folder, files=[keras_file, onnx_file | {"file": name}])
+    with pytest.raises(FormatError, match=f"names '{name}', outside its folder"):
         open_bundle(folder)
 
 
@@ -114,7 +112,8 @@ def test_a_keras_model_with_a_lambda_layer_is_refused_and_its_code_does_not_run(
     model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
     model.save(folder / "model.keras")
     list_files_again(folder)
-    trace.unlink()
+    model(np.zeros((1, 32, 32, 3), np.uint8))
+    trace.unlink()  # the layer does what it is meant to do
     with pytest.raises(FormatError, match=r"model\.keras cannot be loaded in Keras's safe mode"):
         open_bundle(folder).keras_model()
     assert not trace.exists()

@@ -18,10 +18,18 @@ from models.networks import build_backbone
 NETWORK = "efficientnet-lite0"
 
 
+@pytest.fixture(scope="module")
+def extracted(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The data set, copied, with features of all its shards."""
+    copy = open_dataset(shutil.copytree(dataset.folder, tmp_path_factory.mktemp("features") / "dataset"))
+    extract_all(copy)
+    return copy
+
+
 @pytest.fixture
-def copied(dataset: Dataset, tmp_path: Path) -> Dataset:
-    """A data set to write features into."""
-    return open_dataset(shutil.copytree(dataset.folder, tmp_path / "dataset"))
+def copied(extracted: Dataset, tmp_path: Path) -> Dataset:
+    """The same to spoil."""
+    return open_dataset(shutil.copytree(extracted.folder, tmp_path / "dataset"))
 
 
 def extract_all(dataset: Dataset) -> Path:
@@ -31,16 +39,16 @@ def extract_all(dataset: Dataset) -> Path:
     return folder
 
 
-def test_features_are_the_keras_backbones_and_are_computed_only_once(copied, monkeypatch):
-    folder = extract_all(copied)
-    assert folder.parent == copied.folder / "features"
+def test_features_are_the_keras_backbones_and_are_computed_only_once(extracted, monkeypatch):
+    folder = features_folder(extracted, NETWORK, "imagenet")
+    assert folder.parent == extracted.folder / "features"
     backbone = build_backbone(NETWORK, (32, 32), "imagenet")
     for split in ("train", "validation", "test"):
-        found, labels = load_features(copied, folder, split)
-        records = list(copied.records(split))
+        found, labels = load_features(extracted, folder, split)
+        records = list(extracted.records(split))
         pixels = np.stack([decode_stored(record.encoded) for record in records])
         np.testing.assert_allclose(found, backbone(pixels, training=False), atol=1e-4)
-        assert [copied.card.labels[index] for index in labels] == [record.label for record in records]
+        assert [extracted.card.labels[index] for index in labels] == [record.label for record in records]
 
     def must_not_run(*args, **kwargs):
         raise AssertionError("computed again")
@@ -48,23 +56,27 @@ def test_features_are_the_keras_backbones_and_are_computed_only_once(copied, mon
     for name in ("OnnxRunner", "build_backbone", "export_onnx", "read_shard"):
         monkeypatch.setattr(features, name, must_not_run)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert extract_all(copied) == folder
+    assert extract_all(extracted) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 def test_a_shard_whose_extraction_failed_leaves_nothing_and_is_made_by_the_next_run(copied, monkeypatch):
-    folder = prepare_backbone(copied, NETWORK, "imagenet")
+    folder = features_folder(copied, NETWORK, "imagenet")
     shard = copied.card.shards[0].file
+    final = folder / f"{Path(shard).name}.npz"
+    final.unlink()
+    others = sorted(folder.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(features.np, "savez", lambda stream, **_: stream.write(b"half") and 1 / 0)
+        patch.setattr(np, "savez", lambda stream, **_: stream.write(b"half") and 1 / 0)
         with pytest.raises(ZeroDivisionError):
             extract_features(copied, folder, shard)
-    assert [path.name for path in folder.iterdir()] == ["backbone.onnx"]
-    assert extract_features(copied, folder, shard).is_file()
+    assert sorted(folder.iterdir()) == others
+    extract_features(copied, folder, shard)
+    assert sorted(folder.iterdir()) == sorted([*others, final])
 
 
 def test_damaged_missing_or_foreign_features_are_refused_with_the_remedy(copied):
-    folder = extract_all(copied)
+    folder = features_folder(copied, NETWORK, "imagenet")
     first, second = (folder / f"{Path(shard.file).name}.npz" for shard in copied.card.shards[:2])
     content = first.read_bytes()
     for spoiled in (content[: len(content) // 2], b"", b"no features"):

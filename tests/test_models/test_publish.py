@@ -14,6 +14,7 @@ from data.workspace import Workspace
 from models import publish
 from models.calibration import probabilities
 from models.publish import bundle_version, publish_bundle, published_bundle, split_logits, staging_folder
+from models.runtime import export_onnx
 from models.train import Trained
 from tests.test_models.conftest import SETTINGS
 
@@ -51,10 +52,9 @@ def test_an_onnx_export_that_computes_something_else_is_an_error_and_nothing_is_
     def export_with_another_bias(model, path):
         kernel, bias = model.layers[-1].get_weights()
         model.layers[-1].set_weights([kernel, bias + np.array([0, 0.05, 0], np.float32)])
-        export(model, path)
+        export_onnx(model, path)
         model.layers[-1].set_weights([kernel, bias])
 
-    export = publish.export_onnx
     monkeypatch.setattr(publish, "export_onnx", export_with_another_bias)
     with pytest.raises(WorkError, match=r"differs from model.keras by 0\.05.*nothing was published"):
         publish_bundle(dataset, SETTINGS, trained, Workspace(tmp_path))
@@ -98,8 +98,13 @@ def test_temperature_and_threshold_are_fitted_on_validation_alone(dataset, bundl
 
 def test_the_test_part_is_not_read_while_a_bundle_is_made(dataset, trained, tmp_path, monkeypatch):
     read = []
+
+    def watched(self, split):
+        read.append(split)
+        return records(self, split)
+
     records = type(dataset).records
-    monkeypatch.setattr(type(dataset), "records", lambda self, split: read.append(split) or records(self, split))
+    monkeypatch.setattr(type(dataset), "records", watched)
     publish_bundle(dataset, SETTINGS, trained, Workspace(tmp_path))
     assert set(read) == {"validation"}
 

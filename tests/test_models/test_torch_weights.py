@@ -38,7 +38,10 @@ class Tensor:
         self.arguments = (storage, offset, shape, strides)
 
 
-class Writer(pickle._Pickler):  # the pickler in Python, whose `save_global` can be told a name
+_Pickler: Any = pickle._Pickler  # type: ignore[attr-defined]  # the one in Python, whose `save` can be changed
+
+
+class Writer(_Pickler):  # type: ignore[misc]
     """A small writer of its own of what `torch.serialization._legacy_save` writes."""
 
     def persistent_id(self, item: Any) -> Any:
