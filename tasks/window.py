@@ -17,18 +17,23 @@ _WINDOW = 4
 def submit_all(task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what: str) -> Iterator[Any]:
     """Submit `task(*arguments)` for each, at most four at a time, and give the results in order.
 
-    Every future is resolved, so a failed task fails the flow.
+    Every future is resolved, so a failed task fails the flow; and none still runs when this ends, however it ends, so
+    that a lock that is let go of then protects nothing that is still being written.
     """
+    waiting: deque[Any] = deque()
     with _bar(total, what) as advance:
-        waiting: deque[Any] = deque()
-        for each in arguments:
-            waiting.append(task.submit(*each))
-            if len(waiting) >= _WINDOW:
+        try:
+            for each in arguments:
+                waiting.append(task.submit(*each))
+                if len(waiting) >= _WINDOW:
+                    yield waiting.popleft().result()
+                    advance()
+            while waiting:
                 yield waiting.popleft().result()
                 advance()
-        while waiting:
-            yield waiting.popleft().result()
-            advance()
+        finally:
+            for future in waiting:
+                future.wait()
 
 
 @contextmanager

@@ -28,24 +28,30 @@ FLOWS = ("run", "ingest", "train", "evaluate", "explain", "score")
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """What is started here is ended here, with all its children."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh Prefect home; every process that is started here, and its children, has it in its environment."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="module")
+def processes(home: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """What is started here is ended here: asked first, the worker before its server; then whatever is left."""
     started: list[subprocess.Popen[bytes]] = []
     yield started
-    for wait_seconds, kind in ((10, signal.SIGTERM), (5, signal.SIGKILL)):
-        for process in reversed(started):
-            _signal_group(process, kind)
-        for process in started:
-            try:
-                process.wait(wait_seconds)
-            except subprocess.TimeoutExpired:
-                continue
+    for process in reversed(started):
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for left in _processes_of(home):
+        os.kill(left, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
 def environment(processes: list[subprocess.Popen[bytes]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of an operator's shell, with a server running and every deployment deployed from the root."""
-    home = tmp_path_factory.mktemp("prefect")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -209,11 +215,15 @@ def _start(command: list[str], environment: dict[str, str], log: Path, folder: P
         )
 
 
-def _signal_group(process: subprocess.Popen[bytes], kind: signal.Signals) -> None:
-    try:
-        os.killpg(process.pid, kind)
-    except ProcessLookupError:
-        return
+def _processes_of(home: Path) -> list[int]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"PREFECT_HOME={home}\0".encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+        except OSError:  # another user's, or gone
+            continue
+    return found
 
 
 def _is_healthy(api: str) -> bool:
