@@ -38,6 +38,7 @@ INGEST_OPTIONS: Mapping[str, Path] = {
     "copies": ("copies",),
     "copy-augment": ("augmentation",),
     "max-quarantined-share": ("max_quarantined_share",),
+    "leaks": ("leaks",),
 }
 TRAIN_OPTIONS: Mapping[str, Path] = {
     "model": ("train", "model"),
