@@ -58,6 +58,8 @@ _MAX_SLOW_PIXELS = 4_000_000
 _BIG_PIXELS = 20_000_000
 _STRIP_PIXELS = 2**20
 _one_big_image = threading.Lock()
+# glibc keeps blocks under 32 MB for the thread that freed them, so that the big images of all threads add up.
+Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 _INTERPOLATION = {

@@ -472,7 +472,9 @@ def _broken() -> Iterator[Case]:
     )
 
 
-def _bombs() -> Iterator[Case]:
+def bombs_of_each_format() -> Iterator[Case]:
+    """Small files that promise, or hide, far too much."""
+
     def too_large(name: str, how: str, content: bytes) -> Case:
         return Case(name, how, "too_large", content=content)
 
@@ -602,7 +604,7 @@ def _changing(outside: Path) -> Iterator[Case]:
 
 def cases(outside: Path) -> list[Case]:
     """Every case; `outside` is a folder beside the corpus that links lead to, made by this."""
-    kinds = [_formats(), _modes(), _alpha(), _turned(), _metadata(), _broken(), _bombs(), _names()]
+    kinds = [_formats(), _modes(), _alpha(), _turned(), _metadata(), _broken(), bombs_of_each_format(), _names()]
     return [case for kind in [*kinds, _links(outside), _changing(outside)] for case in kind]
 
 
