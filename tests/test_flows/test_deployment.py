@@ -50,7 +50,7 @@ def processes(home: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 @pytest.fixture(scope="module")
-def environment(processes: list[subprocess.Popen[bytes]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(home: Path, processes: list[subprocess.Popen[bytes]]) -> dict[str, str]:
     """The environment of an operator's shell, with a server running and every deployment deployed from the root."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

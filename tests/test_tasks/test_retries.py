@@ -25,7 +25,7 @@ from tasks.retries import machine_failed
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_only_failures_of_the_machine_are_tried_again(prefect_server: str, failure: Exception, num_calls: int) -> None:
-    calls = []
+    calls: list[None] = []
 
     @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=0, retry_condition_fn=machine_failed)
     def work() -> None:
@@ -42,7 +42,7 @@ def test_only_failures_of_the_machine_are_tried_again(prefect_server: str, failu
 
 
 def test_a_failure_that_passes_leaves_no_trace_in_the_result(prefect_server: str) -> None:
-    calls = []
+    calls: list[None] = []
 
     @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=0, retry_condition_fn=machine_failed)
     def work() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from prefect import flow, task
@@ -52,7 +53,7 @@ def test_never_more_than_four_are_unresolved_and_the_order_is_kept(total: int) -
 def test_the_arguments_are_taken_one_by_one_as_room_comes_free() -> None:
     taken: list[int] = []
 
-    def arguments():
+    def arguments() -> Iterator[tuple[int]]:
         for number in range(1_000_000):
             taken.append(number)
             yield (number,)
