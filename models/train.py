@@ -218,6 +218,7 @@ def _run(
     while not is_over(history, stage.epochs, settings.patience):
         epoch = len(history)
         started = time.monotonic()
+        _seed_dropout(model, settings.seed, epoch)
         result = model.fit(
             prepare(stage.feed(epoch)),
             initial_epoch=epoch,
@@ -250,6 +251,13 @@ def _run(
         )  # fmt: skip
     model.load_weights(folder / "best.weights.h5")
     return model, history
+
+
+def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
+    """Let what dropout draws in an epoch follow from the seed and the epoch alone; Keras does not keep its state."""
+    generators = [getattr(layer, "seed_generator", None) for layer in model._flatten_layers()]
+    for number, generator in enumerate(filter(None, generators)):
+        generator.state.assign(np.random.SeedSequence([seed, epoch, number]).generate_state(2) >> 1)
 
 
 def class_weights(counts: tuple[int, ...]) -> dict[int, float]:

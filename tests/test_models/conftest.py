@@ -9,6 +9,7 @@ import pytest
 from data.dataset import Dataset
 from data.workspace import Workspace
 from models.bundle import Bundle, open_bundle
+from models.features import extract_features, prepare_backbone
 from models.publish import publish_bundle, staging_folder
 from models.settings import TrainSettings
 from models.train import train_network
@@ -32,6 +33,15 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def dataset(images: Path, workspace: Workspace) -> Dataset:
     """Those images ingested at 32 x 32: 36 to train on, 15 for validation, 18 for the test."""
     return ingest(images, workspace.root)
+
+
+@pytest.fixture(scope="session")
+def features(dataset: Dataset) -> Path:
+    """The folder of features of EfficientNet-Lite0 of all shards, test ones included."""
+    folder = prepare_backbone(dataset, "efficientnet-lite0", "imagenet")
+    for shard in dataset.card.shards:
+        extract_features(dataset, folder, shard.file)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from data.dataset import Dataset, open_dataset
 from data.decode import decode_stored
 from data.errors import FormatError
-from models import features
+from models import features as module
 from models.features import extract_features, features_folder, load_features, prepare_backbone, stored_batches
 from models.networks import build_backbone
 
@@ -19,11 +19,9 @@ NETWORK = "efficientnet-lite0"
 
 
 @pytest.fixture(scope="module")
-def extracted(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def extracted(dataset: Dataset, features: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The data set, copied, with features of all its shards."""
-    copy = open_dataset(shutil.copytree(dataset.folder, tmp_path_factory.mktemp("features") / "dataset"))
-    extract_all(copy)
-    return copy
+    return open_dataset(shutil.copytree(dataset.folder, tmp_path_factory.mktemp("features") / "dataset"))
 
 
 @pytest.fixture
@@ -54,7 +52,7 @@ def test_features_are_the_keras_backbones_and_are_computed_only_once(extracted, 
         raise AssertionError("computed again")
 
     for name in ("OnnxRunner", "build_backbone", "export_onnx", "read_shard"):
-        monkeypatch.setattr(features, name, must_not_run)
+        monkeypatch.setattr(module, name, must_not_run)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert extract_all(extracted) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
