@@ -37,6 +37,8 @@ _MIB = 2**20
 _CHUNK_BYTES = _MIB
 # The most that tarfile may ask for at once; it reads long names and PAX headers whole.
 _MAX_READ_BYTES = 4 * _MIB
+# Python makes and removes nested folders by calling itself, about a thousand times at most.
+_MAX_DEPTH = 100
 # Not bzip2 and LZMA, rare in zips: zipfile unpacks a few KB of those into gigabytes of memory before it can be stopped.
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BY_HAND = "Unpack it yourself if you trust it, and give the folder instead."
@@ -165,6 +167,8 @@ class _Unpacking:
         relative = "/".join(part for part in name.split("/") if part not in ("", "."))
         if "\0" in name or not (relative or is_folder):
             raise self.refusal("has no usable name", _BY_HAND)
+        if relative.count("/") > _MAX_DEPTH:
+            raise self.refusal(f"lies in more than {_MAX_DEPTH} folders, one in the other", _BY_HAND)
         if not is_folder:
             self.num_files += 1
             same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", relative).casefold())

@@ -209,6 +209,16 @@ def test_a_name_that_is_both_file_and_folder_is_refused(
     assert "cannot be a file" in refused(pack(tmp_path / f"a{suffix}", {"a": b"1", "a/b": b"2"}), tmp_path)
 
 
+@pytest.mark.parametrize("pack", [zip_of, tar_of])
+def test_folders_nested_too_deep_are_refused(pack: Callable[[Path, dict[str, bytes]], Path], tmp_path: Path) -> None:
+    """Each entry makes its folders a little deeper than the one before: 1,500 in the end."""
+    suffix = ".zip" if pack is zip_of else ".tar"
+    deep = {"d/" * depth + "x.png": png(1) for depth in (100, 400, 800, 1200, 1500)}
+    assert "more than 100 folders" in refused(pack(tmp_path / f"a{suffix}", deep), tmp_path)
+    allowed = {"d/" * 100 + "x.png": png(1)}
+    assert tree(unpack(pack(tmp_path / f"b{suffix}", allowed), tmp_path / "sources")) == allowed
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
 def test_links_and_devices_in_a_tar_are_refused(kind: bytes, tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
