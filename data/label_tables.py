@@ -6,7 +6,7 @@ import csv
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -44,7 +44,7 @@ class Names:
         self._paths = {entry.path for entry in images}
         self._of_stem: dict[str, list[str]] = defaultdict(list)
         for entry in images:
-            self._of_stem[PurePosixPath(entry.path).stem].append(entry.path)
+            self._of_stem[_stem(entry.path.rpartition("/")[2])].append(entry.path)
 
     def find(self, written: str, table: LabelTable) -> list[str]:
         """The images that a row of `table` can mean: none, one, or several that nothing tells apart.
@@ -54,13 +54,12 @@ class Names:
         """
         if not written:
             return []
-        for key in dict.fromkeys((written, written.replace("\\", "/"))):
-            key = str(PurePosixPath(key))
+        for key in _spellings(written):
             for whole in (key, f"{table.folder}/{key}"):
                 if whole in self._paths:
                     return [whole]
-            name = PurePosixPath(key).name
-            stems = dict.fromkeys((name, PurePosixPath(key).stem))
+            name = key.rpartition("/")[2]
+            stems = dict.fromkeys((name, _stem(name)))
             found = [path for stem in stems for path in self._of_stem.get(stem, ()) if _ends_with(path, key)]
             if found:
                 return _of_same_split(found, table.name) if len(found) > 1 else found
@@ -167,7 +166,18 @@ def _column(header: Sequence[str], asked: str | None, usual: Sequence[str], name
 
 
 def _ends_with(path: str, key: str) -> bool:
-    return f"/{path}".endswith(f"/{key}") or f"/{PurePosixPath(path).with_suffix('')}".endswith(f"/{key}")
+    return f"/{path}".endswith(f"/{key}") or f"/{_stem(path)}".endswith(f"/{key}")
+
+
+def _spellings(written: str) -> Iterator[str]:
+    """A path as written, and with its backslashes, double slashes and dots made plain."""
+    yield written
+    yield str(PurePosixPath(written.replace("\\", "/")))
+
+
+def _stem(name: str) -> str:
+    """Without the suffix. Not pathlib's: this runs several times for each of a million rows."""
+    return name.rpartition(".")[0] or name
 
 
 def _of_same_split(paths: list[str], table_name: str) -> list[str]:
