@@ -132,6 +132,9 @@ def score(
     model: Annotated[str, typer.Option(help="A model: a name (newest version), name@version, or a path.")],
     out: Annotated[str | None, typer.Option(help="Folder for the table. [default: in the workspace's scores]")] = None,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Files in one part of the table.")] = 1000,
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Try files again that an earlier run set aside.")
+    ] = False,
     workspace: Workspace = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -140,7 +143,7 @@ def score(
     _prepare(verbose, tensorflow=False)
     from flows.score import score as flow
 
-    _show(flow(folder, model, out, rows_per_part, workspace=workspace), as_json)
+    _show(flow(folder, model, out, rows_per_part, retry_quarantined=retry_quarantined, workspace=workspace), as_json)
 
 
 @app.command()

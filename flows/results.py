@@ -139,13 +139,13 @@ class ScoreResult(Result):
     reasons: tuple[NamedCount, ...]
     num_abstained: int
     num_parts: int
-    parts_reused: int
+    rows_reused: int
     seconds: float
     images_per_second: float
 
     @classmethod
     def of(cls, summary: ScoreSummary, out: Path) -> ScoreResult:
-        shared = ("bundle", "folder", "num_files", "statuses", "labels", "reasons", "num_abstained", "parts_reused",
+        shared = ("bundle", "folder", "num_files", "statuses", "labels", "reasons", "num_abstained", "rows_reused",
                   "seconds", "images_per_second")  # fmt: skip
         values = {name: getattr(summary, name) for name in shared}
         return cls(out=str(out), num_parts=len(summary.parts), **values)

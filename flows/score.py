@@ -25,6 +25,7 @@ def score(
     rows_per_part: int = 1000,
     dataset: str | None = None,
     split: str = "test",
+    retry_quarantined: bool = False,
     workspace: str | None = None,
 ) -> ScoreResult:
     """Score every file of a folder with a model bundle.
@@ -36,6 +37,7 @@ def score(
         rows_per_part: Files in one part of the table.
         dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.
         split: That split.
+        retry_quarantined: Try files again that an earlier run set aside, though they look unchanged.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     started, clock = datetime.now(UTC), time.monotonic()
@@ -45,8 +47,8 @@ def score(
     target = Path(out).expanduser().resolve() if out else place.scores / run
     only = place.find_dataset(dataset) if dataset else None
     with exclusive(target / ".scoring"):
-        plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split)
+        plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split, retry_quarantined)
         arguments = ((target, index, bundle) for index in range(plan.num_parts))
-        reused = sum(part.reused for part in submit_all(tasks.score_part, arguments, plan.num_parts, "score"))
+        reused = sum(part.num_reused for part in submit_all(tasks.score_part, arguments, plan.num_parts, "score"))
         summary = tasks.summarize(target, reused, started.isoformat(timespec="seconds"), time.monotonic() - clock)
     return ScoreResult.of(summary, target)

@@ -138,7 +138,7 @@ def _(result: ScoreResult) -> list[tuple[str, str]]:
     statuses = ", ".join(f"{count.num_rows} {count.name}" for count in result.statuses)
     reasons = ", ".join(f"{count.num_rows} {count.name}" for count in result.reasons)
     labels = ", ".join(f"{count.num_rows} {count.name}" for count in result.labels)
-    reused = f", {result.parts_reused} of {result.num_parts} parts made before" if result.parts_reused else ""
+    reused = f", {result.rows_reused} of them before" if result.rows_reused else ""
     lines = [
         ("scored", f"{result.num_files} files ({statuses}), {result.images_per_second:.0f} a second{reused}"),
         ("labels", labels),

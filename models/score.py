@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -35,6 +36,7 @@ from data.parallel import num_cpus, ordered_map
 from data.workspace import SUMMARY_CARD
 from models.bundle import Bundle, open_bundle
 from models.calibration import probabilities
+from models.known_rows import FACTS, forget_known_rows, keep_known_rows, known_rows
 from models.runtime import OnnxRunner
 
 logger = logging.getLogger(__name__)
@@ -108,7 +110,7 @@ class ScoreSummary(BaseModel):
     reasons: tuple[NamedCount, ...]
     num_abstained: int
     parts: tuple[FileFact, ...]
-    parts_reused: int
+    rows_reused: int
     started_at: str
     seconds: float
     images_per_second: float
@@ -117,11 +119,11 @@ class ScoreSummary(BaseModel):
 
 @dataclass(frozen=True)
 class PartDone:
-    """A part: its row count, and whether an earlier run had made it."""
+    """A part: its rows, and how many of them an earlier run had made."""
 
     index: int
     num_rows: int
-    reused: bool
+    num_reused: int
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,12 @@ class _Ready:
 
 
 def plan_scoring(
-    folder: Path, bundle: Bundle, out: Path, rows_per_part: int, only: Sequence[str] | None = None
+    folder: Path,
+    bundle: Bundle,
+    out: Path,
+    rows_per_part: int,
+    only: Sequence[str] | None = None,
+    retry_quarantined: bool = False,
 ) -> ScorePlan:
     """List the files of a folder and write the plan.
 
@@ -147,6 +154,7 @@ def plan_scoring(
         out: Where the table goes; made, or one that holds nothing but an earlier table.
         rows_per_part: Files in one part.
         only: Paths to be scored, as `data.listing` prints them; None scores all.
+        retry_quarantined: Try files again that an earlier run set aside, though they look unchanged.
 
     Raises:
         SettingError: where `rows_per_part` is below 1.
@@ -172,9 +180,11 @@ def plan_scoring(
         rows_per_part=rows_per_part,
     )
     (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
+    listed = _plan_table(entries)
+    _keep_rows(out, bundle, plan, listed, retry_quarantined)
     with atomic_file(_work(out) / "plan.parquet") as temporary:
         # A row group a part, so that a part reads its own rows and not those of all the others.
-        pq.write_table(_plan_table(entries), temporary, compression="zstd", row_group_size=rows_per_part)
+        pq.write_table(listed, temporary, compression="zstd", row_group_size=rows_per_part)
     write_json(_work(out) / "plan.json", plan.model_dump(mode="json"))
     return plan
 
@@ -190,28 +200,26 @@ def part_name(index: int) -> str:
 
 
 def score_part(out: Path, index: int, runner: OnnxRunner, bundle: Bundle) -> PartDone:
-    """Score the files of one part and write it; a whole part of the same files and bundle is kept."""
+    """Score the files of one part and write it; a whole part of the same files and bundle is kept, and so are rows."""
     plan = read_plan(out)
     with pq.ParquetFile(_work(out) / "plan.parquet") as listed:
         files = listed.read_row_group(index).to_pylist()
-    key = content_version(
-        CODE_VERSION,
-        bundle.card.model_dump(mode="json"),
-        plan.folder,
-        [(file["path"], file["bytes"], file["mtime_ns"], file["reason"]) for file in files],
-    )
-    final, note = out / part_name(index), _work(out) / f"part-{index:05d}.json"
+    bundle_key = _bundle_key(bundle, plan.folder)
+    key = _part_key(bundle_key, files)
+    final, note = out / part_name(index), _note(out, index)
     if _is_done(final, note, key):
-        return PartDone(index, len(files), True)
-    rows = list(_score(files, Path(plan.folder), runner, bundle))
+        return PartDone(index, len(files), len(files))
+    known = known_rows(_work(out), files, bundle_key)
+    scored = _score([file for file in files if file["path"] not in known], Path(plan.folder), runner, bundle)
+    rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
     write_table(final, pa.Table.from_pylist(rows, schema=SCHEMA))
     write_json(note, {"key": key, "sha256": file_sha256(final)})
-    return PartDone(index, len(files), False)
+    return PartDone(index, len(files), len(known))
 
 
-def summarize(out: Path, parts_reused: int, started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
+def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
     """Count the rows of all parts, remove parts of a longer earlier table, write `summary.json`.
 
     Raises:
@@ -241,13 +249,14 @@ def summarize(out: Path, parts_reused: int, started_at: str, seconds: float, run
         reasons=_named(counts["reason"]),
         num_abstained=num_abstained,
         parts=tuple(FileFact.of(out, name) for name in names),
-        parts_reused=parts_reused,
+        rows_reused=rows_reused,
         started_at=started_at,
         seconds=round(seconds, 3),
         images_per_second=round(plan.num_files / max(seconds, 1e-9), 1),
         run_id=run_id,
     )
     write_json(out / SUMMARY_CARD, summary.model_dump(mode="json"))
+    forget_known_rows(_work(out))
     set_aside = plan.num_files - counts["status"][OK]
     logger.info("%s: %d files scored in %.1f s, %d of them set aside.", plan.folder, total, seconds, set_aside)
     return summary
@@ -343,6 +352,51 @@ def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:
         [entry.reason for entry in entries],
     ]
     return pa.table(columns, schema=_PLAN_SCHEMA)
+
+
+def _keep_rows(out: Path, bundle: Bundle, plan: ScorePlan, listed: pa.Table, retry_quarantined: bool) -> None:
+    """Keep the rows of the table that lies there, as far as it is of this bundle and folder, for the parts to come.
+
+    Where the same files are listed in the same parts, those parts are kept as they are, and nothing is done here.
+    """
+    before, bundle_key = _work(out) / "plan.parquet", _bundle_key(bundle, plan.folder)
+    if not before.is_file():
+        return
+    with pq.ParquetFile(before) as file:
+        same_parts = file.metadata.row_group(0).num_rows == min(plan.rows_per_part, plan.num_files)
+        if retry_quarantined or not (same_parts and file.read().equals(listed)):
+            keep_known_rows(_work(out), _whole_parts(out, file, bundle_key, retry_quarantined), bundle_key)
+
+
+def _whole_parts(out: Path, listed: pq.ParquetFile, bundle_key: str, retry_quarantined: bool) -> Iterator[pa.Table]:
+    """The rows of each whole part of a plan, with the facts of their files; to be retried, without those set aside."""
+    for index in range(listed.num_row_groups):
+        files = listed.read_row_group(index)
+        if not _is_done(out / part_name(index), _note(out, index), _part_key(bundle_key, files.to_pylist())):
+            continue
+        rows = pq.read_table(out / part_name(index))
+        for fact in FACTS:
+            rows = rows.append_column(fact, files[fact])
+        if retry_quarantined and QUARANTINED in rows["status"].to_pylist():
+            rows = rows.filter(pc.equal(rows["status"], OK))
+            _note(out, index).unlink()
+        yield rows
+
+
+def _bundle_key(bundle: Bundle, folder: str) -> str:
+    """What every row of a table depends on, besides its file."""
+    return content_version(CODE_VERSION, bundle.card.model_dump(mode="json"), folder)
+
+
+def _part_key(bundle_key: str, files: list[dict[str, Any]]) -> str:
+    return content_version(
+        bundle_key, [(file["path"], file["bytes"], file["mtime_ns"], file["reason"]) for file in files]
+    )
+
+
+def _note(out: Path, index: int) -> Path:
+    """Where it is written what a part was made from."""
+    return _work(out) / f"part-{index:05d}.json"
 
 
 def _is_done(final: Path, note: Path, key: str) -> bool:

@@ -21,11 +21,11 @@ from tasks.retries import machine_failed
 
 @task(cache_policy=NO_CACHE)
 def plan_scoring(
-    folder: Path, bundle: Path, out: Path, rows_per_part: int, dataset: Path | None, split: str
+    folder: Path, bundle: Path, out: Path, rows_per_part: int, dataset: Path | None, split: str, retry_quarantined: bool
 ) -> ScorePlan:
     """List the files to score; with a data set, only those of its split."""
     only = open_dataset(dataset).paths(split) if dataset else None
-    return score.plan_scoring(folder, open_bundle(bundle), out, rows_per_part, only)
+    return score.plan_scoring(folder, open_bundle(bundle), out, rows_per_part, only, retry_quarantined)
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=machine_failed)
@@ -35,9 +35,9 @@ def score_part(out: Path, index: int, bundle: Path) -> PartDone:
 
 
 @task(cache_policy=NO_CACHE)
-def summarize(out: Path, parts_reused: int, started_at: str, seconds: float) -> ScoreSummary:
+def summarize(out: Path, rows_reused: int, started_at: str, seconds: float) -> ScoreSummary:
     """Count the rows, write the summary, show it on the run."""
-    summary = score.summarize(out, parts_reused, started_at, seconds, flow_run.get_id())
+    summary = score.summarize(out, rows_reused, started_at, seconds, flow_run.get_id())
     write_run_record(out, "score", flow_run.get_id(), score.read_plan(out).model_dump(mode="json"))
     score_artifact(summary, str(out))
     return summary
