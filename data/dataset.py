@@ -1,4 +1,4 @@
-"""A data set on disk: `dataset.json` (the card), `manifest.parquet`, `shards/`.
+"""A data set on disk: `dataset.json` (the card), `manifest.parquet`, `duplicates.parquet`, `shards/`.
 
 The card is written last and lists its files with sizes and SHA-256; a folder without it is not a data set.
 """
@@ -14,11 +14,13 @@ from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data.atomic import atomic_file, file_sha256
 from data.augment import AugmentPolicy, contact_sheet
 from data.decode import DecodePolicy, decode_stored
+from data.duplicates import DuplicateSummary
 from data.errors import FormatError, InputError
 from data.labels import LabelMap
 from data.manifest import read_manifest
@@ -95,6 +97,8 @@ class DatasetCard(BaseModel):
     reasons: tuple[ReasonCount, ...]
     counts: tuple[ClassCount, ...]
     manifest: FileFact
+    duplicates: FileFact
+    duplicate_summary: DuplicateSummary
     shards: tuple[ShardFact, ...]
 
     def num_images(self, split: str) -> int:
@@ -139,6 +143,10 @@ class Dataset:
         """The manifest's rows, sorted by path."""
         return read_manifest(self.folder / "manifest.parquet", columns)
 
+    def duplicates(self) -> pa.Table:
+        """The rows of `duplicates.parquet`: see `data.duplicates`."""
+        return pq.read_table(self.folder / self.card.duplicates.file)
+
     def paths(self, split: str) -> list[str]:
         """The paths of a split's files, sorted."""
         rows = self.manifest("path", "split").filter(pc.equal(pc.field("split"), split))
@@ -153,7 +161,7 @@ def open_dataset(folder: Path) -> Dataset:
             another size than the card says.
     """
     card = read_card(folder / DATASET_CARD, DatasetCard, SCHEMA_VERSION)
-    for fact in (card.manifest, *card.shards):
+    for fact in (card.manifest, card.duplicates, *card.shards):
         check_file(folder, fact)
     return Dataset(folder, card)
 

@@ -1,9 +1,9 @@
 """From a source's folder to a data set: plan, write the parts (each on its own, in any order), publish.
 
 The work in progress lies in `datasets/<name>/.staging-<fingerprint>/`: `plan.json`, `plan.parquet` (the files, by
-part) and `parts/00000/` (a part of the manifest and at most one shard a split). A part appears whole or not at all, so
-a run that was killed goes on with the parts that are missing. The fingerprint is a hash of the listing (paths, sizes,
-times) and of all settings; the version of the data set is a hash of the content.
+part) and `parts/00000/` (a part of the manifest, at most one shard a split, and `thumbnails.npy` to compare images by).
+A part appears whole or not at all, so a run that was killed goes on with the parts that are missing. The fingerprint is
+a hash of the listing (paths, sizes, times) and of all settings; the version of the data set is a hash of the content.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,16 +31,30 @@ from data.atomic import atomic_folder, content_version, write_json
 from data.augment import AugmentPolicy, augment_copy
 from data.dataset import ClassCount, DatasetCard, FileFact, ReasonCount, ShardFact, open_dataset
 from data.decode import DecodePolicy, decode_with_header, encode_jpeg, encode_png, read_header
+from data.duplicates import (
+    THUMBNAILS,
+    DuplicateSummary,
+    Images,
+    Leaks,
+    Thumbnails,
+    choose_leaks,
+    describe,
+    duplicates_table,
+    find_copies,
+    set_aside,
+    stored_thumbnails,
+    summarise,
+)
 from data.errors import CountError, ImageError, InputError
 from data.labelling import Labelling, LabelRules, label_files
 from data.labels import LabelMap
 from data.listing import list_files, read_file
 from data.manifest import HARMLESS_REASONS, OK, QUARANTINED, ManifestRow, count_reasons, to_table, write_table
 from data.parallel import num_cpus, ordered_map
-from data.perceptual import perceptual_hash
+from data.perceptual import SIDE, perceptual_hash, thumbnail
 from data.quality import pixel_statistics
 from data.settings import SettingsModel
-from data.shards import Record, ShardRules, ShardWriter, num_records, open_writer, shard_name
+from data.shards import Record, ShardRules, ShardWriter, num_records, open_writer, read_shard, shard_name
 from data.sources import Source
 from data.splits import SPLITS, SplitPlan, SplitRules
 from data.workspace import DATASET_CARD, Workspace, check_name
@@ -73,6 +88,9 @@ class IngestSettings(SettingsModel):
         copies: Augmented copies of each training image that are written into the shards.
         seed: For the copies.
         max_quarantined_share: The run fails where more than this share of the labelled images cannot be used.
+        leaks: What happens to training images that copy a test or validation image (same bytes, or same picture), to
+            validation images that copy a test image, and to training images that stand under two labels: `drop` sets
+            them aside, `fail` stops and names them, `keep` uses them and only lists them.
     """
 
     name: str
@@ -84,6 +102,7 @@ class IngestSettings(SettingsModel):
     copies: int = Field(default=0, ge=0, le=100)
     seed: int = 0
     max_quarantined_share: float = Field(default=0.5, ge=0, le=1)
+    leaks: Leaks = "drop"
 
 
 class IngestPlan(BaseModel):
@@ -191,13 +210,17 @@ def publish(staging: Path, workspace: Workspace) -> Path:
 
     Raises:
         CountError: where rows do not add up to the files that were listed.
-        InputError: where too many images were set aside, or a class has no image to train on.
+        InputError: where too many images were set aside, a class has no image to train on, or, with `leaks` as `fail`,
+            a training image copies a held-out one.
     """
     plan = read_plan(staging)
     parts = [staging / "parts" / f"{index:05d}" for index in range(plan.num_parts)]
-    manifest = pa.concat_tables([pq.read_table(part / "manifest.parquet") for part in parts]).sort_by("path")
+    tables = [pq.read_table(part / "manifest.parquet") for part in parts]
+    manifest = pa.concat_tables(tables)
     if manifest.num_rows != plan.num_files:
         raise CountError(f"{plan.num_files} files were listed and {manifest.num_rows} rows written. Ingest again.")
+    manifest = manifest.append_column("place", pa.array(range(plan.num_files), pa.int64())).sort_by("path")
+    manifest, copies, summary = _gate(plan, manifest, stored_thumbnails(parts, [table.num_rows for table in tables]))
     counts = _check(plan, manifest)
     version = content_version(
         CODE_VERSION,
@@ -209,10 +232,11 @@ def publish(staging: Path, workspace: Workspace) -> Path:
     final = workspace.dataset(plan.settings.name, version)
     if not (final / DATASET_CARD).is_file():
         with atomic_folder(final) as temporary:
-            shards = _gather_shards(plan, parts, temporary)
+            shards = _gather_shards(plan, parts, manifest, temporary)
             _check_shards(manifest, plan, shards)
             write_table(temporary / "manifest.parquet", manifest)
-            card = _card(plan, version, manifest, counts, shards, FileFact.of(temporary, "manifest.parquet"))
+            write_table(temporary / "duplicates.parquet", copies)
+            card = _card(plan, version, manifest, counts, shards, summary, temporary)
             write_json(temporary / DATASET_CARD, card.model_dump(mode="json"))
     write_json(_note(workspace, plan.settings.name, plan.fingerprint), {"version": version})
     shutil.rmtree(staging, ignore_errors=True)
@@ -254,10 +278,15 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]]) -> 
     settings = plan.settings
     labels = LabelMap(plan.labels)
     threads = num_cpus()
-    rows = []
+    rows: list[ManifestRow] = []
+    thumbnails = np.zeros((len(files), SIDE, SIDE), np.uint8)
     with ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
-        for row, records in ordered_map(lambda file: _read(plan, labels, file), files, threads, window=4 * threads):
+        for row, small, records in ordered_map(
+            lambda file: _read(plan, labels, file), files, threads, window=4 * threads
+        ):
+            if small is not None:
+                thumbnails[len(rows)] = small
             rows.append(row)
             for record in records:
                 if row.split not in writers:
@@ -270,11 +299,14 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]]) -> 
         stored = num_records(folder / f"{split}.{settings.shards.format}")
         if stored != expected:
             raise CountError(f"A {split} shard of {settings.name} holds {stored} images, not {expected}. Ingest again.")
+    np.save(folder / THUMBNAILS, thumbnails)
     write_table(folder / "manifest.parquet", to_table(rows))
 
 
-def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> tuple[ManifestRow, list[Record]]:
-    """One file's row, and the image with its copies where it is used."""
+def _read(
+    plan: IngestPlan, labels: LabelMap, file: dict[str, Any]
+) -> tuple[ManifestRow, NDArray[np.uint8] | None, list[Record]]:
+    """One file's row; where it is used, its thumbnail and the image with its copies."""
     settings = plan.settings
     data: bytes | None = None
     try:
@@ -286,7 +318,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> tuple[Man
         decoded = decode_with_header(data, settings.policy)
     except ImageError as error:
         logger.debug("%s is set aside: %s", file["path"], error)
-        return _quarantined(file, data, error.reason), []
+        return _quarantined(file, data, error.reason), None, []
     sha256 = hashlib.sha256(data).hexdigest()
     split = plan.splits.split(sha256, file["source_split"])
     row = ManifestRow(
@@ -310,20 +342,24 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> tuple[Man
         augment_copy(decoded.pixels, sha256, copy, settings.seed, settings.augmentation)
         for copy in range(1, copies + 1)
     )
-    return row, [
-        Record(
-            encoded=_encode(pixels, settings.shards),
-            format=settings.shards.images,
-            height=pixels.shape[0],
-            width=pixels.shape[1],
-            label=file["label"],
-            label_index=labels.index(file["label"]),
-            path=file["path"],
-            sha256=sha256,
-            copy=copy,
-        )
-        for copy, pixels in enumerate(chain([decoded.pixels], changed))
-    ]
+    return (
+        row,
+        thumbnail(decoded.pixels),
+        [
+            Record(
+                encoded=_encode(pixels, settings.shards),
+                format=settings.shards.images,
+                height=pixels.shape[0],
+                width=pixels.shape[1],
+                label=file["label"],
+                label_index=labels.index(file["label"]),
+                path=file["path"],
+                sha256=sha256,
+                copy=copy,
+            )
+            for copy, pixels in enumerate(chain([decoded.pixels], changed))
+        ],
+    )
 
 
 def _encode(pixels: NDArray[np.uint8], rules: ShardRules) -> bytes:
@@ -358,6 +394,31 @@ def _digest(manifest: pa.Table) -> str:
     return digest.hexdigest()
 
 
+def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple[pa.Table, pa.Table, DuplicateSummary]:
+    """Find copies and keep those out that would be judged or trained on wrongly, as the settings ask.
+
+    Returns:
+        The manifest, without its column `place`; `duplicates.parquet`; the counts.
+    """
+    settings = plan.settings
+    images = Images.of(manifest, settings.policy.image_size)
+    pairs = find_copies(images, thumbnails)
+    chosen = choose_leaks(images, pairs)
+    summary = summarise(images, pairs, chosen, settings.leaks)
+    if chosen and settings.leaks == "fail":
+        raise InputError(
+            f"{plan.folder}: {len(chosen)} images must not be trained on: {describe(images, chosen)}. Take them out of "
+            "the source, or let --leaks drop set them aside, or use them with --leaks keep."
+        )
+    if chosen:
+        done = "set aside" if settings.leaks == "drop" else "used all the same (leaks: keep)"
+        logger.warning("%s: %d images were %s: %s.", settings.name, len(chosen), done, describe(images, chosen))
+    if settings.leaks == "keep":
+        chosen = {}
+    manifest = set_aside(manifest, images, chosen).drop_columns("place").combine_chunks()
+    return manifest, duplicates_table(images, pairs, chosen), summary
+
+
 def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
     """Counts a split and class; refuses a data set on which nothing could be learned or judged."""
     reasons = count_reasons(manifest)
@@ -389,21 +450,46 @@ def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
     )
 
 
-def _gather_shards(plan: IngestPlan, parts: list[Path], folder: Path) -> tuple[ShardFact, ...]:
-    """Link the parts' shards under their final names; numbered in the order of the parts."""
+def _gather_shards(plan: IngestPlan, parts: list[Path], manifest: pa.Table, folder: Path) -> tuple[ShardFact, ...]:
+    """Link the parts' shards under their final names, numbered in the order of the parts.
+
+    A shard that holds images which the gate set aside is written again without them; one of nothing else is left out.
+    """
     shard_format = plan.settings.shards.format
     (folder / "shards").mkdir()
+    aside = manifest.filter(pc.is_valid(pc.field("copy_of")))
+    dropped = set(zip(aside["path"].to_pylist(), aside["sha256"].to_pylist(), strict=True))
     facts = []
     for split in SPLITS:
-        found = [part for part in parts if (part / f"{split}.{shard_format}").is_file()]
-        for index, part in enumerate(found):
+        found = [(part, kept, gone) for part in parts for kept, gone in [_count(part, split, dropped)] if kept]
+        for index, (part, kept, gone) in enumerate(found):
+            source = part / f"{split}.{shard_format}"
             file = f"shards/{shard_name(split, index, len(found), shard_format)}"
-            _link(part / f"{split}.{shard_format}", folder / file)
-            rows = pq.read_table(part / "manifest.parquet", columns=["split"])["split"].to_pylist().count(split)
-            copies = rows * plan.settings.copies if split == "train" else 0
+            if gone:
+                _write_without(source, folder / file, plan, dropped)
+            else:
+                _link(source, folder / file)
+            copies = kept * plan.settings.copies if split == "train" else 0
+            if (stored := num_records(folder / file)) != kept + copies:
+                raise CountError(f"{file} of {plan.settings.name} holds {stored} images, not {kept + copies}.")
             fact = FileFact.of(folder, file)
-            facts.append(ShardFact(**fact.model_dump(), split=split, num_rows=rows + copies, num_copies=copies))
+            facts.append(ShardFact(**fact.model_dump(), split=split, num_rows=kept + copies, num_copies=copies))
     return tuple(facts)
+
+
+def _count(part: Path, split: str, dropped: set[tuple[str, str]]) -> tuple[int, int]:
+    """How many images of a split a part holds that stay, and how many that were set aside since."""
+    rows = pq.read_table(part / "manifest.parquet", columns=["path", "sha256"], filters=[("split", "=", split)])
+    gone = sum(key in dropped for key in zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
+    return rows.num_rows - gone, gone
+
+
+def _write_without(source: Path, target: Path, plan: IngestPlan, dropped: set[tuple[str, str]]) -> None:
+    labels = LabelMap(plan.labels)
+    with open_writer(target, plan.settings.shards.format, labels) as writer:
+        for record in read_shard(source, labels):
+            if (record.path, record.sha256) not in dropped:
+                writer.write(record)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -426,7 +512,8 @@ def _card(
     manifest: pa.Table,
     counts: tuple[ClassCount, ...],
     shards: tuple[ShardFact, ...],
-    manifest_fact: FileFact,
+    summary: DuplicateSummary,
+    folder: Path,
 ) -> DatasetCard:
     settings = plan.settings
     return DatasetCard(
@@ -448,6 +535,8 @@ def _card(
             ReasonCount(reason=reason, num_files=number) for reason, number in count_reasons(manifest).items()
         ),
         counts=counts,
-        manifest=manifest_fact,
+        manifest=FileFact.of(folder, "manifest.parquet"),
+        duplicates=FileFact.of(folder, "duplicates.parquet"),
+        duplicate_summary=summary,
         shards=shards,
     )

@@ -1,0 +1,455 @@
+"""Copies among the images of a data set, and the gate that keeps copies of held-out images out of training.
+
+An exact copy has the same bytes (sha256). A near copy has a perceptual hash at most `MAX_DISTANCE` bits away and,
+looked at closely, the same detail (`perceptual.similarity`): resized, encoded again, brightened, or cropped a little.
+Mirrored and turned images are not found. `benchmarks/duplicates.py` measures precision and recall.
+
+On disk `duplicates.parquet`, sorted by `path` and `other`: every image that has a copy in a split stands in at least
+one row with an image of that split, so the table stays in proportion to the images however many copies there are.
+Where the two lie in different splits, `other` is the one that is held out (test before validation before train).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from data.manifest import CONFLICTING_LABEL, COPY_OF_TEST, COPY_OF_VALIDATION, QUARANTINED
+from data.perceptual import SIDE, similarity
+
+logger = logging.getLogger(__name__)
+
+Leaks = Literal["drop", "fail", "keep"]
+Thumbnails = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+Ints = NDArray[np.int64]
+
+THUMBNAILS = "thumbnails.npy"
+MAX_DISTANCE = 10
+MIN_SIMILARITY = 0.86
+# Below this many pixels a side, different images of one kind look the same: only what is all but equal is a copy.
+SMALL_SIDE = 32
+MIN_SIMILARITY_SMALL = 0.98
+
+# What bounds the work where very many images look alike; a million photographs stay far below.
+_MAX_COMPARISONS = 20_000_000_000
+_MAX_CANDIDATES = 2_000_000
+_MAX_SAME_HASH = 10
+_CHUNK_COMPARISONS = 1_000_000
+_CHUNK_CANDIDATES = 1024
+
+_RANK = {"test": 0, "validation": 1, "train": 2}
+_BANDS = 4
+_BAND_BITS = 16
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("other", pa.string()),
+        ("kind", pa.string()),
+        ("split", pa.string()),
+        ("other_split", pa.string()),
+        ("label", pa.string()),
+        ("other_label", pa.string()),
+        ("distance", pa.int32()),
+        ("similarity", pa.float64()),
+        ("action", pa.string()),
+    ]
+)
+
+
+class DuplicateSummary(BaseModel):
+    """What was found and done.
+
+    Attributes:
+        leaks: The setting.
+        num_exact, num_near: Rows of `duplicates.parquet` by kind.
+        num_leaked: Training and validation images that copy a test image, and training images that copy a validation
+            image; set aside with `drop`, used with `keep`.
+        num_conflicting: Images that have a copy with another label.
+        num_set_aside: Images that the gate kept out.
+        max_distance: Bits in which the hashes of compared images differed at most; below 10 where too many images
+            look alike to compare them all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    leaks: Leaks
+    num_exact: int
+    num_near: int
+    num_leaked: int
+    num_conflicting: int
+    num_set_aside: int
+    max_distance: int
+
+
+@dataclass(frozen=True)
+class Images:
+    """The used images, held-out ones first: columns of the manifest, one entry an image, each of length N.
+
+    Attributes:
+        rank: 0 test, 1 validation, 2 train; ascending.
+        hashes: Perceptual hashes, `uint64`.
+        is_small: Whether a side is below `SMALL_SIDE` pixels.
+        place: What the thumbnails are asked by.
+    """
+
+    table: pa.Table
+    rank: Ints
+    hashes: NDArray[np.uint64]
+    is_small: NDArray[np.bool_]
+    place: Ints
+
+    @classmethod
+    def of(cls, manifest: pa.Table, image_size: tuple[int, int]) -> Images:
+        """From a manifest's rows with one more column, `place`; rows without a split are left out.
+
+        Args:
+            manifest: Sorted by path.
+            image_size: Of the decode policy: what the thumbnails were made from.
+        """
+        used = manifest.filter(pc.is_valid(pc.field("split")))
+        rank = np.array([_RANK[split] for split in used["split"].to_pylist()], dtype=np.int64)
+        order = np.argsort(rank, kind="stable")
+        used = used.take(order)
+        digits = "".join(used["perceptual_hash"].to_pylist())
+        side = np.minimum(used["width"].to_numpy(), used["height"].to_numpy())
+        return cls(
+            table=used,
+            rank=rank[order],
+            hashes=np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64),
+            is_small=np.minimum(side, min(image_size)) < SMALL_SIDE,
+            place=used["place"].to_numpy(),
+        )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Copies, each of length M: `first < second` are indices of images, so `first` is the one held out.
+
+    Attributes:
+        is_exact: Whether the bytes are the same.
+        distance: Hash bits that differ.
+        similarity: Of the pixels, to two decimals.
+        max_distance: What distance was searched.
+    """
+
+    first: Ints
+    second: Ints
+    is_exact: NDArray[np.bool_]
+    distance: Ints
+    similarity: NDArray[np.float64]
+    max_distance: int
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Why an image is kept out, and the index of the image that it copies."""
+
+    reason: str
+    copy_of: int
+
+
+def find_copies(images: Images, thumbnails: Thumbnails) -> Pairs:
+    """Exact and near copies.
+
+    Args:
+        images: N images.
+        thumbnails: Gives `uint8[M, 32, 32]` for M places.
+    """
+    content = images.table["sha256"].combine_chunks().dictionary_encode().indices.to_numpy()
+    _, heads = np.unique(content, return_index=True)  # the first image of each content, in the order of the images
+    near, similarities, max_distance = _near_copies(images, heads, thumbnails)
+    members = _members(content)
+    found: dict[tuple[int, int], tuple[bool, float]] = {}
+    for (first, second), value in zip(near.tolist(), similarities.tolist(), strict=True):
+        for pair in _links(members[first], members[second], images.rank):
+            found[pair] = (False, value)
+    for group in members:
+        if len(group) > 1:
+            for pair in _links(group, group, images.rank):
+                found[pair] = (True, 1.0)
+    rows = np.array(list(found), dtype=np.int64).reshape(-1, 2)
+    first, second = rows.min(axis=1), rows.max(axis=1)
+    return Pairs(
+        first=first,
+        second=second,
+        is_exact=np.array([is_exact for is_exact, _ in found.values()], dtype=np.bool_),
+        distance=np.bitwise_count(images.hashes[first] ^ images.hashes[second]).astype(np.int64),
+        similarity=np.array([value for _, value in found.values()], dtype=np.float64),
+        max_distance=max_distance,
+    )
+
+
+def stored_thumbnails(folders: Sequence[Path], num_rows: Sequence[int]) -> Thumbnails:
+    """Thumbnails from the file `THUMBNAILS` in each folder, read when asked for; places count through the folders."""
+    ends = np.cumsum(num_rows)
+
+    @lru_cache(maxsize=4096)
+    def mapped(index: int) -> NDArray[np.uint8]:
+        return np.asarray(np.load(folders[index] / THUMBNAILS, mmap_mode="r"))
+
+    def fetch(places: Ints) -> NDArray[np.uint8]:
+        part = np.searchsorted(ends, places, side="right")
+        found = np.empty((len(places), SIDE, SIDE), np.uint8)
+        for index in np.unique(part).tolist():
+            here = part == index
+            found[here] = mapped(index)[places[here] - (ends[index] - num_rows[index])]
+        return found
+
+    return fetch
+
+
+def choose_leaks(images: Images, pairs: Pairs) -> dict[int, SetAside]:
+    """The images to keep out: copies of held-out images, and training images that have a copy with another label.
+
+    Never a test image. A validation image goes where it copies a test image; a training image where it copies a test
+    image or a validation image that stays. Of several, the closest is named: exact before near, then by distance.
+    """
+    labels = images.table["label"].combine_chunks().dictionary_encode().indices.to_numpy()
+    order = np.lexsort((pairs.first, pairs.distance, ~pairs.is_exact))
+    first, second = pairs.first[order], pairs.second[order]
+    conflicts = labels[first] != labels[second]
+    low, high = images.rank[first], images.rank[second]
+    chosen: dict[int, SetAside] = {}
+    for rank, reason in ((0, COPY_OF_TEST), (1, COPY_OF_VALIDATION)):
+        for row in np.flatnonzero((low == rank) & (high > rank)).tolist():
+            kept, copy = int(first[row]), int(second[row])
+            if kept not in chosen:
+                chosen.setdefault(copy, SetAside(CONFLICTING_LABEL if conflicts[row] else reason, kept))
+    within = [
+        (int(first[row]), int(second[row])) for row in np.flatnonzero((low == _RANK["train"]) & conflicts).tolist()
+    ]
+    left = [pair for pair in within if not chosen.keys() & set(pair)]
+    for a, b in left:
+        chosen.setdefault(a, SetAside(CONFLICTING_LABEL, b))
+        chosen.setdefault(b, SetAside(CONFLICTING_LABEL, a))
+    return chosen
+
+
+def set_aside(manifest: pa.Table, images: Images, chosen: dict[int, SetAside]) -> pa.Table:
+    """The manifest with the chosen images set aside: their reason, and in `copy_of` the path of what they copy."""
+    paths = images.table["path"]
+    rows = {int(images.place[index]): (why.reason, paths[why.copy_of].as_py()) for index, why in chosen.items()}
+    found = [rows.get(place) for place in manifest["place"].to_pylist()]
+    is_gone = pa.array([row is not None for row in found])
+    values = {
+        "split": pa.scalar(None, pa.string()),
+        "status": QUARANTINED,
+        "reason": pa.array([row and row[0] for row in found], pa.string()),
+        "copy_of": pa.array([row and row[1] for row in found], pa.string()),
+    }
+    for name, value in values.items():
+        column = pc.if_else(is_gone, value, manifest[name])
+        manifest = manifest.set_column(manifest.schema.get_field_index(name), manifest.schema.field(name), column)
+    return manifest
+
+
+def describe(images: Images, chosen: dict[int, SetAside], limit: int = 10) -> str:
+    """How many there are of each kind, and the first of them with what they copy."""
+    kinds = Counter((why.reason, str(images.table["split"][index])) for index, why in chosen.items())
+    counts = ", ".join(f"{number} of {split} as {reason}" for (reason, split), number in sorted(kinds.items()))
+    paths = images.table["path"]
+    names = sorted((str(paths[index]), str(paths[why.copy_of])) for index, why in chosen.items())
+    shown = "; ".join(f"{path} = {other}" for path, other in names[:limit])
+    return f"{counts} ({shown}{'; …' if len(names) > limit else ''})"
+
+
+def summarise(images: Images, pairs: Pairs, chosen: dict[int, SetAside], leaks: Leaks) -> DuplicateSummary:
+    """The counts for the card."""
+    labels = images.table["label"].combine_chunks().dictionary_encode().indices.to_numpy()
+    conflicts = labels[pairs.first] != labels[pairs.second]
+    leaked = pairs.second[images.rank[pairs.first] < images.rank[pairs.second]]
+    return DuplicateSummary(
+        leaks=leaks,
+        num_exact=int(pairs.is_exact.sum()),
+        num_near=int((~pairs.is_exact).sum()),
+        num_leaked=len(np.unique(leaked)),
+        num_conflicting=len(np.unique(np.concatenate([pairs.first[conflicts], pairs.second[conflicts]]))),
+        num_set_aside=len(chosen) if leaks == "drop" else 0,
+        max_distance=pairs.max_distance,
+    )
+
+
+def duplicates_table(images: Images, pairs: Pairs, set_aside: Iterable[int]) -> pa.Table:
+    """`duplicates.parquet`; `action` is `kept`, `set_aside` (`path` was) or `both_set_aside`."""
+    gone = np.zeros(len(images.rank), dtype=np.int64)
+    gone[list(set_aside)] = 1
+    # Of two images in one split either may be the one that was set aside.
+    action = np.array(["kept", "set_aside", "both_set_aside"])[gone[pairs.first] + gone[pairs.second]]
+    swap = (gone[pairs.first] > gone[pairs.second]) & (images.rank[pairs.first] == images.rank[pairs.second])
+    path = np.where(swap, pairs.first, pairs.second)
+    one, other = images.table.take(path), images.table.take(pairs.first + pairs.second - path)
+    columns = {
+        "path": one["path"],
+        "other": other["path"],
+        "kind": pa.array(np.where(pairs.is_exact, "exact", "near").tolist(), pa.string()),
+        "split": one["split"],
+        "other_split": other["split"],
+        "label": one["label"],
+        "other_label": other["label"],
+        "distance": pa.array(pairs.distance, pa.int32()),
+        "similarity": pa.array(pairs.similarity, pa.float64()),
+        "action": pa.array(action.tolist(), pa.string()),
+    }
+    return pa.table(columns, schema=SCHEMA).sort_by([("path", "ascending"), ("other", "ascending")]).combine_chunks()
+
+
+def near_hashes(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> tuple[Ints, int]:
+    """Pairs of hashes that differ in at most `max_distance` bits, `int64[M, 2]` with the smaller index first.
+
+    Two hashes that differ in d bits differ in at most d // 4 bits in one of their four quarters (multi-index hashing:
+    Norouzi, Punjani, Fleet 2012), so each hash is compared with those in a few buckets of 65,536 only. Of more than ten
+    equal hashes each is compared with the first ten, and only these ten with other hashes. Where buckets are so full
+    that there would be too much to do, the distance is lowered; it is returned beside the pairs.
+
+    Args:
+        hashes: `uint64[N]`.
+        max_distance: Up to 11.
+    """
+    order = np.argsort(hashes, kind="stable")
+    ranked = hashes[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.zeros(0, np.int64)
+    within = np.arange(len(ranked)) - np.repeat(starts, np.diff(np.r_[starts, len(ranked)]))
+    same = [np.stack([order[places - step], order[places]], axis=1) for places, step in _same_hash_steps(within)]
+    kept = np.sort(order[within < _MAX_SAME_HASH])
+    if len(kept) < len(hashes):
+        logger.warning(
+            "%d images have the same perceptual hash as %d others each, or more: they were compared with %d of them.",
+            len(hashes) - len(kept), _MAX_SAME_HASH, _MAX_SAME_HASH,
+        )  # fmt: skip
+    different, reached = _different_hashes(hashes[kept], max_distance)
+    pairs = np.concatenate([*same, kept[different]])
+    return np.sort(pairs, axis=1)[np.lexsort((pairs.max(axis=1), pairs.min(axis=1)))], reached
+
+
+def _same_hash_steps(within: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """Places in the order of hashes, and how far before each lies one of the first ten of its equals."""
+    for anchor in range(_MAX_SAME_HASH):
+        places = np.flatnonzero(within > anchor)
+        if len(places):
+            yield places, within[places] - anchor
+
+
+def _different_hashes(hashes: NDArray[np.uint64], max_distance: int) -> tuple[Ints, int]:
+    bands = [((hashes >> np.uint64(_BAND_BITS * band)) & np.uint64(0xFFFF)).astype(np.int64) for band in range(_BANDS)]
+    while max_distance > 0 and _num_comparisons(bands, max_distance // _BANDS) > _MAX_COMPARISONS:
+        max_distance = max_distance // _BANDS * _BANDS - 1
+    most = max_distance // _BANDS  # stays when the distance is lowered: earlier bands were searched with it
+    found = [np.zeros((0, 2), np.int64)]
+    distances = [np.zeros(0, np.int64)]
+    for band in range(_BANDS if max_distance > 0 else 0):
+        for left, right in _bucket_pairs(bands[band], _flips(most)):
+            differ = hashes[left] ^ hashes[right]
+            distance = np.bitwise_count(differ)
+            near = (distance > 0) & (distance <= max_distance)
+            near[near] = _is_first_band(differ[near], band, most)
+            found.append(np.stack([left[near], right[near]], axis=1))
+            distances.append(distance[near].astype(np.int64))
+            if sum(map(len, distances[1:])) > _MAX_CANDIDATES:
+                found, distances, max_distance = _bounded(found, distances, max_distance)
+    found, distances, max_distance = _bounded(found, distances, max_distance)
+    return np.concatenate(found), max(max_distance, 0)
+
+
+def _bounded(found: list[Ints], distances: list[Ints], max_distance: int) -> tuple[list[Ints], list[Ints], int]:
+    """Lower the distance until the pairs within it are few enough to look at closely."""
+    pairs, distance = np.concatenate(found), np.concatenate(distances)
+    while max_distance > 0 and (distance <= max_distance).sum() > _MAX_CANDIDATES:
+        max_distance -= 1
+    near = distance <= max_distance
+    return [pairs[near]], [distance[near]], max_distance
+
+
+def _flips(most: int) -> list[int]:
+    """All 16-bit numbers with at most `most` bits set."""
+    return [
+        sum(1 << bit for bit in bits) for number in range(most + 1) for bits in combinations(range(_BAND_BITS), number)
+    ]
+
+
+def _num_comparisons(bands: list[Ints], most: int) -> int:
+    if (all_with_all := len(bands) * len(bands[0]) ** 2 // 2) <= _MAX_COMPARISONS:
+        return all_with_all
+    counts = [np.bincount(band, minlength=1 << _BAND_BITS) for band in bands]
+    keys = np.arange(1 << _BAND_BITS)
+    return sum(int(count @ count[keys ^ flip]) for count in counts for flip in _flips(most)) // 2
+
+
+def _bucket_pairs(keys: Ints, flips: list[int]) -> Iterator[tuple[Ints, Ints]]:
+    """Each pair of indices whose keys differ by one of `flips`, once, in pieces of bounded size."""
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    counts = np.bincount(keys, minlength=1 << _BAND_BITS)
+    ends = np.cumsum(counts)
+    rows = np.arange(len(keys))
+    for flip in flips:
+        partner = ranked ^ flip
+        start = rows + 1 if flip == 0 else ends[partner] - counts[partner]
+        number = np.where((ranked < partner) | (flip == 0), ends[partner] - start, 0)
+        total = np.cumsum(number)
+        place = 0
+        while place < len(rows):
+            stop = max(place + 1, int(np.searchsorted(total, total[place] - number[place] + _CHUNK_COMPARISONS)))
+            part = number[place:stop]
+            offset = np.arange(int(part.sum())) - np.repeat(np.cumsum(part) - part, part)
+            yield order[np.repeat(rows[place:stop], part)], order[np.repeat(start[place:stop], part) + offset]
+            place = stop
+
+
+def _is_first_band(differ: NDArray[np.uint64], band: int, most: int) -> NDArray[np.bool_]:
+    """Whether no earlier band has found the pair already."""
+    earlier = np.zeros(len(differ), dtype=np.bool_)
+    for before in range(band):
+        bits = (differ >> np.uint64(_BAND_BITS * before)) & np.uint64(0xFFFF)
+        earlier |= np.bitwise_count(bits) <= most
+    return ~earlier
+
+
+def _near_copies(images: Images, heads: Ints, thumbnails: Thumbnails) -> tuple[Ints, NDArray[np.float64], int]:
+    """Pairs of content numbers whose pixels are alike, `int64[M, 2]`, and how much; and the distance searched."""
+    candidates, max_distance = near_hashes(images.hashes[heads])
+    if max_distance < MAX_DISTANCE:
+        logger.warning(
+            "Very many images look alike: only those whose perceptual hashes differ in at most %d bits, not %d, were "
+            "compared.", max_distance, MAX_DISTANCE,
+        )  # fmt: skip
+    values = [np.zeros(0, np.float64)]
+    for start in range(0, len(candidates), _CHUNK_CANDIDATES):
+        pairs = heads[candidates[start : start + _CHUNK_CANDIDATES]]
+        needed, where = np.unique(images.place[pairs], return_inverse=True)
+        small = thumbnails(needed)[where.reshape(pairs.shape)]
+        values.append(similarity(small[:, 0], small[:, 1]).astype(np.float64))
+    value = np.concatenate(values).round(2)
+    is_small = images.is_small[heads[candidates]].any(axis=1)
+    alike = value >= np.where(is_small, MIN_SIMILARITY_SMALL, MIN_SIMILARITY)
+    return candidates[alike], value[alike], max_distance
+
+
+def _members(content: NDArray[np.int32]) -> list[list[int]]:
+    """The images of each content, ascending."""
+    members: list[list[int]] = [[] for _ in range(int(content.max()) + 1 if len(content) else 0)]
+    for index, number in enumerate(content.tolist()):
+        members[number].append(index)
+    return members
+
+
+def _links(a: list[int], b: list[int], rank: Ints) -> Iterator[tuple[int, int]]:
+    """Pairs that join each image of either group with the first image of each split of the other."""
+    heads = [{int(rank[index]): index for index in reversed(group)} for group in (a, b)]
+    for group, other in ((a, heads[1]), (b, heads[0])):
+        for index in group:
+            for head in other.values():
+                if index != head:
+                    yield min(index, head), max(index, head)
