@@ -134,7 +134,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(json_values)
 def test_json_comes_back_as_it_was_and_the_same_value_gives_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, value: object
@@ -147,7 +147,7 @@ def test_json_comes_back_as_it_was_and_the_same_value_gives_the_same_bytes(
     assert (folder / "a.json").read_bytes() == (folder / "b.json").read_bytes()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(json_values), st.lists(json_values))
 def test_a_version_tells_different_parts_apart_and_nothing_else(one: list[object], two: list[object]) -> None:
     assert re.fullmatch("[0-9a-f]{12}", content_version(*one))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -322,6 +322,7 @@ def test_a_class_whose_name_only_holds_a_split_word_is_a_class(name: str) -> Non
     assert (layout[name].label, layout[name].split) == (name, None)
 
 
+@settings(deadline=None)
 @given(
     st.sets(st.text("abcxyz é", min_size=1, max_size=5).filter(lambda name: name.strip() == name), min_size=2),
     st.booleans(),
@@ -408,6 +409,7 @@ def test_byte_order_mark_windows_newlines_and_quotes_change_nothing(newline: str
     assert answers(label(tmp_path)) == {"a, b.jpg": ("first", None), "ü.jpg": ("second, class", None)}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abc,\"'\n é", min_size=1).map(str.strip).filter(bool), st.integers(0, 99), min_size=2))
 def test_any_label_that_csv_can_hold_comes_back(
     tmp_path_factory: pytest.TempPathFactory, names: dict[str, int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import LabelError
@@ -12,6 +12,7 @@ from data.labels import LabelMap
 names = st.lists(st.text(min_size=1), min_size=2, unique=True)
 
 
+@settings(deadline=None)
 @given(names)
 def test_the_map_does_not_depend_on_order_or_repeats(labels: list[str]) -> None:
     found = LabelMap.of(labels + labels[::-1])
@@ -20,6 +21,7 @@ def test_the_map_does_not_depend_on_order_or_repeats(labels: list[str]) -> None:
     assert len(found) == len(labels)
 
 
+@settings(deadline=None)
 @given(names)
 def test_an_index_leads_to_its_name_and_back(labels: list[str]) -> None:
     found = LabelMap.of(labels)

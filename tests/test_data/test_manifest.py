@@ -82,6 +82,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.sampled_from(["truncated", "empty", "not_an_image", "stray_file"])))
 def test_reasons_are_counted_the_most_frequent_first(reasons: list[str | None]) -> None:
     table = to_table(replace(BLANK, path="x", bytes=0, status="x", reason=reason) for reason in reasons)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data.parallel import num_cpus, ordered_map
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 5), st.integers(1, 12))
 def test_it_gives_what_map_gives_in_that_order(items: list[int], num_threads: int, window: int) -> None:
     def work(item: int) -> int:

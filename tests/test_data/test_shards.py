@@ -215,6 +215,7 @@ def test_many_small_images_share_a_row_group(tmp_path: Path) -> None:
     assert [group.num_rows for group in row_groups(path)] == [256, 256, 88]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["train", "validation", "test"]),
     st.integers(0, 99_999),

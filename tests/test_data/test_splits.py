@@ -7,7 +7,7 @@ import math
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ def sha(number: int) -> str:
     return hashlib.sha256(f"image {number}".encode()).hexdigest()
 
 
+@settings(deadline=None)
 @given(hashes, st.integers())
 def test_a_draw_lies_in_the_unit_interval_and_is_the_hash_of_seed_and_image(sha256: str, seed: int) -> None:
     place = draw(sha256, seed)
@@ -31,6 +32,7 @@ def test_a_draw_lies_in_the_unit_interval_and_is_the_hash_of_seed_and_image(sha2
     assert place == pytest.approx(expected, abs=1e-15)
 
 
+@settings(deadline=None)
 @given(st.lists(hashes, unique=True), st.lists(hashes, unique=True), shares, st.integers(0, 5))
 def test_adding_files_never_moves_an_old_one_to_another_split(
     old: list[str], new: list[str], share: tuple[float, float], seed: int
@@ -45,6 +47,7 @@ def test_adding_files_never_moves_an_old_one_to_another_split(
     assert {sha256: after[sha256] for sha256 in old} == before
 
 
+@settings(deadline=None)
 @given(hashes, st.integers(0, 5))
 def test_copies_of_an_image_land_together_wherever_nothing_is_held_out(sha256: str, seed: int) -> None:
     plan = SplitPlan.of({None, "train"}, SplitRules(seed=seed))
@@ -70,6 +73,7 @@ def test_another_seed_gives_another_draw() -> None:
     assert abs(moved - 2000 * 0.465) < 4.5 * math.sqrt(2000 * 0.465 * 0.535)
 
 
+@settings(deadline=None)
 @given(hashes, st.sampled_from(["train", "validation", "test", None]))
 def test_three_parts_of_the_source_are_kept(sha256: str, source: str | None) -> None:
     plan = SplitPlan.of({"train", "validation", "test"}, SplitRules())
@@ -88,6 +92,7 @@ def test_the_one_part_held_out_is_the_judge_and_validation_is_carved_from_traini
     assert "20% of the rest" in plan.decision
 
 
+@settings(deadline=None)
 @given(sources, st.lists(st.tuples(hashes, source_splits)), st.booleans())
 def test_what_stops_training_is_never_taken_from_the_judge_of_the_source(
     found: set[str | None], images: list[tuple[str, str | None]], keep: bool

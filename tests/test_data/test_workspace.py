@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError, SettingError
@@ -84,6 +84,7 @@ def test_a_name_that_is_not_one_plain_folder_is_refused(name: str, workspace: Wo
             use(name)
 
 
+@settings(deadline=None)
 @given(st.text())
 @example("x" * 500)
 @example("/data/..")
