@@ -328,7 +328,8 @@ def _resize(image: Image.Image, policy: DecodePolicy) -> Image.Image:
         return image if image.size == (width, height) else image.resize((width, height), how)
     if policy.resize == "crop":
         scale = min(image.width / width, image.height / height)
-        cut_width, cut_height = width * scale, height * scale
+        # Rounding must not lead out of the image.
+        cut_width, cut_height = min(image.width, width * scale), min(image.height, height * scale)
         left, top = (image.width - cut_width) / 2, (image.height - cut_height) / 2
         return image.resize((width, height), how, box=(left, top, left + cut_width, top + cut_height))
     scale = min(width / image.width, height / image.height)

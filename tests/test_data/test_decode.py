@@ -174,6 +174,14 @@ def test_resizing_is_what_plain_pillow_does(size: tuple[int, int], interpolation
     np.testing.assert_array_equal(cropped, np.asarray(ImageOps.fit(image, (48, 32), how)))
 
 
+def test_a_crop_of_any_shape_stays_inside_the_image() -> None:
+    """49 / 173 x 173 is more than 49 in floating point."""
+    for height in range(1, 60):
+        for width in (8, 41, 173, 299):
+            image = Image.new("RGB", (height, 3), "red")
+            assert (decode(encoded(image, "PPM"), at(8, width, resize="crop")) == (255, 0, 0)).all()
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_padding_keeps_the_whole_image_in_the_middle_of_bars(size: tuple[int, int]) -> None:
     image = Image.fromarray(picture("pad", *size))

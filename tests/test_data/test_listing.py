@@ -93,19 +93,20 @@ def test_the_order_is_the_same_on_every_machine(tmp_path: Path) -> None:
     assert [entry.path for entry in list_files(tmp_path)] == want
 
 
-def test_folders_nested_deeper_than_pythons_stack_are_listed(tmp_path: Path) -> None:
-    level = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=level)
-        below = os.open("d", os.O_RDONLY, dir_fd=level)
-        os.close(level)
-        level = below
-    os.close(os.open("x.png", os.O_CREAT | os.O_WRONLY, dir_fd=level))
-    os.close(level)
+def test_folders_nested_deeper_than_pythons_stack_are_listed() -> None:
+    folder = Path(tempfile.mkdtemp())  # pytest could not remove its own
     try:
-        assert reasons(tmp_path) == {"d/" * 1500 + "x.png": None}
-    finally:  # pytest's own removal of old folders recurses and would fail
-        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+        level = os.open(folder, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=level)
+            below = os.open("d", os.O_RDONLY, dir_fd=level)
+            os.close(level)
+            level = below
+        os.close(os.open("x.png", os.O_CREAT | os.O_WRONLY, dir_fd=level))
+        os.close(level)
+        assert reasons(folder) == {"d/" * 1500 + "x.png": None}
+    finally:
+        subprocess.run(["rm", "-rf", folder], check=True)
 
 
 def test_a_path_that_is_too_long_to_open_is_unreadable_even_for_root(tmp_path: Path) -> None:
