@@ -182,7 +182,9 @@ def check_file(folder: Path, fact: FileFact) -> None:
     found = path.stat().st_size if path.is_file() else None
     if found != fact.bytes:
         what = "is missing" if found is None else f"has {found} bytes, not {fact.bytes}"
-        raise FormatError(f"{path} {what}, as its card says it should. Make it again, or restore the folder.")
+        raise FormatError(
+            f"{path} {what}, as its card says it should. Delete {folder} and make it again, or restore it."
+        )
 
 
 def read_card(path: Path, model: type[M], schema_version: int) -> M:

@@ -129,7 +129,10 @@ def _stored(dataset: Dataset, split: str, shuffle: Shuffle | None) -> Any:
 @cache
 def _check_hash(path: Path, sha256: str, mtime_ns: int) -> None:
     if file_sha256(path) != sha256:
-        raise FormatError(f"The shard {path} is damaged: its bytes are not those of its card. Ingest again.")
+        raise FormatError(
+            f"The shard {path} is damaged: its bytes are not those of its card. Delete the folder of the data set and "
+            "ingest it again."
+        )
 
 
 def _mix(shuffle: Shuffle) -> int:

@@ -39,6 +39,8 @@ _BYTES_A_GROUP = 32 * 2**20
 # A TFRecord: length (8 bytes), checksum of the length (4), the record, checksum of the record (4); all little-endian.
 _LENGTH = struct.Struct("<Q")
 _AROUND_A_RECORD = 16
+# What is there already is not made again.
+_AGAIN = "Delete the folder of the data set and ingest it again."
 
 
 class ShardRules(SettingsModel):
@@ -110,7 +112,7 @@ def num_records(path: Path) -> int:
             place += _AROUND_A_RECORD + (_LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else size)
             number += 1
     if place != size:
-        raise FormatError(f"The shard {path} ends within a record. Ingest the data set again.")
+        raise FormatError(f"The shard {path} ends within a record. {_AGAIN}")
     return number
 
 
@@ -135,7 +137,7 @@ def _refusing_damage(path: Path) -> Iterator[None]:
     except FormatError:
         raise
     except Exception as error:
-        raise FormatError(f"The shard {path} is damaged ({type(error).__name__}). Ingest the data set again.") from None
+        raise FormatError(f"The shard {path} is damaged ({type(error).__name__}). {_AGAIN}") from None
 
 
 class _TFRecordShard:

@@ -147,6 +147,7 @@ def test_a_file_that_is_missing_or_of_another_size_is_named(folder: Path) -> Non
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-1])
     assert f"{shard} has {len(whole) - 1} bytes, not {len(whole)}" in refused(folder)
+    assert f"Delete {folder} and make it again" in refused(folder)
     shard.unlink()
     assert f"{shard} is missing" in refused(folder)
 

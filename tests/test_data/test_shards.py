@@ -170,7 +170,7 @@ def test_any_byte_changed_in_a_stored_image_is_found(shard_format: ShardFormat, 
             list(read_shard(path, LABELS))
         sentence = str(caught.value)
         assert sentence.startswith(f"The shard {path} is damaged")
-        assert sentence.endswith("Ingest the data set again.")
+        assert sentence.endswith("Delete the folder of the data set and ingest it again.")
 
 
 @pytest.mark.parametrize("shard_format", FORMATS)
