@@ -31,7 +31,7 @@ class TrainSettings(SettingsModel):
         augmentation: On the fly, from scratch or fine-tuning: none, light, standard, strong, scans, or a policy.
         class_weights: Weigh classes by the inverse of their frequency.
         patience: Epochs without a better validation loss before training stops.
-        fine_tune_blocks: After the head, train this many of the backbone's last blocks of layers too; 0 for none.
+        fine_tune_blocks: After the head, train this many of the backbone's last convolutions too; 0 for none.
         fine_tune_epochs: Most epochs of that stage.
         fine_tune_learning_rate: The peak of that stage.
         min_precision: Precision at and above the abstain threshold, reached on validation; 0 never abstains.

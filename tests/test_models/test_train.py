@@ -257,6 +257,21 @@ def test_a_damaged_state_is_refused_with_the_remedy(dataset, tmp_path):
         train_network(dataset, settings, tmp_path, None)
 
 
+def test_a_training_that_goes_on_still_decays_no_biases(dataset, tmp_path):
+    """Keras does not keep in its file which weights are excluded from decay."""
+    settings = SCRATCH.model_copy(update={"epochs": 1, "schedule": "constant"})
+    train_network(dataset, settings, tmp_path, None)
+    stage = Stage("scratch", lambda epoch: None, None, steps=3, epochs=1, learning_rate=0.1)
+    optimizer = train._optimizer(settings.model_copy(update={"optimizer": "sgd"}), stage)
+    with pytest.raises(FormatError):  # another optimizer's state does not fit
+        train._restore(tmp_path / "scratch", 1, optimizer)
+    optimizer = train._optimizer(settings, stage)
+    model = train._restore(tmp_path / "scratch", 1, optimizer)
+    assert int(optimizer.iterations) == 3
+    assert not any(optimizer._use_weight_decay(v) for v in model.trainable_variables if v.name == "bias")
+    assert all(optimizer._use_weight_decay(v) for v in model.trainable_variables if v.name == "kernel")
+
+
 def test_an_exception_while_the_state_is_saved_leaves_no_half_file(tmp_path):
     def fails(path: str) -> None:
         Path(path).write_bytes(b"half")
