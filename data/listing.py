@@ -44,6 +44,13 @@ def printable(os_path: str) -> str:
     return re.sub(r"[\udc80-\udcff]|\\(?=x[0-9a-f]{2})", lambda odd: f"\\x{ord(odd[0]) & 0xFF:02x}", os_path)
 
 
+def check_folder(folder: Path) -> None:
+    """Raise SourceError where `folder` is not a folder."""
+    if not folder.is_dir():
+        found = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise SourceError(f"The folder {printable(str(folder))} {found}. Give the folder that holds the images.")
+
+
 def list_files(folder: Path) -> list[FileEntry]:
     """Every file under `folder`, sorted by printable path.
 
@@ -54,9 +61,7 @@ def list_files(folder: Path) -> list[FileEntry]:
     Raises:
         SourceError: where `folder` is not a folder or cannot be listed.
     """
-    if not folder.is_dir():
-        found = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise SourceError(f"The folder {printable(str(folder))} {found}. Give the folder that holds the images.")
+    check_folder(folder)
     root = os.path.realpath(folder)
     try:
         os.scandir(root).close()

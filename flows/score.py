@@ -13,6 +13,7 @@ from data.locks import exclusive
 from data.workspace import name_from
 from flows.results import ScoreResult
 from flows.settings import Settings, open_workspace
+from models.score import check_places
 from tasks import score as tasks
 from tasks.window import submit_all
 
@@ -46,6 +47,7 @@ def score(
     run = f"{name_from(str(images.resolve()))}-{bundle.parent.name}-{bundle.name}"
     target = Path(out).expanduser().resolve() if out else place.scores / run
     only = place.find_dataset(dataset) if dataset else None
+    check_places(images, target)
     with exclusive(target / ".scoring"):
         plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split, retry_quarantined)
         arguments = ((target, index, bundle) for index in range(plan.num_parts))

@@ -26,11 +26,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from data.atomic import atomic_file, content_version, file_sha256, write_json
+from data.atomic import content_version, file_sha256, write_json
 from data.dataset import FileFact, check_file, read_card
 from data.decode import DecodePolicy, decode_with_header, read_header
 from data.errors import CountError, ImageError, InputError, SettingError
-from data.listing import FileEntry, list_files, read_file
+from data.listing import FileEntry, check_folder, list_files, read_file
 from data.manifest import OK, QUARANTINED, write_table
 from data.parallel import num_cpus, ordered_map
 from data.workspace import SUMMARY_CARD
@@ -138,6 +138,28 @@ class _Ready:
     pixels: NDArray[np.uint8] | None
 
 
+def check_places(folder: Path, out: Path) -> None:
+    """Refuse what cannot be scored or written to, before anything is made there.
+
+    Raises:
+        SourceError: where `folder` is no folder.
+        InputError: where `out` is inside it, or holds a table of another program, whose parts would be taken for stale
+            ones of ours.
+    """
+    check_folder(folder)
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"The output {out} lies inside the scored folder {folder}. Choose another with --out.")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"The output {out} is a file. Give a folder with --out.")
+    if out.is_dir() and not (_work(out) / "plan.json").is_file():
+        foreign = sorted(path.name for path in out.iterdir() if _PART.fullmatch(path.name) or path.name == SUMMARY_CARD)
+        if foreign:
+            raise InputError(
+                f"The output {out} holds {foreign[0]}, which Darkroom did not write there. Nothing was changed: choose "
+                "another folder with --out."
+            )
+
+
 def plan_scoring(
     folder: Path,
     bundle: Bundle,
@@ -162,9 +184,7 @@ def plan_scoring(
     """
     if rows_per_part < 1:
         raise SettingError(f"A part of the table holds one row or more; received rows_per_part = {rows_per_part}.")
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"The output {out} lies inside the scored folder {folder}. Choose another with --out.")
-    _check_out(out)
+    check_places(folder, out)
     entries = list_files(folder)
     if only is not None:
         wanted = frozenset(only)
@@ -182,9 +202,8 @@ def plan_scoring(
     (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
     listed = _plan_table(entries)
     _keep_rows(out, bundle, plan, listed, retry_quarantined)
-    with atomic_file(_work(out) / "plan.parquet") as temporary:
-        # A row group a part, so that a part reads its own rows and not those of all the others.
-        pq.write_table(listed, temporary, compression="zstd", row_group_size=rows_per_part)
+    # A row group a part, so that a part reads its own rows and not those of all the others.
+    write_table(_work(out) / "plan.parquet", listed, rows_per_part)
     write_json(_work(out) / "plan.json", plan.model_dump(mode="json"))
     return plan
 
@@ -274,19 +293,6 @@ def open_runner(bundle_folder: Path) -> tuple[OnnxRunner, Bundle]:
     """A checked bundle and its network, ready to run."""
     bundle = open_bundle(bundle_folder)
     return bundle.runner(), bundle
-
-
-def _check_out(out: Path) -> None:
-    """Refuse an `out` whose table another program made: its parts would be taken for stale ones of ours."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"The output {out} is a file. Give a folder with --out.")
-    if out.is_dir() and not (_work(out) / "plan.json").is_file():
-        foreign = sorted(path.name for path in out.iterdir() if _PART.fullmatch(path.name) or path.name == SUMMARY_CARD)
-        if foreign:
-            raise InputError(
-                f"The output {out} holds {foreign[0]}, which Darkroom did not write there. Nothing was changed: choose "
-                "another folder with --out."
-            )
 
 
 def _score(files: list[dict[str, Any]], folder: Path, runner: OnnxRunner, bundle: Bundle) -> Iterator[dict[str, Any]]:

@@ -136,7 +136,7 @@ def test_a_folder_without_files_and_an_output_inside_the_folder_are_refused(
     assert not (images / "table").exists()
 
 
-def test_only_changed_parts_of_a_table_are_scored_again(prefect_server: str, bundle: Path, tmp_path: Path) -> None:
+def test_only_changed_files_of_a_table_are_scored_again(prefect_server: str, bundle: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "images", tmp_path / "table"
     folder.mkdir()
     for number in range(10):
