@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data.dataset import Dataset
@@ -20,7 +21,16 @@ from models.bundle import Bundle
 from models.calibration import coverage_and_accuracy, probabilities
 from models.metrics import measure
 from models.publish import split_logits
-from models.report import EvaluationReport, Mistake, Reference, TrainingSummary, worst_mistakes, write_report
+from models.report import (
+    EvaluationReport,
+    LeakedImages,
+    Mistake,
+    Reference,
+    TrainingSummary,
+    leaked_images,
+    worst_mistakes,
+    write_report,
+)
 
 PREDICTIONS = "predictions.parquet"
 
@@ -48,6 +58,7 @@ def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str, generated_by: 
         threshold=bundle.card.threshold,
         coverage=coverage,
         accuracy_at_threshold=accuracy,
+        leaks=_leaks(bundle, dataset, split, paths, chances.argmax(axis=1) == truth),
         training=TrainingSummary(
             model=bundle.card.settings.model,
             num_epochs=len(bundle.card.history),
@@ -80,6 +91,18 @@ def _check_fits(bundle: Bundle, dataset: Dataset, split: str) -> None:
         raise InputError(
             f"{bundle.reference} was made with the {split} part of {dataset.reference}: use the test part."
         )
+
+
+def _leaks(
+    bundle: Bundle, dataset: Dataset, split: str, paths: Sequence[str], is_right: NDArray[np.bool_]
+) -> LeakedImages | None:
+    """What copies in training do to the figure; None where the bundle was made with another data set."""
+    if dataset.reference != bundle.card.dataset:
+        return None
+    copies = dataset.duplicates()
+    across = copies.filter((pc.field("other_split") == split) & (pc.field("split") != split))
+    copies_used = dataset.card.duplicate_summary.leaks == "keep"
+    return leaked_images(paths, is_right, set(across["other"].to_pylist()), copies_used)
 
 
 def _predictions(

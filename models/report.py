@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from data.atomic import write_json
 from data.errors import FormatError, WorkError
 from data.labels import LabelMap
 from models import plots
-from models.metrics import Frozen, Metrics, check_probabilities
+from models.metrics import Frozen, Interval, Metrics, check_probabilities, wilson_interval
 from models.page import Picture, data_uri, percent, render, write_page
 
 SCHEMA_VERSION = 1
@@ -67,6 +67,27 @@ class Mistake(Frozen):
     truth_probability: float
 
 
+class LeakedImages(Frozen):
+    """What becomes of the figure without the images of which the source gives a copy for training.
+
+    Attributes:
+        copies_used: Whether the copies were trained on (`leaks: keep`); else they were kept out.
+        num_leaked: Judged images of which the source has a copy, exact or near, for training or validation.
+        num_leaked_correct: Those of them that are right.
+        num_images: The judged images without them.
+        num_correct: Those of these that are right.
+        accuracy, accuracy_interval: On these; None where there is none.
+    """
+
+    copies_used: bool
+    num_leaked: int
+    num_leaked_correct: int
+    num_images: int
+    num_correct: int
+    accuracy: float | None
+    accuracy_interval: Interval | None
+
+
 class EvaluationReport(Frozen):
     """What is known about a bundle after it was judged on one split.
 
@@ -75,6 +96,7 @@ class EvaluationReport(Frozen):
         uncalibrated_ece: Expected calibration error at temperature 1.
         coverage: Share of images with confidence of `threshold` or more.
         accuracy_at_threshold: Accuracy on those; None where there is none.
+        leaks: With and without leaked images; None where the bundle was made with another data set.
         worst_mistakes: Least probable truth first.
         library_versions: Name to version.
         generated_by: Command, flow or run that made the report.
@@ -90,6 +112,7 @@ class EvaluationReport(Frozen):
     threshold: float
     coverage: float
     accuracy_at_threshold: float | None
+    leaks: LeakedImages | None = None
     training: TrainingSummary
     worst_mistakes: tuple[Mistake, ...]
     library_versions: dict[str, str]
@@ -129,6 +152,30 @@ def worst_mistakes(
             truth_probability=float(probabilities[row, truth[row]]),
         )
         for row in ordered[:limit]
+    )
+
+
+def leaked_images(
+    paths: Sequence[str], is_right: NDArray[np.bool_], leaked: Collection[str], copies_used: bool
+) -> LeakedImages:
+    """The figure without the judged images that are in `leaked`.
+
+    Args:
+        paths: N paths.
+        is_right: bool[N], whether the prediction is the truth.
+        leaked: Paths of images that have a copy for training.
+        copies_used: Whether these copies were trained on.
+    """
+    is_leaked = np.array([path in leaked for path in paths], dtype=np.bool_)
+    num_images, num_correct = int((~is_leaked).sum()), int(is_right[~is_leaked].sum())
+    return LeakedImages(
+        copies_used=copies_used,
+        num_leaked=int(is_leaked.sum()),
+        num_leaked_correct=int(is_right[is_leaked].sum()),
+        num_images=num_images,
+        num_correct=num_correct,
+        accuracy=num_correct / num_images if num_images else None,
+        accuracy_interval=wilson_interval(num_correct, num_images) if num_images else None,
     )
 
 
