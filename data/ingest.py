@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.atomic import atomic_folder, content_version, write_json
 from data.augment import AugmentPolicy, augment_copy
@@ -103,6 +103,12 @@ class IngestSettings(SettingsModel):
     seed: int = 0
     max_quarantined_share: float = Field(default=0.5, ge=0, le=1)
     leaks: Leaks = "drop"
+
+    @model_validator(mode="after")
+    def _copies_differ(self) -> IngestSettings:
+        if self.copies and self.augmentation.changes_nothing:
+            raise ValueError("copies would be the same image again: give --copy-augment as well, or no copies")
+        return self
 
 
 class IngestPlan(BaseModel):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data import ingest
+from data.augment import AugmentPolicy
 from data.dataset import Dataset, open_dataset
 from data.decode import DecodePolicy, decode
 from data.duplicates import Images, Pairs, choose_leaks, duplicates_table, find_copies, near_hashes
@@ -270,8 +271,12 @@ def test_leaks_are_set_aside_by_default_and_never_the_held_out_image(tmp_path: P
 def test_shards_written_without_the_leaks_hold_the_other_images_unchanged(tmp_path: Path, shard_format: str) -> None:
     source = write_files(tmp_path / "source", leaky_files())
     rules = ShardRules(rows_per_shard=7, format=shard_format)  # type: ignore[arg-type]
-    kept = ingested(source, tmp_path / "w", shards=rules, leaks="keep", copies=2)
-    dropped = ingested(source, tmp_path / "w", shards=rules, leaks="drop", copies=2)
+    kept = ingested(
+        source, tmp_path / "w", shards=rules, leaks="keep", copies=2, augmentation=AugmentPolicy(flip_horizontal=True)
+    )
+    dropped = ingested(
+        source, tmp_path / "w", shards=rules, leaks="drop", copies=2, augmentation=AugmentPolicy(flip_horizontal=True)
+    )
     for split in ("train", "validation", "test"):
         expected = [record for record in kept.records(split) if record.path not in SET_ASIDE]
         assert list(dropped.records(split)) == expected

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from data import ingest as data_ingest
 from data import shards
@@ -383,6 +384,11 @@ def test_copies_are_written_for_training_alone_and_are_what_the_policy_gives(
             pixels = augment_copy(pixels, record.sha256, record.copy, 11, policy)
         np.testing.assert_array_equal(decode_stored(record.encoded), pixels)
     assert dataset.manifest("path").num_rows == 44
+
+
+def test_copies_that_would_all_be_the_same_image_are_refused() -> None:
+    with pytest.raises(ValidationError, match="copies would be the same image again"):
+        settings(copies=2)
 
 
 def test_shards_mix_the_classes(tmp_path: Path) -> None:
