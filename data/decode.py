@@ -230,6 +230,9 @@ def _check_cost(data: bytes, image: Image.Image, policy: DecodePolicy) -> None:
             raise ImageError("corrupt", f"tiles of {tile[0]} x {tile[1]} pixels")
         if tile[0] * tile[1] > policy.max_pixels:
             raise ImageError("too_large", f"tiles of {tile[0]} x {tile[1]} pixels")
+        strips = [part.extents or (0, 0, 0, 0) for part in image.tile]
+        if sum((right - left) * (bottom - top) for left, top, right, bottom in strips) < image.width * image.height:
+            raise ImageError("truncated", "strips are missing")  # Pillow takes them as black
     slow = isinstance(image, ImageFile.ImageFile) and any(tile[0] in _SLOW_DECODERS for tile in image.tile)
     if slow and image.width * image.height > _MAX_SLOW_PIXELS:
         raise ImageError("too_large", f"{image.width} x {image.height} pixels in a form that is slow to decode")

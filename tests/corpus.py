@@ -356,8 +356,8 @@ def _metadata() -> Iterator[Case]:
         content = with_segment(content, 0xE0 + number % 16, noise(2000 + number))
     yield _decoded(name, "JPEG with 300 segments of noise", content, picture(name), JPEG_TOLERANCE)
     name = "video-behind.jpg"
-    behind = encoded(picture(name), "JPEG", **JPEG) + b"\xff\xda\0\x08" * 5000
-    yield _decoded(name, "JPEG with a video behind it that holds 5,000 start-of-scan marks", behind, picture(name), 8)
+    behind = encoded(picture(name), "JPEG", **JPEG) + b"\xff\xda\0\x08" * 50_000
+    yield _decoded(name, "JPEG with a video behind it that holds 50,000 start-of-scan marks", behind, picture(name), 8)
     name = "scans.jpg"
     yield _decoded(name, "JPEG of 50 scans", num_scans_jpeg(40), grey(np.full((HEIGHT, WIDTH), 128)), 1)
     name = "comment.png"
@@ -463,6 +463,9 @@ def _broken() -> Iterator[Case]:
     few[9:] = 0
     content = png(WIDTH, HEIGHT, 8, 2, filtered(few[:9]))
     yield _decoded("few-pixels.png", "PNG of whole chunks with too few rows: black below", content, few)
+    tags = {256: ("I", WIDTH), 257: ("I", HEIGHT), 258: ("H", 8), 259: ("H", 1), 262: ("H", 1), 273: ("I", 0)}
+    tags |= {277: ("H", 1), 278: ("I", HEIGHT // 2), 279: ("I", WIDTH * HEIGHT // 2)}
+    yield broken("one-strip.tif", "TIFF that lacks its second strip", tiff(tags, bytes(WIDTH * HEIGHT)), "truncated")
     yield broken("no-width.jpg", "JPEG of width 0", jpeg_resized(encoded(picture("w"), "JPEG"), 0, 32), "corrupt")
     yield broken(
         "directory-behind.tif",
