@@ -85,9 +85,9 @@ def test_temperature_and_threshold_are_fitted_on_validation_alone(dataset, bundl
     images = np.stack([decode_stored(record.encoded) for record in records])
     logits = np.asarray(bundle.keras_model()(images, training=False), np.float64)
     assert 0 < (logits.argmax(axis=1) != truth).sum() < len(truth)  # or there would be nothing to fit
-    tried = np.geomspace(0.05, 20, 4000)
+    tried = np.geomspace(0.05, 20, 600)
     losses = [log_loss(truth, probabilities(logits, value), labels=[0, 1, 2]) for value in tried]
-    assert bundle.card.temperature == pytest.approx(tried[np.argmin(losses)], rel=0.01)
+    assert bundle.card.temperature == pytest.approx(tried[np.argmin(losses)], rel=0.02)
 
     chances = probabilities(logits, bundle.card.temperature)
     confidence, right = chances.max(axis=1), chances.argmax(axis=1) == truth
