@@ -148,6 +148,17 @@ class Planned:
     published: Path | None = None
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """All parts of an ingest: their folders, the manifest sorted by path, and the copies among its images."""
+
+    plan: IngestPlan
+    parts: list[Path]
+    manifest: pa.Table
+    copies: pa.Table
+    summary: DuplicateSummary
+
+
 def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace) -> Planned:
     """List and label the files of a source and write down the plan.
 
@@ -211,13 +222,12 @@ def write_part(staging: Path, index: int) -> PartCounts:
     return PartCounts(index, len(rows), rows.count(OK), reused)
 
 
-def publish(staging: Path, workspace: Workspace) -> Path:
-    """Put the parts together into `datasets/<name>/<version>/`, the card last; the staging folder goes away.
+def gather(staging: Path) -> Gathered:
+    """Put the manifests of all parts together and find the copies among the images.
 
     Raises:
         CountError: where rows do not add up to the files that were listed.
-        InputError: where too many images were set aside, a class has no image to train on, or, with `leaks` as `fail`,
-            a training image copies a held-out one.
+        InputError: where, with `leaks` as `fail`, a training image copies a held-out one.
     """
     plan = read_plan(staging)
     parts = [staging / "parts" / f"{index:05d}" for index in range(plan.num_parts)]
@@ -227,6 +237,19 @@ def publish(staging: Path, workspace: Workspace) -> Path:
         raise CountError(f"{plan.num_files} files were listed and {manifest.num_rows} rows written. Ingest again.")
     manifest = manifest.append_column("place", pa.array(range(plan.num_files), pa.int64())).sort_by("path")
     manifest, copies, summary = _gate(plan, manifest, stored_thumbnails(parts, [table.num_rows for table in tables]))
+    return Gathered(plan, parts, manifest, copies, summary)
+
+
+def publish(staging: Path, workspace: Workspace) -> Path:
+    """Put the parts together into `datasets/<name>/<version>/`, the card last; the staging folder goes away.
+
+    Raises:
+        CountError: where rows do not add up to the files that were listed.
+        InputError: where too many images were set aside, a class has no image to train on, or, with `leaks` as `fail`,
+            a training image copies a held-out one.
+    """
+    gathered = gather(staging)
+    plan, parts, manifest = gathered.plan, gathered.parts, gathered.manifest
     counts = _check(plan, manifest)
     version = content_version(
         CODE_VERSION,
@@ -241,8 +264,8 @@ def publish(staging: Path, workspace: Workspace) -> Path:
             shards = _gather_shards(plan, parts, manifest, temporary)
             _check_shards(manifest, plan, shards)
             write_table(temporary / "manifest.parquet", manifest)
-            write_table(temporary / "duplicates.parquet", copies)
-            card = _card(plan, version, manifest, counts, shards, summary, temporary)
+            write_table(temporary / "duplicates.parquet", gathered.copies)
+            card = _card(plan, version, manifest, counts, shards, gathered.summary, temporary)
             write_json(temporary / DATASET_CARD, card.model_dump(mode="json"))
     write_json(_note(workspace, plan.settings.name, plan.fingerprint), {"version": version})
     shutil.rmtree(staging, ignore_errors=True)
