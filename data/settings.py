@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
@@ -34,3 +35,17 @@ def field_help(model: type[BaseModel], field: str) -> str:
             if field in names.split(", "):
                 return " ".join(str(said).replace("`", "").split())
     return ""
+
+
+def what_is_wrong(subject: str, error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors as a sentence about `subject`, an option or a setting's name, without its full stop."""
+    said = str(error["msg"]).rstrip(".")
+    if error["type"] == "extra_forbidden":
+        return f"{subject} is not a setting"
+    if error["type"] == "missing":
+        return f"{subject} is missing"
+    if error["type"] == "model_type":
+        return f"{subject} must be a group of settings"
+    if said.startswith("Input should be "):
+        return f"{subject} must be {said.removeprefix('Input should be ').partition(', unable to ')[0]}"
+    return f"{subject}: {said.removeprefix('Value error, ')}"

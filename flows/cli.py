@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from data.errors import DarkroomError, InputError
 from data.workspace import name_from
 from flows.options import INGEST_OPTIONS, TRAIN_OPTIONS, settings_options, wrong_setting
+from flows.quiet import load_tensorflow, native_messages_hidden
 from flows.recipe import Recipe, load_recipe, recipe_names
 from flows.settings import open_workspace, prepare_environment, prepare_prefect_home
 
@@ -38,6 +39,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log, and where a failure arose.")]
 Bundle = Annotated[str, typer.Argument(help="A model: a name (newest version), name@version, or a path.")]
 
+# Typer carries a copy of click, of which it shows only this exception and its base.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_INTERRUPTED = 130
+
 
 @app.command()
 @settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS})
@@ -51,7 +56,8 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """All of it, from a source to a report and a table."""
-    plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
+    with native_messages_hidden():  # to look up a network of Keras loads it
+        plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
     _prepare(verbose, tensorflow=True)
     from flows.run import run as flow
 
@@ -87,7 +93,8 @@ def train(
     verbose: Verbose = False,
 ) -> None:
     """Train a network on a data set and publish it as a bundle."""
-    settings = Recipe.model_validate({**changes, "name": "unused", "source": ""}).train
+    with native_messages_hidden():
+        settings = Recipe.model_validate({**changes, "name": "unused", "source": ""}).train
     _prepare(verbose, tensorflow=True)
     from flows.train import train as flow
 
@@ -182,9 +189,14 @@ def doctor(workspace: Workspace = None, as_json: Json = False) -> None:
 def main() -> None:
     """Entry point: every failure becomes one sentence and an exit status."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except KeyboardInterrupt:
-        _stop("stopped. Start the same command again to go on where it was.", 130)
+        status = _INTERRUPTED
+    except _UsageError as error:
+        if len(sys.argv) == 1:
+            error.show()  # the help
+            sys.exit(InputError.exit_status)
+        _stop(_wrong_usage(error), InputError.exit_status)
     except DarkroomError as error:
         _stop(str(error), error.exit_status)
     except ValidationError as error:
@@ -193,18 +205,20 @@ def main() -> None:
         if _is_verbose():
             traceback.print_exc()
         _stop(_unexpected(error), 1)
+    if status == _INTERRUPTED:
+        _stop("stopped. Start the same command again to go on where it was.", _INTERRUPTED)
 
 
 def _prepare(verbose: bool, tensorflow: bool) -> None:
     """All that has to be set before Prefect and TensorFlow are imported."""
     prepare_environment("INFO" if verbose else "CRITICAL")
     prepare_prefect_home()
-    from flows import terminal
-
     if tensorflow:
-        terminal.load_tensorflow()
+        load_tensorflow()
     if not verbose:  # Prefect's console shows these lines too
-        terminal.show_log_lines(logging.INFO)
+        from flows.terminal import show_log_lines
+
+        show_log_lines(logging.INFO)
 
 
 def _show(result: Any, as_json: bool) -> None:
@@ -215,6 +229,12 @@ def _show(result: Any, as_json: bool) -> None:
 
 def _is_verbose() -> bool:
     return bool({"--verbose", "-v"} & set(sys.argv))
+
+
+def _wrong_usage(error: Any) -> str:
+    """What Typer found wrong with the arguments, and where to look."""
+    command = error.ctx.command_path if error.ctx else "darkroom"
+    return f"{error.format_message().strip().rstrip('.')}. See: {command} --help"
 
 
 def _unexpected(error: Exception) -> str:

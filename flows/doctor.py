@@ -113,7 +113,7 @@ def _processors() -> Finding:
 
 
 def _gpu() -> Finding:
-    from flows.terminal import load_tensorflow
+    from flows.quiet import load_tensorflow
 
     load_tensorflow()
     import tensorflow as tf

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from data.errors import SettingError
-from data.settings import field_help
+from data.settings import field_help, what_is_wrong
 from flows.recipe import Recipe
 
 Path = tuple[str, ...]
@@ -95,9 +95,10 @@ def wrong_setting(error: ValidationError) -> str:
     option = next(
         (f"--{_OPTION_OF[location[:n]]}" for n in range(len(location), 0, -1) if location[:n] in _OPTION_OF), ""
     )
-    where = option or f"Setting {'.'.join(location)}" if location else "The settings"
+    variable = f"DARKROOM_{location[0].upper()}" if error.title == "Settings" else ""
+    where = option or variable or ".".join(location) or "The settings"
     received = "" if isinstance(first["input"], dict | BaseModel) else f" Received: {first['input']!r}."
-    return f"{where}: {first['msg']}.{received}"
+    return f"{what_is_wrong(where, dict(first))}.{received}"
 
 
 def _parameter(option: str, path: Path) -> inspect.Parameter:

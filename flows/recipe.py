@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data.errors import SettingError
 from data.ingest import IngestSettings
+from data.settings import what_is_wrong
 from data.workspace import name_from
 from models.networks import describe
 from models.settings import TrainSettings
@@ -107,7 +108,8 @@ def _parse(text: str, name: str, changes: Mapping[str, Any]) -> Recipe:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the recipe"
         line = _line_of(tree, first["loc"])
-        raise SettingError(f"{name}, line {line}: {where}: {first['msg']}. Correct that line.") from None
+        said = what_is_wrong(where, dict(first))
+        raise SettingError(f"{name}, line {line}: {said}. Correct that line.") from None
     return Recipe.model_validate(_merged(values, changes)) if changes else recipe
 
 

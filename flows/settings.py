@@ -35,13 +35,14 @@ class Settings(BaseSettings):
 
     Attributes:
         workspace: Folder of all results.
-        max_workers: Parts worked on at once.
+        max_workers: Parts worked on at once, up to as many as are submitted at once (tasks/window.py); each of them
+            uses all processors of its own accord.
     """
 
     model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True)
 
     workspace: Path = Path("workspace")
-    max_workers: int = Field(default=2, ge=1, le=256)
+    max_workers: int = Field(default=2, ge=1, le=4)
 
 
 def open_workspace(given: str | None) -> Workspace:

@@ -61,7 +61,10 @@ class TrainSettings(SettingsModel):
     @field_validator("augmentation", mode="before")
     @classmethod
     def _preset(cls, value: object) -> object:
-        return augmentation_by_name(value) if isinstance(value, str) else value
+        try:
+            return augmentation_by_name(value) if isinstance(value, str) else value
+        except SettingError as error:
+            raise ValueError(str(error)) from None  # so that pydantic says which setting it is
 
 
 def augmentation_by_name(name: str) -> AugmentPolicy:
