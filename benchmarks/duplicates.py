@@ -1,6 +1,6 @@
 """How well near copies are told from images that only look alike: precision and recall on made pairs.
 
-    python benchmarks/duplicates.py [--data ../shared/data] [--images 300]
+    python -m benchmarks.duplicates [--data ../shared/data] [--images 300]
 
 Of each set, some images are changed in six ways and searched for among all images of the set. A found pair of an image
 and its own change is right. A pair of two originals may be a copy that the set holds already: those are counted apart,
