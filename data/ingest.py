@@ -45,6 +45,7 @@ from data.duplicates import (
     stored_thumbnails,
     summarise,
 )
+from data.earlier import Known, known_files, relabelled, with_earlier
 from data.errors import CountError, ImageError, InputError
 from data.labelling import Labelling, LabelRules, label_files
 from data.labels import LabelMap
@@ -127,15 +128,32 @@ class IngestPlan(BaseModel):
     splits: SplitPlan
     num_files: int
     num_parts: int
+    retry_quarantined: bool = False
+    code_version: int = CODE_VERSION
+
+    def gives_the_same(self, other: IngestPlan) -> bool:
+        """Whether a file that has not changed would be read and stored alike under the other plan."""
+        mine, others = (
+            (
+                plan.code_version,
+                plan.folder,
+                plan.settings.policy,
+                plan.settings.shards.model_copy(update={"rows_per_shard": 1}),
+                plan.settings.copies and (plan.settings.copies, plan.settings.augmentation, plan.settings.seed),
+            )
+            for plan in (self, other)
+        )
+        return mine == others
 
 
 @dataclass(frozen=True)
 class PartCounts:
-    """What came of one part."""
+    """What came of one part: its files, those used, and those taken over from an earlier ingest."""
 
     index: int
     num_files: int
     num_ok: int
+    num_known: int
     reused: bool
 
 
@@ -159,8 +177,16 @@ class Gathered:
     summary: DuplicateSummary
 
 
-def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace) -> Planned:
+def plan_ingest(
+    source: Source, settings: IngestSettings, workspace: Workspace, retry_quarantined: bool = False
+) -> Planned:
     """List and label the files of a source and write down the plan.
+
+    Args:
+        source: Where the files are.
+        settings: The rules.
+        workspace: Where the data set goes.
+        retry_quarantined: Read files again that an earlier ingest set aside, though they look unchanged.
 
     Raises:
         InputError: where the folder holds no labelled image or fewer than two classes.
@@ -175,7 +201,7 @@ def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace) 
     )
     staging = workspace.datasets / settings.name / f".staging-{fingerprint}"
     done = _published(workspace, settings.name, fingerprint)
-    if done:
+    if done and not retry_quarantined:
         return Planned(staging, 0, done)
     if (staging / "plan.json").is_file():
         logger.info("Going on with the ingest of %s that was begun before.", settings.name)
@@ -183,7 +209,6 @@ def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace) 
     labelling = label_files(source.folder, entries, settings.labels)
     used = [file for file in labelling.files if file.label]
     splits = SplitPlan.of({file.source_split for file in used}, settings.splits)
-    table = _plan_table(labelling, settings.shards.rows_per_shard)
     plan = IngestPlan(
         fingerprint=fingerprint,
         folder=str(source.folder),
@@ -196,8 +221,11 @@ def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace) 
         splits=splits,
         num_files=len(entries),
         num_parts=-(-len(entries) // settings.shards.rows_per_shard),
+        retry_quarantined=retry_quarantined,
     )
-    write_table(staging / "plan.parquet", table)
+    table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), _earlier_work(plan, staging))
+    # A row group a part, so that a part reads its own rows and not those of all the others.
+    write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
     for decision in plan.decisions:
         logger.info("%s: %s.", settings.name, decision)
@@ -213,13 +241,16 @@ def write_part(staging: Path, index: int) -> PartCounts:
     """Read, decode and store the files of one part; done already, it is only counted."""
     plan = read_plan(staging)
     final = staging / "parts" / f"{index:05d}"
-    reused = final.is_dir()
+    reused, num_known = final.is_dir(), 0
     if not reused:
-        files = pq.read_table(staging / "plan.parquet", filters=[("part", "=", index)]).to_pylist()
+        with pq.ParquetFile(staging / "plan.parquet") as listed:
+            files = listed.read_row_group(index).to_pylist()
+        known = _taken_over(plan, known_files(staging.parent, files), files)
+        num_known = len(known)
         with atomic_folder(final) as temporary:
-            _write_part(temporary, plan, files)
+            _write_part(temporary, plan, files, known)
     rows = pq.read_table(final / "manifest.parquet", columns=["status"])["status"].to_pylist()
-    return PartCounts(index, len(rows), rows.count(OK), reused)
+    return PartCounts(index, len(rows), rows.count(OK), num_known, reused)
 
 
 def gather(staging: Path) -> Gathered:
@@ -241,7 +272,7 @@ def gather(staging: Path) -> Gathered:
 
 
 def publish(staging: Path, workspace: Workspace) -> Path:
-    """Put the parts together into `datasets/<name>/<version>/`, the card last; the staging folder goes away.
+    """Put the parts together into `datasets/<name>/<version>/`, the card last; the work stays for the next ingest.
 
     Raises:
         CountError: where rows do not add up to the files that were listed.
@@ -259,7 +290,8 @@ def publish(staging: Path, workspace: Workspace) -> Path:
         _digest(manifest),
     )
     final = workspace.dataset(plan.settings.name, version)
-    if not (final / DATASET_CARD).is_file():
+    if not _is_whole(final):
+        shutil.rmtree(final, ignore_errors=True)
         with atomic_folder(final) as temporary:
             shards = _gather_shards(plan, parts, manifest, temporary)
             _check_shards(manifest, plan, shards)
@@ -268,8 +300,45 @@ def publish(staging: Path, workspace: Workspace) -> Path:
             card = _card(plan, version, manifest, counts, shards, gathered.summary, temporary)
             write_json(temporary / DATASET_CARD, card.model_dump(mode="json"))
     write_json(_note(workspace, plan.settings.name, plan.fingerprint), {"version": version})
-    shutil.rmtree(staging, ignore_errors=True)
+    _keep_work(staging)
     return final
+
+
+def _earlier_work(plan: IngestPlan, staging: Path) -> list[Path]:
+    """Folders of earlier work on the same source with the same settings, the newest first."""
+    found = []
+    for folder in staging.parent.glob(".[es]*-*"):
+        try:
+            if folder != staging and read_plan(folder).gives_the_same(plan):
+                found.append(folder)
+        except (OSError, ValueError):  # given up before its plan was whole, or of another version of Darkroom
+            continue
+    return sorted(found, key=lambda folder: (-folder.stat().st_mtime_ns, folder.name))
+
+
+def _keep_work(staging: Path) -> None:
+    """Leave the parts to the next ingest, in place of all earlier work; the shards are links, and take no room."""
+    for old in staging.parent.glob(".[es]*-*"):
+        if old != staging:
+            shutil.rmtree(old, ignore_errors=True)
+    staging.rename(staging.with_name(staging.name.replace(".staging-", ".earlier-")))
+
+
+def _taken_over(plan: IngestPlan, known: dict[bytes, Known], files: list[dict[str, Any]]) -> dict[bytes, Known]:
+    """Those of the known files that would come out the same, with the label and the place that they have now."""
+    labels, taken = LabelMap(plan.labels), {}
+    for file in files:
+        each = known.get(file["os_path"])
+        if each is None or file["label"] is None or each.row.label is None:
+            continue
+        if each.row.status == QUARANTINED:
+            if not plan.retry_quarantined:
+                taken[file["os_path"]] = relabelled(each, file["label"], file["source_split"], None, labels)
+            continue
+        split = plan.splits.split(str(each.row.sha256), file["source_split"])
+        if plan.settings.copies == 0 or (split == "train") == (each.row.split == "train"):
+            taken[file["os_path"]] = relabelled(each, file["label"], file["source_split"], split, labels)
+    return taken
 
 
 def _note(workspace: Workspace, name: str, fingerprint: str) -> Path:
@@ -281,10 +350,17 @@ def _published(workspace: Workspace, name: str, fingerprint: str) -> Path | None
     try:
         version = json.loads(_note(workspace, name, fingerprint).read_text(encoding="utf-8"))["version"]
         folder = workspace.dataset(name, version)
-        open_dataset(folder)
     except (OSError, ValueError, KeyError, InputError):
         return None
-    return folder
+    return folder if _is_whole(folder) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        open_dataset(folder)
+    except InputError:
+        return False
+    return True
 
 
 def _plan_table(labelling: Labelling, rows_per_part: int) -> pa.Table:
@@ -303,7 +379,7 @@ def _plan_table(labelling: Labelling, rows_per_part: int) -> pa.Table:
     return pa.table(columns, schema=_PLAN_SCHEMA)
 
 
-def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]]) -> None:
+def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], known: dict[bytes, Known]) -> None:
     settings = plan.settings
     labels = LabelMap(plan.labels)
     threads = num_cpus()
@@ -311,13 +387,14 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]]) -> 
     thumbnails = np.zeros((len(files), SIDE, SIDE), np.uint8)
     with ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
-        for row, small, records in ordered_map(
-            lambda file: _read(plan, labels, file), files, threads, window=4 * threads
+        for each in ordered_map(
+            lambda file: known.get(file["os_path"]) or _read(plan, labels, file), files, threads, window=4 * threads
         ):
-            if small is not None:
-                thumbnails[len(rows)] = small
+            row = each.row
+            if each.thumbnail is not None:
+                thumbnails[len(rows)] = each.thumbnail
             rows.append(row)
-            for record in records:
+            for record in each.records:
                 if row.split not in writers:
                     path = folder / f"{row.split}.{settings.shards.format}"
                     writers[str(row.split)] = stack.enter_context(open_writer(path, settings.shards.format, labels))
@@ -332,9 +409,7 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]]) -> 
     write_table(folder / "manifest.parquet", to_table(rows))
 
 
-def _read(
-    plan: IngestPlan, labels: LabelMap, file: dict[str, Any]
-) -> tuple[ManifestRow, NDArray[np.uint8] | None, list[Record]]:
+def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
     """One file's row; where it is used, its thumbnail and the image with its copies."""
     settings = plan.settings
     data: bytes | None = None
@@ -347,7 +422,7 @@ def _read(
         decoded = decode_with_header(data, settings.policy)
     except ImageError as error:
         logger.debug("%s is set aside: %s", file["path"], error)
-        return _quarantined(file, data, error.reason), None, []
+        return Known(_quarantined(file, data, error.reason), None, ())
     sha256 = hashlib.sha256(data).hexdigest()
     split = plan.splits.split(sha256, file["source_split"])
     row = ManifestRow(
@@ -371,10 +446,10 @@ def _read(
         augment_copy(decoded.pixels, sha256, copy, settings.seed, settings.augmentation)
         for copy in range(1, copies + 1)
     )
-    return (
+    return Known(
         row,
         thumbnail(decoded.pixels),
-        [
+        tuple(
             Record(
                 encoded=_encode(pixels, settings.shards),
                 format=settings.shards.images,
@@ -387,7 +462,7 @@ def _read(
                 copy=copy,
             )
             for copy, pixels in enumerate(chain([decoded.pixels], changed))
-        ],
+        ),
     )
 
 

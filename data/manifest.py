@@ -74,10 +74,15 @@ def to_table(rows: Iterable[ManifestRow]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def from_table(table: pa.Table) -> list[ManifestRow]:
+    """The rows of an Arrow table of `SCHEMA`, in its order."""
+    return [ManifestRow(**row) for row in table.to_pylist()]
+
+
+def write_table(path: Path, table: pa.Table, rows_per_group: int | None = None) -> None:
     """A Parquet file, whole or not at all. Written the same way everywhere, so that equal tables give equal bytes."""
     with atomic_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=rows_per_group)
 
 
 def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

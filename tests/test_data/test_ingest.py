@@ -281,10 +281,14 @@ def test_a_data_set_that_was_damaged_since_is_made_again(photos: Path, tmp_path:
     assert tree(run(photos, tmp_path / "w").folder) == whole
 
 
-def test_nothing_but_the_data_set_and_the_note_of_it_is_left(photos: Path, tmp_path: Path) -> None:
+def test_nothing_is_left_but_the_data_set_its_note_and_the_work_for_the_next(photos: Path, tmp_path: Path) -> None:
     dataset = run(photos, tmp_path / "w")
     assert dataset.folder.parent == tmp_path / "w" / "datasets" / "t"
-    assert {path.name for path in dataset.folder.parent.iterdir()} == {dataset.card.version, ".fingerprints"}
+    assert {path.name for path in dataset.folder.parent.iterdir()} == {
+        dataset.card.version,
+        ".fingerprints",
+        next(dataset.folder.parent.glob(".earlier-*")).name,
+    }
     assert not list((tmp_path / "w").rglob(".tmp-*"))
     named = {shard.file for shard in dataset.card.shards} | {"dataset.json"}
     assert named <= set(tree(dataset.folder))

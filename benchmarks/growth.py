@@ -1,0 +1,146 @@
+"""What listing, planning, the duplicate search and score planning cost at a million files: seconds and peak memory.
+
+    python benchmarks/growth.py [--files 1000000] [--folder 100000] [--where /tmp/growth] [--json growth.json]
+
+Each stage runs in a process of its own, on a folder of hard links to a few hundred small pictures: `--folder` files in
+one folder for the scan, `--files` in folders of 1,000 for the rest. The peak is the kernel's own figure (`VmHWM`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+LIMIT_BYTES = int(1.5 * 2**30)
+_NUM_PICTURES = 400
+
+
+def make_tree(where: Path, num_files: int, a_folder: int) -> Path:
+    """Folders of `a_folder` hard links under two class folders; made once."""
+    tree = where / f"tree-{num_files}-{a_folder}"
+    done = where / f"{tree.name}.done"
+    if done.exists():
+        return tree
+    pictures = where / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for number in range(_NUM_PICTURES):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(pictures / f"{number}.png")
+    for start in range(0, num_files, a_folder):
+        folder = tree / ("cats", "dogs")[start // a_folder % 2] / f"{start:08d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(start, min(start + a_folder, num_files)):
+            target = folder / f"{number:08d}.png"
+            if not target.exists():
+                os.link(pictures / f"{number % _NUM_PICTURES}.png", target)
+    done.touch()
+    return tree
+
+
+def scan(tree: Path, work: Path) -> int:
+    """List a folder."""
+    from data.listing import list_files
+
+    return len(list_files(tree))
+
+
+def plan_ingest(tree: Path, work: Path) -> int:
+    """List, label, plan the splits and the parts."""
+    from data.ingest import IngestSettings, plan_ingest, read_plan
+    from data.labelling import LabelRules
+    from data.sources import resolve
+    from data.workspace import Workspace
+
+    workspace = Workspace(work / f"workspace-{time.time_ns()}")
+    settings = IngestSettings(name="growth", labels=LabelRules(source="filename", pattern=r"(?P<label>[0-9])\.png$"))
+    return read_plan(plan_ingest(resolve(str(tree), workspace), settings, workspace).staging).num_files
+
+
+def draw_splits(tree: Path, work: Path) -> int:
+    """Draw a split for as many content hashes as the tree has files."""
+    from data.splits import SplitPlan, SplitRules
+
+    plan = SplitPlan.of({None}, SplitRules())
+    num_files = int(tree.name.split("-")[1])
+    return sum(plan.split(f"{number:064x}", None) in ("train", "validation", "test") for number in range(num_files))
+
+
+def plan_scoring(tree: Path, work: Path) -> int:
+    """List a folder to score and write the plan."""
+    from models.bundle import open_bundle
+    from models.score import plan_scoring
+
+    return plan_scoring(tree, open_bundle(work / "bundle"), work / f"scores-{time.time_ns()}", 1000).num_files
+
+
+STAGES: dict[str, Callable[[Path, Path], int]] = {
+    "scan": scan,
+    "plan_ingest": plan_ingest,
+    "draw_splits": draw_splits,
+    "plan_scoring": plan_scoring,
+}
+
+
+def run_stage(name: str, tree: Path, work: Path) -> None:
+    """One stage in this process; prints its figures as JSON."""
+    started = time.monotonic()
+    count = STAGES[name](tree, work)
+    seconds = time.monotonic() - started
+    sys.stdout.write(json.dumps({"files": count, "seconds": seconds, "peak_bytes": peak_bytes()}) + "\n")
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held; `ru_maxrss` would count what its parent held before `exec`."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+
+
+def main() -> int:
+    """Run all stages, print the table; exit status 1 where a peak passes the limit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=int, default=100_000)
+    parser.add_argument("--where", type=Path, default=Path("/tmp/growth"))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--stage", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.stage:
+        run_stage(given.stage[0], Path(given.stage[1]), given.where)
+        return 0
+    one = make_tree(given.where, given.folder, given.folder)
+    many = make_tree(given.where, given.files, 1000)
+    if not (given.where / "bundle").exists():
+        from tests.bundles import tiny_bundle
+
+        tiny_bundle(given.where / "bundle", ("cats", "dogs"), (16, 16))
+    jobs = [("scan", one), *((name, many) for name in STAGES)]
+    table = Table("stage", "files", "seconds", "peak MiB", "limit MiB", box=None)
+    results = []
+    for name, tree in jobs:
+        command = [sys.executable, __file__, "--where", str(given.where), "--stage", name, str(tree)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        results.append({"stage": name, "tree": tree.name, **found})
+        cells = (f"{found['files']:,}", f"{found['seconds']:.1f}", f"{found['peak_bytes'] / 2**20:.0f}")
+        table.add_row(name, *cells, f"{LIMIT_BYTES / 2**20:.0f}")
+    Console().print(table)
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return int(any(result["peak_bytes"] > LIMIT_BYTES for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
