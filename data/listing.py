@@ -45,10 +45,18 @@ def printable(os_path: str) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise SourceError where `folder` is not a folder."""
+    """Raise SourceError where `folder` is not a folder, or is one whose own name no card could hold."""
     if not folder.is_dir():
         found = "is a file, not a folder" if folder.exists() else "does not exist"
         raise SourceError(f"The folder {printable(str(folder))} {found}. Give the folder that holds the images.")
+    where = os.path.realpath(folder)
+    if where.encode("utf-8", "replace") != os.fsencode(where):
+        raise SourceError(f"The folder {printable(where)} has a name that is not UTF-8. Rename it.")
+
+
+def has_files(folder: Path) -> bool:
+    """Whether anything but folders lies anywhere under `folder`."""
+    return next(_walk(os.path.realpath(folder)), None) is not None
 
 
 def list_files(folder: Path) -> list[FileEntry]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data import archives, kaggle, samples
 from data.errors import SourceError
-from data.listing import printable
+from data.listing import check_folder, has_files, printable
 from data.workspace import Workspace, name_from
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ def _not_empty(folder: Path) -> Path:
         raise SourceError(
             f"The folder {printable(str(folder))} cannot be listed: {error.strerror}. Allow reading, or give another."
         ) from None
-    if not any(files for _, _, files in os.walk(folder)):
+    check_folder(folder)
+    if not has_files(folder):
         raise SourceError(f"The folder {printable(str(folder))} holds no file. Give the folder that holds the images.")
     return folder

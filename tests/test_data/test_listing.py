@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import ImageError, SourceError
-from data.listing import STRAY_FOLDERS, STRAY_NAMES, STRAY_SUFFIXES, list_files, printable, read_file
+from data.listing import STRAY_FOLDERS, STRAY_NAMES, STRAY_SUFFIXES, has_files, list_files, printable, read_file
 from tests.corpus import deep_folder
 
 
@@ -286,3 +286,18 @@ def test_a_folder_that_changes_while_it_is_listed_ends_in_rows_not_in_an_error(t
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_folder_whose_own_name_is_not_utf8_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
+    folder.mkdir()
+    (folder / "a.png").touch()
+    with pytest.raises(SourceError, match=r"odd\\xff has a name that is not UTF-8\. Rename it\."):
+        list_files(folder)
+
+
+def test_files_are_found_however_deep_and_folders_alone_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    assert not has_files(tmp_path)
+    (tmp_path / "a" / "b" / "c" / "x").touch()
+    assert has_files(tmp_path)
