@@ -5,6 +5,8 @@
   datasets/<name>/<version>/           manifest.parquet  dataset.json  shards/  features/
   models/<name>/<version>/             bundle.json  model.keras  model.onnx  report/
   scores/<run>/                        part-00000.parquet …  summary.json
+  inspections/<name>/                  dataset.html  inspection.json
+  inspections/.work/                   datasets/, as above: what an inspection that was stopped had read
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DATASET_CARD = "dataset.json"
 BUNDLE_CARD = "bundle.json"
 SUMMARY_CARD = "summary.json"
+INSPECTION_CARD = "inspection.json"
 
 
 def check_name(name: str) -> str:
@@ -59,6 +62,14 @@ class Workspace:
     @property
     def scores(self) -> Path:
         return self.root / "scores"
+
+    def inspection(self, name: str) -> Path:
+        return self.root / "inspections" / check_name(name)
+
+    @property
+    def inspection_work(self) -> Workspace:
+        """Where a source is read that is not to be ingested."""
+        return Workspace(self.root / "inspections" / ".work")
 
     def dataset(self, name: str, version: str) -> Path:
         return self.datasets / check_name(name) / version
