@@ -48,7 +48,7 @@ def score(
     target = Path(out).expanduser().resolve() if out else place.scores / run
     only = place.find_dataset(dataset) if dataset else None
     check_places(images, target)
-    with exclusive(target / ".scoring"):
+    with exclusive(target / ".scoring", target):
         plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split, retry_quarantined)
         arguments = ((target, index, bundle) for index in range(plan.num_parts))
         reused = sum(part.num_reused for part in submit_all(tasks.score_part, arguments, plan.num_parts, "score"))

@@ -430,7 +430,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("data.archives._write", full)
-    with pytest.raises(WorkError, match="No space left on device"):
+    with pytest.raises(WorkError, match="No room is left on the disk of"):
         unpack(zip_of(tmp_path / "a.zip", FILES), tmp_path / "sources")
     assert list((tmp_path / "sources").iterdir()) == []
 

@@ -17,7 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.atomic import TEMPORARY_PREFIX, atomic_file, atomic_folder, content_version, file_sha256, write_json
+from data.atomic import (
+    TEMPORARY_PREFIX,
+    atomic_file,
+    atomic_folder,
+    content_version,
+    file_sha256,
+    remove_folder,
+    write_json,
+)
+from data.errors import WorkError
+from data.locks import exclusive
 
 Opener = Callable[[Path], AbstractContextManager[Path]]
 
@@ -159,3 +169,53 @@ def test_a_version_tells_different_parts_apart_and_nothing_else(one: list[object
 def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(range(256)) * 9999)
     assert file_sha256(tmp_path / "x") == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
+
+
+def test_what_a_killed_run_left_unfinished_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    name = ".tmp-" + "0f" * 16
+    ours = [name, f"{name}.keras", f"{name}.weights.h5", f".staging-1/parts/{name}/inner", f".fingerprints/{name}"]
+    others = [
+        "part-00000.parquet",
+        f"version/features/{name}",
+        ".tmp-notes.txt",
+        f"{name[:-1]}x",
+        ".staging-1/plan.json",
+    ]
+    for path in (*ours, *others):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("half")
+    with exclusive(tmp_path):
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*others, ".lock"}
+
+
+def test_the_sweep_follows_no_link_out_of_the_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / (".tmp-" + "0" * 32)).write_text("another's")
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked" / ".hidden").symlink_to(outside)
+    (tmp_path / "locked" / (".tmp-" + "1" * 32)).symlink_to(outside)
+    with exclusive(tmp_path / "locked"):
+        assert [path.name for path in outside.iterdir()] == [".tmp-" + "0" * 32]
+
+
+def test_a_removed_folder_is_gone_at_once(tmp_path: Path) -> None:
+    (tmp_path / "work" / "deep").mkdir(parents=True)
+    (tmp_path / "work" / "deep" / "file").write_text("done")
+    remove_folder(tmp_path / "work")
+    remove_folder(tmp_path / "work")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("UNKNOWN: ...; No space left on device")]
+)
+@pytest.mark.parametrize("opener", [atomic_file, atomic_folder])
+def test_a_full_disk_is_named_with_what_to_do(opener: Opener, error: Exception, tmp_path: Path) -> None:
+    with (
+        pytest.raises(WorkError, match=f"No room is left on the disk of {tmp_path}: final .* Free some"),
+        opener(tmp_path / "final"),
+    ):
+        raise error
+    assert list(tmp_path.iterdir()) == []
