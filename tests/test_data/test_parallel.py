@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.parallel import num_cpus, ordered_map
+from data.errors import WorkError
+from data.parallel import STOP, num_cpus, ordered_map
 
 
 @settings(max_examples=40, deadline=None)
@@ -63,3 +64,18 @@ def test_an_error_arrives_at_its_place_and_what_has_not_begun_never_does() -> No
 
 def test_there_is_a_processor() -> None:
     assert num_cpus() >= 1
+
+
+def test_who_is_told_to_stop_begins_nothing_more_and_says_so() -> None:
+    begun: list[int] = []
+    stop = threading.Event()
+    token = STOP.set(stop)
+    try:
+        results = ordered_map(lambda item: begun.append(item) or item, range(1000), num_threads=2, window=8)
+        assert next(results) == 0
+        stop.set()
+        with pytest.raises(WorkError, match="Stopped"):
+            next(results)
+    finally:
+        STOP.reset(token)
+    assert len(begun) <= 8

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.errors import CountError
+from data.parallel import STOP
 from tasks.window import submit_all
 
 
@@ -68,7 +69,7 @@ def test_a_failure_comes_through_only_when_nothing_is_left_running() -> None:
     results = submit_all(watched, ((number,) for number in range(100)), 100, "test")
     with pytest.raises(CountError, match="Part 50 is short"):
         list(results)
-    assert watched.waited == [51, 52, 53]
+    assert watched.waited == [50, 51, 52, 53]
 
 
 def test_a_reader_that_stops_early_leaves_nothing_running() -> None:
@@ -110,3 +111,21 @@ def test_in_a_flow_a_failed_task_fails_the_run_after_the_others_have_ended(prefe
         parts()
     assert left_running == [set()]
     assert max(begun) <= 5
+
+
+def test_who_still_runs_is_told_to_stop_as_soon_as_one_has_failed() -> None:
+    stopped: list[bool] = []
+
+    class Told(Watched):
+        def submit(self, number: int) -> Watched.Future:
+            stop = STOP.get()
+            assert stop is not None
+            assert not stop.is_set()
+            future = super().submit(number)
+            future.wait = lambda: stopped.append(stop.is_set())  # type: ignore[method-assign]
+            return future
+
+    with pytest.raises(CountError):
+        list(submit_all(Told(), ((number,) for number in range(100)), 100, "test"))
+    assert stopped == [True] * 4
+    assert STOP.get() is None
