@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 
 from data.errors import DarkroomError, InputError
 from data.workspace import name_from
-from flows.options import INGEST_OPTIONS, TRAIN_OPTIONS, settings_options, wrong_setting
+from flows.options import INGEST_OPTIONS, INSPECT_OPTIONS, TRAIN_OPTIONS, settings_options, wrong_setting
 from flows.quiet import load_tensorflow, native_messages_hidden
 from flows.recipe import Recipe, load_recipe, recipe_names
 from flows.settings import open_workspace, prepare_environment, prepare_prefect_home
@@ -41,7 +42,8 @@ Bundle = Annotated[str, typer.Argument(help="A model: a name (newest version), n
 
 # Typer carries a copy of click, of which it shows only this exception and its base.
 _UsageError: Any = typer.BadParameter.__mro__[1]
-_INTERRUPTED = 130
+_INTERRUPTED = 128 + signal.SIGINT
+_TERMINATED = 128 + signal.SIGTERM
 
 
 @app.command()
@@ -70,6 +72,9 @@ def ingest(
     source: Annotated[str, typer.Argument(help="A folder, a .zip/.tar archive, kaggle:owner/dataset, or sample:NAME.")],
     changes: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name of the data set. [default: the source's]")] = None,
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Read files again that an earlier ingest set aside.")
+    ] = False,
     workspace: Workspace = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -79,7 +84,27 @@ def ingest(
     _prepare(verbose, tensorflow=True)
     from flows.ingest import ingest as flow
 
-    _show(flow(source, plan.ingest_settings(), workspace), as_json)
+    _show(flow(source, plan.ingest_settings(), retry_quarantined, workspace), as_json)
+
+
+@app.command()
+@settings_options(INSPECT_OPTIONS)
+def inspect(
+    source: Annotated[str, typer.Argument(help="A folder, a .zip/.tar archive, kaggle:owner/dataset, or sample:NAME.")],
+    changes: dict[str, Any],
+    name: Annotated[str | None, typer.Option(help="Name on the page. [default: the source's]")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for the page. [default: in the workspace]")] = None,
+    max_judged: Annotated[int, typer.Option(min=0, help="Images whose labels are judged; 0: none.")] = 10_000,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Look over a source before it is ingested: a page of what stands out, copies and suspected label errors."""
+    plan = Recipe.model_validate({**changes, "name": name or name_from(source), "source": source})
+    _prepare(verbose, tensorflow=True)
+    from flows.examine import inspect as flow
+
+    _show(flow(source, plan.ingest_settings(), out, max_judged, workspace), as_json)
 
 
 @app.command()
@@ -162,8 +187,8 @@ def preview(
 ) -> None:
     """Show what an augmentation does, as a picture."""
     _prepare(False, tensorflow=True)
+    from data.augment import augmentation_by_name
     from data.dataset import open_dataset, write_preview
-    from models.settings import augmentation_by_name
 
     opened = open_dataset(open_workspace(workspace).find_dataset(dataset))
     write_preview(opened, augmentation_by_name(augment), Path(out))
@@ -186,12 +211,20 @@ def doctor(workspace: Workspace = None, as_json: Json = False) -> None:
     sys.exit(show_findings(examine(open_workspace(workspace)), as_json))
 
 
+class _Terminated(BaseException):
+    """The system asked for the end, as `KeyboardInterrupt` is the user's."""
+
+
 def main() -> None:
     """Entry point: every failure becomes one sentence and an exit status."""
+    # During a flow Prefect handles the signal itself: it records the run as crashed, and then calls this handler.
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="darkroom", standalone_mode=False)
     except KeyboardInterrupt:
         status = _INTERRUPTED
+    except _Terminated:
+        status = _TERMINATED
     except _UsageError as error:
         if len(sys.argv) == 1:
             error.show()  # the help
@@ -205,8 +238,12 @@ def main() -> None:
         if _is_verbose():
             traceback.print_exc()
         _stop(_unexpected(error), 1)
-    if status == _INTERRUPTED:
-        _stop("stopped. Start the same command again to go on where it was.", _INTERRUPTED)
+    if status in (_INTERRUPTED, _TERMINATED):
+        _stop("stopped. Start the same command again to go on where it was.", status)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise _Terminated
 
 
 def _prepare(verbose: bool, tensorflow: bool) -> None:
