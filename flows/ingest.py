@@ -15,12 +15,18 @@ from tasks.window import submit_all
 
 
 @flow(name="ingest", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
-def ingest(source: str, settings: IngestSettings | None = None, workspace: str | None = None) -> IngestResult:
+def ingest(
+    source: str,
+    settings: IngestSettings | None = None,
+    retry_quarantined: bool = False,
+    workspace: str | None = None,
+) -> IngestResult:
     """Ingest a source: a folder, an archive, kaggle:owner/dataset or sample:NAME.
 
     Args:
         source: Where the images are.
         settings: How they are labelled, split, decoded and stored; None names the data set after its source.
+        retry_quarantined: Read files again that an earlier ingest set aside, though they look unchanged.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
@@ -28,12 +34,12 @@ def ingest(source: str, settings: IngestSettings | None = None, workspace: str |
     check_name(rules.name)
     found = tasks.fetch_source(source, place)
     with exclusive(place.datasets / rules.name):
-        plan = tasks.plan_ingest(found, rules, place)
-        folder = plan.published
+        plan = tasks.plan_ingest(found, rules, place, retry_quarantined)
+        folder, num_known = plan.published, 0
         if folder is None:
             arguments = ((plan.staging, index) for index in range(plan.num_parts))
-            for _ in submit_all(tasks.write_part, arguments, plan.num_parts, "ingest"):
-                pass
+            parts = submit_all(tasks.write_part, arguments, plan.num_parts, "ingest")
+            num_known = sum(part.num_known for part in parts)
             folder = tasks.publish_dataset(plan.staging, place)
     card = tasks.describe_dataset(folder)
-    return IngestResult.of(card, folder, found, reused=plan.published is not None)
+    return IngestResult.of(card, folder, found, plan.published is not None, num_known)

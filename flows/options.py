@@ -60,6 +60,9 @@ TRAIN_OPTIONS: Mapping[str, Path] = {
     "min-precision": ("train", "min_precision"),
     "seed": ("train", "seed"),
 }
+# What decides how a source is labelled, split and decoded, as an ingest would.
+_STORED = ("format", "images", "copies", "copy-augment", "max-quarantined-share", "leaks")
+INSPECT_OPTIONS: Mapping[str, Path] = {name: path for name, path in INGEST_OPTIONS.items() if name not in _STORED}
 _OPTION_OF = {path: option for option, path in {**INGEST_OPTIONS, **TRAIN_OPTIONS}.items()}
 
 

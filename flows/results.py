@@ -7,9 +7,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from data.dataset import DatasetCard, ReasonCount
+from data.duplicates import DuplicateSummary
 from data.sources import Source
 from data.splits import SPLITS
+from data.workspace import INSPECTION_CARD
 from models.bundle import BundleCard
+from models.dataset_page import DATASET_PAGE
+from models.inspection import Inspection
 from models.report import EvaluationReport
 from models.score import NamedCount, ScoreSummary
 
@@ -40,10 +44,12 @@ class IngestResult(Result):
     splits: tuple[SplitSize, ...]
     set_aside: tuple[ReasonCount, ...]
     decisions: tuple[str, ...]
+    duplicates: DuplicateSummary
+    num_known: int
     reused: bool
 
     @classmethod
-    def of(cls, card: DatasetCard, folder: Path, source: Source, reused: bool) -> IngestResult:
+    def of(cls, card: DatasetCard, folder: Path, source: Source, reused: bool, num_known: int) -> IngestResult:
         return cls(
             dataset=f"{card.name}@{card.version}",
             folder=str(folder),
@@ -55,7 +61,55 @@ class IngestResult(Result):
             splits=tuple(SplitSize(split=split, num_images=card.num_images(split)) for split in SPLITS),
             set_aside=card.reasons,
             decisions=card.decisions,
+            duplicates=card.duplicate_summary,
+            num_known=num_known,
             reused=reused,
+        )
+
+
+class FoundCount(Result):
+    """Images that stand out in one way."""
+
+    name: str
+    num_images: int
+
+
+class InspectResult(Result):
+    """What is known of a source before it is ingested; `num_suspected` is None where labels were not judged."""
+
+    source: str
+    page: str
+    inspection: str
+    num_files: int
+    num_ok: int
+    num_classes: int
+    set_aside: tuple[ReasonCount, ...]
+    stand_out: tuple[FoundCount, ...]
+    num_exact_copies: int
+    num_near_copies: int
+    num_leaked: int
+    num_judged: int
+    num_suspected: int | None
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, inspection: Inspection, folder: Path) -> InspectResult:
+        quality, errors, copies = inspection.quality, inspection.label_errors, inspection.duplicates
+        return cls(
+            source=inspection.source,
+            page=str(folder / DATASET_PAGE),
+            inspection=str(folder / INSPECTION_CARD),
+            num_files=quality.num_files,
+            num_ok=quality.num_ok,
+            num_classes=len(quality.classes),
+            set_aside=quality.reasons,
+            stand_out=tuple(FoundCount(name=check.name, num_images=check.num_images) for check in quality.checks),
+            num_exact_copies=copies.num_exact,
+            num_near_copies=copies.num_near,
+            num_leaked=copies.num_leaked,
+            num_judged=errors.num_images if errors else 0,
+            num_suspected=errors.num_suspected if errors else None,
+            remarks=quality.remarks,
         )
 
 

@@ -28,7 +28,7 @@ def run(recipe: str | Recipe, source: str | None = None, workspace: str | None =
     """
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
     place = str(open_workspace(workspace).root)
-    data = ingest(source or plan.source, plan.ingest_settings(), place)
+    data = ingest(source or plan.source, plan.ingest_settings(), workspace=place)
     bundle = train(data.folder, plan.train, place)
     report = evaluate(bundle.folder, data.folder, workspace=place)
     examples = choose_examples(Path(bundle.folder), Path(data.source_folder))

@@ -12,7 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.results import EvaluateResult, ExplainResult, IngestResult, Result, RunResult, ScoreResult, TrainResult
+from flows.results import (
+    EvaluateResult,
+    ExplainResult,
+    IngestResult,
+    InspectResult,
+    Result,
+    RunResult,
+    ScoreResult,
+    TrainResult,
+)
 
 _FIRST_ROWS = 5
 
@@ -64,12 +73,35 @@ def summary_lines(result: Result) -> list[tuple[str, str]]:
 def _(result: IngestResult) -> list[tuple[str, str]]:
     set_aside = ", ".join(f"{count.num_files} {count.reason}" for count in result.set_aside)
     splits = ", ".join(f"{split.split} {split.num_images}" for split in result.splits)
-    return [
+    known = f", {result.num_known} of them before" if result.num_known else ""
+    copies = result.duplicates
+    done = "kept out of training" if copies.leaks == "drop" else "used all the same"
+    lines = [
         ("data set", result.dataset + (" (made before)" if result.reused else "")),
-        ("read", f"{result.num_files} files, {len(result.labels)} classes; " + "; ".join(result.decisions)),
+        ("read", f"{result.num_files} files{known}, {len(result.labels)} classes; " + "; ".join(result.decisions)),
         ("used", f"{result.num_ok} images: {splits}"),
         ("set aside", f"{result.num_files - result.num_ok} files" + (f": {set_aside}" if set_aside else "")),
-        ("folder", result.folder),
+    ]
+    if copies.num_exact or copies.num_near:
+        text = f"{copies.num_exact} exact, {copies.num_near} near; {copies.num_leaked} copy a held-out image"
+        lines.append(("copies", f"{text}, {copies.num_conflicting} have a copy with another label; {done}"))
+    return [*lines, ("folder", result.folder)]
+
+
+@summary_lines.register
+def _(result: InspectResult) -> list[tuple[str, str]]:
+    set_aside = ", ".join(f"{count.num_files} {count.reason}" for count in result.set_aside)
+    stand_out = ", ".join(f"{count.num_images} {count.name}" for count in result.stand_out if count.num_images)
+    copies = f"{result.num_exact_copies} exact and {result.num_near_copies} near pairs"
+    suspected = f"{result.num_suspected} of {result.num_judged} suspected errors"
+    return [
+        ("read", f"{result.num_files} files, {result.num_ok} can be used, {result.num_classes} classes"),
+        ("set aside", f"{result.num_files - result.num_ok} files" + (f": {set_aside}" if set_aside else "")),
+        ("labels", "not judged" if result.num_suspected is None else suspected),
+        ("copies", f"{copies}; {result.num_leaked} images copy one that is held out"),
+        ("stand out", stand_out or "none"),
+        *(("remark", remark) for remark in result.remarks),
+        ("page", result.page),
     ]
 
 

@@ -27,6 +27,8 @@ def dataset_artifact(card: DatasetCard) -> None:
     lines += [f"- {_text(decision)}" for decision in card.decisions]
     rows = [[label, *(_count(card, split, label) for split in SPLITS)] for label in card.labels]
     lines += ["", *_table(["class", *SPLITS], rows)]
+    copies = card.duplicate_summary
+    lines += ["", f"Copies: {copies.num_exact} exact, {copies.num_near} near; {copies.num_leaked} of a held-out image."]
     if card.reasons:
         lines += ["", *_table(["set aside as", "files"], [[r.reason, str(r.num_files)] for r in card.reasons])]
     create_markdown_artifact("\n".join(lines), key=key_of("dataset", card.name), description="Counts of the data set")

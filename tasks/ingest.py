@@ -25,9 +25,9 @@ def fetch_source(reference: str, workspace: Workspace) -> Source:
 
 
 @task(cache_policy=NO_CACHE)
-def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace) -> Planned:
+def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace, retry_quarantined: bool) -> Planned:
     """List and label the files."""
-    return ingest.plan_ingest(source, settings, workspace)
+    return ingest.plan_ingest(source, settings, workspace, retry_quarantined)
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=machine_failed)

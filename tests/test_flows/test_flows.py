@@ -56,7 +56,7 @@ def newest_run(flow: str) -> tuple[str, str]:
 
 def test_the_flows_find_each_others_results_by_name(prefect_server: str, images: Path, tmp_path: Path) -> None:
     place = str(tmp_path)
-    made = ingest(str(images), SETTINGS, place)
+    made = ingest(str(images), SETTINGS, workspace=place)
     assert made.dataset.startswith("colours@")
     trained = train("colours", QUICK, place)
     assert trained.bundle.startswith("quick@")
@@ -96,20 +96,20 @@ def test_a_failed_part_fails_the_flow_with_its_own_sentence_and_publishes_nothin
 
     monkeypatch.setattr(data_ingest, "write_part", fails)
     with pytest.raises(CountError, match=r"^Part 0 has 76 files and 75 rows\. Ingest again\.$"):
-        ingest(str(images), SETTINGS, str(tmp_path))
+        ingest(str(images), SETTINGS, workspace=str(tmp_path))
     assert calls == [0]
     state, message = newest_run("ingest")
     assert state == "FAILED"
     assert "Part 0 has 76 files and 75 rows. Ingest again." in message
     assert list(tmp_path.rglob("dataset.json")) == []
     monkeypatch.undo()
-    assert not ingest(str(images), SETTINGS, str(tmp_path)).reused
+    assert not ingest(str(images), SETTINGS, workspace=str(tmp_path)).reused
 
 
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda place: ingest("nowhere", None, str(place)), "nowhere"),
+        (lambda place: ingest("nowhere", workspace=str(place)), "nowhere"),
         (lambda place: train("nothing", None, str(place)), "There is no data set 'nothing'"),
         (lambda place: evaluate("nothing", workspace=str(place)), "There is no model 'nothing'"),
         (lambda place: explain("nothing", ["x.png"], workspace=str(place)), "There is no model 'nothing'"),
