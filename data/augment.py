@@ -14,15 +14,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from data.errors import SettingError
 from data.settings import SettingsModel
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AugmentPolicy(SettingsModel):
-    """How far an image may be changed; zero everywhere changes nothing.
+    """How far an image may be changed; zero everywhere changes nothing. The name of a preset stands for its policy.
 
     Attributes:
         flip_horizontal: Mirror left to right half of the time.
@@ -52,6 +53,14 @@ class AugmentPolicy(SettingsModel):
     def moves_pixels(self) -> bool:
         return bool(self.flip_horizontal or self.flip_vertical or self.rotation_degrees or self.zoom or self.shift)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, value: object) -> object:
+        try:
+            return augmentation_by_name(value) if isinstance(value, str) else value
+        except SettingError as error:
+            raise ValueError(str(error)) from None  # so that pydantic says which setting it is
+
 
 PRESETS: dict[str, AugmentPolicy] = {
     "none": AugmentPolicy(),
@@ -64,6 +73,13 @@ PRESETS: dict[str, AugmentPolicy] = {
     ),
     "scans": AugmentPolicy(rotation_degrees=8, zoom=0.08, shift=0.08, fill="nearest"),
 }
+
+
+def augmentation_by_name(name: str) -> AugmentPolicy:
+    """A preset; raises SettingError that lists them."""
+    if name not in PRESETS:
+        raise SettingError(f"There is no augmentation {name!r}. Use one of {', '.join(PRESETS)}, or give a policy.")
+    return PRESETS[name]
 
 
 def augment(image: Any, seed: Any, policy: AugmentPolicy) -> Any:

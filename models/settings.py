@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from data.augment import PRESETS, AugmentPolicy
-from data.errors import SettingError
 from data.settings import SettingsModel
 
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "adagrad", "adadelta", "adamax", "lion"]
@@ -57,18 +56,3 @@ class TrainSettings(SettingsModel):
     fine_tune_learning_rate: float = Field(default=1e-4, gt=0, le=10)
     min_precision: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
-
-    @field_validator("augmentation", mode="before")
-    @classmethod
-    def _preset(cls, value: object) -> object:
-        try:
-            return augmentation_by_name(value) if isinstance(value, str) else value
-        except SettingError as error:
-            raise ValueError(str(error)) from None  # so that pydantic says which setting it is
-
-
-def augmentation_by_name(name: str) -> AugmentPolicy:
-    """A preset; raises SettingError that lists them."""
-    if name not in PRESETS:
-        raise SettingError(f"There is no augmentation {name!r}. Use one of {', '.join(PRESETS)}, or give a policy.")
-    return PRESETS[name]
