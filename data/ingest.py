@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.atomic import atomic_folder, content_version, write_json
+from data.atomic import atomic_folder, content_version, remove_folder, write_json
 from data.augment import AugmentPolicy, augment_copy
 from data.dataset import ClassCount, DatasetCard, FileFact, ReasonCount, ShardFact, open_dataset
 from data.decode import DecodePolicy, decode_with_header, encode_jpeg, encode_png, read_header
@@ -202,10 +202,14 @@ def plan_ingest(
     staging = workspace.datasets / settings.name / f".staging-{fingerprint}"
     done = _published(workspace, settings.name, fingerprint)
     if done and not retry_quarantined:
+        if (staging / "plan.json").is_file() and _num_done(staging) == read_plan(staging).num_parts:
+            _keep_work(staging)  # the run that published it was killed before it came to that
         return Planned(staging, 0, done)
     if (staging / "plan.json").is_file():
-        logger.info("Going on with the ingest of %s that was begun before.", settings.name)
-        return Planned(staging, read_plan(staging).num_parts)
+        num_parts = read_plan(staging).num_parts
+        done_before = (settings.name, _num_done(staging), num_parts)
+        logger.info("Going on with the ingest of %s that was begun before: %d of %d parts are done.", *done_before)
+        return Planned(staging, num_parts)
     labelling = label_files(source.folder, entries, settings.labels)
     used = [file for file in labelling.files if file.label]
     splits = SplitPlan.of({file.source_split for file in used}, settings.splits)
@@ -291,7 +295,7 @@ def publish(staging: Path, workspace: Workspace) -> Path:
     )
     final = workspace.dataset(plan.settings.name, version)
     if not _is_whole(final):
-        shutil.rmtree(final, ignore_errors=True)
+        remove_folder(final)
         with atomic_folder(final) as temporary:
             shards = _gather_shards(plan, parts, manifest, temporary)
             _check_shards(manifest, plan, shards)
@@ -316,11 +320,16 @@ def _earlier_work(plan: IngestPlan, staging: Path) -> list[Path]:
     return sorted(found, key=lambda folder: (-folder.stat().st_mtime_ns, folder.name))
 
 
+def _num_done(staging: Path) -> int:
+    """The parts that are whole."""
+    return sum(1 for _ in (staging / "parts").glob("[0-9]*"))
+
+
 def _keep_work(staging: Path) -> None:
     """Leave the parts to the next ingest, in place of all earlier work; the shards are links, and take no room."""
     for old in staging.parent.glob(".[es]*-*"):
         if old != staging:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_folder(old)
     staging.rename(staging.with_name(staging.name.replace(".staging-", ".earlier-")))
 
 
