@@ -1,0 +1,48 @@
+"""Flow `inspect`: a source is looked over and not ingested. (A file `inspect.py` would hide Python's own module.)"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from data.ingest import IngestSettings
+from data.locks import exclusive
+from data.workspace import check_name, name_from
+from flows.results import InspectResult
+from flows.settings import Settings, open_workspace
+from tasks import examine as tasks
+from tasks import ingest as ingest_tasks
+from tasks.window import submit_all
+
+
+@flow(name="inspect", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
+def inspect(
+    source: str,
+    settings: IngestSettings | None = None,
+    out: str | None = None,
+    max_judged: int = tasks.MAX_JUDGED,
+    workspace: str | None = None,
+) -> InspectResult:
+    """Look over a source: class balance, sizes, images that stand out, copies, suspected label errors.
+
+    Args:
+        source: A folder, an archive, kaggle:owner/dataset or sample:NAME.
+        settings: How an ingest would label, split and decode it; None names it after the source.
+        out: Folder for `dataset.html` and `inspection.json`; None takes the workspace's `inspections/<name>`.
+        max_judged: Images whose labels are judged, chosen by their hashes; 0 judges none.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    place = open_workspace(workspace)
+    rules = tasks.without_consequences(settings or IngestSettings(name=name_from(source)))
+    folder = Path(out).expanduser().resolve() if out else place.inspection(check_name(rules.name))
+    found = ingest_tasks.fetch_source(source, place)
+    with exclusive(place.inspection_work.datasets / rules.name):
+        plan = ingest_tasks.plan_ingest(found, rules, place.inspection_work, retry_quarantined=False)
+        arguments = ((plan.staging, index) for index in range(plan.num_parts))
+        parts = list(submit_all(ingest_tasks.write_part, arguments, plan.num_parts, "read"))
+        chosen = tasks.choose_judged(plan.staging, parts, max_judged)
+        features = list(submit_all(tasks.extract_features, chosen, len(chosen), "features"))
+        inspection = tasks.write_inspection(plan.staging, features, found, folder, f"darkroom inspect {source}")
+    return InspectResult.of(inspection, folder)

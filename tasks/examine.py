@@ -1,0 +1,53 @@
+"""Tasks of the inspect flow."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data.ingest import IngestSettings, PartCounts, read_plan
+from data.sources import Source
+from models.dataset_page import source_thumbnails
+from models.dataset_page import write_inspection as write
+from models.inspection import Inspection, extract_part_features, inspect_staging
+from models.label_errors import export_backbone
+
+# 10,000 photographs take about three minutes on two cores, most of it for their features.
+MAX_JUDGED = 10_000
+
+
+def without_consequences(settings: IngestSettings) -> IngestSettings:
+    """The same settings, with all images as they are: no augmented copies, nothing set aside for its content."""
+    return settings.model_copy(update={"copies": 0, "leaks": "keep"})
+
+
+@task(cache_policy=NO_CACHE)
+def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -> list[tuple[Path, int, Path, float]]:
+    """What `extract_features` is called with for each part; nothing where no label is to be judged."""
+    num_ok = sum(part.num_ok for part in parts)
+    if max_judged == 0 or num_ok == 0:
+        return []
+    backbone = staging / "label-features" / "backbone.onnx"
+    export_backbone(backbone)
+    return [(staging, part.index, backbone, min(1.0, max_judged / num_ok)) for part in parts]
+
+
+@task(cache_policy=NO_CACHE)
+def extract_features(staging: Path, index: int, backbone: Path, share: float) -> Path:
+    """Compute the features of a share of one part's images."""
+    return extract_part_features(staging, index, read_plan(staging).labels, backbone, share)
+
+
+@task(cache_policy=NO_CACHE)
+def write_inspection(
+    staging: Path, features: list[Path], source: Source, folder: Path, generated_by: str
+) -> Inspection:
+    """Judge the labels, write the page and the figures; what was read for it goes away."""
+    inspection = inspect_staging(staging, features, generated_by)
+    write(folder, inspection, source_thumbnails(source.folder, inspection))
+    shutil.rmtree(staging, ignore_errors=True)
+    return inspection
