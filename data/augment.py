@@ -57,7 +57,7 @@ class AugmentPolicy(SettingsModel):
     @classmethod
     def _preset(cls, value: object) -> object:
         try:
-            return augmentation_by_name(value) if isinstance(value, str) else value
+            return augmentation_by_name(value).model_dump() if isinstance(value, str) else value
         except SettingError as error:
             raise ValueError(str(error)) from None  # so that pydantic says which setting it is
 
