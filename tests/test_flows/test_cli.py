@@ -244,7 +244,7 @@ def test_every_command_explains_each_of_its_options(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
-    assert tuple(commands) == COMMANDS
+    assert set(commands) >= set(COMMANDS)
     for name, command in commands.items():
         monkeypatch.setattr(sys, "argv", ["darkroom", name, "--help"])
         cli.main()

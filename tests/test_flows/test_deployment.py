@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,7 +25,11 @@ from tests.bundles import tiny_bundle
 from tests.datasets import photograph
 
 ROOT = Path(__file__).parents[2]
-FLOWS = ("run", "ingest", "train", "evaluate", "explain", "score")
+ENTRYPOINTS = {
+    f"flows/{path.name}:{name}"
+    for path in (ROOT / "flows").glob("*.py")
+    for name in re.findall(r'^@flow\(name="(\w+)"', path.read_text(), re.MULTILINE)
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +120,7 @@ def test_every_flow_has_a_deployment_and_every_deployment_says_what_it_does(clie
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     deployed = {found.name: found for found in client.read_deployments(limit=50, offset=0)}
     assert sorted(deployed) == sorted(each["name"] for each in declared)
-    assert {found.entrypoint for found in deployed.values()} == {f"flows/{flow}.py:{flow}" for flow in FLOWS}
+    assert {found.entrypoint for found in deployed.values()} == ENTRYPOINTS
     for each in declared:
         found = deployed[each["name"]]
         assert found.description == each["description"]
