@@ -2,8 +2,9 @@
 
     python benchmarks/growth.py [--files 1000000] [--folder 100000] [--where /tmp/growth] [--json growth.json]
 
-Each stage runs in a process of its own, on a folder of hard links to a few hundred small pictures: `--folder` files in
-one folder for the scan, `--files` in folders of 1,000 for the rest. The peak is the kernel's own figure (`VmHWM`).
+Each stage runs in a process of its own: the scan and a whole ingest on `--folder` files in one folder, the rest on
+`--files` files in folders of 1,000, all hard links to a few hundred small pictures. The peak is the kernel's own figure
+(`VmHWM`).
 """
 
 from __future__ import annotations
@@ -79,6 +80,53 @@ def draw_splits(tree: Path, work: Path) -> int:
     return sum(plan.split(f"{number:064x}", None) in ("train", "validation", "test") for number in range(num_files))
 
 
+def find_duplicates(tree: Path, work: Path) -> int:
+    """Search as many hashes as the tree has files for copies: random ones, and one in a hundred a near copy."""
+    import pyarrow as pa
+
+    from data.duplicates import Images, find_copies
+
+    num_files = int(tree.name.split("-")[1])
+    random = np.random.default_rng(0)
+    hashes = random.integers(0, 2**64, num_files, dtype=np.uint64)
+    copies = random.choice(num_files, num_files // 100, replace=False)
+    hashes[copies] = hashes[(copies + 1) % num_files] ^ np.uint64(0b1001)
+    some = random.integers(0, 256, (1000, 32, 32), dtype=np.uint8)
+    splits = np.array(["train", "train", "train", "validation", "test"])[random.integers(0, 5, num_files)]
+    manifest = pa.table(
+        {
+            "path": [f"{number:09d}.png" for number in range(num_files)],
+            "sha256": [f"{number:064x}" for number in range(num_files)],
+            "label": np.where(random.integers(0, 2, num_files), "cats", "dogs"),
+            "split": splits,
+            "perceptual_hash": [f"{value:016x}" for value in hashes.tolist()],
+            "width": np.full(num_files, 400, np.int32),
+            "height": np.full(num_files, 400, np.int32),
+            "place": np.arange(num_files),
+        }
+    )
+    find_copies(Images.of(manifest, (160, 160)), lambda places: some[places % 1000])
+    return num_files
+
+
+def ingest(tree: Path, work: Path) -> int:
+    """Ingest a folder: decode, hash, shard, search for copies, publish."""
+    from data.dataset import open_dataset
+    from data.decode import DecodePolicy
+    from data.ingest import IngestSettings, plan_ingest, publish, write_part
+    from data.labelling import LabelRules
+    from data.sources import resolve
+    from data.workspace import Workspace
+
+    workspace = Workspace(work / f"workspace-{time.time_ns()}")
+    rules = LabelRules(source="filename", pattern=r"(?P<label>[0-9])\.png$")
+    settings = IngestSettings(name="growth", labels=rules, policy=DecodePolicy(image_size=(8, 8)), leaks="keep")
+    plan = plan_ingest(resolve(str(tree), workspace), settings, workspace)
+    for index in range(plan.num_parts):
+        write_part(plan.staging, index)
+    return open_dataset(publish(plan.staging, workspace)).card.num_files
+
+
 def plan_scoring(tree: Path, work: Path) -> int:
     """List a folder to score and write the plan."""
     from models.bundle import open_bundle
@@ -91,14 +139,16 @@ STAGES: dict[str, Callable[[Path, Path], int]] = {
     "scan": scan,
     "plan_ingest": plan_ingest,
     "draw_splits": draw_splits,
+    "find_duplicates": find_duplicates,
     "plan_scoring": plan_scoring,
 }
+ONE_FOLDER: dict[str, Callable[[Path, Path], int]] = {"scan": scan, "ingest": ingest}
 
 
 def run_stage(name: str, tree: Path, work: Path) -> None:
     """One stage in this process; prints its figures as JSON."""
     started = time.monotonic()
-    count = STAGES[name](tree, work)
+    count = (STAGES | ONE_FOLDER)[name](tree, work)
     seconds = time.monotonic() - started
     sys.stdout.write(json.dumps({"files": count, "seconds": seconds, "peak_bytes": peak_bytes()}) + "\n")
 
@@ -127,7 +177,7 @@ def main() -> int:
         from tests.bundles import tiny_bundle
 
         tiny_bundle(given.where / "bundle", ("cats", "dogs"), (16, 16))
-    jobs = [("scan", one), *((name, many) for name in STAGES)]
+    jobs = [*((name, one) for name in ONE_FOLDER), *((name, many) for name in STAGES)]
     table = Table("stage", "files", "seconds", "peak MiB", "limit MiB", box=None)
     results = []
     for name, tree in jobs:
