@@ -1,0 +1,41 @@
+"""`darkroom doctor`: what is missing decides the exit status, and a check that breaks is itself a finding."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data.workspace import Workspace
+from flows import doctor
+from flows.doctor import Examination, Finding, examine, show_findings
+
+
+@pytest.mark.parametrize(("statuses", "exit_status"), [(("ok",), 0), (("ok", "note"), 0), (("ok", "missing"), 1)])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_only_what_is_missing_fails(
+    statuses: tuple[str, ...], exit_status: int, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = tuple(Finding(subject="x", status=status, found="[red]f", remedy="do") for status in statuses)
+    assert show_findings(Examination(findings=findings), as_json) == exit_status
+    shown = capsys.readouterr().out
+    if as_json:
+        assert [each["status"] for each in json.loads(shown)["findings"]] == list(statuses)
+    assert shown.count("[red]f") == len(statuses)
+
+
+def test_a_check_that_breaks_is_a_finding_and_the_others_are_still_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Finding:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(doctor, "_weights", broken)
+    monkeypatch.setattr(doctor, "_KAGGLE", ("127.0.0.1", 9))
+    found = {finding.subject: finding for finding in examine(Workspace(tmp_path / "new/workspace")).findings}
+    assert (found["weights"].status, found["weights"].found) == ("missing", "could not be looked at: RuntimeError")
+    assert found["kaggle"].status == "note"
+    assert found["workspace"].status == "ok"
+    assert not (tmp_path / "new").exists()
+    assert all(finding.remedy for finding in found.values() if finding.status == "note")
