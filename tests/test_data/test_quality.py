@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,9 +17,9 @@ from data.quality import Quality, assess, pixel_statistics
 POLICY = DecodePolicy(image_size=(160, 160))
 
 
-def row(number: int, **changes: object) -> ManifestRow:
+def row(number: int, **changes: Any) -> ManifestRow:
     """An ordinary photograph of one of two classes, its figures varied a little."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "path": f"{number:04d}.jpg",
         "sha256": f"{number:064x}",
         "bytes": 1000,
@@ -34,10 +36,10 @@ def row(number: int, **changes: object) -> ManifestRow:
         "contrast": 50.0 + number % 10,
         "clipped": 0.01 * (number % 3),
     }
-    return ManifestRow(**{**values, **changes})  # type: ignore[arg-type]
+    return ManifestRow(**{**values, **changes})
 
 
-def quality_of(*odd: dict[str, object], num_rows: int = 200, **common: object) -> Quality:
+def quality_of(*odd: dict[str, Any], num_rows: int = 200, **common: Any) -> Quality:
     rows = [row(number, **common) for number in range(num_rows)]
     rows += [row(1000 + number, **changes) for number, changes in enumerate(odd)]
     return assess(to_table(rows), POLICY)
@@ -107,12 +109,12 @@ def test_each_odd_image_is_found_by_its_check_alone() -> None:
         {"width": 1000, "height": 100},
     ],
 )
-def test_what_all_images_have_in_common_is_no_finding(common: dict[str, object]) -> None:
+def test_what_all_images_have_in_common_is_no_finding(common: dict[str, Any]) -> None:
     assert found(quality_of(**common)) == {}
 
 
 def test_a_dark_image_among_dark_ones_must_be_far_from_them() -> None:
-    spread = [{"mean_luminance": 20.0 + number % 40} for number in range(400)]
+    spread: list[dict[str, Any]] = [{"mean_luminance": 20.0 + number % 40} for number in range(400)]
     assert "dark" not in found(quality_of({"mean_luminance": 14.0}, *spread, num_rows=0))
 
 
