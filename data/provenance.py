@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from data.atomic import write_json
+from data.atomic import remove_unfinished, write_json
 
 RUN_RECORD = "run.json"
 _LIBRARIES = (
@@ -89,3 +89,10 @@ def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict
     )
     write_json(folder / RUN_RECORD, record.model_dump(mode="json"))
     return record
+
+
+def complete_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> None:
+    """Write `run.json` where the run that made the output was killed before it could."""
+    remove_unfinished(folder)
+    if not (folder / RUN_RECORD).is_file():
+        write_run_record(folder, flow, run_id, settings)

@@ -9,8 +9,9 @@ from data.dataset import open_dataset
 from data.locks import exclusive
 from flows.results import TrainResult
 from flows.settings import Settings, open_workspace
+from models.features import features_folder
 from models.networks import describe
-from models.publish import bundle_name, published_bundle
+from models.publish import bundle_name
 from models.settings import TrainSettings
 from tasks import train as tasks
 from tasks.window import submit_all
@@ -30,15 +31,16 @@ def train(dataset: str, settings: TrainSettings | None = None, workspace: str | 
     rules = settings or TrainSettings()
     opened = open_dataset(folder)
     with exclusive(place.models / bundle_name(opened, rules)):
-        done = published_bundle(opened, rules, place)
+        done = tasks.find_bundle(folder, rules, place)
         bundle = done
         if bundle is None:
             features = None
             if describe(rules.model, rules.weights).pretrained:
-                features = tasks.prepare_backbone(folder, rules)
-                shards = [shard.file for shard in opened.card.shards if shard.split != "test"]
-                arguments = ((folder, features, shard) for shard in shards)
-                for _ in submit_all(tasks.extract_features, arguments, len(shards), "features"):
-                    pass
+                with exclusive(features_folder(opened, rules.model, rules.weights)):  # other models share them
+                    features = tasks.prepare_backbone(folder, rules)
+                    shards = [shard.file for shard in opened.card.shards if shard.split != "test"]
+                    arguments = ((folder, features, shard) for shard in shards)
+                    for _ in submit_all(tasks.extract_features, arguments, len(shards), "features"):
+                        pass
             bundle = tasks.train_network(folder, rules, features, place)
     return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=done is not None)

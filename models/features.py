@@ -7,6 +7,7 @@ name, weights and code version; the image size is the data set's.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,8 @@ from data.parallel import num_cpus, ordered_map
 from data.shards import Record, read_shard
 from models.networks import build_backbone
 from models.runtime import OnnxRunner, export_onnx
+
+logger = logging.getLogger(__name__)
 
 CODE_VERSION = 1
 _BATCH = 64
@@ -40,6 +43,9 @@ def prepare_backbone(dataset: Dataset, network: str, weights: str) -> Path:
         backbone = build_backbone(network, dataset.card.policy.image_size, weights)
         with atomic_file(final) as temporary:
             export_onnx(backbone, temporary)
+    files = [_file(folder, shard.file) for shard in dataset.card.shards if shard.split != "test"]
+    done = sum(file.is_file() for file in files)
+    logger.info("Features of %s under %s: %d of %d shards are done.", dataset.reference, network, done, len(files))
     return folder
 
 

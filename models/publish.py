@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.atomic import atomic_folder, content_version
+from data.atomic import atomic_folder, content_version, remove_folder
 from data.dataset import Dataset, FileFact
 from data.errors import SettingError, WorkError
 from data.provenance import library_versions
@@ -47,9 +46,15 @@ def staging_folder(dataset: Dataset, settings: TrainSettings, workspace: Workspa
 
 
 def published_bundle(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path | None:
-    """The bundle of an earlier run of the same data set and settings."""
+    """The bundle of an earlier run of the same data set and settings.
+
+    The state of its training is removed, should the run have been killed before it could.
+    """
     folder = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
-    return folder if (folder / BUNDLE_CARD).is_file() else None
+    if not (folder / BUNDLE_CARD).is_file():
+        return None
+    remove_folder(staging_folder(dataset, settings, workspace))
+    return folder
 
 
 def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, workspace: Workspace) -> Path:
@@ -91,7 +96,7 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
             files=tuple(FileFact.of(temporary, name) for name in BUNDLE_FILES),
         )
         write_card(temporary, card)
-    shutil.rmtree(staging_folder(dataset, settings, workspace), ignore_errors=True)
+    remove_folder(staging_folder(dataset, settings, workspace))
     logger.info("%s@%s: validation accuracy %.4f", card.name, card.version, card.validation_accuracy)
     return final
 

@@ -277,7 +277,10 @@ def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_
     write_json(out / SUMMARY_CARD, summary.model_dump(mode="json"))
     forget_known_rows(_work(out))
     set_aside = plan.num_files - counts["status"][OK]
-    logger.info("%s: %d files scored in %.1f s, %d of them set aside.", plan.folder, total, seconds, set_aside)
+    logger.info(
+        "%s: %d files scored in %.1f s, %d of them by an earlier run, %d of them set aside.",
+        plan.folder, total, seconds, rows_reused, set_aside,
+    )  # fmt: skip
     return summary
 
 

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from data import ingest
 from data.dataset import DatasetCard, open_dataset
 from data.ingest import IngestSettings, PartCounts, Planned
-from data.provenance import write_run_record
+from data.provenance import complete_run_record, write_run_record
 from data.sources import Source, resolve
 from data.workspace import Workspace
 from tasks.artifacts import dataset_artifact
@@ -27,7 +27,10 @@ def fetch_source(reference: str, workspace: Workspace) -> Source:
 @task(cache_policy=NO_CACHE)
 def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace, retry_quarantined: bool) -> Planned:
     """List and label the files."""
-    return ingest.plan_ingest(source, settings, workspace, retry_quarantined)
+    planned = ingest.plan_ingest(source, settings, workspace, retry_quarantined)
+    if planned.published:
+        complete_run_record(planned.published, "ingest", flow_run.get_id(), settings.model_dump(mode="json"))
+    return planned
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=machine_failed)

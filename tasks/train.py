@@ -9,12 +9,21 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
-from data.provenance import write_run_record
+from data.provenance import complete_run_record, write_run_record
 from data.workspace import Workspace
 from models import features, publish, train
 from models.bundle import BundleCard, open_bundle
 from models.settings import TrainSettings
 from tasks.artifacts import training_artifact
+
+
+@task(cache_policy=NO_CACHE)
+def find_bundle(dataset: Path, settings: TrainSettings, workspace: Workspace) -> Path | None:
+    """The bundle of an earlier run of the same data set and settings."""
+    folder = publish.published_bundle(open_dataset(dataset), settings, workspace)
+    if folder:
+        complete_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
+    return folder
 
 
 @task(cache_policy=NO_CACHE)

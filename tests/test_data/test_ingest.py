@@ -21,7 +21,7 @@ from data import shards
 from data.augment import AugmentPolicy, augment_copy
 from data.dataset import Dataset, open_dataset
 from data.decode import DecodePolicy, decode, decode_stored, encode_png
-from data.errors import CountError, InputError, LabelError, SettingError
+from data.errors import CountError, InputError, LabelError, SettingError, WorkError
 from data.ingest import IngestSettings, plan_ingest, publish, write_part
 from data.labelling import LabelRules
 from data.shards import ShardRules, read_shard
@@ -252,7 +252,7 @@ def test_a_publish_that_fails_leaves_no_data_set_and_can_be_done_again(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(data_ingest, "write_json", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(WorkError, match="No room is left on the disk"):
         publish(planned.staging, place)
     monkeypatch.undo()
     assert [path.name for path in (place.datasets / "t").iterdir()] == [planned.staging.name]

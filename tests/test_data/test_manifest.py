@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.errors import WorkError
 from data.manifest import HARMLESS_REASONS, SCHEMA, ManifestRow, count_reasons, read_manifest, to_table, write_table
 
 text = st.text(st.characters(codec="utf-8"))
@@ -76,7 +77,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("data.manifest.pq.write_table", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WorkError, match="No room is left"):
         write_table(tmp_path / "m.parquet", to_table([]))
     assert (tmp_path / "m.parquet").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
