@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.decode import DecodePolicy, decode
 from data.labels import LabelMap
@@ -52,7 +53,7 @@ def main() -> None:
         )
 
 
-def _features(files: list[Path]) -> np.ndarray:
+def _features(files: list[Path]) -> NDArray[np.float32]:
     policy = DecodePolicy()
     with TemporaryDirectory() as folder:
         export_backbone(Path(folder) / "backbone.onnx")

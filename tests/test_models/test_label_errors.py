@@ -29,7 +29,8 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clusters(num_images: int = 200, num_features: int = 1280) -> tuple[NDArray[Any], NDArray[Any]]:
     rng = np.random.default_rng(0)
     truth = np.arange(num_images) % 2
-    return (rng.normal(0, 1, (num_images, num_features)) + 0.3 * truth[:, None]).astype(np.float32), truth
+    features = rng.normal(0, 1, (num_images, num_features)) + 0.3 * truth[:, None]
+    return np.asarray(features, np.float32), truth
 
 
 def judged(features: NDArray[Any], labels: NDArray[Any], sha256: tuple[str, ...] | None = None) -> Judged:
@@ -58,8 +59,7 @@ def test_good_labels_are_left_alone_and_noise_is_not_accused() -> None:
 
 def test_copies_with_the_same_wrong_label_do_not_vouch_for_each_other() -> None:
     features, truth = clusters()
-    centred = rng.normal(0, 1, (num_images, num_features))
-    return np.asarray(centred + 0.3 * truth[:, None], np.float32), truth
+    far = np.tile(np.random.default_rng(1).normal(-2, 3, features.shape[1]).astype(np.float32), (4, 1))
     contents = (*(f"{row:04d}" for row in range(200)), *["copy"] * 4)
     alone = judged(np.concatenate([features, far]), np.concatenate([truth, [1] * 4]), contents)
     apart = judged(alone.features, alone.labels)
