@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.ingest import IngestSettings
 from data.locks import exclusive
 from data.workspace import check_name, name_from
 from flows.results import InspectResult
-from flows.settings import Settings, open_workspace
+from flows.settings import open_workspace, part_runner
 from tasks import examine as tasks
 from tasks import ingest as ingest_tasks
 from tasks.window import submit_all
 
 
-@flow(name="inspect", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
+@flow(name="inspect", flow_run_name="inspect {source}", task_runner=part_runner())
 def inspect(
     source: str,
     settings: IngestSettings | None = None,

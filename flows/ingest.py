@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.ingest import IngestSettings
 from data.locks import exclusive
 from data.workspace import check_name, name_from
 from flows.results import IngestResult
-from flows.settings import Settings, open_workspace
+from flows.settings import open_workspace, part_runner
 from tasks import ingest as tasks
 from tasks.window import submit_all
 
 
-@flow(name="ingest", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
+@flow(name="ingest", flow_run_name="ingest {source}", task_runner=part_runner())
 def ingest(
     source: str,
     settings: IngestSettings | None = None,

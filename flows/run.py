@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from flows.evaluate import evaluate
 from flows.explain import explain
@@ -17,7 +18,13 @@ from flows.train import train
 from tasks.explain import choose_examples
 
 
-@flow(name="run")
+def _run_name() -> str:
+    """The run's name in the UI: that of the recipe or the source."""
+    recipe = flow_run.get_parameters()["recipe"]
+    return f"run {recipe if isinstance(recipe, str) else recipe['name'] if isinstance(recipe, dict) else recipe.name}"
+
+
+@flow(name="run", flow_run_name=_run_name)
 def run(recipe: str | Recipe, source: str | None = None, workspace: str | None = None) -> RunResult:
     """Ingest, train, evaluate, explain, and score the test images (or the new images that come with a sample).
 

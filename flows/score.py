@@ -7,18 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.locks import exclusive
 from data.workspace import name_from
 from flows.results import ScoreResult
-from flows.settings import Settings, open_workspace
+from flows.settings import open_workspace, part_runner
 from models.score import check_places
 from tasks import score as tasks
 from tasks.window import submit_all
 
 
-@flow(name="score", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
+@flow(name="score", flow_run_name="score {folder}", task_runner=part_runner())
 def score(
     folder: str,
     model: str,

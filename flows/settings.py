@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,6 +49,13 @@ class Settings(BaseSettings):
 def open_workspace(given: str | None) -> Workspace:
     """The workspace as given, or as `DARKROOM_WORKSPACE` says, or `./workspace`."""
     return Workspace(Path(given or Settings().workspace).expanduser().resolve())
+
+
+def part_runner() -> Any:
+    """Prefect's runner for the parts of a flow: threads, as many as `DARKROOM_MAX_WORKERS` says."""
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    return ThreadPoolTaskRunner(max_workers=Settings().max_workers)
 
 
 def prepare_environment(console_level: str) -> None:

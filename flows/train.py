@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from data.dataset import open_dataset
 from data.locks import exclusive
 from flows.results import TrainResult
-from flows.settings import Settings, open_workspace
+from flows.settings import open_workspace, part_runner
 from models.features import features_folder
 from models.networks import describe
 from models.publish import bundle_name
@@ -17,7 +16,7 @@ from tasks import train as tasks
 from tasks.window import submit_all
 
 
-@flow(name="train", task_runner=ThreadPoolTaskRunner(max_workers=Settings().max_workers))  # type: ignore[arg-type]
+@flow(name="train", flow_run_name="train {dataset}", task_runner=part_runner())
 def train(dataset: str, settings: TrainSettings | None = None, workspace: str | None = None) -> TrainResult:
     """Train a network on a data set and publish it as a bundle.
 

@@ -33,7 +33,13 @@ def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace, 
     return planned
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=machine_failed)
+@task(
+    task_run_name="write part {index}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=machine_failed,
+)
 def write_part(staging: Path, index: int) -> PartCounts:
     """Decode one part of the files and write its shards."""
     return ingest.write_part(staging, index)

@@ -28,7 +28,13 @@ def plan_scoring(
     return score.plan_scoring(folder, open_bundle(bundle), out, rows_per_part, only, retry_quarantined)
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=machine_failed)
+@task(
+    task_run_name="score part {index}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=machine_failed,
+)
 def score_part(out: Path, index: int, bundle: Path) -> PartDone:
     """Score the files of one part and write it."""
     return score.score_part(out, index, *_runner(bundle))
