@@ -59,7 +59,7 @@ def test_good_labels_are_left_alone_and_noise_is_not_accused() -> None:
 
 def test_copies_with_the_same_wrong_label_do_not_vouch_for_each_other() -> None:
     features, truth = clusters()
-    far = np.tile(np.random.default_rng(1).normal(-2, 3, features.shape[1]).astype(np.float32), (4, 1))
+    far = np.tile(np.random.default_rng(1).normal(-2, 3, (1, features.shape[1])).astype(np.float32), (4, 1))
     contents = (*(f"{row:04d}" for row in range(200)), *["copy"] * 4)
     alone = judged(np.concatenate([features, far]), np.concatenate([truth, [1] * 4]), contents)
     apart = judged(alone.features, alone.labels)
