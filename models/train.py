@@ -30,6 +30,8 @@ from models.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
 
+OnEpoch = Callable[[EpochLog], None]
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -61,7 +63,13 @@ class Stage:
     learning_rate: float
 
 
-def train_network(dataset: Dataset, settings: TrainSettings, staging: Path, features: Path | None) -> Trained:
+def train_network(
+    dataset: Dataset,
+    settings: TrainSettings,
+    staging: Path,
+    features: Path | None,
+    on_epoch: OnEpoch = lambda log: None,
+) -> Trained:
     """Train what the settings ask for, going on where a killed run stopped.
 
     Args:
@@ -69,6 +77,8 @@ def train_network(dataset: Dataset, settings: TrainSettings, staging: Path, feat
         settings: The settings.
         staging: A folder for the state of the stages.
         features: The folder of cached features, needed where the network has a pretrained backbone.
+        on_epoch: Told of each epoch once its state is kept, first of those of a killed run; what it raises stops the
+            training, which can go on from there.
 
     Raises:
         SettingError: where blocks are to be fine-tuned and nothing of the network is pretrained.
@@ -84,13 +94,13 @@ def train_network(dataset: Dataset, settings: TrainSettings, staging: Path, feat
                 f"{settings.model} is trained whole, from scratch: there is no backbone with pretrained weights to "
                 "fine-tune. Set fine_tune_blocks to 0, or take a pretrained network."
             )
-        return _train_scratch(dataset, settings, staging)
+        return _train_scratch(dataset, settings, staging, on_epoch)
     if features is None:
         raise SettingError(f"{settings.model} is trained on cached features, and none were given.")
-    model, history = _train_head(dataset, settings, staging, features)
+    model, history = _train_head(dataset, settings, staging, features, on_epoch)
     if settings.fine_tune_blocks:
         before = model.get_weights()
-        model, tuned = _fine_tune(dataset, settings, staging, model)
+        model, tuned = _fine_tune(dataset, settings, staging, model, on_epoch)
         if best_epoch(history).val_loss <= best_epoch(tuned).val_loss:
             logger.info("Fine-tuning made nothing better on validation: the head alone is kept.")
             model.set_weights(before)
@@ -110,11 +120,11 @@ def is_over(history: list[EpochLog], epochs: int, patience: int) -> bool:
     )
 
 
-def _train_scratch(dataset: Dataset, settings: TrainSettings, staging: Path) -> Trained:
+def _train_scratch(dataset: Dataset, settings: TrainSettings, staging: Path, on_epoch: OnEpoch) -> Trained:
     size = dataset.card.policy.image_size
     model = build_scratch(settings.model, size, len(dataset.labels), settings.dropout)
     stage = _image_stage("scratch", dataset, settings, settings.epochs or 60, _rate(settings))
-    return _trained(*_run(stage, model, dataset, settings, staging))
+    return _trained(*_run(stage, model, dataset, settings, staging, on_epoch))
 
 
 def _trained(model: Any, history: list[EpochLog]) -> Trained:
@@ -124,7 +134,9 @@ def _trained(model: Any, history: list[EpochLog]) -> Trained:
     return Trained(model, tuple(numbered), best)
 
 
-def _train_head(dataset: Dataset, settings: TrainSettings, staging: Path, features: Path) -> tuple[Any, list[EpochLog]]:
+def _train_head(
+    dataset: Dataset, settings: TrainSettings, staging: Path, features: Path, on_epoch: OnEpoch
+) -> tuple[Any, list[EpochLog]]:
     """Dropout and a dense layer on cached features; gives the whole network with the trained head in it."""
     import keras
     import tensorflow as tf
@@ -152,7 +164,7 @@ def _train_head(dataset: Dataset, settings: TrainSettings, staging: Path, featur
         ],
         name="head",
     )
-    head, history = _run(stage, head, dataset, settings, staging)
+    head, history = _run(stage, head, dataset, settings, staging, on_epoch)
     backbone = build_backbone(settings.model, dataset.card.policy.image_size, settings.weights)
     backbone.trainable = False
     model = with_head(backbone, len(dataset.labels), settings.dropout)
@@ -160,7 +172,9 @@ def _train_head(dataset: Dataset, settings: TrainSettings, staging: Path, featur
     return model, history
 
 
-def _fine_tune(dataset: Dataset, settings: TrainSettings, staging: Path, model: Any) -> tuple[Any, list[EpochLog]]:
+def _fine_tune(
+    dataset: Dataset, settings: TrainSettings, staging: Path, model: Any, on_epoch: OnEpoch
+) -> tuple[Any, list[EpochLog]]:
     """Train the last blocks of the backbone too, with its batch-normalisation statistics left as they are.
 
     What Keras's transfer guide asks for: statistics learned on millions of images are not replaced by those of a few.
@@ -175,7 +189,7 @@ def _fine_tune(dataset: Dataset, settings: TrainSettings, staging: Path, model: 
     for layer in plain:
         layer.trainable = id(layer) in tuned
     stage = _image_stage("fine-tune", dataset, settings, settings.fine_tune_epochs, settings.fine_tune_learning_rate)
-    return _run(stage, model, dataset, settings, staging)
+    return _run(stage, model, dataset, settings, staging, on_epoch)
 
 
 def _image_stage(name: str, dataset: Dataset, settings: TrainSettings, epochs: int, learning_rate: float) -> Stage:
@@ -193,7 +207,7 @@ def _image_stage(name: str, dataset: Dataset, settings: TrainSettings, epochs: i
 
 
 def _run(
-    stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings, staging: Path
+    stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings, staging: Path, on_epoch: OnEpoch
 ) -> tuple[Any, list[EpochLog]]:
     """The epochs of one stage; gives the model with the weights of the best one."""
     import keras
@@ -201,6 +215,8 @@ def _run(
     folder = staging / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     history = _read_history(folder)
+    for log in history:
+        on_epoch(log)
     optimizer = _optimizer(settings, stage)
     if history:
         model = _restore(folder, len(history), optimizer)
@@ -249,6 +265,7 @@ def _run(
             "%s epoch %d of %d: loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f (%.1f s)",
             stage.name, epoch + 1, stage.epochs, log.loss, log.accuracy, log.val_loss, log.val_accuracy, log.seconds,
         )  # fmt: skip
+        on_epoch(log)
     model.load_weights(folder / "best.weights.h5")
     return model, history
 
