@@ -11,7 +11,7 @@ from models.report import REPORT_PAGE
 from tasks import evaluate as tasks
 
 
-@flow(name="evaluate", flow_run_name="evaluate {bundle}")
+@flow(name="evaluate", flow_run_name="{bundle}")
 def evaluate(
     bundle: str, dataset: str | None = None, split: str = "test", workspace: str | None = None
 ) -> EvaluateResult:

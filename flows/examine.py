@@ -16,7 +16,7 @@ from tasks import ingest as ingest_tasks
 from tasks.window import submit_all
 
 
-@flow(name="inspect", flow_run_name="inspect {source}", task_runner=part_runner())
+@flow(name="inspect", flow_run_name="{source}", task_runner=part_runner())
 def inspect(
     source: str,
     settings: IngestSettings | None = None,

@@ -14,7 +14,7 @@ from models.bundle import open_bundle
 from tasks import explain as tasks
 
 
-@flow(name="explain", flow_run_name="explain {bundle}")
+@flow(name="explain", flow_run_name="{bundle}")
 def explain(bundle: str, images: list[str], out: str | None = None, workspace: str | None = None) -> ExplainResult:
     """Draw Grad-CAM heat maps of the predicted class.
 

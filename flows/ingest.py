@@ -13,7 +13,7 @@ from tasks import ingest as tasks
 from tasks.window import submit_all
 
 
-@flow(name="ingest", flow_run_name="ingest {source}", task_runner=part_runner())
+@flow(name="ingest", flow_run_name="{source}", task_runner=part_runner())
 def ingest(
     source: str,
     settings: IngestSettings | None = None,

@@ -21,7 +21,7 @@ from tasks.explain import choose_examples
 def _run_name() -> str:
     """The run's name in the UI: that of the recipe or the source."""
     recipe = flow_run.get_parameters()["recipe"]
-    return f"run {recipe if isinstance(recipe, str) else recipe['name'] if isinstance(recipe, dict) else recipe.name}"
+    return str(recipe if isinstance(recipe, str) else recipe["name"] if isinstance(recipe, dict) else recipe.name)
 
 
 @flow(name="run", flow_run_name=_run_name)
@@ -36,10 +36,10 @@ def run(recipe: str | Recipe, source: str | None = None, workspace: str | None =
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
     place = str(open_workspace(workspace).root)
     data = ingest(source or plan.source, plan.ingest_settings(), workspace=place)
-    bundle = train(data.folder, plan.train, place)
-    report = evaluate(bundle.folder, data.folder, workspace=place)
+    bundle = train(data.dataset, plan.train, place)
+    report = evaluate(bundle.bundle, data.dataset, workspace=place)
     examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
-    pictures = explain(bundle.folder, examples, workspace=place)
-    judged = None if data.new_images else data.folder
-    table = score(data.new_images or data.source_folder, bundle.folder, dataset=judged, workspace=place)
+    pictures = explain(bundle.bundle, examples, workspace=place)
+    judged = None if data.new_images else data.dataset
+    table = score(data.new_images or data.source_folder, bundle.bundle, dataset=judged, workspace=place)
     return RunResult(ingest=data, train=bundle, evaluate=report, explain=pictures, score=table)

@@ -17,7 +17,7 @@ from tasks import score as tasks
 from tasks.window import submit_all
 
 
-@flow(name="score", flow_run_name="score {folder}", task_runner=part_runner())
+@flow(name="score", flow_run_name="{folder}", task_runner=part_runner())
 def score(
     folder: str,
     model: str,

@@ -16,7 +16,7 @@ from tasks import train as tasks
 from tasks.window import submit_all
 
 
-@flow(name="train", flow_run_name="train {dataset}", task_runner=part_runner())
+@flow(name="train", flow_run_name="{dataset}", task_runner=part_runner())
 def train(dataset: str, settings: TrainSettings | None = None, workspace: str | None = None) -> TrainResult:
     """Train a network on a data set and publish it as a bundle.
 
