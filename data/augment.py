@@ -30,9 +30,11 @@ class AugmentPolicy(SettingsModel):
         flip_vertical: Mirror top to bottom half of the time.
         rotation_degrees: Turn by up to this many degrees either way.
         zoom: Enlarge or shrink by up to this share, each axis on its own.
+        crop: Cut off up to this share of the height and of the width, each on its own, anywhere, and stretch the rest.
         shift: Move by up to this share of the side, each axis on its own.
         brightness: Add up to this share of the full range, either way.
         contrast: Spread around the image's mean by up to this share, either way.
+        colour: Add up to this share of the full range to red, green and blue, each on its own, either way.
         fill: What comes in from outside: `reflect`, `nearest` or `constant` (black).
     """
 
@@ -40,18 +42,22 @@ class AugmentPolicy(SettingsModel):
     flip_vertical: bool = False
     rotation_degrees: float = Field(default=0.0, ge=0, le=180)
     zoom: Share = 0.0
+    crop: Share = 0.0
     shift: Share = 0.0
     brightness: Share = 0.0
     contrast: Share = 0.0
+    colour: Share = 0.0
     fill: Literal["reflect", "nearest", "constant"] = "reflect"
 
     @property
     def changes_nothing(self) -> bool:
-        return not (self.moves_pixels or self.brightness or self.contrast)
+        return not (self.moves_pixels or self.brightness or self.contrast or self.colour)
 
     @property
     def moves_pixels(self) -> bool:
-        return bool(self.flip_horizontal or self.flip_vertical or self.rotation_degrees or self.zoom or self.shift)
+        return bool(
+            self.flip_horizontal or self.flip_vertical or self.rotation_degrees or self.zoom or self.crop or self.shift
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -98,12 +104,13 @@ def augment(image: Any, seed: Any, policy: AugmentPolicy) -> Any:
     if policy.changes_nothing:
         return image
     draws = tf.random.stateless_uniform([8], seed, -1.0, 1.0)
+    more = tf.random.stateless_uniform([8], tf.bitwise.invert(seed), -1.0, 1.0)  # for crop and colour
     pixels = tf.cast(image, tf.float32)
     shape = tf.shape(pixels)
     if policy.moves_pixels:
         pixels = tf.raw_ops.ImageProjectiveTransformV3(
             images=pixels[None],
-            transforms=_transform(draws, shape, policy)[None],
+            transforms=_transform(draws, more, shape, policy)[None],
             output_shape=shape[:2],
             fill_value=0.0,
             interpolation="BILINEAR",
@@ -114,18 +121,21 @@ def augment(image: Any, seed: Any, policy: AugmentPolicy) -> Any:
         pixels = (pixels - mean) * (1.0 + policy.contrast * draws[6]) + mean
     if policy.brightness:
         pixels += 255.0 * policy.brightness * draws[7]
+    if policy.colour:
+        pixels += 255.0 * policy.colour * more[4:7]
     changed = tf.cast(tf.clip_by_value(tf.round(pixels), 0.0, 255.0), tf.uint8)
     changed.set_shape(image.shape)
     return changed
 
 
-def _transform(draws: Any, shape: Any, policy: AugmentPolicy) -> Any:
+def _transform(draws: Any, more: Any, shape: Any, policy: AugmentPolicy) -> Any:
     """The eight numbers of a projective map from output to input coordinates, about the image's centre."""
     import tensorflow as tf
 
     height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
     angle = draws[0] * (policy.rotation_degrees * math.pi / 180)
-    scale_x, scale_y = 1.0 + policy.zoom * draws[1], 1.0 + policy.zoom * draws[2]
+    cut_x, cut_y = policy.crop * (1.0 + more[0]) / 2, policy.crop * (1.0 + more[1]) / 2
+    scale_x, scale_y = (1.0 + policy.zoom * draws[1]) * (1.0 - cut_x), (1.0 + policy.zoom * draws[2]) * (1.0 - cut_y)
     # The sign of a draw decides a flip (not tf.sign, which is 0 for a draw of 0); the size of one, being independent of
     # its sign, serves a shift as well.
     mirror_x = tf.where(draws[4] < 0.0, -1.0, 1.0) if policy.flip_horizontal else 1.0
@@ -133,8 +143,8 @@ def _transform(draws: Any, shape: Any, policy: AugmentPolicy) -> Any:
     a, b = tf.cos(angle) * scale_x * mirror_x, -tf.sin(angle) * scale_y * mirror_y
     d, e = tf.sin(angle) * scale_x * mirror_x, tf.cos(angle) * scale_y * mirror_y
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    shift_x = policy.shift * width * draws[3]
-    shift_y = policy.shift * height * (tf.abs(draws[4]) * 2.0 - 1.0)
+    shift_x = policy.shift * width * draws[3] + cut_x / 2 * width * more[2]
+    shift_y = policy.shift * height * (tf.abs(draws[4]) * 2.0 - 1.0) + cut_y / 2 * height * more[3]
     c = centre_x - a * centre_x - b * centre_y + shift_x
     f = centre_y - d * centre_x - e * centre_y + shift_y
     return tf.stack([a, b, c, d, e, f, 0.0, 0.0])

@@ -52,12 +52,16 @@ TRAIN_OPTIONS: Mapping[str, Path] = {
     "label-smoothing": ("train", "label_smoothing"),
     "dropout": ("train", "dropout"),
     "augment": ("train", "augmentation"),
+    "mixup": ("train", "mixup"),
     "class-weights": ("train", "class_weights"),
     "patience": ("train", "patience"),
     "fine-tune-blocks": ("train", "fine_tune_blocks"),
     "fine-tune-epochs": ("train", "fine_tune_epochs"),
     "fine-tune-learning-rate": ("train", "fine_tune_learning_rate"),
+    "flip-average": ("train", "flip_average"),
+    "calibration": ("train", "calibration"),
     "min-precision": ("train", "min_precision"),
+    "min-coverage": ("train", "min_coverage"),
     "seed": ("train", "seed"),
 }
 # What decides how a source is labelled, split and decoded, as an ingest would.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.augment import PRESETS, AugmentPolicy
 from data.settings import SettingsModel
 
+CalibrationMethod = Literal["temperature", "isotonic"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "adagrad", "adadelta", "adamax", "lion"]
 
 
@@ -17,7 +18,8 @@ class TrainSettings(SettingsModel):
 
     Attributes:
         name: Of the bundle; None takes the data set's name and the network's.
-        model: starter, cifar4, cifar6, efficientnet-lite0, or a network of keras.applications.
+        model: starter, cifar4, cifar6, residual32, residual96, resnet9, efficientnet-lite0, or a network of
+            keras.applications.
         weights: `imagenet` for pretrained weights, `none` for training from scratch.
         epochs: Most epochs; unless given 60 from scratch, 100 for a head on cached features.
         batch_size: Images in a step.
@@ -28,12 +30,19 @@ class TrainSettings(SettingsModel):
         label_smoothing: Share of the truth spread over all classes.
         dropout: Before the last layer.
         augmentation: On the fly, from scratch or fine-tuning: none, light, standard, strong, scans, or a policy.
+        mixup: From scratch or fine-tuning, blend each image and its label with another's of its batch, by a share drawn
+            from Beta(mixup, mixup); 0 for none.
         class_weights: Weigh classes by the inverse of their frequency.
         patience: Epochs without a better validation loss before training stops.
         fine_tune_blocks: After the head, train this many of the backbone's last convolutions too; 0 for none.
         fine_tune_epochs: Most epochs of that stage.
         fine_tune_learning_rate: The peak of that stage.
-        min_precision: Precision at and above the abstain threshold, reached on validation; 0 never abstains.
+        flip_average: Average the logits of an image and of its mirror image, in the bundle's network itself; twice the
+            work wherever it is run.
+        calibration: How probabilities are fitted on validation: `temperature` (one number), or `isotonic` (a curve a
+            class, for 1,000 validation images and more).
+        min_precision: Precision at and above the abstain threshold, reached on validation; 0 sets no threshold by it.
+        min_coverage: Share of the validation images that it does not abstain on; 0 sets no threshold by it.
         seed: Of weights, order, augmentation and dropout.
     """
 
@@ -49,10 +58,20 @@ class TrainSettings(SettingsModel):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     augmentation: AugmentPolicy = PRESETS["light"]
+    mixup: float = Field(default=0.0, ge=0, le=10)
     class_weights: bool = True
     patience: int = Field(default=10, ge=1)
     fine_tune_blocks: int = Field(default=0, ge=0, le=1000)
     fine_tune_epochs: int = Field(default=10, ge=1, le=10_000)
     fine_tune_learning_rate: float = Field(default=1e-4, gt=0, le=10)
+    flip_average: bool = False
+    calibration: CalibrationMethod = "temperature"
     min_precision: float = Field(default=0.0, ge=0, lt=1)
+    min_coverage: float = Field(default=0.0, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_rule_for_the_threshold(self) -> Self:
+        if self.min_precision and self.min_coverage:
+            raise ValueError("min_precision and min_coverage each decide the abstain threshold: set one of them")
+        return self

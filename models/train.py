@@ -25,7 +25,7 @@ from data.errors import FormatError, SettingError, WorkError
 from data.input import Shuffle, batches
 from models.bundle import EpochLog
 from models.features import load_features
-from models.networks import LOGITS_LAYER, build_backbone, build_scratch, describe, with_head
+from models.networks import LOGITS_LAYER, build_backbone, build_scratch, describe, flip_averaged, with_head
 from models.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ OnEpoch = Callable[[EpochLog], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights of its best epoch, and how it got them."""
+    """A network with the weights of its best epoch, and how it got them; the history is without flip averaging."""
 
     model: Any
     history: tuple[EpochLog, ...]
@@ -53,6 +53,7 @@ class Stage:
         steps: Batches in an epoch.
         epochs: Most epochs.
         learning_rate: The peak.
+        mixup: How images of a batch are blended; 0 for not at all.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Stage:
     steps: int
     epochs: int
     learning_rate: float
+    mixup: float = 0.0
 
 
 def train_network(
@@ -94,7 +96,7 @@ def train_network(
                 f"{settings.model} is trained whole, from scratch: there is no backbone with pretrained weights to "
                 "fine-tune. Set fine_tune_blocks to 0, or take a pretrained network."
             )
-        return _train_scratch(dataset, settings, staging, on_epoch)
+        return _trained(*_train_scratch(dataset, settings, staging, on_epoch), settings)
     if features is None:
         raise SettingError(f"{settings.model} is trained on cached features, and none were given.")
     model, history = _train_head(dataset, settings, staging, features, on_epoch)
@@ -105,7 +107,7 @@ def train_network(
             logger.info("Fine-tuning made nothing better on validation: the head alone is kept.")
             model.set_weights(before)
         history = history + tuned
-    return _trained(model, history)
+    return _trained(model, history, settings)
 
 
 def best_epoch(history: list[EpochLog]) -> EpochLog:
@@ -120,18 +122,20 @@ def is_over(history: list[EpochLog], epochs: int, patience: int) -> bool:
     )
 
 
-def _train_scratch(dataset: Dataset, settings: TrainSettings, staging: Path, on_epoch: OnEpoch) -> Trained:
+def _train_scratch(
+    dataset: Dataset, settings: TrainSettings, staging: Path, on_epoch: OnEpoch
+) -> tuple[Any, list[EpochLog]]:
     size = dataset.card.policy.image_size
     model = build_scratch(settings.model, size, len(dataset.labels), settings.dropout)
     stage = _image_stage("scratch", dataset, settings, settings.epochs or 60, _rate(settings))
-    return _trained(*_run(stage, model, dataset, settings, staging, on_epoch))
+    return _run(stage, model, dataset, settings, staging, on_epoch)
 
 
-def _trained(model: Any, history: list[EpochLog]) -> Trained:
-    """Number the epochs of all stages through."""
+def _trained(model: Any, history: list[EpochLog], settings: TrainSettings) -> Trained:
+    """Number the epochs of all stages through; let the network average over the mirror image where that is set."""
     best = history.index(best_epoch(history)) + 1
     numbered = [log.model_copy(update={"epoch": number}) for number, log in enumerate(history, start=1)]
-    return Trained(model, tuple(numbered), best)
+    return Trained(flip_averaged(model) if settings.flip_average else model, tuple(numbered), best)
 
 
 def _train_head(
@@ -203,6 +207,7 @@ def _image_stage(name: str, dataset: Dataset, settings: TrainSettings, epochs: i
         math.ceil(num_rows / settings.batch_size),
         epochs,
         learning_rate,
+        settings.mixup,
     )
 
 
@@ -223,20 +228,20 @@ def _run(
         logger.info("%s: going on after epoch %d.", stage.name, len(history))
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if not settings.label_smoothing
-        else keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
+        if _is_soft(settings)
+        else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     weights = class_weights(dataset.card.class_counts("train")) if settings.class_weights else None
-    prepare = _one_hot(len(dataset.labels)) if settings.label_smoothing else (lambda batches: batches)
-    validation = prepare(stage.validation)
+    one_hot = _one_hot(len(dataset.labels)) if _is_soft(settings) else (lambda batches: batches)
+    validation = one_hot(stage.validation)
     while not is_over(history, stage.epochs, settings.patience):
         epoch = len(history)
         started = time.monotonic()
         _seed_dropout(model, settings.seed, epoch)
         result = model.fit(
-            prepare(stage.feed(epoch)),
+            _mixed(one_hot(stage.feed(epoch)), stage, settings, epoch),
             initial_epoch=epoch,
             epochs=epoch + 1,
             validation_data=validation,
@@ -287,6 +292,36 @@ def _one_hot(num_classes: int) -> Callable[[Any], Any]:
     import tensorflow as tf
 
     return lambda batches: batches.map(lambda images, labels: (images, tf.one_hot(labels, num_classes)))
+
+
+def _is_soft(settings: TrainSettings) -> bool:
+    """Whether the truth of an image is a row of shares of the classes instead of one class."""
+    return bool(settings.label_smoothing or settings.mixup)
+
+
+def _mixed(batches: Any, stage: Stage, settings: TrainSettings, epoch: int) -> Any:
+    """Each image and its row of classes blended with the next of the batch (Zhang et al. 2018, "mixup", 1710.09412).
+
+    The shares are drawn from the seed and the epoch, so that a run that is killed goes on as if it had not been.
+    """
+    import tensorflow as tf
+
+    if not stage.mixup:
+        return batches
+    random = np.random.default_rng([settings.seed, epoch, 1])
+    shares = random.beta(stage.mixup, stage.mixup, (stage.steps, settings.batch_size)).astype(np.float32)
+
+    def blended(values: Any, share: Any) -> Any:
+        share = tf.reshape(share[: tf.shape(values)[0]], [-1] + [1] * (len(values.shape) - 1))
+        values = tf.cast(values, tf.float32)
+        return share * values + (1.0 - share) * tf.roll(values, 1, axis=0)
+
+    def mix(batch: Any, share: Any) -> Any:
+        images, truth = batch
+        return tf.cast(tf.round(blended(images, share)), tf.uint8), blended(truth, share)
+
+    rows = tf.data.Dataset.from_tensor_slices(shares)
+    return tf.data.Dataset.zip((batches, rows)).map(tf.autograph.experimental.do_not_convert(mix))
 
 
 def _rate(settings: TrainSettings) -> float:

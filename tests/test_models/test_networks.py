@@ -105,7 +105,7 @@ def test_every_network_is_described_by_its_name_in_any_case():
     assert describe("efficientnet-lite0", weights="none").pretrained is False
     assert describe("ResNet50").pretrained is True
     names = known_networks()
-    assert names[:4] == ["starter", "cifar4", "cifar6", "efficientnet-lite0"]
+    assert names[:7] == ["starter", "cifar4", "cifar6", "residual32", "residual96", "resnet9", "efficientnet-lite0"]
     assert {"resnet50", "mobilenetv2", "mobilenetv3small", "efficientnetb0", "vgg16", "xception"} < set(names)
     assert all(describe(name).name == name for name in names)
 
