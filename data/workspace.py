@@ -7,6 +7,7 @@
   scores/<run>/                        part-00000.parquet …  summary.json
   inspections/<name>/                  dataset.html  inspection.json
   inspections/.work/                   datasets/, as above: what an inspection that was stopped had read
+  experiments/<name>-<version>/        experiment.json  experiment.html  trials.parquet
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ DATASET_CARD = "dataset.json"
 BUNDLE_CARD = "bundle.json"
 SUMMARY_CARD = "summary.json"
 INSPECTION_CARD = "inspection.json"
+EXPERIMENT_CARD = "experiment.json"
 
 
 def check_name(name: str) -> str:
@@ -70,6 +72,9 @@ class Workspace:
     def inspection_work(self) -> Workspace:
         """Where a source is read that is not to be ingested."""
         return Workspace(self.root / "inspections" / ".work")
+
+    def experiment(self, name: str, version: str) -> Path:
+        return self.root / "experiments" / f"{check_name(name)}-{version}"
 
     def dataset(self, name: str, version: str) -> Path:
         return self.datasets / check_name(name) / version
