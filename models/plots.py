@@ -26,6 +26,7 @@ warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from", category=
 CSS_PIXELS_PER_INCH = 100
 PIXEL_RATIO = 2
 MAX_F1_BARS = 40
+MAX_TRIALS = 40
 _MAX_NUMBERED_CLASSES = 15
 _MAX_TICK_LABELS = 100
 _MAX_LABEL_LENGTH = 24
@@ -172,6 +173,50 @@ def f1_bars(per_class: Sequence[ClassMetrics]) -> bytes:
     return _png(figure)
 
 
+def trial_intervals(trials: Sequence[tuple[str, float, float, float, bool]]) -> bytes:
+    """Accuracy with its interval, one line a trial, in the order given; the first is the best.
+
+    Args:
+        trials: Name, low, accuracy, high, and whether the trial was stopped early; at most 40 are drawn.
+    """
+    shown = trials[:MAX_TRIALS]
+    figure, axes = _figure(6.4, 0.8 + 0.22 * max(2, len(shown)))
+    for place, (_, low, accuracy, high, stopped) in enumerate(shown):
+        color = _ORANGE if place == 0 else "#999999" if stopped else _BLUE
+        axes.plot([low, high], [place, place], color=color, linewidth=1.5, solid_capstyle="butt")
+        axes.plot(accuracy, place, marker="o", markersize=5, color=color, markerfacecolor="white" if stopped else color)
+    if shown:
+        axes.axvline(shown[0][2], color=_INK, linestyle=":", linewidth=1)
+    axes.set_yticks(range(len(shown)), [_plain(name, 44) for name, *_ in shown], fontsize=8, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(max(2, len(shown)) - 0.4, -0.6)
+    axes.set_xlabel("validation accuracy")
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(False, axis="y")
+    return _png(figure)
+
+
+def trial_curves(curves: Sequence[tuple[Sequence[float], bool]]) -> bytes:
+    """Validation accuracy by epoch, one line a trial; the first is the best.
+
+    Args:
+        curves: Accuracy after each epoch, and whether the trial was stopped early.
+    """
+    figure, axes = _figure(4.8, 3.2)
+    for place, (accuracies, stopped) in reversed(list(enumerate(curves))):
+        color = _ORANGE if place == 0 else "#999999" if stopped else _BLUE
+        epochs = range(1, len(accuracies) + 1)
+        width, alpha = (2.0, 1.0) if place == 0 else (1.0, 0.6)
+        axes.plot(epochs, accuracies, color=color, linewidth=width, alpha=alpha)
+        if stopped or len(accuracies) == 1:
+            axes.plot(len(accuracies), accuracies[-1], color=color, marker="x" if stopped else "o", markersize=5)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation accuracy")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return _png(figure)
+
+
 def css_size(png: bytes) -> tuple[int, int]:
     """(width, height) in CSS pixels at which a picture of this module is to be shown."""
     # The header chunk stands first: width and height are bytes 16 to 24 (PNG specification, 11.2.2).
@@ -201,7 +246,7 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _plain(label: str) -> str:
+def _plain(label: str, max_length: int = _MAX_LABEL_LENGTH) -> str:
     """A label as one short line of printable characters."""
     text = "".join(character if character.isprintable() else "\ufffd" for character in label)
-    return text if len(text) <= _MAX_LABEL_LENGTH else text[: _MAX_LABEL_LENGTH - 1] + "…"
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
