@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data import archives, kaggle, samples
+from data import archives, arrays, kaggle, samples
 from data.errors import SourceError
 from data.listing import check_folder, has_files, printable
 from data.workspace import Workspace, name_from
@@ -16,8 +16,8 @@ from data.workspace import Workspace, name_from
 logger = logging.getLogger(__name__)
 
 _FORMS = (
-    "a folder, a .zip, .tar, .tar.gz or .tgz file, kaggle:owner/dataset, kaggle:owner/dataset/versions/N, "
-    "kaggle:competitions/NAME or sample:NAME"
+    "a folder, a .zip, .tar, .tar.gz or .tgz file, a .npz file of data and labels, kaggle:owner/dataset, "
+    "kaggle:owner/dataset/versions/N, kaggle:competitions/NAME or sample:NAME"
 )
 
 
@@ -29,7 +29,7 @@ class Source:
         reference: As given on the command line.
         folder: The local folder with the images, absolute; not to be written to.
         name: A name for the data set, should none be given.
-        kind: `folder`, `archive`, `kaggle` or `sample`.
+        kind: `folder`, `archive`, `arrays`, `kaggle` or `sample`.
         licence: Of the images, where it is known.
         citation: Whom to cite, where it is known.
         new_images: Of a sample: a folder of images without labels that were kept back, to be scored.
@@ -48,9 +48,9 @@ def resolve(reference: str, workspace: Workspace) -> Source:
     """Find, fetch, unpack or make the folder that a reference stands for; done once, found again by later runs.
 
     Args:
-        reference: A folder (used as it lies), an archive, `kaggle:…` or `sample:NAME`. A folder whose name looks like
-            one of those is written `./sample:NAME`.
-        workspace: Archives and samples are unpacked below its `sources`; Kaggle's go to kagglehub's own cache.
+        reference: A folder (used as it lies), an archive, a `.npz` of arrays, `kaggle:…` or `sample:NAME`. A folder
+            whose name looks like one of those is written `./sample:NAME`.
+        workspace: Archives, arrays and samples are unpacked below its `sources`; Kaggle's go to kagglehub's own cache.
 
     Raises:
         SourceError: with what to do, where there is no such source, it is empty, or it cannot be fetched or unpacked.
@@ -70,6 +70,8 @@ def resolve(reference: str, workspace: Workspace) -> Source:
     if reference and os.path.isdir(path):
         return Source(reference, _not_empty(path), name_from(path.name), "folder")
     if os.path.isfile(path):
+        if arrays.is_array_file(path):
+            return Source(reference, arrays.write_images(path, workspace.sources), name_from(path.stem), "arrays")
         if not archives.is_archive(path):
             raise SourceError(f"{printable(reference)} is a file that is no known archive. Give {_FORMS}.")
         return Source(reference, archives.unpack(path, workspace.sources), name_from(path.name), "archive")
