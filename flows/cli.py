@@ -38,6 +38,7 @@ Workspace = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log, and where a failure arose.")]
+MaxJudged = Annotated[int, typer.Option(min=0, help="Images whose labels are judged on the page; 0: none.")]
 Bundle = Annotated[str, typer.Argument(help="A model: a name (newest version), name@version, or a path.")]
 
 # Typer carries a copy of click, of which it shows only this exception and its base.
@@ -75,6 +76,7 @@ def ingest(
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Read files again that an earlier ingest set aside.")
     ] = False,
+    max_judged: MaxJudged = 10_000,
     workspace: Workspace = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -84,7 +86,7 @@ def ingest(
     _prepare(verbose, tensorflow=True)
     from flows.ingest import ingest as flow
 
-    _show(flow(source, plan.ingest_settings(), retry_quarantined, workspace), as_json)
+    _show(flow(source, plan.ingest_settings(), retry_quarantined, max_judged, workspace), as_json)
 
 
 @app.command()
@@ -94,7 +96,7 @@ def inspect(
     changes: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name on the page. [default: the source's]")] = None,
     out: Annotated[str | None, typer.Option(help="Folder for the page. [default: in the workspace]")] = None,
-    max_judged: Annotated[int, typer.Option(min=0, help="Images whose labels are judged; 0: none.")] = 10_000,
+    max_judged: MaxJudged = 10_000,
     workspace: Workspace = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -124,6 +126,42 @@ def train(
     from flows.train import train as flow
 
     _show(flow(dataset, settings.model_copy(update={"name": name}) if name else settings, workspace), as_json)
+
+
+@app.command()
+@settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS})
+def compare(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="A recipe, a YAML file, or a source.")],
+    changes: dict[str, Any],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OPTION=VALUE,VALUE", help="An option of this command, with the values to try. Repeatable."
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many combinations at random. [default: all of them]")
+    ] = None,
+    prune_after: Annotated[
+        int, typer.Option(min=0, help="Epochs before a trial can be stopped as hopeless; 0: none is.")
+    ] = 5,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Make trials again that failed.")] = False,
+    source: Annotated[str | None, typer.Option(help="Images in place of the recipe's own source.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a recipe with every combination of some settings; the best on validation becomes a model."""
+    from flows.variations import parse_vary, variations
+
+    settings, options = changes | ({"name": name} if name else {}), parse_vary(vary or [])
+    with native_messages_hidden():
+        variations(recipe, options, settings)  # what is wrong is said before anything starts
+    _prepare(verbose, tensorflow=True)
+    from flows.compare import compare as flow
+
+    _show(flow(recipe, options, settings, trials, prune_after, retry_failed, source, workspace), as_json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from data.locks import exclusive
 from data.workspace import check_name, name_from
 from flows.results import IngestResult
 from flows.settings import open_workspace, part_runner
+from tasks import examine as pages
 from tasks import ingest as tasks
 from tasks.window import submit_all
 
@@ -18,6 +19,7 @@ def ingest(
     source: str,
     settings: IngestSettings | None = None,
     retry_quarantined: bool = False,
+    max_judged: int = pages.MAX_JUDGED,
     workspace: str | None = None,
 ) -> IngestResult:
     """Ingest a source: a folder, an archive, kaggle:owner/dataset or sample:NAME.
@@ -26,6 +28,7 @@ def ingest(
         source: Where the images are.
         settings: How they are labelled, split, decoded and stored; None names the data set after its source.
         retry_quarantined: Read files again that an earlier ingest set aside, though they look unchanged.
+        max_judged: Images whose labels are judged for `dataset.html`, chosen by their hashes; 0 judges none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
@@ -40,5 +43,8 @@ def ingest(
             parts = submit_all(tasks.write_part, arguments, plan.num_parts, "ingest")
             num_known = sum(part.num_known for part in parts)
             folder = tasks.publish_dataset(plan.staging, place)
+        chosen = pages.choose_shards(folder, max_judged)
+        features = list(submit_all(pages.extract_shard_features, chosen, len(chosen), "labels"))
+        pages.write_dataset_page(folder, features, found, f"darkroom ingest {source} --name {rules.name}")
     card = tasks.describe_dataset(folder)
     return IngestResult.of(card, folder, found, plan.published is not None, num_known)

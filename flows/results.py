@@ -13,6 +13,8 @@ from data.splits import SPLITS
 from data.workspace import INSPECTION_CARD
 from models.bundle import BundleCard
 from models.dataset_page import DATASET_PAGE
+from models.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
+from models.experiment_page import EXPERIMENT_PAGE
 from models.inspection import Inspection
 from models.report import EvaluationReport
 from models.score import NamedCount, ScoreSummary
@@ -45,6 +47,7 @@ class IngestResult(Result):
     set_aside: tuple[ReasonCount, ...]
     decisions: tuple[str, ...]
     duplicates: DuplicateSummary
+    page: str
     num_known: int
     reused: bool
 
@@ -62,6 +65,7 @@ class IngestResult(Result):
             set_aside=card.reasons,
             decisions=card.decisions,
             duplicates=card.duplicate_summary,
+            page=str(folder / DATASET_PAGE),
             num_known=num_known,
             reused=reused,
         )
@@ -137,6 +141,34 @@ class TrainResult(Result):
             best_epoch=card.best_epoch,
             train_seconds=card.train_seconds,
             validation_accuracy=card.validation_accuracy,
+            reused=reused,
+        )
+
+
+class CompareResult(Result):
+    """An experiment: its trials best first, and the bundle that the best one became."""
+
+    experiment: str
+    folder: str
+    page: str
+    trials: tuple[TrialRow, ...]
+    num_combinations: int
+    best: TrialRow
+    bundle: str
+    test: HeldOutFigures | None
+    reused: bool
+
+    @classmethod
+    def of(cls, card: ExperimentCard, folder: Path, reused: bool) -> CompareResult:
+        return cls(
+            experiment=f"{card.name}-{card.version}",
+            folder=str(folder),
+            page=str(folder / EXPERIMENT_PAGE),
+            trials=tuple(ranked(card.trials)),
+            num_combinations=card.num_combinations,
+            best=card.best_row,
+            bundle=card.bundle,
+            test=card.test,
             reused=reused,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from functools import singledispatch
 from pathlib import Path
 from typing import TextIO
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.results import (
+    CompareResult,
     EvaluateResult,
     ExplainResult,
     IngestResult,
@@ -24,6 +26,8 @@ from flows.results import (
 )
 
 _FIRST_ROWS = 5
+_FIRST_TRIALS = 20
+_ENDED = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
@@ -57,10 +61,14 @@ def show(result: Result, as_json: bool) -> None:
         return
     for name, text in summary_lines(result):
         sys.stdout.write(f"{name:<10}  {_plain(text)}\n")
-    table = result.score if isinstance(result, RunResult) else result
-    if isinstance(table, ScoreResult):
+    made = result.score if isinstance(result, RunResult) else result
+    table = (
+        _first_rows(Path(made.out)) if isinstance(made, ScoreResult)
+        else _trials(made) if isinstance(made, CompareResult) else None
+    )  # fmt: skip
+    if table:
         sys.stdout.write("\n")
-        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(_first_rows(Path(table.out)))
+        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
 
 
 @singledispatch
@@ -75,7 +83,6 @@ def _(result: IngestResult) -> list[tuple[str, str]]:
     splits = ", ".join(f"{split.split} {split.num_images}" for split in result.splits)
     known = f", {result.num_known} of them before" if result.num_known else ""
     copies = result.duplicates
-    done = "kept out of training" if copies.leaks == "drop" else "used all the same"
     lines = [
         ("data set", result.dataset + (" (made before)" if result.reused else "")),
         ("read", f"{result.num_files} files{known}, {len(result.labels)} classes; " + "; ".join(result.decisions)),
@@ -84,8 +91,13 @@ def _(result: IngestResult) -> list[tuple[str, str]]:
     ]
     if copies.num_exact or copies.num_near:
         text = f"{copies.num_exact} exact, {copies.num_near} near; {copies.num_leaked} copy a held-out image"
-        lines.append(("copies", f"{text}, {copies.num_conflicting} have a copy with another label; {done}"))
-    return [*lines, ("folder", result.folder)]
+        lines.append(
+            (
+                "copies",
+                f"{text}, {copies.num_conflicting} have a copy with another label; {copies.num_set_aside} set aside",
+            )
+        )
+    return [*lines, ("page", result.page), ("folder", result.folder)]
 
 
 @summary_lines.register
@@ -113,6 +125,24 @@ def _(result: TrainResult) -> list[tuple[str, str]]:
         ("trained", f"{result.model}, {trained}; validation accuracy {result.validation_accuracy:.4f}"),
         ("folder", result.folder),
     ]
+
+
+@summary_lines.register
+def _(result: CompareResult) -> list[tuple[str, str]]:
+    counts = Counter(row.status for row in result.trials)
+    said = [f"{counts[status]} {word}" for status, word in _ENDED.items() if counts[status]]
+    best, test = result.best, result.test
+    lines = [
+        ("experiment", result.experiment + (" (made before)" if result.reused else "")),
+        ("trials", f"{len(result.trials)} of {result.num_combinations} combinations: {', '.join(said)}"),
+        ("best", ", ".join(f"{varied.option}={varied.value}" for varied in best.values)),
+        ("model", result.bundle),
+        ("validation", f"{best.accuracy or 0:.4f} on {best.num_images} images, optimistic: the best of those complete"),
+    ]
+    if test:
+        interval = f"95 % interval {test.interval.low:.3f} to {test.interval.high:.3f}"
+        lines.append(("accuracy", f"{test.accuracy:.4f} on {test.num_images} test images ({interval})"))
+    return [*lines, ("page", result.page)]
 
 
 @summary_lines.register
@@ -156,6 +186,19 @@ def _(result: RunResult) -> list[tuple[str, str]]:
     for step in (result.ingest, result.train, result.evaluate, result.explain, result.score):
         lines += [line for line in summary_lines(step) if line[0] != "folder"]
     return lines
+
+
+def _trials(result: CompareResult) -> Table:
+    options = [varied.option for varied in result.best.values]
+    columns = ("trial", *options, "ended", "epochs", "validation", "95 % interval", "seconds")
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for row in result.trials[:_FIRST_TRIALS]:
+        accuracy = "" if row.accuracy is None else f"{row.accuracy:.4f}"
+        interval = f"{row.interval.low:.3f} to {row.interval.high:.3f}" if row.interval else ""
+        values = [varied.value for varied in row.values]
+        cells = (row.number, *values, _ENDED[row.status], row.num_epochs, accuracy, interval, f"{row.seconds:.0f}")
+        table.add_row(*(Text(_plain(str(cell))) for cell in cells))
+    return table
 
 
 def _first_rows(out: Path) -> Table:

@@ -112,8 +112,21 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
     )
 
 
-def inspect_dataset(dataset: Dataset, generated_by: str) -> Inspection:
-    """Describe a published data set; its labels are not judged, since that takes a network."""
+def extract_shard_features(dataset: Dataset, shard: str, backbone: Path, share: float) -> Path:
+    """The same of a published shard (its file name in the card)."""
+    file = backbone.parent / f"{share:.6f}" / f"{Path(shard).name}.npz"
+    extract_features([dataset.folder / shard], dataset.labels, backbone, share, file)
+    return file
+
+
+def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -> Inspection:
+    """Describe a published data set.
+
+    Args:
+        dataset: The data set.
+        features: What `extract_shard_features` wrote; empty, no label is judged.
+        generated_by: See `Inspection`.
+    """
     card, manifest = dataset.card, dataset.manifest()
     return Inspection(
         name=card.name,
@@ -127,7 +140,7 @@ def inspect_dataset(dataset: Dataset, generated_by: str) -> Inspection:
         set_aside=_set_aside(manifest),
         duplicates=card.duplicate_summary,
         copies=_copies(dataset.duplicates()),
-        label_errors=None,
+        label_errors=find_label_errors(load_judged(features), dataset.labels, _MAX_LISTED) if features else None,
         libraries=library_versions(),
         generated_by=generated_by,
     )

@@ -9,8 +9,11 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data.dataset import open_dataset
 from data.ingest import IngestSettings, PartCounts, read_plan
 from data.sources import Source
+from data.workspace import INSPECTION_CARD
+from models import inspection
 from models.dataset_page import source_thumbnails
 from models.dataset_page import write_inspection as write
 from models.inspection import Inspection, extract_part_features, inspect_staging
@@ -43,11 +46,38 @@ def extract_features(staging: Path, index: int, backbone: Path, share: float) ->
 
 
 @task(cache_policy=NO_CACHE)
+def choose_shards(folder: Path, max_judged: int) -> list[tuple[Path, str, Path, float]]:
+    """What `extract_shard_features` is called with; nothing where no label is to be judged, or the page is there."""
+    dataset = open_dataset(folder)
+    if max_judged == 0 or (folder / INSPECTION_CARD).is_file():
+        return []
+    backbone = folder / "features" / ".labels" / "backbone.onnx"
+    export_backbone(backbone)
+    share = min(1.0, max_judged / dataset.card.num_ok)
+    return [(folder, shard.file, backbone, share) for shard in dataset.card.shards]
+
+
+@task(cache_policy=NO_CACHE)
+def extract_shard_features(folder: Path, shard: str, backbone: Path, share: float) -> Path:
+    """Compute the features of a share of one shard's images."""
+    return inspection.extract_shard_features(open_dataset(folder), shard, backbone, share)
+
+
+@task(cache_policy=NO_CACHE)
+def write_dataset_page(folder: Path, features: list[Path], source: Source, generated_by: str) -> None:
+    """Write `dataset.html` and `inspection.json` beside a data set's card, once."""
+    if not (folder / INSPECTION_CARD).is_file():
+        found = inspection.inspect_dataset(open_dataset(folder), features, generated_by)
+        write(folder, found, source_thumbnails(source.folder, found))
+        shutil.rmtree(folder / "features" / ".labels", ignore_errors=True)
+
+
+@task(cache_policy=NO_CACHE)
 def write_inspection(
     staging: Path, features: list[Path], source: Source, folder: Path, generated_by: str
 ) -> Inspection:
     """Judge the labels, write the page and the figures; what was read for it goes away."""
-    inspection = inspect_staging(staging, features, generated_by)
-    write(folder, inspection, source_thumbnails(source.folder, inspection))
+    found = inspect_staging(staging, features, generated_by)
+    write(folder, found, source_thumbnails(source.folder, found))
     shutil.rmtree(staging, ignore_errors=True)
-    return inspection
+    return found
