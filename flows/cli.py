@@ -135,9 +135,7 @@ def compare(
     changes: dict[str, Any],
     vary: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="OPTION=VALUE,VALUE", help="An option of this command, with the values to try. Repeatable."
-        ),
+        typer.Option(metavar="OPTION=VALUE,VALUE", help="An option and the values to try. Repeatable."),
     ] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Draw so many combinations at random. [default: all of them]")

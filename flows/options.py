@@ -68,31 +68,37 @@ TRAIN_OPTIONS: Mapping[str, Path] = {
 _STORED = ("format", "images", "copies", "copy-augment", "max-quarantined-share", "leaks")
 INSPECT_OPTIONS: Mapping[str, Path] = {name: path for name, path in INGEST_OPTIONS.items() if name not in _STORED}
 _OPTION_OF = {path: option for option, path in {**INGEST_OPTIONS, **TRAIN_OPTIONS}.items()}
+PATH_OF = {option: path for path, option in _OPTION_OF.items()}
 
 
 def settings_options(options: Mapping[str, Path]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command these options in place of its parameter `changes`, which receives what was given, nested."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        names = {option.replace("-", "_"): path for option, path in options.items()}
         signature = inspect.signature(command, eval_str=True)
         own = [parameter for parameter in signature.parameters.values() if parameter.name != "changes"]
         made = [_parameter(option, path) for option, path in options.items()]
 
         @wraps(command)
         def wrapped(**given: Any) -> None:
-            changes: dict[str, Any] = {}
-            for name, path in names.items():
-                value = given.pop(name)
-                if value is not None:
-                    _put(changes, path, _size(value) if path[-1] == "image_size" else value)
-            command(**given, changes=changes)
+            values = {option: given.pop(option.replace("-", "_")) for option in options}
+            command(**given, changes=setting_changes(values))
 
         wrapped.__signature__ = signature.replace(parameters=own + made)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {}
         return wrapped
 
     return decorate
+
+
+def setting_changes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that options stand for, nested as they are in a recipe; an option without a value is left out."""
+    changes: dict[str, Any] = {}
+    for option, value in values.items():
+        if value is not None:
+            path = PATH_OF[option]
+            _put(changes, path, _size(value) if path[-1] == "image_size" else value)
+    return changes
 
 
 def wrong_setting(error: ValidationError) -> str:

@@ -78,19 +78,19 @@ def load_recipe(reference: str, changes: Mapping[str, Any] | None = None) -> Rec
         except (OSError, UnicodeDecodeError) as error:
             what = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise SettingError(f"The recipe {reference} cannot be read: {what}. Check the path.") from None
-    return Recipe.model_validate(_merged({"name": name_from(reference), "source": reference}, changes or {}))
+    return Recipe.model_validate(merged({"name": name_from(reference), "source": reference}, changes or {}))
 
 
 def _folder() -> Any:
     return files("flows.recipes")
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`below` with what `above` says in its place, level by level."""
     found = dict(below)
     for name, value in above.items():
         old = found.get(name)
-        found[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        found[name] = merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
     return found
 
 
@@ -110,7 +110,7 @@ def _parse(text: str, name: str, changes: Mapping[str, Any]) -> Recipe:
         line = _line_of(tree, first["loc"])
         said = what_is_wrong(where, dict(first))
         raise SettingError(f"{name}, line {line}: {said}. Correct that line.") from None
-    return Recipe.model_validate(_merged(values, changes)) if changes else recipe
+    return Recipe.model_validate(merged(values, changes)) if changes else recipe
 
 
 def _line_of(node: Any, location: tuple[Any, ...]) -> int:

@@ -129,7 +129,7 @@ def _(result: TrainResult) -> list[tuple[str, str]]:
 
 @summary_lines.register
 def _(result: CompareResult) -> list[tuple[str, str]]:
-    counts = Counter(row.status for row in result.trials)
+    counts = Counter[str](row.status for row in result.trials)
     said = [f"{counts[status]} {word}" for status, word in _ENDED.items() if counts[status]]
     best, test = result.best, result.test
     lines = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect import flow
 
-from data.dataset import open_dataset
+from data.dataset import Dataset, open_dataset
 from data.locks import exclusive
 from flows.results import TrainResult
 from flows.settings import open_workspace, part_runner
@@ -33,13 +35,19 @@ def train(dataset: str, settings: TrainSettings | None = None, workspace: str | 
         done = tasks.find_bundle(folder, rules, place)
         bundle = done
         if bundle is None:
-            features = None
-            if describe(rules.model, rules.weights).pretrained:
-                with exclusive(features_folder(opened, rules.model, rules.weights)):  # other models share them
-                    features = tasks.prepare_backbone(folder, rules)
-                    shards = [shard.file for shard in opened.card.shards if shard.split != "test"]
-                    arguments = ((folder, features, shard) for shard in shards)
-                    for _ in submit_all(tasks.extract_features, arguments, len(shards), "features"):
-                        pass
+            features = cached_features(opened, rules)
             bundle = tasks.train_network(folder, rules, features, place)
     return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=done is not None)
+
+
+def cached_features(dataset: Dataset, rules: TrainSettings) -> Path | None:
+    """The folder of the features that the network is trained on, made where it is missing; None where it needs none."""
+    if not describe(rules.model, rules.weights).pretrained:
+        return None
+    with exclusive(features_folder(dataset, rules.model, rules.weights)):  # other models share them
+        features = tasks.prepare_backbone(dataset.folder, rules)
+        shards = [shard.file for shard in dataset.card.shards if shard.split != "test"]
+        arguments = ((dataset.folder, features, shard) for shard in shards)
+        for _ in submit_all(tasks.extract_features, arguments, len(shards), "features"):
+            pass
+    return features

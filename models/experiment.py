@@ -69,6 +69,7 @@ class ExperimentPlan(Frozen):
     Attributes:
         name: Of the data set.
         recipe: What all trials have in common, as the user named it.
+        command: The command line that asks for it.
         options: What is varied.
         num_combinations: Of all values; more than there are trials where some were drawn.
         prune_after: Epochs that every trial has before it can be stopped as hopeless; 0 never stops one.
@@ -78,6 +79,7 @@ class ExperimentPlan(Frozen):
     schema_version: int = SCHEMA_VERSION
     name: str
     recipe: str
+    command: str
     options: tuple[VariedOption, ...]
     num_combinations: int
     prune_after: int
@@ -85,7 +87,7 @@ class ExperimentPlan(Frozen):
 
     @property
     def version(self) -> str:
-        """Of the data and all settings; the recipe's name is not in it."""
+        """Of the data and all settings; recipe and command are only words for them."""
         trials = [(trial.dataset, trial.settings.model_dump(mode="json")) for trial in self.trials]
         return content_version(CODE_VERSION, publish.CODE_VERSION, self.prune_after, trials)
 
@@ -143,6 +145,7 @@ class ExperimentCard(Frozen):
     name: str
     version: str
     recipe: str
+    command: str
     options: tuple[VariedOption, ...]
     num_combinations: int
     prune_after: int

@@ -29,16 +29,13 @@ class ValueFigures:
     best: float
 
 
-def write_experiment_page(
-    folder: Path, card: ExperimentCard, histories: Mapping[int, Sequence[EpochLog]], generated_by: str
-) -> None:
+def write_experiment_page(folder: Path, card: ExperimentCard, histories: Mapping[int, Sequence[EpochLog]]) -> None:
     """Write the plot and the page; each appears whole or not at all.
 
     Args:
         folder: The experiment's.
         card: What to show; its list of files is not looked at.
         histories: The epochs of each trial, by its number.
-        generated_by: The command, for the reader.
     """
     order = ranked(card.trials)
     judged = [row for row in order if row.interval is not None]
@@ -68,7 +65,6 @@ def write_experiment_page(
         seconds=sum(row.seconds for row in card.trials),
         intervals=Picture.of_plot(intervals),
         curves=Picture.of_plot(curves),
-        generated_by=generated_by,
     )
     with atomic_file(folder / EXPERIMENT_PLOT) as temporary:
         temporary.write_bytes(intervals)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from data.atomic import remove_folder, write_json
-from data.dataset import Dataset, FileFact, open_dataset
+from data.dataset import FileFact, open_dataset
 from data.errors import DarkroomError, SettingError, WorkError
 from data.locks import exclusive
 from data.manifest import write_table
@@ -46,18 +46,24 @@ class Hopeless(Exception):  # noqa: N818 - no error: the end of a trial
     """A trial that is worse than the others were at its age."""
 
 
-def check_same_judges(datasets: Iterable[Dataset]) -> None:
-    """Refuse data sets that differ in their validation images; raises SettingError."""
+def start(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Workspace) -> list[TrialPlan]:
+    """Write the plan; gives the trials that have not ended, in order. With `retry_failed` the failed ones too.
+
+    Raises:
+        SettingError: where the trials' data sets differ in their validation images.
+    """
+    datasets = [open_dataset(workspace.find_dataset(name)) for name in sorted({t.dataset for t in plan.trials})]
     different = {tuple(dataset.paths("validation")): dataset.reference for dataset in datasets}
     if len(different) > 1:
         raise SettingError(
             f"The trials would be judged on different validation images: those of {' and '.join(different.values())} "
             "are not the same. Compare settings that leave them as they are."
         )
-
-
-def start(folder: Path, plan: ExperimentPlan, retry_failed: bool) -> list[TrialPlan]:
-    """Write the plan; gives the trials that have not ended, in order. With `retry_failed` the failed ones too."""
+    if len(datasets) > 1:
+        logger.info(
+            "The trials differ in how images are decoded, so each uses one of %s.",
+            " and ".join(f"{d.reference} ({' x '.join(map(str, d.card.policy.image_size))} pixels)" for d in datasets),
+        )
     write_json(folder / PLAN, plan.model_dump(mode="json"))
     if retry_failed:
         for trial in plan.trials:
@@ -83,6 +89,7 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
 
     plan = read_plan(folder)
     trial = plan.trials[number - 1]
+    logger.info("Trial %d of %d: %s", number, len(plan.trials), trial.told)
     keras.backend.clear_session()  # of the trials before it: their networks would stay in memory
     asked = ask(plan, trial, ended(folder))
     history: list[EpochLog] = []
@@ -105,6 +112,8 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
     record = TrialRecord(
         number=number, status="pruned" if reason else "complete", reason=reason, history=tuple(history)
     )
+    if reason:
+        logger.info("Trial %d is stopped: %s.", number, reason)
     return _keep(folder, record)
 
 
@@ -141,7 +150,7 @@ def hand_over(folder: Path, trial: TrialPlan, workspace: Workspace) -> None:
 
 
 def finish(
-    folder: Path, best: TrialPlan, bundle: str, test: HeldOutFigures | None, workspace: Workspace, generated_by: str
+    folder: Path, best: TrialPlan, bundle: str, test: HeldOutFigures | None, workspace: Workspace
 ) -> ExperimentCard:
     """Write the table, the plot, the page, Optuna's journal, and the card last; the states of the trials go away."""
     plan = read_plan(folder)
@@ -150,6 +159,7 @@ def finish(
         name=plan.name,
         version=plan.version,
         recipe=plan.recipe,
+        command=plan.command,
         options=plan.options,
         num_combinations=plan.num_combinations,
         prune_after=plan.prune_after,
@@ -160,7 +170,7 @@ def finish(
         files=(),
     )
     write_table(folder / TRIALS, _table(plan, table))
-    write_experiment_page(folder, card, {record.number: record.history for record in records}, generated_by)
+    write_experiment_page(folder, card, {record.number: record.history for record in records})
     write_journal(folder / JOURNAL, plan, records)
     facts = tuple(FileFact.of(folder, name) for name in (TRIALS, JOURNAL, *EXPERIMENT_FILES))
     card = card.model_copy(update={"files": facts})

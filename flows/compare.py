@@ -1,0 +1,124 @@
+"""Flow `compare`: a recipe with every combination of some settings; the best becomes a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from data.dataset import open_dataset
+from data.locks import exclusive
+from data.workspace import Workspace
+from flows.evaluate import evaluate
+from flows.ingest import ingest
+from flows.results import CompareResult
+from flows.settings import open_workspace, part_runner
+from flows.train import cached_features, train
+from flows.variations import Variation, command, variations
+from models.experiment import ExperimentPlan, HeldOutFigures, TrialPlan, Varied, VariedOption
+from models.metrics import Interval
+from models.search import draw
+from tasks import compare as tasks
+
+
+@flow(name="compare", flow_run_name="{recipe}", task_runner=part_runner())
+def compare(
+    recipe: str,
+    vary: dict[str, list[str]],
+    changes: dict[str, Any] | None = None,
+    trials: int | None = None,
+    prune_after: int = 5,
+    retry_failed: bool = False,
+    source: str | None = None,
+    workspace: str | None = None,
+) -> CompareResult:
+    """Train a recipe with every combination of some settings, judged on validation; the best becomes a bundle.
+
+    Args:
+        recipe: A recipe's name, a YAML file, or a source.
+        vary: Values by option of `darkroom run`, as they are typed there.
+        changes: Settings in place of the recipe's, nested as they are in it, the same in all trials.
+        trials: Draw so many of the combinations at random; None takes all.
+        prune_after: Epochs that every trial has before it can be stopped as hopeless; 0 never stops one.
+        retry_failed: Make trials again that failed.
+        source: A local copy of the images, in place of the recipe's own source.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    place = open_workspace(workspace)
+    combinations = variations(recipe, vary, changes or {})
+    chosen = _drawn(combinations, trials)
+    plan = ExperimentPlan(
+        name=chosen[0].recipe.name,
+        recipe=recipe,
+        command=command(recipe, vary, changes or {}, trials),
+        options=tuple(VariedOption(option=option, values=tuple(values)) for option, values in vary.items()),
+        num_combinations=len(combinations),
+        prune_after=prune_after,
+        trials=_planned(chosen, _ingested(chosen, source, place)),
+    )
+    folder = place.experiment(plan.name, plan.version)
+    with exclusive(folder):
+        missing = tasks.start_experiment(folder, plan, retry_failed, place)
+        card = done = tasks.find_experiment(folder, place)
+        if card is None:
+            for trial in missing:
+                _make(folder, trial, place)
+                tasks.show_trials(folder, place)
+            best = tasks.choose_best(folder, place)
+            bundle = train(best.dataset, best.settings, str(place.root))
+            card = tasks.finish_experiment(folder, best, bundle.bundle, _judged(bundle.bundle, best, place), place)
+    return CompareResult.of(card, folder, reused=done is not None)
+
+
+def _drawn(combinations: Sequence[Variation], num_trials: int | None) -> Sequence[Variation]:
+    """All combinations in their order, or so many of them at random."""
+    if num_trials is None or num_trials >= len(combinations):
+        return combinations
+    return [combinations[index] for index in draw(len(combinations), num_trials)]
+
+
+def _planned(chosen: Sequence[Variation], datasets: Sequence[str]) -> tuple[TrialPlan, ...]:
+    return tuple(
+        TrialPlan(
+            number=number,
+            values=tuple(Varied(option=option, value=value) for option, value in variation.values),
+            dataset=dataset,
+            settings=variation.recipe.train,
+        )
+        for number, (variation, dataset) in enumerate(zip(chosen, datasets, strict=True), start=1)
+    )
+
+
+def _ingested(chosen: Sequence[Variation], source: str | None, place: Workspace) -> list[str]:
+    """The data set of each variation; those with the same ingest settings share one."""
+    made: dict[str, str] = {}
+    for variation in chosen:
+        settings = variation.recipe.ingest_settings()
+        key = settings.model_dump_json()
+        if key not in made:
+            made[key] = ingest(source or variation.recipe.source, settings, workspace=str(place.root)).dataset
+    return [made[variation.recipe.ingest_settings().model_dump_json()] for variation in chosen]
+
+
+def _make(folder: Path, trial: TrialPlan, place: Workspace) -> None:
+    """One trial; where it cannot be made, that is its result."""
+    try:
+        features = cached_features(open_dataset(place.find_dataset(trial.dataset)), trial.settings)
+        tasks.train_trial(folder, trial.number, trial.told, features, place)
+    except Exception as error:
+        tasks.record_failure(folder, trial.number, error)
+
+
+def _judged(bundle: str, best: TrialPlan, place: Workspace) -> HeldOutFigures | None:
+    """The only look at the test images; None where there are none."""
+    if not open_dataset(place.find_dataset(best.dataset)).card.num_images("test"):
+        return None
+    report = evaluate(bundle, best.dataset, workspace=str(place.root))
+    return HeldOutFigures(
+        num_images=report.num_images,
+        num_correct=report.num_correct,
+        accuracy=report.accuracy,
+        interval=Interval(low=report.accuracy_low, high=report.accuracy_high),
+    )

@@ -1,0 +1,123 @@
+"""What `darkroom compare` varies: options of `darkroom run`, several values each; every combination is a recipe."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from data.errors import SettingError
+from flows.options import INGEST_OPTIONS, PATH_OF, TRAIN_OPTIONS, setting_changes
+from flows.recipe import Recipe, load_recipe, merged
+
+MAX_COMBINATIONS = 1000
+# These decide on which images a network is judged: trials that differ in them cannot be compared.
+_JUDGED = (
+    "labels-from", "labels-csv", "label-pattern", "path-column", "label-column", "validation", "test", "split-seed",
+    "keep-splits", "max-quarantined-share", "leaks",
+)  # fmt: skip
+# These change nothing of what a trial is judged by.
+_AFTERWARDS = ("min-precision", "flip-average", "format", "rows-per-shard")
+VARIED_OPTIONS = tuple(option for option in (*TRAIN_OPTIONS, *INGEST_OPTIONS) if option not in (*_JUDGED, *_AFTERWARDS))
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One combination: the value of each option, as typed, and the recipe that it gives."""
+
+    values: tuple[tuple[str, str], ...]
+    recipe: Recipe
+
+    @property
+    def told(self) -> str:
+        """`optimizer=adam, augment=none`."""
+        return ", ".join(f"{option}={value}" for option, value in self.values)
+
+
+def parse_vary(given: Sequence[str]) -> dict[str, list[str]]:
+    """`["optimizer=adam,sgd", ...]` as values by option; raises SettingError where it is not of that form."""
+    found: dict[str, list[str]] = {}
+    for text in given:
+        option, equals, values = text.partition("=")
+        if not equals:
+            raise SettingError(f"--vary {text}: write an option and its values, as in --vary optimizer=adam,sgd.")
+        if option in found:
+            raise SettingError(f"--vary {option} is given twice. Put all its values behind one.")
+        found[option] = [value.strip() for value in values.split(",")]
+    return found
+
+
+def variations(reference: str, vary: Mapping[str, Sequence[str]], changes: Mapping[str, Any]) -> list[Variation]:
+    """Every combination of the values, the last option's values changing fastest.
+
+    Args:
+        reference: A recipe's name, a YAML file, or a source.
+        vary: Values by option, as typed.
+        changes: Settings that take the place of the recipe's in every trial, nested as they are in it.
+
+    Raises:
+        SettingError: where an option cannot be varied, is set as well, or has no or twice the same value; where there
+            are too many combinations.
+        ValidationError: of pydantic, where a value is wrong.
+    """
+    if not vary:
+        raise SettingError("There is nothing to compare: give at least one --vary OPTION=VALUE,VALUE.")
+    for option, values in vary.items():
+        _check(option, values, changes)
+    num_combinations = math.prod(len(values) for values in vary.values())
+    if num_combinations > MAX_COMBINATIONS:
+        raise SettingError(
+            f"The values make {num_combinations:,} combinations, more than {MAX_COMBINATIONS:,}. Vary less at a time."
+        )
+    found: dict[str, Variation] = {}
+    for combination in product(*vary.values()):
+        varied = dict(zip(vary, combination, strict=True))
+        made = Variation(tuple(varied.items()), load_recipe(reference, merged(changes, setting_changes(varied))))
+        twin = found.setdefault(made.recipe.model_dump_json(), made)
+        if twin is not made:
+            raise SettingError(f"{twin.told} and {made.told} are the same settings. Leave one of them out.")
+    return list(found.values())
+
+
+def command(
+    reference: str, vary: Mapping[str, Sequence[str]], changes: Mapping[str, Any], num_trials: int | None
+) -> str:
+    """The command line that says the same."""
+    words = ["darkroom", "compare", reference]
+    for option, path in PATH_OF.items():
+        value = _value_at(changes, path)
+        if value is not None:
+            flag = {"True": f"--{option}", "False": f"--no-{option}"}.get(str(value))
+            words += (
+                [flag] if flag else [f"--{option}", "x".join(map(str, value)) if path[-1] == "image_size" else value]
+            )
+    for option, values in vary.items():
+        words += ["--vary", f"{option}={','.join(values)}"]
+    words += ["--name", changes["name"]] if "name" in changes else []
+    words += ["--trials", str(num_trials)] if num_trials else []
+    return shlex.join(words)
+
+
+def _check(option: str, values: Sequence[str], changes: Mapping[str, Any]) -> None:
+    if option in _JUDGED:
+        raise SettingError(
+            f"--vary {option}: the trials would be judged on different images and could not be compared. Set it for "
+            f"all of them with --{option}."
+        )
+    if option in _AFTERWARDS:
+        raise SettingError(f"--vary {option}: it changes nothing of what trials are judged by. Set it with --{option}.")
+    if option not in VARIED_OPTIONS:
+        raise SettingError(f"--vary {option}: there is no such option. Use one of {', '.join(VARIED_OPTIONS)}.")
+    if not all(values) or not values:
+        raise SettingError(f"--vary {option}: a value is empty. Write --vary {option}=VALUE,VALUE.")
+    if _value_at(changes, PATH_OF[option]) is not None:
+        raise SettingError(f"--{option} is set and varied. Leave one of them out.")
+
+
+def _value_at(tree: Any, path: Sequence[str]) -> Any:
+    for part in path:
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree

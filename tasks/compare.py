@@ -1,0 +1,83 @@
+"""Tasks of the compare flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_progress_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from data.provenance import complete_run_record, write_run_record
+from data.workspace import Workspace
+from models import experiment, trials
+from models.experiment import ExperimentCard, ExperimentPlan, HeldOutFigures, TrialPlan, TrialRecord
+from tasks.artifacts import key_of
+
+
+@task(cache_policy=NO_CACHE)
+def start_experiment(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Workspace) -> list[TrialPlan]:
+    """Write the plan; gives the trials that have not ended."""
+    return trials.start(folder, plan, retry_failed, workspace)
+
+
+@task(cache_policy=NO_CACHE)
+def find_experiment(folder: Path, workspace: Workspace) -> ExperimentCard | None:
+    """The experiment where it is done already."""
+    card = experiment.find_experiment(folder, workspace)
+    if card:
+        complete_run_record(folder, "compare", flow_run.get_id(), _settings(folder))
+    return card
+
+
+@task(task_run_name="trial {number}: {told}", cache_policy=NO_CACHE)
+def train_trial(folder: Path, number: int, told: str, features: Path | None, workspace: Workspace) -> TrialRecord:
+    """Train one trial and record how it ended; `told` names it in the UI."""
+    return trials.train_trial(folder, number, features, workspace)
+
+
+@task(task_run_name="record that trial {number} failed", cache_policy=NO_CACHE)
+def record_failure(folder: Path, number: int, error: Exception) -> TrialRecord:
+    """Record a trial that cannot be made."""
+    return trials.record_failure(folder, number, error)
+
+
+@task(cache_policy=NO_CACHE)
+def show_trials(folder: Path, workspace: Workspace) -> None:
+    """Show the trials that have ended, best first, and how many are left."""
+    plan, ended = experiment.read_plan(folder), experiment.rows(folder, workspace)
+    table = []
+    for row in experiment.ranked(ended):
+        interval = f"{row.interval.low:.3f} to {row.interval.high:.3f}" if row.interval else ""
+        values = {varied.option: varied.value for varied in row.values}
+        figures = {"accuracy": row.accuracy, "95 % interval": interval, "loss": row.loss}
+        times = {"epochs": row.num_epochs, "seconds": row.seconds, "reason": row.reason}
+        table.append({"trial": row.number, **values, "status": row.status, **figures, **times})
+    create_table_artifact(table, key=key_of("trials", plan.name), description=f"Trials of {plan.name}-{plan.version}")
+    create_progress_artifact(
+        100 * len(ended) / len(plan.trials), key=key_of("trials-done", plan.name), description="Trials that have ended"
+    )
+
+
+@task(cache_policy=NO_CACHE)
+def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
+    """The best trial on validation; its state goes to where `train` goes on with it."""
+    best = trials.choose_best(folder, workspace)
+    trials.hand_over(folder, best, workspace)
+    return best
+
+
+@task(cache_policy=NO_CACHE)
+def finish_experiment(
+    folder: Path, best: TrialPlan, bundle: str, test: HeldOutFigures | None, workspace: Workspace
+) -> ExperimentCard:
+    """Write the table, the plot, the page and the card."""
+    card = trials.finish(folder, best, bundle, test, workspace)
+    write_run_record(folder, "compare", flow_run.get_id(), _settings(folder))
+    return card
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    return experiment.read_plan(folder).model_dump(mode="json")
