@@ -4,6 +4,7 @@
   sources/<key>/                       fetched, unpacked or made sources
   datasets/<name>/<version>/           manifest.parquet  dataset.json  shards/  features/
   models/<name>/<version>/             bundle.json  model.keras  model.onnx  report/
+  models/<name>/blessed.json           which version scores
   scores/<run>/                        part-00000.parquet …  summary.json
   inspections/<name>/                  dataset.html  inspection.json
   inspections/.work/                   datasets/, as above: what an inspection that was stopped had read
@@ -12,18 +13,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import InputError, SettingError
+from data.errors import FormatError, InputError, SettingError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DATASET_CARD = "dataset.json"
 BUNDLE_CARD = "bundle.json"
 SUMMARY_CARD = "summary.json"
 INSPECTION_CARD = "inspection.json"
+BLESSED_CARD = "blessed.json"
+BLESSED = "blessed"
 EXPERIMENT_CARD = "experiment.json"
 
 
@@ -87,8 +91,39 @@ class Workspace:
         return _find(self.datasets, reference, DATASET_CARD, "data set", "darkroom ingest SOURCE --name NAME")
 
     def find_model(self, reference: str) -> Path:
-        """The folder of a bundle: a name (newest version), `name@version`, or a path."""
+        """The folder of a bundle: a name (newest version), `name@version`, `name@blessed`, or a path."""
+        name, _, version = reference.partition("@")
+        if version == BLESSED and _NAME.fullmatch(name):
+            return self._find_blessed(name)
         return _find(self.models, reference, BUNDLE_CARD, "model", "darkroom train DATASET")
+
+    def blessed_card(self, name: str) -> Path:
+        """The file that says which version of a model is the blessed one."""
+        return self.models / check_name(name) / BLESSED_CARD
+
+    def _find_blessed(self, name: str) -> Path:
+        path = self.blessed_card(name)
+        try:
+            version = json.loads(path.read_text(encoding="utf-8"))["current"]
+            if not _NAME.fullmatch(version):
+                raise ValueError(version)
+        except FileNotFoundError:
+            newest = _find(self.models, name, BUNDLE_CARD, "model", "darkroom train DATASET")
+            raise InputError(
+                f"No version of {name} is blessed yet. Judge the newest with: darkroom evaluate {name}, or bless it by "
+                f"hand with: darkroom promote {name}@{newest.name}"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise FormatError(
+                f"{path} is damaged: which version of {name} is blessed cannot be read. Restore it, or remove it and "
+                f"bless a version with: darkroom promote {name}@VERSION"
+            ) from None
+        if not (self.model(name, version) / BUNDLE_CARD).is_file():
+            raise InputError(
+                f"The blessed version {version} of {name} is no longer in {self.models}. Go back with: darkroom "
+                f"rollback {name}, or choose another with: darkroom promote {name}@VERSION"
+            )
+        return self.model(name, version)
 
 
 def _find(parent: Path, reference: str, card: str, kind: str, remedy: str) -> Path:

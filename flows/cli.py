@@ -19,7 +19,14 @@ from pydantic import ValidationError
 
 from data.errors import DarkroomError, InputError
 from data.workspace import name_from
-from flows.options import INGEST_OPTIONS, INSPECT_OPTIONS, TRAIN_OPTIONS, settings_options, wrong_setting
+from flows.options import (
+    BLESSING_OPTIONS,
+    INGEST_OPTIONS,
+    INSPECT_OPTIONS,
+    TRAIN_OPTIONS,
+    settings_options,
+    wrong_setting,
+)
 from flows.quiet import load_tensorflow, native_messages_hidden
 from flows.recipe import Recipe, load_recipe, recipe_names
 from flows.settings import open_workspace, prepare_environment, prepare_prefect_home
@@ -39,7 +46,8 @@ Workspace = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log, and where a failure arose.")]
 MaxJudged = Annotated[int, typer.Option(min=0, help="Images whose labels are judged on the page; 0: none.")]
-Bundle = Annotated[str, typer.Argument(help="A model: a name (newest version), name@version, or a path.")]
+_A_MODEL = "A model: a name (newest version), name@version, name@blessed, or a path."
+Bundle = Annotated[str, typer.Argument(help=_A_MODEL)]
 
 # Typer carries a copy of click, of which it shows only this exception and its base.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -48,7 +56,7 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 @app.command()
-@settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS})
+@settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS})
 def run(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="A recipe, a YAML file, or a source.")],
     changes: dict[str, Any],
@@ -163,19 +171,52 @@ def compare(
 
 
 @app.command()
+@settings_options(BLESSING_OPTIONS)
 def evaluate(
     bundle: Bundle,
+    changes: dict[str, Any],
     dataset: Annotated[str | None, typer.Argument(help="A data set. [default: the one it was trained from]")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     workspace: Workspace = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Judge a model on images that training never saw."""
+    """Judge a model on images that training never saw; where it is not worse than the blessed one, bless it."""
+    rules = Recipe.model_validate({**changes, "name": "unused", "source": ""}).blessing
     _prepare(verbose, tensorflow=True)
     from flows.evaluate import evaluate as flow
 
-    _show(flow(bundle, dataset, split, workspace), as_json)
+    _show(flow(bundle, dataset, split, rules, workspace), as_json)
+
+
+@app.command()
+def promote(
+    bundle: Bundle,
+    why: Annotated[str, typer.Option(help="The reason, kept in the history.")] = "by hand",
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Bless a version of a model by hand: it is what NAME@blessed means from now on."""
+    _prepare(verbose, tensorflow=False)
+    from flows.promote import promote as flow
+
+    _show(flow(bundle, why, workspace), as_json)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    why: Annotated[str, typer.Option(help="The reason, kept in the history.")] = "by hand",
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Go back to the version of a model that was blessed before; nothing is deleted."""
+    _prepare(verbose, tensorflow=False)
+    from flows.rollback import rollback as flow
+
+    _show(flow(name, why, workspace), as_json)
 
 
 @app.command()
@@ -197,7 +238,7 @@ def explain(
 @app.command()
 def score(
     folder: Annotated[str, typer.Argument(help="The images; subfolders too.")],
-    model: Annotated[str, typer.Option(help="A model: a name (newest version), name@version, or a path.")],
+    model: Annotated[str, typer.Option(help=_A_MODEL)],
     out: Annotated[str | None, typer.Option(help="Folder for the table. [default: in the workspace's scores]")] = None,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Files in one part of the table.")] = 1000,
     retry_quarantined: Annotated[

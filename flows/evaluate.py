@@ -6,21 +6,28 @@ from prefect import flow
 
 from flows.results import EvaluateResult
 from flows.settings import open_workspace
+from models.blessing import held
 from models.bundle import open_bundle
 from models.report import REPORT_PAGE
+from models.settings import BlessingRules
 from tasks import evaluate as tasks
 
 
 @flow(name="evaluate", flow_run_name="{bundle}")
 def evaluate(
-    bundle: str, dataset: str | None = None, split: str = "test", workspace: str | None = None
+    bundle: str,
+    dataset: str | None = None,
+    split: str = "test",
+    rules: BlessingRules | None = None,
+    workspace: str | None = None,
 ) -> EvaluateResult:
-    """Judge a bundle on images that its training never saw.
+    """Judge a bundle on images that its training never saw; where it is not worse than the blessed one, bless it.
 
     Args:
         bundle: A name (newest version), name@version, or a path.
         dataset: The data set to judge it on; None takes the one it was trained from.
-        split: The part of the data set.
+        split: The part of the data set; only the test images decide on the blessing.
+        rules: Floors and margins of the blessing.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
@@ -28,5 +35,7 @@ def evaluate(
     opened = open_bundle(folder)
     judge = place.find_dataset(dataset or opened.card.dataset)
     command = f"darkroom evaluate {opened.reference} {dataset or opened.card.dataset} --split {split}"
-    report = tasks.evaluate_bundle(folder, judge, split, command)
+    with held(folder.parent.name, place):
+        report = tasks.evaluate_bundle(folder, judge, split, rules or BlessingRules(), place, command)
+        tasks.bless_bundle(folder, report, place)
     return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)

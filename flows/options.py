@@ -64,10 +64,19 @@ TRAIN_OPTIONS: Mapping[str, Path] = {
     "min-coverage": ("train", "min_coverage"),
     "seed": ("train", "seed"),
 }
+BLESSING_OPTIONS: Mapping[str, Path] = {
+    "min-accuracy": ("blessing", "min_accuracy"),
+    "min-recall": ("blessing", "min_recall"),
+    "max-calibration-error": ("blessing", "max_calibration_error"),
+    "accuracy-margin": ("blessing", "accuracy_margin"),
+    "recall-margin": ("blessing", "recall_margin"),
+    "calibration-margin": ("blessing", "calibration_margin"),
+    "max-possible-loss": ("blessing", "max_possible_loss"),
+}
 # What decides how a source is labelled, split and decoded, as an ingest would.
 _STORED = ("format", "images", "copies", "copy-augment", "max-quarantined-share", "leaks")
 INSPECT_OPTIONS: Mapping[str, Path] = {name: path for name, path in INGEST_OPTIONS.items() if name not in _STORED}
-_OPTION_OF = {path: option for option, path in {**INGEST_OPTIONS, **TRAIN_OPTIONS}.items()}
+_OPTION_OF = {path: option for option, path in {**INGEST_OPTIONS, **TRAIN_OPTIONS, **BLESSING_OPTIONS}.items()}
 PATH_OF = {option: path for path, option in _OPTION_OF.items()}
 
 

@@ -15,7 +15,7 @@ from data.ingest import IngestSettings
 from data.settings import what_is_wrong
 from data.workspace import name_from
 from models.networks import describe
-from models.settings import TrainSettings
+from models.settings import BlessingRules, TrainSettings
 
 
 class Recipe(IngestSettings):
@@ -25,12 +25,14 @@ class Recipe(IngestSettings):
         title: One line for people.
         source: Where the images are.
         train: Of the training.
+        blessing: Of the decision whether the model is to score from now on.
         target_accuracy: The figure that the recipe should reach on its test images.
     """
 
     title: str = ""
     source: str
     train: TrainSettings = TrainSettings()
+    blessing: BlessingRules = BlessingRules()
     target_accuracy: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="before")

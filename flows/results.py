@@ -10,7 +10,8 @@ from data.dataset import DatasetCard, ReasonCount
 from data.duplicates import DuplicateSummary
 from data.sources import Source
 from data.splits import SPLITS
-from data.workspace import INSPECTION_CARD
+from data.workspace import INSPECTION_CARD, Workspace
+from models.blessing import BlessedCard
 from models.bundle import BundleCard
 from models.dataset_page import DATASET_PAGE
 from models.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
@@ -174,7 +175,7 @@ class CompareResult(Result):
 
 
 class EvaluateResult(Result):
-    """A report."""
+    """A report; `blessed` and why (`blessing`) are None where that was not to be decided."""
 
     bundle: str
     dataset: str
@@ -187,6 +188,10 @@ class EvaluateResult(Result):
     macro_f1: float
     report: str
 
+    calibration_error: float
+    num_weak_slices: int
+    blessed: bool | None
+    blessing: str | None
     @classmethod
     def of(cls, report: EvaluationReport, page: Path) -> EvaluateResult:
         metrics = report.metrics
@@ -202,10 +207,35 @@ class EvaluateResult(Result):
             macro_f1=metrics.macro_f1,
             report=str(page),
         )
+            calibration_error=metrics.expected_calibration_error,
+            num_weak_slices=sum(item.is_weak for item in report.slices),
+            blessed=report.blessing.blessed if report.blessing else None,
+            blessing=report.blessing.why if report.blessing else None,
 
 
 class ExplainResult(Result):
     """Pictures that show what a network looked at."""
+class BlessingResult(Result):
+    """Which version of a model scores from now on, and which one did before."""
+
+    name: str
+    blessed: str
+    replaced: str | None
+    why: str
+    folder: str
+
+    @classmethod
+    def of(cls, card: BlessedCard, place: Workspace) -> BlessingResult:
+        event = card.history[-1]
+        return cls(
+            name=card.name,
+            blessed=card.current,
+            replaced=event.replaced,
+            why=event.why,
+            folder=str(place.model(card.name, card.current)),
+        )
+
+
 
     bundle: str
     folder: str

@@ -37,7 +37,7 @@ def run(recipe: str | Recipe, source: str | None = None, workspace: str | None =
     place = str(open_workspace(workspace).root)
     data = ingest(source or plan.source, plan.ingest_settings(), workspace=place)
     bundle = train(data.dataset, plan.train, place)
-    report = evaluate(bundle.bundle, data.dataset, workspace=place)
+    report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)
     examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
     pictures = explain(bundle.bundle, examples, workspace=place)
     judged = None if data.new_images else data.dataset

@@ -32,7 +32,7 @@ def score(
 
     Args:
         folder: The images; subfolders too.
-        model: A bundle: a name (newest version), name@version, or a path.
+        model: A bundle: a name (newest version), name@version, name@blessed, or a path.
         out: Folder for the table; None takes scores/<folder's name>-<bundle> in the workspace.
         rows_per_part: Files in one part of the table.
         dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.results import (
+    BlessingResult,
     CompareResult,
     EvaluateResult,
     ExplainResult,
@@ -151,8 +152,15 @@ def _(result: EvaluateResult) -> list[tuple[str, str]]:
     return [
         ("accuracy", f"{result.accuracy:.4f} on {result.num_images} {result.split} images ({interval})"),
         ("macro F1", f"{result.macro_f1:.4f}"),
+        *([("blessed", f"{'yes' if result.blessed else 'no'}: {result.blessing}")] if result.blessing else []),
         ("report", result.report),
     ]
+
+
+@summary_lines.register
+def _(result: BlessingResult) -> list[tuple[str, str]]:
+    before = f", {result.name}@{result.replaced} until now" if result.replaced else ""
+    return [("blessed", f"{result.name}@{result.blessed}{before}"), ("why", result.why), ("folder", result.folder)]
 
 
 @summary_lines.register

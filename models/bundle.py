@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.atomic import file_sha256, write_json
 from data.dataset import FileFact, check_file, read_card
@@ -20,10 +20,11 @@ from data.errors import FormatError
 from data.labels import LabelMap
 from data.provenance import LibraryVersion
 from data.workspace import BUNDLE_CARD
+from models.calibration import Calibration
 from models.runtime import OnnxRunner
 from models.settings import TrainSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUNDLE_FILES = ("model.keras", "model.onnx")
 
 
@@ -58,12 +59,20 @@ class BundleCard(BaseModel):
     best_epoch: int
     num_parameters: int
     train_seconds: float
-    temperature: float = Field(gt=0, allow_inf_nan=False)
+    calibration: Calibration
     threshold: float = Field(ge=0, le=1)
     validation_accuracy: float
     onnx_max_difference: float
     libraries: tuple[LibraryVersion, ...]
     files: tuple[FileFact, ...]
+
+    @model_validator(mode="after")
+    def _a_curve_a_class(self) -> Self:
+        if self.calibration.curves and len(self.calibration.curves) != len(self.labels):
+            raise ValueError(
+                f"there are {len(self.calibration.curves)} calibration curves for {len(self.labels)} labels"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ from data.decode import decode
 from data.errors import ImageError, InputError, SettingError
 from data.listing import printable, read_file
 from models.bundle import Bundle
-from models.calibration import probabilities
-from models.evaluate import PREDICTIONS
+from models.judged import PREDICTIONS
 from models.report import read_report
 
 
@@ -110,7 +109,7 @@ def _explain(bundle: Bundle, model: Any, path: Path, out: Path, number: int) -> 
         pixels = decode(read_file(path.parent, path.name, bundle.card.policy.max_bytes), bundle.card.policy)
     except ImageError as error:
         return Explained(shown, None, error.reason)
-    chances = probabilities(np.asarray(model(pixels[None], training=False)), bundle.card.temperature)[0]
+    chances = bundle.card.calibration.apply(np.asarray(model(pixels[None], training=False)))[0]
     place = int(chances.argmax())
     heat = grad_cam(model, pixels, place)
     caption = f"{bundle.card.labels[place]}  {chances[place]:.1%}"

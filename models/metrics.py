@@ -39,10 +39,11 @@ class Interval(Frozen):
 
 
 class TopK(Frozen):
-    """The share of images whose true class is among the `k` most likely ones."""
+    """The share of images whose true class is among the `k` most likely ones, and its 95 % Wilson interval."""
 
     k: int
     accuracy: float
+    interval: Interval
 
 
 class ClassMetrics(Frozen):
@@ -166,7 +167,7 @@ def reliability_bins(
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
     edges = np.linspace(0.0, 1.0, num_bins + 1)
-    place = np.digitize(confidence, edges[1:-1], right=True)
+    place = bin_places(confidence, num_bins)
     bins = []
     for index in range(num_bins):
         inside = place == index
@@ -180,6 +181,12 @@ def reliability_bins(
             )
         )
     return tuple(bins)
+
+
+def bin_places(confidence: NDArray[np.floating], num_bins: int = NUM_BINS) -> NDArray[np.intp]:
+    """The bin, from 0, of each confidence: `int[N]`."""
+    places: NDArray[np.intp] = np.digitize(confidence, np.linspace(0.0, 1.0, num_bins + 1)[1:-1], right=True)
+    return places
 
 
 def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
@@ -245,7 +252,8 @@ def _top_k(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> tu
     order = np.argsort(-probabilities, axis=1, kind="stable")
     hit = order == truth[:, None]
     num_classes = probabilities.shape[1]
-    return tuple(TopK(k=k, accuracy=float(hit[:, :k].any(axis=1).mean())) for k in _TOP_K if k < num_classes)
+    found = {k: int(hit[:, :k].any(axis=1).sum()) for k in _TOP_K if k < num_classes}
+    return tuple(TopK(k=k, accuracy=n / len(hit), interval=wilson_interval(n, len(hit))) for k, n in found.items())
 
 
 def _per_class(

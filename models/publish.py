@@ -15,7 +15,7 @@ from data.errors import SettingError, WorkError
 from data.provenance import library_versions
 from data.workspace import BUNDLE_CARD, Workspace, check_name
 from models.bundle import BUNDLE_FILES, BundleCard, write_card
-from models.calibration import choose_threshold, fit_temperature, probabilities
+from models.calibration import choose_threshold, fit_calibration, threshold_for_coverage
 from models.features import stored_batches
 from models.runtime import OnnxRunner, export_onnx
 from models.settings import TrainSettings
@@ -24,7 +24,7 @@ from models.train import Trained
 logger = logging.getLogger(__name__)
 
 # Raised whenever the same data set and settings would give another network.
-CODE_VERSION = 1
+CODE_VERSION = 2
 # Logits of both exports of one network may differ by rounding; a wrong operator differs by far more.
 _MAX_DIFFERENCE = 1e-2
 
@@ -71,11 +71,8 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
         runner = OnnxRunner(temporary / "model.onnx")
         logits, truth = split_logits(dataset, "validation", runner)
         difference = _check_parity(dataset, trained, runner)
-        temperature = fit_temperature(logits, truth)
-        calibrated = probabilities(logits, temperature)
-        threshold = choose_threshold(calibrated, truth, settings.min_precision) if settings.min_precision else 0.0
-        if threshold >= 1.0:
-            raise SettingError(f"No confidence gives a precision of {settings.min_precision} on validation: lower it.")
+        calibration = fit_calibration(logits, truth, settings.calibration)
+        threshold = _abstain_threshold(calibration.apply(logits), truth, settings)
         card = BundleCard(
             name=bundle_name(dataset, settings),
             version=final.name,
@@ -88,7 +85,7 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
             best_epoch=trained.best_epoch,
             num_parameters=int(trained.model.count_params()),
             train_seconds=round(sum(log.seconds for log in trained.history), 3),
-            temperature=temperature,
+            calibration=calibration,
             threshold=threshold,
             validation_accuracy=float(np.mean(logits.argmax(axis=1) == truth)),
             onnx_max_difference=difference,
@@ -99,6 +96,18 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
     remove_folder(staging_folder(dataset, settings, workspace))
     logger.info("%s@%s: validation accuracy %.4f", card.name, card.version, card.validation_accuracy)
     return final
+
+
+def _abstain_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int32], settings: TrainSettings) -> float:
+    """The confidence below which the bundle abstains; 0 where it is asked for neither precision nor coverage."""
+    if settings.min_coverage:
+        return threshold_for_coverage(probabilities, truth, settings.min_coverage)
+    if not settings.min_precision:
+        return 0.0
+    threshold = choose_threshold(probabilities, truth, settings.min_precision)
+    if threshold is None:
+        raise SettingError(f"No confidence gives a precision of {settings.min_precision} on validation: lower it.")
+    return threshold
 
 
 def _without_optimizer(model: Any) -> Any:

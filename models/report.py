@@ -1,8 +1,10 @@
 """The evaluation report on disk.
 
 <folder>/
-  report.html    one file for people: pictures inside, no script, nothing fetched from anywhere
-  report.json    the same figures for programs; written last, its presence means done
+  report.html          one file for people: pictures inside, no script, nothing fetched from anywhere
+  model_card.md        what the model is, for those who get it (`models.model_card`)
+  predictions.parquet  one row an image
+  report.json          the same figures for programs; written last, its presence means done
 """
 
 from __future__ import annotations
@@ -20,13 +22,24 @@ from data.atomic import write_json
 from data.errors import FormatError, WorkError
 from data.labels import LabelMap
 from models import plots
+from models.comparison import Decision
 from models.metrics import Frozen, Interval, Metrics, check_probabilities, wilson_interval
 from models.page import Picture, data_uri, percent, render, write_page
+from models.resampling import Intervals
+from models.settings import CalibrationMethod
+from models.slices import FEW_IMAGES, KINDS, Slice, SliceKind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 REPORT_CARD = "report.json"
 REPORT_PAGE = "report.html"
 _MAX_CONFUSED_PAIRS = 10
+_MAX_SHOWN_SLICES = 20
+_SLICE_TITLES: dict[SliceKind, str] = {
+    "label": "By label",
+    "size": "By image size",
+    "brightness": "By brightness",
+    "folder": "By source folder",
+}
 
 
 class Reference(Frozen):
@@ -93,9 +106,17 @@ class EvaluationReport(Frozen):
 
     Attributes:
         metrics: After calibration.
-        uncalibrated_ece: Expected calibration error at temperature 1.
+        intervals: Of those of `metrics` that are no share of images.
+        slices: The accuracy of parts of the images.
+        calibration: How it was calibrated.
+        temperature: 1 where calibration is isotonic.
+        uncalibrated_ece: Expected calibration error without calibration.
+        threshold: Confidence below which the bundle abstains; 0 where it never does.
+        min_precision, min_coverage: What the threshold was chosen for, on validation; 0 where not for that.
         coverage: Share of images with confidence of `threshold` or more.
         accuracy_at_threshold: Accuracy on those; None where there is none.
+        coverage_interval, accuracy_at_threshold_interval: 95 % Wilson score intervals.
+        blessing: Whether the bundle is to score from now on, and why; None where that was not to be decided.
         leaks: With and without leaked images; None where the bundle was made with another data set.
         worst_mistakes: Least probable truth first.
         library_versions: Name to version.
@@ -107,11 +128,19 @@ class EvaluationReport(Frozen):
     dataset: Reference
     split: str
     metrics: Metrics
-    uncalibrated_ece: float
+    intervals: Intervals
+    slices: tuple[Slice, ...]
+    calibration: CalibrationMethod
     temperature: float
+    uncalibrated_ece: float
     threshold: float
+    min_precision: float
+    min_coverage: float
     coverage: float
+    coverage_interval: Interval
     accuracy_at_threshold: float | None
+    accuracy_at_threshold_interval: Interval | None
+    blessing: Decision | None = None
     leaks: LeakedImages | None = None
     training: TrainingSummary
     worst_mistakes: tuple[Mistake, ...]
@@ -181,11 +210,15 @@ def leaked_images(
 
 def headline(metrics: Metrics) -> str:
     """The one figure, such as `783 of 800 right (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
-    interval = metrics.accuracy_interval
     return (
         f"{metrics.num_correct:,} of {metrics.num_images:,} right ({percent(metrics.accuracy)}, "
-        f"95\N{NO-BREAK SPACE}% interval {percent(interval.low, unit=False)} to {percent(interval.high)})"
+        f"95\N{NO-BREAK SPACE}% interval {percent_range(metrics.accuracy_interval)})"
     )
+
+
+def percent_range(interval: Interval) -> str:
+    """An interval of shares as `96.6 to 98.7 %`."""
+    return f"{percent(interval.low, unit=False)} to {percent(interval.high)}"
 
 
 def write_report(
@@ -256,17 +289,40 @@ def _page(report: EvaluationReport, history: Sequence[plots.EpochLike], thumbnai
         "report.html.j2",
         report=report,
         metrics=metrics,
+        intervals=report.intervals,
         headline=headline(metrics),
         duration=_duration(report.training.train_seconds),
         loss_curve=Picture.of_plot(plots.training_curve(history, "loss", best)) if history else None,
         accuracy_curve=Picture.of_plot(plots.training_curve(history, "accuracy", best)) if history else None,
         confusion=Picture.of_plot(plots.confusion(metrics.confusion_matrix, [row.label for row in metrics.per_class])),
         confused_pairs=_confused_pairs(metrics),
+        slices=_slice_tables(report.slices),
+        few_images=FEW_IMAGES,
         f1_bars=Picture.of_plot(plots.f1_bars(metrics.per_class)),
         max_f1_bars=plots.MAX_F1_BARS,
         reliability=Picture.of_plot(plots.reliability(metrics.reliability)),
         thumbnails={path: data_uri(image, path) for path, image in thumbnails.items() if path in shown},
     )
+
+
+@dataclass(frozen=True)
+class _SliceTable:
+    title: str
+    slices: tuple[Slice, ...]
+    num_slices: int
+
+
+def _slice_tables(slices: Sequence[Slice]) -> list[_SliceTable]:
+    """One table a kind that has more than one slice; of many the lowest, by the upper end of the interval."""
+    tables = []
+    for kind in KINDS:
+        found = [item for item in slices if item.kind == kind]
+        shown = found
+        if len(found) > _MAX_SHOWN_SLICES:
+            shown = sorted(found, key=lambda item: (item.interval.high, item.name))[:_MAX_SHOWN_SLICES]
+        if len(found) > 1:
+            tables.append(_SliceTable(_SLICE_TITLES[kind], tuple(shown), len(found)))
+    return tables
 
 
 def _confused_pairs(metrics: Metrics) -> list[_ConfusedPair]:

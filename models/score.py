@@ -35,7 +35,6 @@ from data.manifest import OK, QUARANTINED, write_table
 from data.parallel import num_cpus, ordered_map
 from data.workspace import SUMMARY_CARD
 from models.bundle import Bundle, open_bundle
-from models.calibration import probabilities
 from models.known_rows import FACTS, forget_known_rows, keep_known_rows, known_rows
 from models.runtime import OnnxRunner
 
@@ -306,7 +305,7 @@ def _score(files: list[dict[str, Any]], folder: Path, runner: OnnxRunner, bundle
         usable = [item.pixels for item in chunk if item.pixels is not None]
         known: Iterator[NDArray[np.float64]] = iter(())
         if usable:
-            known = iter(probabilities(runner(np.stack(usable)), bundle.card.temperature))
+            known = iter(bundle.card.calibration.apply(runner(np.stack(usable))))
         for item in chunk:
             yield _row(item, next(known) if item.pixels is not None else None, bundle)
 

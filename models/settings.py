@@ -1,4 +1,4 @@
-"""What decides how a network is trained."""
+"""What decides how a network is trained, and whether it is good enough to score with."""
 
 from __future__ import annotations
 
@@ -75,3 +75,26 @@ class TrainSettings(SettingsModel):
         if self.min_precision and self.min_coverage:
             raise ValueError("min_precision and min_coverage each decide the abstain threshold: set one of them")
         return self
+
+
+class BlessingRules(SettingsModel):
+    """When a bundle is good enough to score with; see docs/judgement.md.
+
+    Attributes:
+        min_accuracy: Floor of the accuracy on the test images, for every bundle.
+        min_recall: Floor of the recall of every class, for every bundle.
+        max_calibration_error: Ceiling of the expected calibration error, for every bundle.
+        accuracy_margin: Accuracy that a bundle may lose against the blessed one; a loss within chance is none.
+        recall_margin: The same for the recall of each class.
+        calibration_margin: The same for the expected calibration error, which is better where it is smaller.
+        max_possible_loss: Loss of accuracy that the compared images must rule out (lower end of the 95 % interval);
+            1 rules out nothing.
+    """
+
+    min_accuracy: float = Field(default=0.0, ge=0, le=1)
+    min_recall: float = Field(default=0.0, ge=0, le=1)
+    max_calibration_error: float = Field(default=1.0, ge=0, le=1)
+    accuracy_margin: float = Field(default=0.0, ge=0, le=1)
+    recall_margin: float = Field(default=0.05, ge=0, le=1)
+    calibration_margin: float = Field(default=0.02, ge=0, le=1)
+    max_possible_loss: float = Field(default=0.1, ge=0, le=1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from html import escape
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from data.dataset import DatasetCard
 from data.splits import SPLITS
 from models.bundle import BundleCard
+from models.comparison import Decision
+from models.markdown import table, text
 from models.report import EvaluationReport, headline
 from models.score import ScoreSummary
 
@@ -22,15 +22,15 @@ def key_of(*parts: str) -> str:
 
 def dataset_artifact(card: DatasetCard) -> None:
     """Counts by class and split, and what was set aside."""
-    lines = [f"# Data set {_text(card.name)}@{card.version}", ""]
+    lines = [f"# Data set {text(card.name)}@{card.version}", ""]
     lines += [f"{card.num_files} files: {card.num_ok} used, {card.num_files - card.num_ok} set aside.", ""]
-    lines += [f"- {_text(decision)}" for decision in card.decisions]
+    lines += [f"- {text(decision)}" for decision in card.decisions]
     rows = [[label, *(_count(card, split, label) for split in SPLITS)] for label in card.labels]
-    lines += ["", *_table(["class", *SPLITS], rows)]
+    lines += ["", *table(["class", *SPLITS], rows)]
     copies = card.duplicate_summary
     lines += ["", f"Copies: {copies.num_exact} exact, {copies.num_near} near; {copies.num_leaked} of a held-out image."]
     if card.reasons:
-        lines += ["", *_table(["set aside as", "files"], [[r.reason, str(r.num_files)] for r in card.reasons])]
+        lines += ["", *table(["set aside as", "files"], [[r.reason, str(r.num_files)] for r in card.reasons])]
     create_markdown_artifact("\n".join(lines), key=key_of("dataset", card.name), description="Counts of the data set")
 
 
@@ -44,11 +44,11 @@ def report_artifacts(report: EvaluationReport) -> None:
     """Headline, per-class table and confusion matrix."""
     metrics = report.metrics
     name = f"{report.bundle.name}@{report.bundle.version}"
-    lines = [f"# {_text(name)} on {report.split} of {_text(report.dataset.name)}", "", headline(metrics), ""]
+    lines = [f"# {text(name)} on {report.split} of {text(report.dataset.name)}", "", headline(metrics), ""]
     rows = [
         [c.label, _figure(c.precision), _figure(c.recall), _figure(c.f1), str(c.support)] for c in metrics.per_class
     ]
-    lines += _table(["class", "precision", "recall", "F1", "images"], rows)
+    lines += table(["class", "precision", "recall", "F1", "images"], rows)
     lines += [
         "",
         f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.expected_calibration_error:.3f}.",
@@ -64,12 +64,22 @@ def report_artifacts(report: EvaluationReport) -> None:
     )
 
 
+def blessing_artifact(name: str, decision: Decision) -> None:
+    """Whether a bundle is blessed, why, and what was asked of it."""
+    lines = [f"# {text(name)} is {'blessed' if decision.blessed else 'not blessed'}", "", f"{text(decision.why)}.", ""]
+    checks = [[check.name, "yes" if check.passed else "no", check.found] for check in decision.checks]
+    lines += table(["asked", "passed", "found"], checks) if checks else []
+    create_markdown_artifact(
+        "\n".join(lines), key=key_of("blessing", name.partition("@")[0]), description="Which version scores, and why"
+    )
+
+
 def score_artifact(summary: ScoreSummary, out: str) -> None:
     """Counts of a prediction table."""
-    lines = [f"# {summary.num_files} files scored by {_text(summary.bundle)}", "", f"Table: `{_text(out)}`", ""]
+    lines = [f"# {summary.num_files} files scored by {text(summary.bundle)}", "", f"Table: `{text(out)}`", ""]
     for title, counts in (("status", summary.statuses), ("label", summary.labels), ("reason", summary.reasons)):
         if counts:
-            lines += [*_table([title, "rows"], [[count.name, str(count.num_rows)] for count in counts]), ""]
+            lines += [*table([title, "rows"], [[count.name, str(count.num_rows)] for count in counts]), ""]
     lines += [f"{summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s."]
     create_markdown_artifact("\n".join(lines), key="scoring", description="Prediction table")
 
@@ -80,13 +90,3 @@ def _figure(value: float | None) -> str:
 
 def _count(card: DatasetCard, split: str, label: str) -> str:
     return str(sum(count.num_images for count in card.counts if (count.split, count.label) == (split, label)))
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(_text(cell) for cell in row) + " |" for row in rows]
-
-
-def _text(text: str) -> str:
-    """Names from outside, safe inside Markdown."""
-    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", escape(text).replace("\n", " "))

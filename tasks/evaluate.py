@@ -6,17 +6,31 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
-from models import evaluate
+from data.workspace import Workspace
+from models import blessing, evaluate
 from models.bundle import open_bundle
 from models.report import EvaluationReport
-from tasks.artifacts import report_artifacts
+from models.settings import BlessingRules
+from tasks.artifacts import blessing_artifact, report_artifacts
 
 
 @task(cache_policy=NO_CACHE)
-def evaluate_bundle(bundle: Path, dataset: Path, split: str, generated_by: str) -> EvaluationReport:
-    """Judge a bundle on a split, write the report, show metrics and confusion matrix on the run."""
-    report = evaluate.evaluate_bundle(open_bundle(bundle), open_dataset(dataset), split, generated_by)
+def evaluate_bundle(
+    bundle: Path, dataset: Path, split: str, rules: BlessingRules, place: Workspace, generated_by: str
+) -> EvaluationReport:
+    """Judge a bundle on a split, decide whether it is blessed, write the report, show metrics on the run."""
+    opened = open_bundle(bundle)
+    report = evaluate.evaluate_bundle(opened, open_dataset(dataset), split, generated_by, place, rules)
     report_artifacts(report)
     return report
+
+
+@task(cache_policy=NO_CACHE)
+def bless_bundle(bundle: Path, report: EvaluationReport, place: Workspace) -> None:
+    """Let a bundle that was found good score from now on; show the decision on the run."""
+    if report.blessing:
+        blessing.bless(bundle, report.blessing, place, flow_run.get_id())
+        blessing_artifact(f"{report.bundle.name}@{report.bundle.version}", report.blessing)

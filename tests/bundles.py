@@ -11,6 +11,7 @@ from data.dataset import FileFact
 from data.decode import DecodePolicy
 from data.provenance import library_versions
 from models.bundle import BundleCard, write_card
+from models.calibration import UNCALIBRATED
 from models.networks import LOGITS_LAYER
 from models.runtime import OnnxRunner, export_onnx
 from models.settings import TrainSettings
@@ -59,7 +60,7 @@ def tiny_bundle(
         best_epoch=1,
         num_parameters=int(model.count_params()),
         train_seconds=0.0,
-        temperature=1.0,
+        calibration=UNCALIBRATED,
         threshold=0.0,
         validation_accuracy=1 / len(labels),
         onnx_max_difference=float(difference),

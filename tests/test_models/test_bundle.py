@@ -68,7 +68,7 @@ def test_a_folder_without_a_card_is_no_bundle(folder):
 
 def test_an_unknown_schema_version_is_refused_with_both_versions(folder):
     change_card(folder, schema_version=7)
-    with pytest.raises(FormatError, match="schema version 7, this Darkroom reads 1"):
+    with pytest.raises(FormatError, match="schema version 7, this Darkroom reads 2"):
         open_bundle(folder)
 
 
@@ -90,11 +90,34 @@ def test_a_card_that_does_not_answer_for_the_network_is_refused(folder):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("temperature", 0), ("temperature", float("nan")), ("threshold", 1.5), ("labels", "cat"), ("best_epoch", None)],
+    [("threshold", 1.5), ("labels", "cat"), ("best_epoch", None), ("calibration", {"method": "isotonic"})],
 )
 def test_a_damaged_card_is_refused_with_the_field(folder, field, value):
     change_card(folder, **{field: value})
     with pytest.raises(FormatError, match=f"damaged at {field}"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_no_positive_number_is_refused(folder, temperature):
+    change_card(folder, calibration={"temperature": temperature})
+    with pytest.raises(FormatError, match=r"damaged at calibration\.temperature"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("curve", "said"),
+    [
+        ({"x": [0.5, 0.2], "y": [0.1, 0.2]}, "rise"),
+        ({"x": [0.2, 0.5], "y": [0.1, 1.2]}, "rise"),
+        ({"x": [0.2], "y": [0.1, 0.2]}, "as many x as y"),
+        ({"x": [], "y": []}, "at least 1"),
+        ({"x": [0.0, 1.0], "y": [0.1, 0.9]}, "1 calibration curves for 3 labels"),
+    ],
+)
+def test_calibration_curves_that_are_none_are_refused(folder, curve, said):
+    change_card(folder, calibration={"method": "isotonic", "curves": [curve]})
+    with pytest.raises(FormatError, match=said):
         open_bundle(folder)
 
 

@@ -75,9 +75,10 @@ def test_the_threshold_by_hand() -> None:
     truth = np.array([0, 0, 1, 0, 0])
     assert choose_threshold(given_probabilities, truth, 0.8) == 0.0
     assert choose_threshold(given_probabilities, truth, 0.9) == 0.9
-    assert choose_threshold(given_probabilities, np.array([1, 0, 0, 0, 0]), 0.9) == 1.0
+    assert choose_threshold(given_probabilities, np.array([1, 0, 0, 0, 0]), 0.9) is None
+    assert choose_threshold(two_classes([1.0, 0.9]), np.array([0, 1]), 0.9) == 1.0
     # Equal confidences pass or fail together.
-    assert choose_threshold(two_classes([0.9, 0.9, 0.8]), np.array([0, 1, 1]), 0.9) == 1.0
+    assert choose_threshold(two_classes([0.9, 0.9, 0.8]), np.array([0, 1, 1]), 0.9) is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,7 +95,9 @@ def test_the_threshold_is_the_smallest_of_all_that_are_precise_enough(
     right = truth == 0
     good = [t for t in [0.0, *sorted(confidence)] if right[np.array(confidence) >= t].mean() >= min_precision]
     threshold = choose_threshold(given_probabilities, truth, min_precision)
-    assert threshold == (good[0] if good else 1.0)
+    assert threshold == (good[0] if good else None)
+    if threshold is None:
+        return
     coverage, accuracy = coverage_and_accuracy(given_probabilities, truth, threshold)
     assert coverage == np.mean([value >= threshold for value in confidence])
     assert (accuracy is None) == (coverage == 0)

@@ -62,7 +62,7 @@ def test_the_figures_of_the_report_are_scikit_learns_on_the_predictions(copied, 
         assert [entry["precision"], entry["recall"], entry["f1"], entry["support"]] == pytest.approx(
             [theirs["precision"], theirs["recall"], theirs["f1-score"], theirs["support"]]
         )
-    chances = softmax(np.array([row["logits"] for row in predictions]) / copied.card.temperature, axis=1)
+    chances = softmax(np.array([row["logits"] for row in predictions]) / copied.card.calibration.temperature, axis=1)
     assert stored["log_loss"] == pytest.approx(log_loss(truth, chances, labels=labels), rel=1e-5)
     assert stored["macro_roc_auc"] == pytest.approx(
         roc_auc_score(truth, chances, labels=labels, multi_class="ovr", average="macro")
@@ -70,14 +70,14 @@ def test_the_figures_of_the_report_are_scikit_learns_on_the_predictions(copied, 
 
 
 def test_confidence_coverage_and_accuracy_follow_from_the_logits(copied, report, predictions):
-    chances = softmax(np.array([row["logits"] for row in predictions]) / copied.card.temperature, axis=1)
+    chances = softmax(np.array([row["logits"] for row in predictions]) / copied.card.calibration.temperature, axis=1)
     confidence = chances.max(axis=1)
     np.testing.assert_allclose([row["confidence"] for row in predictions], confidence, atol=1e-6)
     kept = confidence >= copied.card.threshold
     right = np.array([row["truth"] == row["predicted"] for row in predictions])
     assert report.coverage == pytest.approx(kept.mean())
     assert report.accuracy_at_threshold == pytest.approx(right[kept].mean())
-    assert (report.temperature, report.threshold) == (copied.card.temperature, copied.card.threshold)
+    assert (report.temperature, report.threshold) == (copied.card.calibration.temperature, copied.card.threshold)
 
 
 def test_scoring_the_test_images_agrees_with_the_report_to_the_last_image(

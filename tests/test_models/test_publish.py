@@ -28,7 +28,7 @@ def everything_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("step", ["export_onnx", "fit_temperature", "write_card"])
+@pytest.mark.parametrize("step", ["export_onnx", "fit_calibration", "write_card"])
 def test_an_exception_in_any_step_publishes_nothing_and_leaves_the_training_to_go_on(
     dataset, trained, tmp_path, monkeypatch, step
 ):
@@ -74,7 +74,7 @@ def test_a_published_bundle_is_found_again_and_its_staging_is_gone(dataset, trai
 def test_other_settings_give_another_version(dataset):
     one = bundle_version(dataset, SETTINGS)
     assert bundle_version(dataset, SETTINGS.model_copy()) == one
-    for change in ({"seed": 4}, {"epochs": 4}, {"dropout": 0.1}, {"min_precision": 0.5}):
+    for change in ({"seed": 4}, {"epochs": 4}, {"dropout": 0.1}, {"min_precision": 0.5}, {"calibration": "isotonic"}):
         assert bundle_version(dataset, SETTINGS.model_copy(update=change)) != one
 
 
@@ -87,9 +87,9 @@ def test_temperature_and_threshold_are_fitted_on_validation_alone(dataset, bundl
     assert 0 < (logits.argmax(axis=1) != truth).sum() < len(truth)  # or there would be nothing to fit
     tried = np.geomspace(0.05, 20, 600)
     losses = [log_loss(truth, probabilities(logits, value), labels=[0, 1, 2]) for value in tried]
-    assert bundle.card.temperature == pytest.approx(tried[np.argmin(losses)], rel=0.02)
+    assert bundle.card.calibration.temperature == pytest.approx(tried[np.argmin(losses)], rel=0.02)
 
-    chances = probabilities(logits, bundle.card.temperature)
+    chances = probabilities(logits, bundle.card.calibration.temperature)
     confidence, right = chances.max(axis=1), chances.argmax(axis=1) == truth
     reached = [value for value in confidence if right[confidence >= value].mean() >= SETTINGS.min_precision]
     assert bundle.card.threshold == pytest.approx(min(reached), abs=1e-4)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from data.errors import FormatError, WorkError
 from data.labels import LabelMap
-from models.metrics import measure
+from models.metrics import Interval, measure
 from models.page import percent
 from models.report import (
     EvaluationReport,
@@ -30,6 +30,7 @@ from models.report import (
     worst_mistakes,
     write_report,
 )
+from models.resampling import resampled_intervals
 
 # The text of the page is checked; that a picture lacks a glyph is not its business.
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph .*missing from:UserWarning")
@@ -88,16 +89,24 @@ def make_report(names: tuple[str, ...] = ("cat", "dog"), path: str = "test/1.jpg
     predicted[0] = 1
     probabilities[np.arange(len(truth)), predicted] = 0.8
     paths = [path, *(f"test/{row}.png" for row in range(1, len(truth)))]
+    metrics = measure(probabilities, truth, LabelMap(names))
     return EvaluationReport(
         bundle=Reference(name="cats_dogs", version="0123456789ab"),
         dataset=Reference(name=names[0], version="ba9876543210"),
         split="test",
-        metrics=measure(probabilities, truth, LabelMap(names)),
-        uncalibrated_ece=0.1,
+        metrics=metrics,
+        intervals=resampled_intervals(probabilities, truth, metrics),
+        slices=(),
+        calibration="temperature",
         temperature=1.5,
+        uncalibrated_ece=0.1,
         threshold=0.4,
+        min_precision=0.9,
+        min_coverage=0.0,
         coverage=1.0,
+        coverage_interval=Interval(low=0.7, high=1.0),
         accuracy_at_threshold=0.9,
+        accuracy_at_threshold_interval=Interval(low=0.5, high=1.0),
         training=TrainingSummary(model="starter", num_epochs=2, best_epoch=2, train_seconds=12.3),
         worst_mistakes=worst_mistakes(paths, probabilities, truth, LabelMap(names)),
         library_versions={"keras": "3.15.1"},
@@ -199,7 +208,7 @@ def test_another_schema_version_is_refused_and_both_are_named(tmp_path: Path) ->
     write_report(tmp_path, make_report(), [], {})
     card = json.loads((tmp_path / "report.json").read_text())
     (tmp_path / "report.json").write_text(json.dumps({**card, "schema_version": 7}))
-    with pytest.raises(FormatError, match=r"version 7.*version 1"):
+    with pytest.raises(FormatError, match=r"version 7.*version 2"):
         read_report(tmp_path)
 
 

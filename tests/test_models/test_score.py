@@ -21,6 +21,7 @@ from data.decode import decode, decode_stored
 from data.errors import CountError, FormatError, InputError, SettingError
 from models import score
 from models.bundle import Bundle
+from models.calibration import Calibration
 from models.score import open_runner, plan_scoring, read_summary, score_part, summarize
 from tests.datasets import BAD_FILES, NUM_IMAGES
 
@@ -98,7 +99,7 @@ def test_bad_files_are_rows_with_the_reason_of_the_manifest_and_nulls(scored, da
 def test_confidence_is_the_softmax_of_kerass_logits_over_the_temperature(scored, images, bundle):
     rows = [row for row in table(scored).to_pylist() if row["status"] == "ok"]
     pixels = np.stack([decode((images / row["path"]).read_bytes(), bundle.card.policy) for row in rows])
-    powers = np.exp(np.asarray(bundle.keras_model()(pixels, training=False), np.float64) / bundle.card.temperature)
+    powers = np.exp(np.asarray(bundle.keras_model()(pixels, training=False), np.float64) / bundle.card.calibration.temperature)
     chances = powers / powers.sum(axis=1, keepdims=True)
     for row, expected in zip(rows, chances, strict=True):
         found = {entry["label"]: entry["probability"] for entry in row["top_k"]}
@@ -174,7 +175,8 @@ def test_parts_of_another_bundle_are_not_used_again_even_under_its_name(folder, 
     """The same name and version can be trained twice, on two machines; the weights then differ by rounding."""
     out = tmp_path / "out"
     run(folder, bundle, out, 5)
-    card = bundle.card.model_copy(update={"temperature": bundle.card.temperature * 2})
+    warmer = Calibration(temperature=bundle.card.calibration.temperature * 2)
+    card = bundle.card.model_copy(update={"calibration": warmer})
     other = Bundle(bundle.folder, card)
     plan_scoring(folder, other, out, 5)
     assert score_part(out, 0, bundle.runner(), other).num_reused == 0

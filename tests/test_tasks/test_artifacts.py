@@ -7,7 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.artifacts import _table, _text, key_of
+from models.markdown import table, text
+from tasks.artifacts import key_of
 
 
 @given(st.lists(st.text(), min_size=1))
@@ -18,7 +19,7 @@ def test_a_key_is_what_prefect_takes(parts: list[str]) -> None:
 
 @given(st.text())
 def test_a_hostile_name_stays_one_cell_without_html(name: str) -> None:
-    (*_, row) = _table(["class", "images"], [[name, "1"]])
+    (*_, row) = table(["class", "images"], [[name, "1"]])
     assert len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) == 3
-    assert "<" not in _text(name)
+    assert "<" not in text(name)
     assert "\n" not in row

@@ -1,0 +1,26 @@
+"""Flow `promote`: a version of a model scores from now on, by hand."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.results import BlessingResult
+from flows.settings import open_workspace
+from models.blessing import held
+from tasks import blessing as tasks
+
+
+@flow(name="promote", flow_run_name="{bundle}")
+def promote(bundle: str, why: str = "by hand", workspace: str | None = None) -> BlessingResult:
+    """Bless a version of a model, whatever its comparison with the blessed one said.
+
+    Args:
+        bundle: A name (newest version), name@version, or a path in the workspace.
+        why: The reason, kept in the history.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    place = open_workspace(workspace)
+    folder = place.find_model(bundle)
+    with held(folder.parent.name, place):
+        card = tasks.promote(folder, place, why)
+    return BlessingResult.of(card, place)

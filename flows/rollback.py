@@ -1,0 +1,26 @@
+"""Flow `rollback`: the version of a model that was blessed before scores again."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from data.workspace import check_name
+from flows.results import BlessingResult
+from flows.settings import open_workspace
+from models.blessing import held
+from tasks import blessing as tasks
+
+
+@flow(name="rollback", flow_run_name="{name}")
+def rollback(name: str, why: str = "by hand", workspace: str | None = None) -> BlessingResult:
+    """Go back to the version of a model that was blessed before the current one; nothing is deleted.
+
+    Args:
+        name: The model's name.
+        why: The reason, kept in the history.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    place = open_workspace(workspace)
+    with held(check_name(name), place):
+        card = tasks.roll_back(name, place, why)
+    return BlessingResult.of(card, place)

@@ -1,0 +1,395 @@
+"""The blessing: which version of a model scores, decided by a comparison on the same images, and moved back at need.
+
+`models/<name>/blessed.json` holds the name of the blessed version and the history of how it came to be; it is replaced
+whole, and no bundle is ever deleted for it. `NAME@blessed` means that version wherever a bundle is asked for.
+
+A new bundle is blessed where it passes the floors and is not worse than the blessed one on images that neither was
+made with. What "not worse" means stands in docs/judgement.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import Field
+
+from data.atomic import write_json
+from data.dataset import Dataset, open_dataset, read_card
+from data.errors import FormatError, InputError
+from data.locks import exclusive
+from data.workspace import Workspace
+from models.bundle import Bundle, open_bundle
+from models.comparison import Check, Comparison, Decision, Pairs, compare
+from models.judged import PREDICTIONS, Judged
+from models.metrics import Frozen, Metrics
+from models.page import percent
+from models.publish import split_logits
+from models.report import read_report
+from models.settings import BlessingRules
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+# A difference that two equally good bundles show less often than this is not put down to chance.
+SIGNIFICANCE = 0.05
+
+
+Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class BlessingEvent(Frozen):
+    """How a version became the blessed one.
+
+    Attributes:
+        action: `bless` after a comparison, `promote` or `rollback` by hand.
+        version: The version that is blessed from then on.
+        replaced: The one that was until then.
+        at: UTC, ISO 8601.
+        run_id: Prefect's id of the flow run; None outside of Prefect.
+        decision: For `bless`.
+    """
+
+    action: Literal["bless", "promote", "rollback"]
+    version: Version
+    replaced: Version | None
+    at: str
+    run_id: str | None
+    why: str
+    decision: Decision | None = None
+
+
+class BlessedCard(Frozen):
+    """`blessed.json`: `current` is the version that scores, `history` how it came to be, the oldest first."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    current: Version
+    history: tuple[BlessingEvent, ...]
+
+    def line(self) -> tuple[str, ...]:
+        """The versions to which a rollback can lead, the oldest first, the current one last."""
+        line: list[str] = []
+        for event in self.history:
+            if event.action == "rollback":
+                line = line[: line.index(event.version)] if event.version in line else []
+            line.append(event.version)
+        return tuple(line)
+
+
+def is_in_workspace(bundle: Path, place: Workspace) -> bool:
+    """Whether a bundle's folder is a version under its name; only these are blessed."""
+    return bundle.resolve().parent.parent == place.models.resolve()
+
+
+def read_blessed(place: Workspace, name: str) -> BlessedCard | None:
+    """What is blessed under a name; None where nothing is. Raises FormatError where the card is damaged."""
+    path = place.blessed_card(name)
+    return read_card(path, BlessedCard, SCHEMA_VERSION) if path.exists() else None
+
+
+@contextmanager
+def held(name: str, place: Workspace) -> Iterator[None]:
+    """One process at a time decides on a name; training under that name goes on meanwhile."""
+    if not (place.models / name).is_dir():
+        yield
+        return
+    with exclusive(place.models / name / ".blessing"):
+        yield
+
+
+def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
+    """Whether a judged bundle is to be blessed; nothing is written.
+
+    Args:
+        judged: The bundle on the images that it is judged by.
+        metrics: Measured on them.
+        rules: Floors and margins.
+        place: Where the current bundle and the data sets lie.
+
+    Returns:
+        None where there is nothing to decide: another part than the test images, or a bundle outside the workspace.
+    """
+    folder = judged.bundle.folder
+    if judged.split != "test" or not is_in_workspace(folder, place):
+        return None
+    card = read_blessed(place, folder.parent.name)
+    if card and card.current == folder.name:
+        return _decided_before(card)
+    current = card.current if card else None
+    if card and any(event.version == folder.name for event in card.history):
+        why = f"was blessed before and is no longer: darkroom promote {folder.parent.name}@{folder.name} brings it back"
+        return Decision(blessed=False, why=why, current=current)
+    checks = _floors(metrics, rules)
+    if not all(check.passed for check in checks):
+        return Decision(blessed=False, why=_why_not(checks), current=current, checks=checks)
+    if card is None:
+        return Decision(blessed=True, why="the first of its name, and it passes the floors", checks=checks)
+    if not place.model(card.name, card.current).is_dir():
+        why = f"it passes the floors, and the bundle that was blessed, {card.current}, is no longer there"
+        return Decision(blessed=True, why=why, current=current, checks=checks)
+    try:
+        rival = open_bundle(place.model(card.name, card.current))
+        shared = _shared_rows(judged, rival, place)
+        comparison = compare(shared.current, shared.new, shared.truth, judged.dataset.labels)
+    except InputError as error:
+        why = f"it cannot be compared with {card.current}: {error}"
+        return Decision(blessed=False, why=why, current=current, checks=checks)
+    checks += _not_worse(comparison, rules)
+    blessed = all(check.passed for check in checks)
+    return Decision(
+        blessed=blessed,
+        why=f"not worse than {card.current}" if blessed else _why_not(checks),
+        current=current,
+        compared_by=shared.compared_by,
+        num_left_out=len(judged.truth) - len(shared.truth),
+        checks=checks,
+        comparison=comparison,
+    )
+
+
+def bless(bundle: Path, decision: Decision, place: Workspace, run_id: str | None) -> None:
+    """Move the pointer to a bundle that was found good; where it is there already, nothing changes."""
+    card = read_blessed(place, bundle.parent.name)
+    if decision.blessed and not (card and card.current == bundle.name):
+        _move(place, bundle.parent.name, "bless", bundle.name, decision.why, run_id, decision)
+
+
+def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
+    """Bless a bundle by hand, whatever the comparison said.
+
+    Raises:
+        InputError: where it lies outside the workspace or is the blessed one already.
+        FormatError: where it is damaged.
+    """
+    if not is_in_workspace(bundle, place):
+        raise InputError(f"{bundle} lies outside of {place.models}: only a version of a name there can be blessed.")
+    open_bundle(bundle)
+    card = read_blessed(place, bundle.parent.name)
+    if card and card.current == bundle.name:
+        raise InputError(f"{bundle.parent.name}@{bundle.name} is the blessed one already.")
+    return _move(place, bundle.parent.name, "promote", bundle.name, why, run_id)
+
+
+def roll_back(name: str, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
+    """Bless the version again that was blessed before the current one; versions that were removed are passed over.
+
+    Raises:
+        InputError: where nothing is blessed under the name, or nothing was before.
+    """
+    card = read_blessed(place, name)
+    if card is None:
+        raise InputError(f"No version of {name!r} is blessed, so there is none to go back from.")
+    earlier = [version for version in card.line()[:-1] if version != card.current and _is_whole(place, name, version)]
+    if not earlier:
+        raise InputError(
+            f"No version of {name} was blessed before {card.current} and is still there. Choose one with: "
+            f"darkroom promote {name}@VERSION"
+        )
+    return _move(place, name, "rollback", earlier[-1], why, run_id)
+
+
+def _move(
+    place: Workspace,
+    name: str,
+    action: Literal["bless", "promote", "rollback"],
+    version: str,
+    why: str,
+    run_id: str | None,
+    decision: Decision | None = None,
+) -> BlessedCard:
+    before = read_blessed(place, name)
+    event = BlessingEvent(
+        action=action,
+        version=version,
+        replaced=before.current if before else None,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        run_id=run_id,
+        why=why,
+        decision=decision,
+    )
+    card = BlessedCard(name=name, current=version, history=(*(before.history if before else ()), event))
+    write_json(place.blessed_card(name), card.model_dump(mode="json"))
+    logger.info("%s@%s is blessed (%s): %s.", name, version, action, why)
+    return card
+
+
+def _is_whole(place: Workspace, name: str, version: str) -> bool:
+    try:
+        open_bundle(place.model(name, version))
+    except FormatError:
+        return False
+    return True
+
+
+def _decided_before(card: BlessedCard) -> Decision:
+    event = card.history[-1]
+    said = {"bless": event.why, "promote": f"promoted by hand: {event.why}", "rollback": f"rolled back to: {event.why}"}
+    return event.decision or Decision(blessed=True, why=said[event.action], current=event.replaced)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Both bundles' probabilities `float64[N, C]` of the images that are fair to both, and the truth `int32[N]`."""
+
+    current: NDArray[np.float64]
+    new: NDArray[np.float64]
+    truth: NDArray[np.int32]
+    compared_by: Literal["run_again", "stored_predictions"]
+
+
+def _shared_rows(judged: Judged, rival: Bundle, place: Workspace) -> _Shared:
+    """The images that neither bundle was made with, with what both say of them.
+
+    Raises:
+        InputError: where the labels differ, what a bundle was made with cannot be known, or no image is left.
+    """
+    if rival.card.labels != judged.bundle.card.labels:
+        raise InputError(f"its labels are {', '.join(rival.card.labels)}")
+    used = _used(open_dataset(place.find_dataset(judged.bundle.card.dataset)))
+    rivals_dataset = _find_dataset(rival.card.dataset, place)
+    if rivals_dataset and rival.card.policy == judged.dataset.card.policy:
+        fair = _fair_rows(judged, used | _used(rivals_dataset))
+        logits, _ = split_logits(judged.dataset, judged.split, rival.runner())
+        current = rival.card.calibration.apply(logits[fair])
+        return _Shared(current, judged.probabilities[fair], judged.truth[fair], "run_again")
+    stored = _stored_logits(rival)
+    fair = [row for row in _fair_rows(judged, used) if judged.sha256[row] in stored]
+    if not fair:
+        raise InputError("no image of its own evaluation is among the images judged here")
+    current = rival.card.calibration.apply(np.stack([stored[judged.sha256[row]] for row in fair]))
+    return _Shared(current, judged.probabilities[fair], judged.truth[fair], "stored_predictions")
+
+
+def _fair_rows(judged: Judged, used: Collection[str]) -> list[int]:
+    """Places of the judged images that are not in `used`; of files with the same bytes the first."""
+    copies = _paths_with_used_copies(judged)
+    first: dict[str, int] = {}
+    for row, (path, sha256) in enumerate(zip(judged.paths, judged.sha256, strict=True)):
+        if sha256 not in used and path not in copies:
+            first.setdefault(sha256, row)
+    if not first:
+        raise InputError("the two were made with all images that are judged here")
+    return list(first.values())
+
+
+def _used(dataset: Dataset) -> frozenset[str]:
+    """SHA-256 of the files that a bundle of this data set was trained, stopped or calibrated on."""
+    rows = dataset.manifest("sha256", "split").filter(pc.field("split").isin(["train", "validation"]))
+    return frozenset(rows["sha256"].to_pylist())
+
+
+def _paths_with_used_copies(judged: Judged) -> frozenset[str]:
+    """Judged images of which a near copy was trained on, as `leaks: keep` allows."""
+    if judged.dataset.card.duplicate_summary.leaks != "keep":
+        return frozenset()
+    rows = judged.dataset.duplicates()
+    across = rows.filter((pc.field("other_split") == judged.split) & (pc.field("split") != judged.split))
+    return frozenset(across["other"].to_pylist())
+
+
+def _find_dataset(reference: str, place: Workspace) -> Dataset | None:
+    try:
+        return open_dataset(place.find_dataset(reference))
+    except InputError:
+        return None
+
+
+def _stored_logits(rival: Bundle) -> dict[str, list[float]]:
+    """The logits of a bundle's own evaluation by SHA-256; only where it was on the test images of its own data set."""
+    report = read_report(rival.report_folder)
+    judged_on = f"{report.dataset.name}@{report.dataset.version}"
+    if (judged_on, report.split) != (rival.card.dataset, "test"):
+        raise InputError(f"its evaluation was on the {report.split} part of {judged_on}, and its data set is gone")
+    try:
+        rows = pq.read_table(rival.report_folder / PREDICTIONS, columns=["sha256", "logits"])
+    except (OSError, ValueError):
+        raise FormatError("its stored predictions cannot be read") from None
+    logits = rows["logits"].to_pylist()
+    if any(len(row) != len(rival.card.labels) for row in logits):
+        raise FormatError("its stored predictions are not of its classes")
+    return dict(zip(rows["sha256"].to_pylist(), logits, strict=True))
+
+
+def _floors(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
+    present = [row for row in metrics.per_class if row.recall is not None]
+    guessing = 1 / len(metrics.per_class)
+    weakest = min(present, key=lambda row: row.recall or 0.0)
+    recall, error = weakest.recall or 0.0, metrics.expected_calibration_error
+    return (
+        Check(
+            name="Better than guessing",
+            passed=metrics.balanced_accuracy > guessing,
+            found=f"balanced accuracy {percent(metrics.balanced_accuracy)}, guessing gives {percent(guessing)}",
+        ),
+        Check(
+            name="Accuracy floor",
+            passed=metrics.accuracy >= rules.min_accuracy,
+            found=f"{percent(metrics.accuracy)}, at least {percent(rules.min_accuracy)} is asked for",
+        ),
+        Check(
+            name="Recall floor",
+            passed=recall >= rules.min_recall,
+            found=f"lowest {percent(recall)} ({weakest.label}), at least {percent(rules.min_recall)} is asked for",
+        ),
+        Check(
+            name="Calibration ceiling",
+            passed=error <= rules.max_calibration_error,
+            found=f"error {percent(error)}, at most {percent(rules.max_calibration_error)} is allowed",
+        ),
+    )
+
+
+def _not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...]:
+    overall = comparison.overall
+    low = comparison.accuracy_difference.low if comparison.accuracy_difference else overall.difference
+    worse = [pairs for pairs in comparison.classes if _is_worse(pairs, rules.recall_margin)]
+    surplus = comparison.new_calibration_error - comparison.current_calibration_error
+    surplus_low = comparison.calibration_difference.low if comparison.calibration_difference else surplus
+    return (
+        Check(
+            name="Accuracy",
+            passed=not _is_worse(overall, rules.accuracy_margin),
+            found=f"{overall.num_new_correct} of {overall.num_images} right, before {overall.num_current_correct} "
+            f"(McNemar p = {overall.p_value:.2g})",
+        ),
+        Check(
+            name="Loss that cannot be ruled out",
+            passed=-low <= rules.max_possible_loss,
+            found=f"up to {percent(max(-low, 0.0))}, at most {percent(rules.max_possible_loss)} is allowed",
+        ),
+        Check(
+            name="Recall of each class",
+            passed=not worse,
+            found="; ".join(_class_loss(pairs) for pairs in worse) or "none has lost more than margin and chance allow",
+        ),
+        Check(
+            name="Calibration",
+            passed=not (surplus > rules.calibration_margin and surplus_low > 0),
+            found=f"error {percent(comparison.new_calibration_error)}, "
+            f"before {percent(comparison.current_calibration_error)}",
+        ),
+    )
+
+
+def _is_worse(pairs: Pairs, margin: float) -> bool:
+    """Lost more than the margin, and more than chance explains."""
+    return -pairs.difference > margin and pairs.p_value < SIGNIFICANCE
+
+
+def _class_loss(pairs: Pairs) -> str:
+    label = getattr(pairs, "label", "")
+    return f"{label}: {pairs.num_new_correct} of {pairs.num_images} found, before {pairs.num_current_correct}"
+
+
+def _why_not(checks: Collection[Check]) -> str:
+    return "; ".join(f"{check.name.lower()}: {check.found}" for check in checks if not check.passed)

@@ -1,0 +1,34 @@
+"""Tasks of the promote and rollback flows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from data.workspace import Workspace
+from models import blessing
+from models.blessing import BlessedCard
+from models.comparison import Decision
+from tasks.artifacts import blessing_artifact
+
+
+@task(cache_policy=NO_CACHE)
+def promote(bundle: Path, place: Workspace, why: str) -> BlessedCard:
+    """Bless a bundle by hand; show it on the run."""
+    return _shown(blessing.promote(bundle, place, why, flow_run.get_id()))
+
+
+@task(cache_policy=NO_CACHE)
+def roll_back(name: str, place: Workspace, why: str) -> BlessedCard:
+    """Bless the version again that was blessed before; show it on the run."""
+    return _shown(blessing.roll_back(name, place, why, flow_run.get_id()))
+
+
+def _shown(card: BlessedCard) -> BlessedCard:
+    event = card.history[-1]
+    decision = Decision(blessed=True, why=f"{event.action} by hand: {event.why}", current=event.replaced)
+    blessing_artifact(f"{card.name}@{card.current}", decision)
+    return card
