@@ -26,7 +26,9 @@ class Recipe(IngestSettings):
         source: Where the images are.
         train: Of the training.
         blessing: Of the decision whether the model is to score from now on.
-        target_accuracy: The figure that the recipe should reach on its test images.
+        target_accuracy: What the recipe should reach on its test images.
+        target_macro_f1: The same, of the mean of the classes' F1.
+        public: What public tutorials reach on the same data, in words, to compare with.
     """
 
     title: str = ""
@@ -34,6 +36,8 @@ class Recipe(IngestSettings):
     train: TrainSettings = TrainSettings()
     blessing: BlessingRules = BlessingRules()
     target_accuracy: float | None = Field(default=None, gt=0, le=1)
+    target_macro_f1: float | None = Field(default=None, gt=0, le=1)
+    public: str = ""
 
     @model_validator(mode="before")
     @classmethod

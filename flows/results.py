@@ -267,6 +267,16 @@ class ScoreResult(Result):
         return cls(out=str(out), num_parts=len(summary.parts), **values)
 
 
+class Target(Result):
+    """A figure that a recipe should reach on its test images, what it came to, and what public tutorials reach."""
+
+    figure: str
+    target: float
+    value: float
+    reached: bool
+    public: str
+
+
 class RunResult(Result):
     """All of it."""
 
@@ -275,3 +285,4 @@ class RunResult(Result):
     evaluate: EvaluateResult
     explain: ExplainResult
     score: ScoreResult
+    targets: tuple[Target, ...] = ()

@@ -11,7 +11,7 @@ from flows.evaluate import evaluate
 from flows.explain import explain
 from flows.ingest import ingest
 from flows.recipe import Recipe, load_recipe
-from flows.results import RunResult
+from flows.results import EvaluateResult, RunResult, Target
 from flows.score import score
 from flows.settings import open_workspace
 from flows.train import train
@@ -42,4 +42,19 @@ def run(recipe: str | Recipe, source: str | None = None, workspace: str | None =
     pictures = explain(bundle.bundle, examples, workspace=place)
     judged = None if data.new_images else data.dataset
     table = score(data.new_images or data.source_folder, bundle.bundle, dataset=judged, workspace=place)
-    return RunResult(ingest=data, train=bundle, evaluate=report, explain=pictures, score=table)
+    return RunResult(
+        ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=_judge(plan, report)
+    )
+
+
+def _judge(plan: Recipe, report: EvaluateResult) -> tuple[Target, ...]:
+    """The figures that the recipe names, and whether they were reached."""
+    wanted = (
+        ("accuracy", plan.target_accuracy, report.accuracy, plan.public),
+        ("macro F1", plan.target_macro_f1, report.macro_f1, ""),
+    )
+    return tuple(
+        Target(figure=figure, target=target, value=value, reached=value >= target, public=public)
+        for figure, target, value, public in wanted
+        if target is not None
+    )

@@ -193,6 +193,10 @@ def _(result: RunResult) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for step in (result.ingest, result.train, result.evaluate, result.explain, result.score):
         lines += [line for line in summary_lines(step) if line[0] != "folder"]
+    for goal in result.targets:
+        reached = "reached" if goal.reached else "not reached"
+        public = f"; public: {goal.public}" if goal.public else ""
+        lines.append(("target", f"{goal.figure} {goal.target:g}: {reached} ({goal.value:.4f}){public}"))
     return lines
 
 
