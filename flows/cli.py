@@ -238,7 +238,7 @@ def explain(
 @app.command()
 def score(
     folder: Annotated[str, typer.Argument(help="The images; subfolders too.")],
-    model: Annotated[str, typer.Option(help=_A_MODEL)],
+    model: Annotated[str, typer.Option(help=f"{_A_MODEL} 'imagenet' is ready-made, 1,000 classes.")],
     out: Annotated[str | None, typer.Option(help="Folder for the table. [default: in the workspace's scores]")] = None,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Files in one part of the table.")] = 1000,
     retry_quarantined: Annotated[
@@ -249,7 +249,7 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """Score every file of a folder: one row for each."""
-    _prepare(verbose, tensorflow=False)
+    _prepare(verbose, tensorflow=model == "imagenet")  # which is built on first use
     from flows.score import score as flow
 
     _show(flow(folder, model, out, rows_per_part, retry_quarantined=retry_quarantined, workspace=workspace), as_json)

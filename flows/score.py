@@ -32,7 +32,7 @@ def score(
 
     Args:
         folder: The images; subfolders too.
-        model: A bundle: a name (newest version), name@version, name@blessed, or a path.
+        model: A bundle: a name (newest version), name@version, name@blessed, or a path; `imagenet` is ready-made.
         out: Folder for the table; None takes scores/<folder's name>-<bundle> in the workspace.
         rows_per_part: Files in one part of the table.
         dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.
@@ -42,7 +42,7 @@ def score(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     place = open_workspace(workspace)
-    images, bundle = Path(folder).expanduser(), place.find_model(model)
+    images, bundle = Path(folder).expanduser(), tasks.find_bundle(model, place)
     run = f"{name_from(str(images.resolve()))}-{bundle.parent.name}-{bundle.name}"
     target = Path(out).expanduser().resolve() if out else place.scores / run
     only = place.find_dataset(dataset) if dataset else None

@@ -10,13 +10,25 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
+from data.locks import exclusive
 from data.provenance import write_run_record
+from data.workspace import Workspace
 from models import score
 from models.bundle import Bundle, open_bundle
+from models.imagenet import READY_MADE, ready_made_bundle
 from models.runtime import OnnxRunner
 from models.score import PartDone, ScorePlan, ScoreSummary
 from tasks.artifacts import score_artifact
 from tasks.retries import machine_failed
+
+
+@task(cache_policy=NO_CACHE)
+def find_bundle(model: str, workspace: Workspace) -> Path:
+    """The folder of a bundle by its reference; the ready-made one is built where it is not there yet."""
+    if model != READY_MADE:
+        return workspace.find_model(model)
+    with exclusive(workspace.models / READY_MADE):
+        return ready_made_bundle(workspace)
 
 
 @task(cache_policy=NO_CACHE)
