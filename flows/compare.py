@@ -52,7 +52,7 @@ def compare(
     plan = ExperimentPlan(
         name=chosen[0].recipe.name,
         recipe=recipe,
-        command=command(recipe, vary, changes or {}, trials),
+        command=command(recipe, vary, changes or {}, trials, prune_after),
         options=tuple(VariedOption(option=option, values=tuple(values)) for option, values in vary.items()),
         num_combinations=len(combinations),
         prune_after=prune_after,

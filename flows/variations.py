@@ -83,7 +83,11 @@ def variations(reference: str, vary: Mapping[str, Sequence[str]], changes: Mappi
 
 
 def command(
-    reference: str, vary: Mapping[str, Sequence[str]], changes: Mapping[str, Any], num_trials: int | None
+    reference: str,
+    vary: Mapping[str, Sequence[str]],
+    changes: Mapping[str, Any],
+    num_trials: int | None,
+    prune_after: int,
 ) -> str:
     """The command line that says the same."""
     words = ["darkroom", "compare", reference]
@@ -98,7 +102,7 @@ def command(
         words += ["--vary", f"{option}={','.join(values)}"]
     words += ["--name", changes["name"]] if "name" in changes else []
     words += ["--trials", str(num_trials)] if num_trials else []
-    return shlex.join(words)
+    return shlex.join([*words, "--prune-after", str(prune_after)])
 
 
 def _check(option: str, values: Sequence[str], changes: Mapping[str, Any]) -> None:

@@ -77,7 +77,7 @@ def start(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Wor
 
 
 def train_trial(folder: Path, number: int, features: Path | None, workspace: Workspace) -> TrialRecord:
-    """Train one trial, going on where a killed run stopped, and record how it ended.
+    """Train one trial, going on where a killed run stopped, and record how it ended; a failure is raised as well.
 
     Args:
         folder: The experiment's.
@@ -109,6 +109,9 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
         train_network(dataset, trial.settings, state_folder(folder, number), features, watch)
     except Hopeless as hopeless:
         reason = str(hopeless)
+    except Exception as error:
+        record_failure(folder, number, error, history)
+        raise
     record = TrialRecord(
         number=number, status="pruned" if reason else "complete", reason=reason, history=tuple(history)
     )
@@ -117,14 +120,17 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
     return _keep(folder, record)
 
 
-def record_failure(folder: Path, number: int, error: Exception) -> TrialRecord:
+def record_failure(folder: Path, number: int, error: Exception, history: Sequence[EpochLog] = ()) -> TrialRecord:
     """Record a trial that cannot be made; what failed for the machine's sake is raised again: it says nothing of it."""
+    known = read_record(folder, number)
+    if known:
+        return known
     if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
         raise error
     said = " ".join(str(error).split())[:500]
     reason = said if isinstance(error, DarkroomError) else f"{type(error).__name__}: {said}"
     logger.info("Trial %d failed: %s", number, reason)
-    return _keep(folder, TrialRecord(number=number, status="failed", reason=reason))
+    return _keep(folder, TrialRecord(number=number, status="failed", reason=reason, history=tuple(history)))
 
 
 def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
