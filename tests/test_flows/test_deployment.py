@@ -207,6 +207,41 @@ def test_the_run_shows_its_counts_and_the_log_lines_of_the_rooms(client: Any, sc
     assert "1 of them set aside" in found[0]
 
 
+def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(
+    client: Any, scored: tuple[Path, Any], tmp_path: Path
+) -> None:
+    """The worker that `scored` has started runs it; a thousand files would take it half a minute."""
+    from prefect.states import Cancelling
+
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.effect_noise((800, 800), 90).convert("RGB").save(images / "0000.png", compress_level=1)
+    for number in range(1, 1000):
+        (images / f"{number:04d}.png").hardlink_to(images / "0000.png")
+    deployment = client.read_deployment_by_name("score/score-folder")
+    parameters = {"folder": str(images), "model": "colours", "out": str(tmp_path / "out"), "rows_per_part": 10}
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    _wait_for((tmp_path / "out/.scoring/part-00000.json").exists, 120, tmp_path / "no.log")
+    client.set_flow_run_state(run.id, Cancelling())
+
+    def state() -> str:
+        return str(client.read_flow_run(run.id).state_name)
+
+    _wait_for(lambda: state() != "Cancelling", 60, tmp_path / "no.log")
+    assert state() == "Cancelled"
+    _wait_for(lambda: not _processes_with(f"PREFECT__FLOW_RUN_ID={run.id}"), 15, tmp_path / "no.log")
+    done = len(list(tmp_path.glob("out/.scoring/part-*.json")))
+    assert 0 < done < 100
+    assert not (tmp_path / "out/summary.json").exists()
+    for number in range(100, 1000):  # the rest in seconds
+        (images / f"{number:04d}.png").unlink()
+    again = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    _wait_for(lambda: client.read_flow_run(again.id).state.is_final(), 120, tmp_path / "no.log")
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["run_id"], summary["num_files"]) == (str(again.id), 100)
+    assert summary["rows_reused"] == 10 * min(done, 10)
+
+
 def _start(command: list[str], environment: dict[str, str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as stream:
         return subprocess.Popen(
@@ -221,10 +256,14 @@ def _start(command: list[str], environment: dict[str, str], log: Path, folder: P
 
 
 def _processes_of(home: Path) -> list[int]:
+    return _processes_with(f"PREFECT_HOME={home}")
+
+
+def _processes_with(variable: str) -> list[int]:
     found = []
     for file in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if f"PREFECT_HOME={home}\0".encode() in file.read_bytes():
+            if f"{variable}\0".encode() in file.read_bytes():
                 found.append(int(file.parent.name))
         except OSError:  # another user's, or gone
             continue
