@@ -321,32 +321,28 @@ def _stored_logits(rival: Bundle) -> dict[str, list[float]]:
 
 
 def _floors(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
+    """What is asked of every bundle; a floor of 0 and a ceiling of 1 ask for nothing."""
     present = [row for row in metrics.per_class if row.recall is not None]
     guessing = 1 / len(metrics.per_class)
     weakest = min(present, key=lambda row: row.recall or 0.0)
     recall, error = weakest.recall or 0.0, metrics.expected_calibration_error
-    return (
+    checks = [
         Check(
             name="Better than guessing",
             passed=metrics.balanced_accuracy > guessing,
             found=f"balanced accuracy {percent(metrics.balanced_accuracy)}, guessing gives {percent(guessing)}",
-        ),
-        Check(
-            name="Accuracy floor",
-            passed=metrics.accuracy >= rules.min_accuracy,
-            found=f"{percent(metrics.accuracy)}, at least {percent(rules.min_accuracy)} is asked for",
-        ),
-        Check(
-            name="Recall floor",
-            passed=recall >= rules.min_recall,
-            found=f"lowest {percent(recall)} ({weakest.label}), at least {percent(rules.min_recall)} is asked for",
-        ),
-        Check(
-            name="Calibration ceiling",
-            passed=error <= rules.max_calibration_error,
-            found=f"error {percent(error)}, at most {percent(rules.max_calibration_error)} is allowed",
-        ),
-    )
+        )
+    ]
+    if rules.min_accuracy > 0:
+        found = f"{percent(metrics.accuracy)}, at least {percent(rules.min_accuracy)} is asked for"
+        checks.append(Check(name="Accuracy floor", passed=metrics.accuracy >= rules.min_accuracy, found=found))
+    if rules.min_recall > 0:
+        found = f"lowest {percent(recall)} ({weakest.label}), at least {percent(rules.min_recall)} is asked for"
+        checks.append(Check(name="Recall floor", passed=recall >= rules.min_recall, found=found))
+    if rules.max_calibration_error < 1:
+        found = f"error {percent(error)}, at most {percent(rules.max_calibration_error)} is allowed"
+        checks.append(Check(name="Calibration ceiling", passed=error <= rules.max_calibration_error, found=found))
+    return tuple(checks)
 
 
 def _not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...]:

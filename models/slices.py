@@ -44,7 +44,10 @@ class Slice(Frozen):
 
 
 def slices_of(judged: Judged) -> tuple[Slice, ...]:
-    """All slices with images in them: by label in label order, by third from small and dark on, by folder's name."""
+    """All slices with images in them: by label in label order, by third from small and dark on, by folder's name.
+
+    Where each folder holds images of one label only, the folders say nothing that labels do not, and are left out.
+    """
     facts = _facts(judged)
     right = judged.probabilities.argmax(axis=1) == judged.truth
     labels = np.array(judged.bundle.card.labels, dtype=object)[judged.truth]
@@ -56,6 +59,8 @@ def slices_of(judged: Judged) -> tuple[Slice, ...]:
         "brightness": thirds(brightness, ("dark", "middling", "bright"), "of 255"),
         "folder": _folders(judged.paths),
     }
+    if len(set(zip(*(groups[kind][0] for kind in ("label", "folder")), strict=True))) == len(set(groups["folder"][0])):
+        del groups["folder"]
     overall = wilson_interval(int(right.sum()), len(right))
     return tuple(
         _slice(kind, name, right[members == name], overall)

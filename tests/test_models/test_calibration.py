@@ -7,9 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from scipy.special import softmax
+from sklearn.isotonic import IsotonicRegression
 
 from data.errors import SettingError, WorkError
-from models.calibration import choose_threshold, coverage_and_accuracy, fit_temperature, probabilities
+from models.calibration import (
+    UNCALIBRATED,
+    Calibration,
+    Curve,
+    choose_threshold,
+    coverage_and_accuracy,
+    fit_calibration,
+    fit_temperature,
+    probabilities,
+    threshold_for_coverage,
+)
+from models.settings import CalibrationMethod, TrainSettings
 
 
 def sample(rng: np.random.Generator, distribution: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -107,3 +121,109 @@ def test_the_threshold_is_the_smallest_of_all_that_are_precise_enough(
 def test_a_precision_above_one_is_refused() -> None:
     with pytest.raises(SettingError, match=r"received 95"):
         choose_threshold(two_classes([0.9]), np.array([0]), 95)
+
+
+def planted(num_images: int, seed: int, sureness: float = 3.0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits of three classes that are `sureness` times too sure of themselves, and the truth."""
+    rng = np.random.default_rng(seed)
+    honest = rng.normal(size=(num_images, 3)) * 2
+    return honest * sureness, sample(rng, probabilities(honest, 1.0))
+
+
+def ece(chances: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Expected calibration error by a loop over 15 bins, right edges included."""
+    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == truth
+    total = 0.0
+    for low, high in zip(np.arange(15) / 15, np.arange(1, 16) / 15, strict=True):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return total
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_a_network_that_is_too_sure_is_calibrated_on_images_that_it_was_not_fitted_on(
+    method: CalibrationMethod,
+) -> None:
+    calibration = fit_calibration(*planted(4000, 1), method)
+    logits, truth = planted(4000, 2)
+    before, after = ece(UNCALIBRATED.apply(logits), truth), ece(calibration.apply(logits), truth)
+    assert before > 0.1
+    assert after < 0.03
+
+
+def test_isotonic_curves_are_scikit_learns_one_class_against_the_rest() -> None:
+    logits, truth = planted(500, 3)
+    calibration = fit_calibration(logits, truth, "isotonic")
+    others, _ = planted(200, 4)
+    chances = softmax(logits, axis=1)
+    mapped = np.stack(
+        [
+            IsotonicRegression(y_min=1 / 502, y_max=501 / 502, out_of_bounds="clip")
+            .fit(chances[:, index], truth == index)
+            .predict(softmax(others, axis=1)[:, index])
+            for index in range(3)
+        ],
+        axis=1,
+    )
+    np.testing.assert_allclose(calibration.apply(others), mapped / mapped.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_a_calibration_is_the_same_after_it_was_written_and_read(method: CalibrationMethod) -> None:
+    calibration = fit_calibration(*planted(300, 5), method)
+    again = Calibration.model_validate_json(calibration.model_dump_json())
+    logits, _ = planted(50, 6)
+    np.testing.assert_array_equal(again.apply(logits), calibration.apply(logits))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), num_images=st.integers(1, 40), scale=st.sampled_from([0.0, 1.0, 1e4]))
+def test_isotonic_probabilities_are_distributions_and_no_truth_is_impossible(
+    seed: int, num_images: int, scale: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    calibration = fit_calibration(rng.normal(size=(num_images, 3)), rng.integers(0, 3, num_images), "isotonic")
+    found = calibration.apply(rng.normal(size=(20, 3)) * scale)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    assert (found > 0).all()
+
+
+def test_where_a_curve_is_level_the_networks_own_order_decides() -> None:
+    """Two classes of the same calibrated probability: the more likely one before is named, not the first."""
+    level = Curve(x=(0.0, 1.0), y=(0.5, 0.5))
+    found = Calibration(method="isotonic", curves=(level, level)).apply(np.array([[1.0, 2.0], [2.0, 1.0]]))
+    assert found.argmax(axis=1).tolist() == [1, 0]
+    np.testing.assert_allclose(found, 0.5, atol=1e-5)
+
+
+def test_curves_that_do_not_fit_the_logits_are_refused() -> None:
+    level = Curve(x=(0.0, 1.0), y=(0.1, 0.9))
+    with pytest.raises(WorkError, match="2 calibration curves for 3 classes"):
+        Calibration(method="isotonic", curves=(level, level)).apply(np.zeros((1, 3)))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    confidence=st.lists(st.sampled_from([0.55, 0.6, 0.7, 0.8, 0.9, 0.99]), min_size=1, max_size=20),
+    coverage=st.sampled_from([0.01, 0.3, 0.5, 0.7, 0.9, 1.0]),
+)
+def test_the_threshold_for_a_coverage_is_the_largest_that_keeps_so_many(
+    confidence: list[float], coverage: float
+) -> None:
+    threshold = threshold_for_coverage(two_classes(confidence), np.zeros(len(confidence), int), coverage)
+    keeps = [t for t in [0.0, *confidence] if sum(c >= t for c in confidence) >= coverage * len(confidence) - 1e-9]
+    kept = np.array(confidence) >= threshold
+    assert kept.mean() >= coverage - 1e-9
+    assert kept.tolist() == [c >= max(keeps) for c in confidence]
+
+
+@pytest.mark.parametrize("coverage", [0.0, -0.1, 1.1])
+def test_a_coverage_that_is_no_share_is_refused(coverage: float) -> None:
+    with pytest.raises(SettingError, match="share above 0 and up to 1"):
+        threshold_for_coverage(two_classes([0.9]), np.array([0]), coverage)
+
+
+def test_two_rules_for_one_threshold_are_refused() -> None:
+    with pytest.raises(ValidationError, match="min_precision and min_coverage each decide"):
+        TrainSettings(min_precision=0.9, min_coverage=0.8)
