@@ -28,6 +28,7 @@ from typing import IO, cast
 from data.atomic import atomic_folder, file_sha256
 from data.errors import SourceError, WorkError
 from data.listing import printable
+from data.locks import exclusive
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,11 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
         return folder
     unpacking = _Unpacking(archive, limits)
     try:
-        with atomic_folder(folder) as temporary:
-            unpacking.into(temporary)
+        with exclusive(folder.parent):
+            if folder.is_dir():  # by the run that this one has waited for
+                return folder
+            with atomic_folder(folder) as temporary:
+                unpacking.into(temporary)
     except OSError as error:
         if error.errno is None:  # gzip reports damage as an OSError without a number
             raise unpacking.refusal(f"is damaged ({error})", _FETCH_AGAIN) from None

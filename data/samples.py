@@ -21,6 +21,7 @@ from PIL import Image
 
 from data.atomic import atomic_folder
 from data.errors import SourceError
+from data.locks import exclusive
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,11 @@ def make_sample(sample: Sample, workspace_sources: Path) -> Path:
     if folder.is_dir():
         logger.info("sample:%s is there already: %s", sample.name, folder)
         return folder
-    with atomic_folder(folder) as temporary:
-        sample.write(temporary)
+    with exclusive(folder.parent):
+        if folder.is_dir():  # written by the run that this one has waited for
+            return folder
+        with atomic_folder(folder) as temporary:
+            sample.write(temporary)
     logger.info("Wrote sample:%s to %s", sample.name, folder)
     return folder
 

@@ -69,10 +69,10 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def refused(archive: Path, tmp_path: Path, limits: ArchiveLimits | None = None) -> str:
     """The sentence of the refusal; nothing may be left, inside the sources folder or beside it."""
-    before = sorted(p for p in tmp_path.rglob("*") if p != tmp_path / "sources")
+    before = sorted(p for p in tmp_path.rglob("*") if p.name not in ("sources", ".lock"))
     with pytest.raises(SourceError) as caught:
         unpack(archive, tmp_path / "sources", limits or ArchiveLimits())
-    after = sorted(p for p in tmp_path.rglob("*") if p != tmp_path / "sources")
+    after = sorted(p for p in tmp_path.rglob("*") if p.name not in ("sources", ".lock"))
     assert after == before
     sentence = str(caught.value)
     assert str(archive) in sentence
@@ -146,7 +146,7 @@ def test_the_second_run_finds_the_first_ones_work(tmp_path: Path, caplog: pytest
         assert unpack(renamed, tmp_path / "sources") == first
     assert {p: p.stat().st_ino for p in first.rglob("*")} == made
     assert "unpacked already" in caplog.text
-    assert list((tmp_path / "sources").iterdir()) == [first]
+    assert sorted((tmp_path / "sources").iterdir()) == [tmp_path / "sources/.lock", first]
 
 
 HOSTILE_NAMES = {
@@ -432,7 +432,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("data.archives._write", full)
     with pytest.raises(WorkError, match="No room is left on the disk of"):
         unpack(zip_of(tmp_path / "a.zip", FILES), tmp_path / "sources")
-    assert list((tmp_path / "sources").iterdir()) == []
+    assert [path.name for path in (tmp_path / "sources").iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "zip"])
@@ -454,3 +454,11 @@ def test_memory_stays_small_whatever_the_size(kind: str, tmp_path: Path) -> None
     )
     peak_mib = int(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
     assert peak_mib < 150
+
+
+def test_what_a_killed_run_left_half_unpacked_is_removed_by_the_next(tmp_path: Path) -> None:
+    half = tmp_path / "sources" / (".tmp-" + "a" * 32) / "cats"
+    half.mkdir(parents=True)
+    (half / "1.png").write_bytes(b"half")
+    folder = unpack(zip_of(tmp_path / "a.zip", FILES), tmp_path / "sources")
+    assert sorted((tmp_path / "sources").iterdir()) == [tmp_path / "sources/.lock", folder]
