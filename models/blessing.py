@@ -330,17 +330,17 @@ def _floors(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
         Check(
             name="Better than guessing",
             passed=metrics.balanced_accuracy > guessing,
-            found=f"balanced accuracy {percent(metrics.balanced_accuracy)}, guessing gives {percent(guessing)}",
+            found=f"balanced accuracy {_percent(metrics.balanced_accuracy)}, guessing gives {_percent(guessing)}",
         )
     ]
     if rules.min_accuracy > 0:
-        found = f"{percent(metrics.accuracy)}, at least {percent(rules.min_accuracy)} is asked for"
+        found = f"{_percent(metrics.accuracy)}, at least {_percent(rules.min_accuracy)} is asked for"
         checks.append(Check(name="Accuracy floor", passed=metrics.accuracy >= rules.min_accuracy, found=found))
     if rules.min_recall > 0:
-        found = f"lowest {percent(recall)} ({weakest.label}), at least {percent(rules.min_recall)} is asked for"
+        found = f"lowest {_percent(recall)} ({weakest.label}), at least {_percent(rules.min_recall)} is asked for"
         checks.append(Check(name="Recall floor", passed=recall >= rules.min_recall, found=found))
     if rules.max_calibration_error < 1:
-        found = f"error {percent(error)}, at most {percent(rules.max_calibration_error)} is allowed"
+        found = f"error {_percent(error)}, at most {_percent(rules.max_calibration_error)} is allowed"
         checks.append(Check(name="Calibration ceiling", passed=error <= rules.max_calibration_error, found=found))
     return tuple(checks)
 
@@ -361,7 +361,7 @@ def _not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...
         Check(
             name="Loss that cannot be ruled out",
             passed=-low <= rules.max_possible_loss,
-            found=f"up to {percent(max(-low, 0.0))}, at most {percent(rules.max_possible_loss)} is allowed",
+            found=f"up to {_percent(max(-low, 0.0))}, at most {_percent(rules.max_possible_loss)} is allowed",
         ),
         Check(
             name="Recall of each class",
@@ -371,8 +371,8 @@ def _not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...
         Check(
             name="Calibration",
             passed=not (surplus > rules.calibration_margin and surplus_low > 0),
-            found=f"error {percent(comparison.new_calibration_error)}, "
-            f"before {percent(comparison.current_calibration_error)}",
+            found=f"error {_percent(comparison.new_calibration_error)}, "
+            f"before {_percent(comparison.current_calibration_error)}",
         ),
     )
 
@@ -389,3 +389,7 @@ def _class_loss(pairs: Pairs) -> str:
 
 def _why_not(checks: Collection[Check]) -> str:
     return "; ".join(f"{check.name.lower()}: {check.found}" for check in checks if not check.passed)
+
+
+def _percent(share: float) -> str:
+    return percent(share).replace("\N{NO-BREAK SPACE}", " ")  # a terminal shows these sentences too
