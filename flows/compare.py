@@ -20,6 +20,7 @@ from flows.variations import Variation, command, variations
 from models.experiment import ExperimentPlan, HeldOutFigures, TrialPlan, Varied, VariedOption
 from models.metrics import Interval
 from models.search import draw
+from models.settings import BlessingRules
 from tasks import compare as tasks
 
 
@@ -68,7 +69,8 @@ def compare(
                 tasks.show_trials(folder, place)
             best = tasks.choose_best(folder, place)
             bundle = train(best.dataset, best.settings, str(place.root))
-            card = tasks.finish_experiment(folder, best, bundle.bundle, _judged(bundle.bundle, best, place), place)
+            test = _judged(bundle.bundle, best, chosen[0].recipe.blessing, place)
+            card = tasks.finish_experiment(folder, best, bundle.bundle, test, place)
     return CompareResult.of(card, folder, reused=done is not None)
 
 
@@ -111,11 +113,11 @@ def _make(folder: Path, trial: TrialPlan, place: Workspace) -> None:
         tasks.record_failure(folder, trial.number, error)
 
 
-def _judged(bundle: str, best: TrialPlan, place: Workspace) -> HeldOutFigures | None:
+def _judged(bundle: str, best: TrialPlan, rules: BlessingRules, place: Workspace) -> HeldOutFigures | None:
     """The only look at the test images; None where there are none."""
     if not open_dataset(place.find_dataset(best.dataset)).card.num_images("test"):
         return None
-    report = evaluate(bundle, best.dataset, workspace=str(place.root))
+    report = evaluate(bundle, best.dataset, rules=rules, workspace=str(place.root))
     return HeldOutFigures(
         num_images=report.num_images,
         num_correct=report.num_correct,
