@@ -112,3 +112,29 @@ def test_the_paths_are_those_of_the_design(tmp_path: Path) -> None:
     assert workspace.dataset("cats", "v") == tmp_path / "datasets" / "cats" / "v"
     assert workspace.model("cats", "v") == tmp_path / "models" / "cats" / "v"
     assert (workspace.sources, workspace.scores) == (tmp_path / "sources", tmp_path / "scores")
+
+
+def test_blessed_is_the_version_that_the_pointer_names_and_not_the_newest(workspace: Workspace) -> None:
+    old = card(workspace.model("cats", "aaa") / "bundle.json", 1000)
+    new = card(workspace.model("cats", "bbb") / "bundle.json", 2000)
+    workspace.blessed_card("cats").write_text('{"schema_version": 1, "current": "aaa"}')
+    assert workspace.find_model("cats@blessed") == old
+    assert workspace.find_model("cats") == new
+    assert workspace.find_model("cats@bbb") == new
+
+
+def test_where_nothing_is_blessed_the_sentence_says_what_to_do(workspace: Workspace) -> None:
+    card(workspace.model("cats", "aaa") / "bundle.json", 1000)
+    with pytest.raises(InputError) as nothing:
+        workspace.find_model("cats@blessed")
+    assert str(nothing.value) == (
+        "No version of cats is blessed yet. Judge the newest with: darkroom evaluate cats, or bless it by hand with: "
+        "darkroom promote cats@aaa"
+    )
+    with pytest.raises(InputError, match="There is no model 'dogs'"):
+        workspace.find_model("dogs@blessed")
+
+
+def test_no_name_can_be_taken_for_a_reference_to_what_is_blessed() -> None:
+    with pytest.raises(SettingError, match="cannot be a name"):
+        check_name("cats@blessed")
