@@ -49,6 +49,16 @@ def with_draws(image: Pixels, policy: AugmentPolicy, values: Sequence[float]) ->
     return found
 
 
+def with_more_draws(image: Pixels, policy: AugmentPolicy, values: Sequence[float]) -> Pixels:
+    """As `with_draws`, for the second eight: two for the size of a crop, two for its place, three for the colour."""
+    first = [0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0]
+    with pytest.MonkeyPatch.context() as patch:
+        drawn = iter([first, values])
+        patch.setattr(tf.random, "stateless_uniform", lambda *_: tf.constant(next(drawn), tf.float32))
+        found: Pixels = augment(tf.constant(image), tf.constant([0, 0]), policy).numpy()
+    return found
+
+
 def by_seed(image: Pixels, policy: AugmentPolicy, seed: int) -> Pixels:
     found: Pixels = augment(tf.constant(image), tf.constant([seed, 7]), policy).numpy()
     return found
@@ -58,7 +68,8 @@ def test_a_policy_of_zeros_changes_nothing() -> None:
     image = noise(0)
     assert AugmentPolicy().changes_nothing
     np.testing.assert_array_equal(by_seed(image, AugmentPolicy(), 3), image)
-    for field in ("flip_horizontal", "flip_vertical", "rotation_degrees", "zoom", "shift", "brightness", "contrast"):
+    numbers = ("rotation_degrees", "zoom", "crop", "shift", "brightness", "contrast", "colour")
+    for field in ("flip_horizontal", "flip_vertical", *numbers):
         value = True if field.startswith("flip") else 0.5
         assert not AugmentPolicy.model_validate({field: value}).changes_nothing
 
@@ -172,6 +183,38 @@ def test_contrast_spreads_around_the_mean_of_the_image_and_clips(value: float, l
     found = changed(image, AugmentPolicy(contrast=limit), contrast=value)
     expected = np.clip((image - image.mean()) * (1 + limit * value) + image.mean(), 0, 255)
     assert np.abs(found - expected).max() <= 0.501
+
+
+@pytest.mark.parametrize(("x", "y"), [(-1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (0.5, 0.0)])
+def test_a_crop_is_a_part_of_the_image_stretched_over_all_of_it(x: float, y: float) -> None:
+    """A ramp shows which places are seen: a crop of half the width spans half its values, whatever its place."""
+    height, width = 40, 60
+    columns = np.broadcast_to(np.arange(width) * 4.0, (height, width))
+    rows = np.broadcast_to(np.arange(height)[:, None] * 4.0, (height, width))
+    image = np.stack([columns, rows, np.zeros((height, width))], axis=-1).astype(np.uint8)
+    # The greatest cut, of half of each side (a draw of 1), at a place from the left and top (-1) to the right (1).
+    found = with_more_draws(image, AugmentPolicy(crop=0.5, fill="nearest"), [1.0, 1.0, x, y, 0, 0, 0, 0]).astype(float)
+    for channel, side, place in ((0, width, x), (1, height, y)):
+        line = found[height // 2, :, 0] if channel == 0 else found[:, width // 2, 1]
+        start = (side / 2) * (1 + place) / 2  # pixels cut off before it
+        places = np.clip(start + (np.arange(side) + 0.5) / 2 - 0.5, 0, side - 1)
+        np.testing.assert_allclose(line, places * 4, atol=1.01)
+
+
+def test_crops_never_show_what_is_outside_the_image() -> None:
+    image = np.full((16, 16, 3), 200, np.uint8)
+    for seed in range(60):
+        inside = by_seed(image, AugmentPolicy(crop=0.6, fill="constant"), seed)[1:-1, 1:-1]
+        np.testing.assert_array_equal(inside, 200)
+
+
+def test_colour_adds_its_share_of_the_range_to_each_channel_on_its_own() -> None:
+    image = np.full((4, 4, 3), 100, np.uint8)
+    found = with_more_draws(image, AugmentPolicy(colour=0.2), [0, 0, 0, 0, 1.0, -1.0, 0.5, 0])
+    np.testing.assert_array_equal(found[0, 0], [151, 49, 126])
+    added = np.array([by_seed(image, AugmentPolicy(colour=0.2), seed)[0, 0].astype(int) - 100 for seed in range(400)])
+    assert np.abs(added).max() <= 51
+    assert np.abs(np.corrcoef(added.T) - np.eye(3)).max() < 0.25
 
 
 def test_the_draws_fill_their_range_evenly() -> None:

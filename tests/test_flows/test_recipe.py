@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from pydantic import ValidationError
 
 from data.errors import SettingError
+from data.ingest import plan_ingest, read_plan
+from data.sources import resolve
+from data.workspace import Workspace
 from flows.recipe import Recipe, load_recipe, recipe_names
+from flows.results import EvaluateResult
+from flows.run import _judge
+from models.networks import build_scratch, describe
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -89,3 +97,88 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_a_wrong_change_is_not_laid_to_the_file() -> None:
     with pytest.raises(ValidationError):
         load_recipe("digits", {"train": {"epochs": 0}})
+
+
+# A small source laid out as each recipe's own, its classes, and the split that it judges by, where it has one.
+LAYOUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
+    "digits": (("{}",), tuple("0123456789"), None),
+    "cats_dogs": (("train/{}", "validation/{}"), ("cats", "dogs"), "validation"),
+    "cats_dogs_scratch": (("train/{}", "validation/{}"), ("cats", "dogs"), "validation"),
+    "cifar10": (("train/{}",), ("airplane", "bird", "cat"), None),
+    "cifar10_gpu": (("train/{}", "test/{}"), ("airplane", "bird", "cat"), "test"),
+    "covid19_xray": (("train/{}", "test/{}"), ("Covid", "Normal", "Pneumonia"), "test"),
+    "galaxies": (("images",), ("elliptical", "irregular", "lenticular"), None),
+    "galaxies_npz": ((), ("0", "1", "2", "3"), None),
+}
+
+
+def made_source(folder: Path, places: tuple[str, ...], labels: tuple[str, ...]) -> Path:
+    """Two images of each label in each place; in a CSV where the place does not name the label, in arrays for none."""
+    random = np.random.default_rng(0)
+    if not places:
+        np.savez(
+            folder / "made.npz",
+            data=random.integers(0, 256, (8, 9, 9, 3), np.uint8),
+            labels=np.eye(4)[[0, 1, 2, 3] * 2],
+        )
+        return folder / "made.npz"
+    rows = ["file,label"]
+    for place in places:
+        for label in labels:
+            target = folder / "source" / place.format(label)
+            target.mkdir(parents=True, exist_ok=True)
+            for number in range(2):
+                name = f"{label}-{number}.png"
+                Image.fromarray(random.integers(0, 256, (9, 9, 3), np.uint8)).save(target / name)
+                rows.append(f"{place}/{name},{label}")
+    if "{}" not in places[0]:
+        (folder / "source" / "labels.csv").write_text("\n".join(rows))
+    return folder / "source"
+
+
+def test_every_recipe_has_a_layout_here() -> None:
+    assert set(LAYOUTS) == set(recipe_names())
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_recipe_finds_the_labels_and_the_judge_in_a_source_laid_out_as_its_own(name: str, tmp_path: Path) -> None:
+    places, labels, judge = LAYOUTS[name]
+    workspace = Workspace(tmp_path / "workspace")
+    source = resolve(str(made_source(tmp_path, places, labels)), workspace)
+    plan = read_plan(plan_ingest(source, load_recipe(name).ingest_settings(), workspace).staging)
+    assert plan.labels == labels
+    assert plan.splits.held_out == ((judge,) if judge else ())
+    if judge is None:
+        assert 0.1 <= plan.splits.rules.test <= 0.2  # of what is drawn, by content hash
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_network_of_a_recipe_can_be_built_for_its_images(name: str) -> None:
+    recipe = load_recipe(name)
+    train, size = recipe.train, recipe.policy.image_size
+    facts = describe(train.model, train.weights)
+    assert facts.pretrained == (train.weights == "imagenet")
+    assert facts.pretrained or not train.fine_tune_blocks
+    if not facts.pretrained:
+        assert build_scratch(train.model, size, 10, train.dropout).output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_name_of_a_recipe_is_not_its_network_s_alone(name: str) -> None:
+    """Two recipes of one data set give bundles of different names, so that neither hides the other."""
+    others = [load_recipe(other) for other in recipe_names() if other != name]
+    mine = load_recipe(name)
+    names = {(recipe.name, recipe.train.name or recipe.train.model) for recipe in others}
+    assert (mine.name, mine.train.name or mine.train.model) not in names
+
+
+@pytest.mark.parametrize(("accuracy", "macro_f1", "reached"), [(0.9, 0.8, [True, True]), (0.899, 0.81, [False, True])])
+def test_the_result_says_which_of_the_recipe_s_figures_were_reached(accuracy, macro_f1, reached) -> None:
+    plan = Recipe(name="x", source="y", target_accuracy=0.9, target_macro_f1=0.8, public="0.7")
+    report = EvaluateResult.model_construct(accuracy=accuracy, macro_f1=macro_f1)
+    targets = _judge(plan, report)
+    assert [(t.figure, t.target, t.value, t.reached) for t in targets] == [
+        ("accuracy", 0.9, accuracy, reached[0]),
+        ("macro F1", 0.8, macro_f1, reached[1]),
+    ]
+    assert _judge(Recipe(name="x", source="y"), report) == ()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from data.errors import InputError, SettingError
-from models.networks import build_backbone, build_scratch, describe, known_networks
+from models.networks import build_backbone, build_scratch, describe, flip_averaged, known_networks
+from models.runtime import OnnxRunner, export_onnx
 
 
 def num_conv(kernel: int, inputs: int, filters: int) -> int:
@@ -56,6 +57,59 @@ def test_cifar6_is_three_padded_blocks():
     pairs = [(3, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128)]
     expected = sum(num_conv(3, inputs, filters) for inputs, filters in pairs)
     assert model.count_params() == expected + num_dense(4 * 4 * 128, 512) + num_dense(512, 10)
+
+
+def num_conv_bn(inputs: int, *filters: int) -> int:
+    """Parameters of 3 x 3 convolutions without bias, one after the other, each with its batch normalisation."""
+    pairs = zip((inputs, *filters), filters, strict=False)
+    return sum(9 * before * after + 4 * after for before, after in pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "filters", "last_map"),
+    [
+        ("residual32", 32, (24, 48, 48, 48, 96, 96, 96, 192), 4),
+        ("residual96", 96, (24, 32, 64, 64, 64, 96, 96, 96, 160, 160, 160), 6),
+        ("resnet9", 32, (64, 128, 128, 128, 256, 512, 512, 512), 4),
+    ],
+)
+def test_residual_networks_have_these_layers(name, size, filters, last_map):
+    model = build_scratch(name, (size, size), 7, dropout=0.3)
+    assert model.count_params() == num_conv_bn(3, *filters) + num_dense(filters[-1], 7)
+    pooled = next(layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D))
+    assert pooled.input.shape == (None, last_map, last_map, filters[-1])
+
+
+@pytest.mark.parametrize("name", ["residual32", "residual96", "resnet9"])
+def test_a_residual_block_begins_as_the_identity(name):
+    model = build_scratch(name, (32, 32), 2, dropout=0.0)
+    images = noise(32)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Add):
+            identity, inner = layer.input
+            around = keras.Model(model.inputs[0], [identity, layer.output, inner])
+            before, after, added = (np.asarray(values) for values in around(images, training=False))
+            np.testing.assert_array_equal(after, before)
+            assert (added == 0).all()
+            assert before.std() > 0
+
+
+@pytest.mark.parametrize("name", ["cifar4", "residual96"])
+def test_flip_averaging_gives_the_mean_of_an_image_and_its_mirror_image_in_both_formats(name, tmp_path):
+    model = build_scratch(name, (32, 32), 3, dropout=0.5)
+    averaged = flip_averaged(model)
+    images = noise(32, 4)
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    expected = (np.asarray(model(images, training=False)) + np.asarray(model(mirrored, training=False))) / 2
+    averaged.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    export_onnx(averaged, tmp_path / "model.onnx")
+    runner = OnnxRunner(tmp_path / "model.onnx")
+    for run in (lambda pixels: np.asarray(again(pixels, training=False)), runner):
+        np.testing.assert_allclose(run(images), expected, atol=1e-5)
+        np.testing.assert_allclose(run(mirrored), expected, atol=1e-5)
+    assert np.abs(expected - np.asarray(model(images, training=False))).max() > 1e-4
+    assert averaged.count_params() == model.count_params()
 
 
 @pytest.mark.parametrize(("name", "size"), [("starter", 96), ("cifar4", 32), ("cifar6", 32), ("mobilenetv2", 96)])
