@@ -137,7 +137,7 @@ def train(
 
 
 @app.command()
-@settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS})
+@settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS})
 def compare(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="A recipe, a YAML file, or a source.")],
     changes: dict[str, Any],
