@@ -138,7 +138,10 @@ def _(result: CompareResult) -> list[tuple[str, str]]:
         ("trials", f"{len(result.trials)} of {result.num_combinations} combinations: {', '.join(said)}"),
         ("best", ", ".join(f"{varied.option}={varied.value}" for varied in best.values)),
         ("model", result.bundle),
-        ("validation", f"{best.accuracy or 0:.4f} on {best.num_images} images (optimistic: the best of {counts['complete']})"),
+        (
+            "validation",
+            f"{best.accuracy or 0:.4f} on {best.num_images} images (optimistic: the best of {counts['complete']})",
+        ),
     ]
     if test:
         interval = f"95 % interval {test.interval.low:.3f} to {test.interval.high:.3f}"
