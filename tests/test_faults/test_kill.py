@@ -248,7 +248,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one_within_the_tolerance(
             kept = json.loads(card.read_text())["history"][: len(begun["history"])]
             assert kept == begun["history"]
 
-    disturb(nursery, num_points, undisturbed, start, check_killed, check_ended, most_in_a_row=10)
+    disturb(nursery, num_points, undisturbed, start, check_killed, check_ended, most_in_a_row=7)
 
 
 def check_readable(path: Path) -> None:
