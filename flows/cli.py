@@ -224,15 +224,19 @@ def explain(
     bundle: Bundle,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
     out: Annotated[str | None, typer.Option(help="Folder for the pictures. [default: in the model's report]")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Where exciting images are looked for. [default: the one it was trained from]")
+    ] = None,
+    max_searched: Annotated[int, typer.Option(min=0, help="Images looked through for those; 0: none.")] = 1000,
     workspace: Workspace = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show where in an image a network looked (Grad-CAM)."""
+    """Show what a network looks at: heat maps, activations, filters, what its classes and channels answer to."""
     _prepare(verbose, tensorflow=True)
     from flows.explain import explain as flow
 
-    _show(flow(bundle, images, out, workspace), as_json)
+    _show(flow(bundle, images, out, dataset, max_searched, workspace), as_json)
 
 
 @app.command()

@@ -1,92 +1,116 @@
-"""Grad-CAM: where in an image a network saw what it says (Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from
-Deep Networks via Gradient-based Localization").
+"""What a network looks at: for some images where and on what, for the network as a whole what its parts answer to.
 
-The gradient of a class's logit with respect to the last convolutional feature map gives each channel a weight; the
-weighted sum, its negative part cut off, is the heat map. Works on plain and on nested networks alike, because the
-feature map is taken while the model runs, not from its graph.
+<folder>/
+  <number>-<image's name>.png              the image, Grad-CAM of two classes, occlusion
+  <number>-<image's name>-activations.png  activations layer by layer
+  filters.png                              filters of the first layers
+  classes.png                              activation maximisation of classes
+  channels.png                             of channels, and the images that excite them most
+  explain.html                             all of it on one page, with what each picture shows and its source
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
-from data.atomic import atomic_file
+from data.atomic import atomic_folder, remove_folder
+from data.dataset import Dataset
 from data.decode import decode
 from data.errors import ImageError, InputError, SettingError
 from data.listing import printable, read_file
 from models.bundle import Bundle
+from models.exciting import MAX_SEARCHED
+from models.explain_page import EXPLAIN_PAGE, Explanation, ShownImage, explain_page
 from models.judged import PREDICTIONS
+from models.layers import feature_maps, unmirrored
+from models.page import write_page
+from models.panels import Panel, sheet
 from models.report import read_report
+from models.views import ImageView, NetworkView, view_image, view_network
+
+logger = logging.getLogger(__name__)
+
+# All of their pictures are in memory at once, about 1 MB an image.
+MAX_IMAGES = 64
+MAX_CLASSES = 10
+_OURS = re.compile(r"explain\.html|(\d{3}-[A-Za-z0-9._-]+|filters|classes|channels)\.png")
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What came of one image: the picture's path, or a reason code."""
+    """What came of the images: the files that were written, and which image could not be read and why."""
 
-    image: str
-    picture: Path | None
-    reason: str | None
+    page: Path
+    pictures: tuple[Path, ...]
+    set_aside: tuple[tuple[str, str], ...]
 
 
-def grad_cam(model: Any, image: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:
-    """Heat map `float32[h, w]` from 0 to 1 of a class, at the size of the last convolutional feature map.
+@dataclass(frozen=True)
+class _Loaded:
+    """An image that can be read; `name` is that of its pictures, `truth` its class where the report knows it."""
+
+    name: str
+    path: str
+    pixels: NDArray[np.uint8]
+    truth: int | None
+
+
+def explain_images(
+    bundle: Bundle,
+    images: Sequence[Path],
+    out: Path,
+    generated_by: str,
+    dataset: Dataset | None = None,
+    max_searched: int = MAX_SEARCHED,
+) -> Explained:
+    """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
 
     Args:
-        model: Keras, `uint8[N, H, W, 3]` to logits.
-        image: `uint8[H, W, 3]`.
-        class_index: In label map order.
+        bundle: The network to look into.
+        images: At most 64 files.
+        out: A folder that does not exist, is empty, or holds nothing but an earlier explanation.
+        generated_by: The command, for the page.
+        dataset: Where the images that excite a channel are looked for; None leaves them out.
+        max_searched: About how many of its training images are looked at; 0 leaves them out.
 
     Raises:
-        SettingError: where the network has no convolutional layer.
+        InputError: where not one image can be read, or `out` holds other files.
+        SettingError: where there are too many images, the data set's images have another size, or the network has no
+            convolutional layer.
     """
-    import tensorflow as tf
+    _check(bundle, images, out, dataset)
+    loaded, set_aside = _load(bundle, images)
+    labels, runner, model = bundle.card.labels, bundle.runner(), unmirrored(bundle.keras_model())
+    feature_maps(model)  # refuses a network without, before any work
 
-    layer = _last_map(model)
-    seen: list[Any] = []
-    original = layer.call
-    with tf.GradientTape() as tape:
+    def probabilities(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return bundle.card.calibration.apply(runner(pixels))
 
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            output = original(*args, **kwargs)
-            tape.watch(output)
-            seen.append(output)
-            return output
-
-        object.__setattr__(layer, "call", watched)
-        try:
-            logits = model(image[None], training=False)
-        finally:
-            object.__delattr__(layer, "call")
-        score = logits[0, class_index]
-    weights = tf.reduce_mean(tape.gradient(score, seen[0]), axis=(1, 2), keepdims=True)
-    heat = np.maximum(tf.reduce_sum(weights * seen[0], axis=-1).numpy()[0], 0)
-    return np.asarray(heat / heat.max() if heat.max() > 0 else heat, dtype=np.float32)
-
-
-def explain_images(bundle: Bundle, images: Sequence[Path], out: Path) -> list[Explained]:
-    """A picture for each image: as the network gets it, and with the heat map of the predicted class over it.
-
-    Raises:
-        InputError: where not one image can be read.
-    """
-    model = bundle.keras_model()
-    done = [_explain(bundle, model, path, out, number) for number, path in enumerate(images)]
-    if not any(item.picture for item in done):
-        reasons = ", ".join(f"{item.image} ({item.reason})" for item in done[:5])
-        raise InputError(f"None of the images can be read: {reasons}. Give the paths of image files.")
-    return done
+    classes = _shown_classes(probabilities(np.stack([item.pixels for item in loaded])))
+    views = [view_image(model, probabilities, item.pixels, item.truth, labels, classes) for item in loaded]
+    contributions = np.mean([view.contributions for view in views], axis=0)
+    image_size = bundle.card.policy.image_size
+    network = view_network(model, labels, classes, contributions, image_size, dataset, max_searched)
+    shown = [
+        ShownImage(item.name, item.path, None if item.truth is None else labels[item.truth], view)
+        for item, view in zip(loaded, views, strict=True)
+    ]
+    page = explain_page(Explanation(bundle, tuple(shown), network, set_aside, generated_by))
+    with atomic_folder(out) as temporary:
+        names = _write_sheets(temporary, loaded, views, network)
+        write_page(temporary / EXPLAIN_PAGE, page)
+        remove_folder(out)
+    logger.info("explained %d images: %s", len(views), out / EXPLAIN_PAGE)
+    return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names), set_aside)
 
 
 def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> list[str]:
@@ -103,55 +127,76 @@ def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> l
     return wrong + chosen[:num_right]
 
 
-def _explain(bundle: Bundle, model: Any, path: Path, out: Path, number: int) -> Explained:
-    shown = printable(str(path))
-    try:
-        pixels = decode(read_file(path.parent, path.name, bundle.card.policy.max_bytes), bundle.card.policy)
-    except ImageError as error:
-        return Explained(shown, None, error.reason)
-    chances = bundle.card.calibration.apply(np.asarray(model(pixels[None], training=False)))[0]
-    place = int(chances.argmax())
-    heat = grad_cam(model, pixels, place)
-    caption = f"{bundle.card.labels[place]}  {chances[place]:.1%}"
-    picture = out / f"{number:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', path.stem)[:60]}.png"
-    with atomic_file(picture) as temporary:
-        temporary.write_bytes(_picture(pixels, heat, caption))
-    return Explained(shown, picture, None)
+def _check(bundle: Bundle, images: Sequence[Path], out: Path, dataset: Dataset | None) -> None:
+    if not 1 <= len(images) <= MAX_IMAGES:
+        raise SettingError(f"One page takes 1 to {MAX_IMAGES} images, not {len(images)}. Give fewer at once.")
+    if dataset and dataset.card.policy.image_size != bundle.card.policy.image_size:
+        ours, theirs = (" x ".join(map(str, card.policy.image_size)) for card in (bundle.card, dataset.card))
+        raise SettingError(
+            f"The images of {dataset.reference} are {theirs}, {bundle.reference} takes {ours}. Give a data set of the "
+            "model's image size."
+        )
+    if out.exists():
+        names = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
+        others = sorted(name for name in names if not _OURS.fullmatch(name) or not out.is_dir())
+        if others:
+            raise InputError(f"{out} holds other files, such as {printable(others[0])}. Give a folder of its own.")
 
 
-def _picture(pixels: NDArray[np.uint8], heat: NDArray[np.float32], caption: str) -> bytes:
-    height, width = pixels.shape[:2]
-    smooth = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BICUBIC))
-    figure = Figure(figsize=(5.2, 2.9), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    left.imshow(pixels)
-    left.set_title("what the network gets", fontsize=9)
-    right.imshow(pixels)
-    right.imshow(smooth, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
-    right.set_title(caption, fontsize=9, parse_math=False)
-    for axes in (left, right):
-        axes.set_axis_off()
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[tuple[str, str], ...]]:
+    """The images that can be read, and of the others path and reason; raises InputError where none can be read."""
+    found: list[tuple[int, Path, bytes, NDArray[np.uint8]]] = []
+    set_aside: list[tuple[str, str]] = []
+    for number, path in enumerate(images):
+        try:
+            data = read_file(path.parent, path.name, bundle.card.policy.max_bytes)
+            found.append((number, path, data, decode(data, bundle.card.policy)))
+        except ImageError as error:
+            set_aside.append((printable(str(path)), error.reason))
+    if not found:
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in set_aside[:5])
+        raise InputError(f"None of the images can be read: {reasons}. Give the paths of image files.")
+    hashes = [hashlib.sha256(data).hexdigest() for _, _, data, _ in found]
+    truths = _known_truths(bundle, hashes)
+    loaded = [
+        _Loaded(
+            name=f"{number:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', path.stem)[:60]}",
+            path=printable(str(path)),
+            pixels=pixels,
+            truth=truths.get(sha256),
+        )
+        for (number, path, _, pixels), sha256 in zip(found, hashes, strict=True)
+    ]
+    return loaded, tuple(set_aside)
 
 
-def _last_map(model: Any) -> Any:
-    """The last layer whose output still has the height and width of the last convolution's."""
-    layers = [layer for layer in _leaves(model) if len(getattr(layer.output, "shape", ())) == 4]
-    convolutions = [layer for layer in layers if "Conv" in type(layer).__name__]
-    if not convolutions:
-        raise SettingError(f"{model.name} has no convolutional layer, so Grad-CAM has no feature map to show.")
-    size = convolutions[-1].output.shape[1:3]
-    return [layer for layer in layers if layer.output.shape[1:3] == size][-1]
+def _known_truths(bundle: Bundle, hashes: Sequence[str]) -> dict[str, int]:
+    """The class by SHA-256 of those images that the bundle was judged on."""
+    predictions = bundle.report_folder / PREDICTIONS
+    if not predictions.is_file():
+        return {}
+    rows = pq.read_table(predictions, columns=["sha256", "truth"], filters=[("sha256", "in", list(hashes))]).to_pylist()
+    return {row["sha256"]: bundle.card.labels.index(row["truth"]) for row in rows}
 
 
-def _leaves(model: Any) -> Iterator[Any]:
-    import keras
+def _shown_classes(chances: NDArray[np.float64]) -> list[int]:
+    """At most ten classes: those predicted, most often first, then the others; in label map order."""
+    counts = np.bincount(chances.argmax(axis=1), minlength=chances.shape[1])
+    return sorted(np.argsort(-counts, kind="stable")[:MAX_CLASSES].tolist())
 
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
-        elif not isinstance(layer, keras.layers.InputLayer):
-            yield layer
+
+def _write_sheets(
+    folder: Path, loaded: Sequence[_Loaded], views: Sequence[ImageView], network: NetworkView
+) -> list[str]:
+    """Every picture as a file; gives their names."""
+    sheets: dict[str, Sequence[Sequence[Panel]]] = {}
+    for item, view in zip(loaded, views, strict=True):
+        sheets[f"{item.name}.png"] = [view.panels]
+        sheets[f"{item.name}-activations.png"] = [[panel] for panel in view.activations]
+    sheets["filters.png"] = [[panel] for panel in network.filters]
+    sheets["classes.png"] = [network.classes[at : at + 5] for at in range(0, len(network.classes), 5)]
+    sheets["channels.png"] = [(view.maximised, *view.exciting) for view in network.channels]
+    for name, rows in sheets.items():
+        if rows:
+            (folder / name).write_bytes(sheet(rows, 2.2 if len(rows[0]) > 1 else 5.5))
+    return [name for name, rows in sheets.items() if rows]

@@ -7,15 +7,31 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data.dataset import open_dataset
+from data.errors import InputError
+from data.workspace import Workspace
 from models import explain
 from models.bundle import open_bundle
 from models.explain import Explained
 
 
 @task(cache_policy=NO_CACHE)
-def explain_images(bundle: Path, images: list[Path], out: Path) -> list[Explained]:
-    """Draw what the network looked at."""
-    return explain.explain_images(open_bundle(bundle), images, out)
+def explain_images(
+    bundle: Path, images: list[Path], out: Path, generated_by: str, dataset: Path | None, max_searched: int
+) -> Explained:
+    """Draw what the network looks at."""
+    opened = open_dataset(dataset) if dataset else None
+    return explain.explain_images(open_bundle(bundle), images, out, generated_by, opened, max_searched)
+
+
+def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:
+    """The folder of the data set that is named, or of the default one, or None where that is not at hand."""
+    if dataset:
+        return place.find_dataset(dataset)
+    try:
+        return place.find_dataset(default)
+    except InputError:
+        return None
 
 
 @task(cache_policy=NO_CACHE)

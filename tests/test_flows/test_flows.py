@@ -65,8 +65,11 @@ def test_the_flows_find_each_others_results_by_name(prefect_server: str, images:
     assert (judged.bundle, judged.dataset) == (trained.bundle, made.dataset)
     picture = next(path for path in (images / "test/green").iterdir() if path.suffix == ".png")
     cut = images / "test/blue/cut.jpg"
-    shown = explain("quick", [str(picture), str(cut)], str(tmp_path / "pictures"), place)
-    assert [Path(path).name for path in shown.pictures] == [f"000-{picture.stem}.png"]
+    shown = explain("quick", [str(picture), str(cut)], str(tmp_path / "pictures"), workspace=place)
+    assert [Path(path).name for path in shown.pictures] == [
+        f"000-{picture.stem}.png", f"000-{picture.stem}-activations.png", "filters.png", "classes.png", "channels.png",
+    ]  # fmt: skip
+    assert {*shown.pictures, shown.page} == {str(path) for path in (tmp_path / "pictures").iterdir()}
     assert [(count.reason, count.num_files) for count in shown.set_aside] == [("truncated", 1)]
     table = score(str(images), "quick", str(tmp_path / "table"), rows_per_part=25, workspace=place)
     assert (table.num_files, table.num_parts) == (made.num_files, -(-made.num_files // 25))

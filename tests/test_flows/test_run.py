@@ -88,13 +88,20 @@ def test_the_reports_accuracy_is_the_tables_to_the_last_image(result: RunResult)
 
 
 def test_the_pictures_are_of_real_test_images(result: RunResult, images: Path) -> None:
-    assert 1 <= len(result.explain.pictures) <= 8
     assert result.explain.set_aside == ()
     names = {path.stem for path in (images / "test").rglob("*") if path.is_file()}
+    of_images = [Path(picture).stem for picture in result.explain.pictures if Path(picture).stem[:3].isdigit()]
+    shown = [name.split("-", 1)[1] for name in of_images if not name.endswith("-activations")]
+    assert 1 <= len(shown) <= 8
+    assert set(shown) <= names
+    assert len(of_images) == 2 * len(shown)
     for picture in result.explain.pictures:
-        assert Path(picture).stem.split("-", 1)[1] in names
         with Image.open(picture) as opened:
             opened.load()
+    page = Path(result.explain.page).read_text(encoding="utf-8")
+    num_wrong = min(result.evaluate.num_images - result.evaluate.num_correct, 4)
+    assert page.count(": wrong, it is") == num_wrong
+    assert page.count(", right</h3>") == len(shown) - num_wrong
 
 
 def test_the_same_run_again_makes_nothing_again(result: RunResult, images: Path, workspace: Path) -> None:

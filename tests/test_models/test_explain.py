@@ -1,120 +1,150 @@
-"""Grad-CAM, on networks whose answer is known by construction, and pictures of images that can be read."""
+"""The pictures and the page of `darkroom explain`: complete, the same each time, whole or not at all."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import InputError, SettingError
+from data.errors import InputError, SettingError, WorkError
 from models.bundle import open_bundle
 from models.evaluate import evaluate_bundle
-from models.explain import choose_examples, explain_images, grad_cam
+from models.explain import MAX_IMAGES, choose_examples, explain_images
+from models.maximise import maximise
+from models.views import strongest_channels
+from tests.bundles import tiny_bundle
+
+WHOLE = {"classes.png", "channels.png", "filters.png", "explain.html"}
 
 
-def planted(nested: bool) -> keras.Model:
-    """Class 0 is the mean of red, class 1 the mean of blue, over a map of 8 x 8 cells of 4 x 4 pixels."""
-    image = keras.Input((32, 32, 3), dtype="uint8")
-    conv = keras.layers.Conv2D(2, 4, strides=4, use_bias=False, name="conv")
-    features = keras.layers.ReLU()(conv(keras.layers.Rescaling(1 / 255)(image)))
-    pooled = keras.layers.GlobalAveragePooling2D()(features)
-    kernel = np.zeros((4, 4, 3, 2), np.float32)
-    kernel[..., 0, 0] = kernel[..., 2, 1] = 1 / 16
-    conv.set_weights([kernel])
-    logits = keras.layers.Dense(2, use_bias=False, name="logits")
-    if not nested:
-        model = keras.Model(image, logits(pooled))
-    else:
-        outer = keras.Input((32, 32, 3), dtype="uint8")
-        model = keras.Model(outer, logits(keras.Model(image, pooled, name="backbone")(outer)))
-    logits.set_weights([np.eye(2, dtype=np.float32)])
-    return model
+@pytest.fixture
+def quick(monkeypatch):
+    """A few steps of gradient ascent in place of many."""
+    monkeypatch.setattr("models.views.maximise", lambda model, goals, size: maximise(model, goals, size, num_steps=2))
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_the_heat_lies_where_the_class_does_and_nowhere_else(nested):
-    model = planted(nested)
-    image = np.zeros((32, 32, 3), np.uint8)
-    image[:8, :12, 0] = 255  # red, top left: rows 0-1, columns 0-2 of the map
-    image[24:, 24:, 2] = 102  # blue, bottom right
-    image[16:20, 24:28, 2] = 204  # and twice as blue in one cell above it
-    red, blue = np.zeros((8, 8)), np.zeros((8, 8))
-    red[:2, :3] = 1
-    blue[6:, 6:], blue[4, 6] = 0.5, 1
-    for place, expected in enumerate((red, blue)):
-        heat = grad_cam(model, image, place)
-        assert heat.dtype == np.float32
-        np.testing.assert_allclose(heat, expected, atol=1e-6)
-
-
-def test_what_speaks_against_a_class_is_not_hot_and_an_image_without_evidence_is_cold():
-    model = planted(nested=False)
-    model.get_layer("logits").set_weights([np.array([[1, -1], [-1, 1]], np.float32)])
-    image = np.zeros((32, 32, 3), np.uint8)
-    assert grad_cam(model, image, 0).max() == 0
-    image[:4, :4, 2] = 255
-    assert grad_cam(model, image, 0).max() == 0
-    assert grad_cam(model, image, 1).max() == 1
-
-
-def test_the_network_is_left_as_it_was_even_after_a_failure():
-    model = planted(nested=True)
-    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    before = np.asarray(model(image[None]))
-    grad_cam(model, image, 0)
-    with pytest.raises(Exception, match=r".+"):
-        grad_cam(model, image[:16], 0)
-    layers = [layer for layer in model._flatten_layers() if "call" in vars(layer)]
-    assert layers == []
-    np.testing.assert_array_equal(model(image[None]), before)
-
-
-def test_a_network_without_convolutions_is_refused_with_a_sentence():
-    model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)], name="flat")
-    with pytest.raises(SettingError, match="flat has no convolutional layer"):
-        grad_cam(model, np.zeros((4, 4, 3), np.uint8), 0)
-
-
-def test_a_trained_network_gives_heat_from_0_to_1(bundle, images):
-    model = bundle.keras_model()
-    pixels = np.asarray(Image.open(images / "test" / "blue" / sorted((images / "test/blue").glob("*.png"))[0].name))
-    for place in range(3):
-        heat = grad_cam(model, np.ascontiguousarray(pixels[:32, :32]), place)
-        assert heat.ndim == 2
-        assert heat.min() >= 0
-        assert heat.max() in (0, 1)
+@pytest.fixture
+def hostile(images, tmp_path):
+    """A readable image under a hostile name, and two files that are no images."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    good = folder / "..$(touch x) <script>é.png"
+    shutil.copy(sorted((images / "test/green").glob("*.png"))[0], good)
+    return [images / "test/blue/cut.jpg", good, folder / "missing.png"]
 
 
 def test_unreadable_images_become_reasons_and_the_others_pictures_with_the_same_bytes_each_time(
-    bundle, images, tmp_path
+    bundle, dataset, hostile, tmp_path, quick
 ):
-    folder = tmp_path / "new"
-    folder.mkdir()
-    good = folder / "..$(touch x) é.png"
-    Image.open(next((images / "test" / "green").glob("*.png"))).save(good)
-    paths = [images / "test/blue/cut.jpg", good, folder / "missing.png"]
-    done = explain_images(bundle, paths, tmp_path / "one")
-    assert [(item.image, item.reason) for item in done] == [
-        (str(paths[0]), "truncated"), (str(good), None), (str(paths[2]), "unreadable"),
-    ]  # fmt: skip
-    assert [path.name for path in (tmp_path / "one").iterdir()] == ["001-.._touch_x_.png"]
-    assert done[1].picture == tmp_path / "one" / "001-.._touch_x_.png"
-    assert done[1].picture is not None
-    with Image.open(done[1].picture) as picture:
-        picture.load()
-        assert picture.format == "PNG"
-    again = explain_images(bundle, paths, tmp_path / "two")
-    assert again[1].picture is not None
-    assert again[1].picture.read_bytes() == done[1].picture.read_bytes()
+    done = explain_images(bundle, hostile, tmp_path / "one", "pytest", dataset)
+    assert done.set_aside == ((str(hostile[0]), "truncated"), (str(hostile[2]), "unreadable"))
+    name = "001-.._touch_x_script_"
+    names = [f"{name}.png", f"{name}-activations.png", "filters.png", "classes.png", "channels.png"]
+    assert [path.name for path in done.pictures] == names
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {*names, "explain.html"}
+    for picture in done.pictures:
+        with Image.open(picture) as opened:
+            opened.load()
+            assert opened.format == "PNG"
+    again = explain_images(bundle, hostile, tmp_path / "two", "pytest", dataset)
+    for first, second in zip((*done.pictures, done.page), (*again.pictures, again.page), strict=True):
+        assert first.read_bytes() == second.read_bytes(), first.name
 
 
-def test_where_no_image_can_be_read_the_reasons_are_said(bundle, images, tmp_path):
+def test_the_page_shows_every_part_escapes_names_and_fetches_nothing(bundle, dataset, hostile, tmp_path, quick):
+    page = explain_images(bundle, hostile, tmp_path / "out", "pytest", dataset, 1000).page.read_text(encoding="utf-8")
+    assert "&lt;script&gt;é.png" in page
+    assert "<script" not in page
+    assert set(re.findall(r'src="(data:image/png)?', page)) == {"data:image/png"}
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    for paper in ("1610.02391", "1311.2901", "1506.06579", "1312.6034", "Feature Visualization", "Krizhevsky"):
+        assert paper in page
+    assert "those of 36 training images" in page
+    num_layers, num_channels, num_filters = 4, 6, 2
+    assert page.count("<img") == 4 + num_layers + 3 + num_channels * (1 + 4) + num_filters
+    for reason in ("truncated", "unreadable"):
+        assert f": {reason}</li>" in page
+
+
+@pytest.mark.parametrize("searched", [{}, {"max_searched": 0}])
+def test_without_a_data_set_or_a_search_the_exciting_images_are_left_out(
+    bundle, dataset, hostile, tmp_path, quick, searched
+):
+    given = {"dataset": dataset, **searched} if searched else {}
+    done = explain_images(bundle, hostile[1:2], tmp_path / "out", "pytest", **given)
+    page = done.page.read_text(encoding="utf-8")
+    assert "No data set was looked through" in page
+    assert page.count("<img") == 4 + 4 + 3 + 6 + 2
+
+
+def test_the_labels_of_judged_images_are_known_by_their_content(bundle, dataset, images, tmp_path, quick):
+    copied = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle"))
+    report = evaluate_bundle(copied, dataset, "test", "pytest")
+    mistakes = [mistake for mistake in report.worst_mistakes if mistake.path.startswith("test/")][:1]
+    right = next(path for path in choose_examples(copied, 0, 1))
+    moved = tmp_path / "elsewhere.png"
+    shutil.copy(images / right, moved)
+    paths = [moved, *(images / mistake.path for mistake in mistakes)]
+    page = explain_images(copied, paths, tmp_path / "out", "pytest").page.read_text(encoding="utf-8")
+    assert page.count(", right</h3>") == 1
+    assert page.count(": wrong, it is") == len(mistakes)
+    for mistake in mistakes:
+        assert f"Grad-CAM: {mistake.truth}" in page
+        assert f"Occlusion: {mistake.predicted}" in page
+
+
+def test_an_earlier_explanation_is_replaced_and_a_folder_with_other_files_is_refused(
+    bundle, hostile, images, tmp_path, quick
+):
+    out = tmp_path / "out"
+    explain_images(bundle, hostile, out, "pytest")
+    other = sorted((images / "test/amber").glob("*.png"))[0]
+    explain_images(bundle, [other], out, "pytest")
+    assert {path.name for path in out.iterdir()} == WHOLE | {
+        f"000-{other.stem}.png", f"000-{other.stem}-activations.png"
+    }  # fmt: skip
+    (out / "thesis.docx").write_bytes(b"mine")
+    before = sorted(out.iterdir())
+    with pytest.raises(InputError, match=r"holds other files, such as thesis\.docx"):
+        explain_images(bundle, [other], out, "pytest")
+    assert sorted(out.iterdir()) == before
+    with pytest.raises(InputError, match="holds other files"):
+        explain_images(bundle, [other], other, "pytest")
+
+
+def test_after_a_failure_there_is_nothing_new_and_what_was_there_is_kept(bundle, hostile, tmp_path, quick, monkeypatch):
+    out = tmp_path / "out"
+    done = explain_images(bundle, hostile[1:2], out, "pytest")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fails(path: Path, page: str) -> None:
+        raise WorkError("no")
+
+    monkeypatch.setattr("models.explain.write_page", fails)
+    for place in (out, tmp_path / "new-out"):
+        with pytest.raises(WorkError):
+            explain_images(bundle, hostile[1:2], place, "pytest")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert done.page.is_file()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "new") == ["out"]
+
+
+def test_what_cannot_be_explained_is_refused_with_a_sentence(bundle, dataset, images, hostile, tmp_path):
+    out = tmp_path / "out"
     with pytest.raises(InputError, match=r"None of the images can be read: .*cut\.jpg \(truncated\)"):
-        explain_images(bundle, [images / "test/blue/cut.jpg"], tmp_path / "out")
+        explain_images(bundle, hostile[:1], out, "pytest")
+    with pytest.raises(SettingError, match=f"1 to {MAX_IMAGES} images, not {MAX_IMAGES + 1}"):
+        explain_images(bundle, hostile[1:2] * (MAX_IMAGES + 1), out, "pytest")
+    linear = open_bundle(tiny_bundle(tmp_path / "tiny", ["amber", "blue", "green"], (16, 16)))
+    with pytest.raises(SettingError, match="tiny has no convolutional layer"):
+        explain_images(linear, hostile[1:2], out, "pytest")
+    with pytest.raises(SettingError, match=r"are 32 x 32, tiny@0+ takes 16 x 16"):
+        explain_images(linear, hostile[1:2], out, "pytest", dataset)
+    assert not out.exists()
 
 
 def test_the_examples_are_the_worst_mistakes_and_then_the_surest_hits_of_every_class(bundle, dataset, tmp_path):
@@ -124,3 +154,11 @@ def test_the_examples_are_the_worst_mistakes_and_then_the_surest_hits_of_every_c
     wrong = [mistake.path for mistake in report.worst_mistakes[:2]]
     assert chosen[: len(wrong)] == wrong
     assert sorted(Path(path).parent.name for path in chosen[len(wrong) :]) == ["amber", "blue", "green"]
+
+
+def test_each_class_in_turn_gets_its_largest_channel_and_none_is_shown_twice():
+    contributions = np.array([[9, 8, 0, 0, 1, 0, 0, 0], [9, 2, 7, 6, 0, 5, 0, 0]], np.float32)
+    assert strongest_channels(contributions) == [(0, 0), (0, 1), (0, 4), (1, 2), (1, 3), (1, 5)]
+    assert strongest_channels(np.array([[1, 2]], np.float32)) == [(0, 0), (0, 1)]
+    assert strongest_channels(np.array([[-1, 2], [0, 0]], np.float32)) == [(0, 1)]
+    assert strongest_channels(np.eye(10, dtype=np.float32)) == [(row, row) for row in range(6)]
