@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,7 @@ from models.bundle import BundleCard
 from models.dataset_page import DATASET_PAGE
 from models.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
 from models.experiment_page import EXPERIMENT_PAGE
+from models.explain import Explained
 from models.inspection import Inspection
 from models.report import EvaluationReport
 from models.score import NamedCount, ScoreSummary
@@ -186,12 +188,12 @@ class EvaluateResult(Result):
     accuracy_low: float
     accuracy_high: float
     macro_f1: float
-    report: str
-
     calibration_error: float
     num_weak_slices: int
     blessed: bool | None
     blessing: str | None
+    report: str
+
     @classmethod
     def of(cls, report: EvaluationReport, page: Path) -> EvaluateResult:
         metrics = report.metrics
@@ -205,16 +207,14 @@ class EvaluateResult(Result):
             accuracy_low=metrics.accuracy_interval.low,
             accuracy_high=metrics.accuracy_interval.high,
             macro_f1=metrics.macro_f1,
-            report=str(page),
-        )
             calibration_error=metrics.expected_calibration_error,
             num_weak_slices=sum(item.is_weak for item in report.slices),
             blessed=report.blessing.blessed if report.blessing else None,
             blessing=report.blessing.why if report.blessing else None,
+            report=str(page),
+        )
 
 
-class ExplainResult(Result):
-    """Pictures that show what a network looked at."""
 class BlessingResult(Result):
     """Which version of a model scores from now on, and which one did before."""
 
@@ -236,11 +236,25 @@ class BlessingResult(Result):
         )
 
 
+class ExplainResult(Result):
+    """Pictures that show what a network looks at."""
 
     bundle: str
     folder: str
+    page: str
     pictures: tuple[str, ...]
     set_aside: tuple[ReasonCount, ...] = ()
+
+    @classmethod
+    def of(cls, done: Explained, bundle: str) -> ExplainResult:
+        reasons = Counter(reason for _, reason in done.set_aside)
+        return cls(
+            bundle=bundle,
+            folder=str(done.page.parent),
+            page=str(done.page),
+            pictures=tuple(str(picture) for picture in done.pictures),
+            set_aside=tuple(ReasonCount(reason=reason, num_files=reasons[reason]) for reason in sorted(reasons)),
+        )
 
 
 class ScoreResult(Result):

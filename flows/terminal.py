@@ -168,7 +168,7 @@ def _(result: BlessingResult) -> list[tuple[str, str]]:
 
 @summary_lines.register
 def _(result: ExplainResult) -> list[tuple[str, str]]:
-    lines = [("pictures", f"{len(result.pictures)} in {result.folder}")]
+    lines = [("pictures", f"{len(result.pictures)}, all on {result.page}")]
     if result.set_aside:
         reasons = ", ".join(f"{count.num_files} {count.reason}" for count in result.set_aside)
         lines.append(("set aside", reasons))
