@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,7 +176,8 @@ def test_the_name_of_a_recipe_is_not_its_network_s_alone(name: str) -> None:
 @pytest.mark.parametrize(("accuracy", "macro_f1", "reached"), [(0.9, 0.8, [True, True]), (0.899, 0.81, [False, True])])
 def test_the_result_says_which_of_the_recipe_s_figures_were_reached(accuracy, macro_f1, reached) -> None:
     plan = Recipe(name="x", source="y", target_accuracy=0.9, target_macro_f1=0.8, public="0.7")
-    report = EvaluateResult.model_construct(accuracy=accuracy, macro_f1=macro_f1)
+    figures: dict[str, Any] = {"accuracy": accuracy, "macro_f1": macro_f1}
+    report = EvaluateResult.model_construct(**figures)
     targets = _judge(plan, report)
     assert [(t.figure, t.target, t.value, t.reached) for t in targets] == [
         ("accuracy", 0.9, accuracy, reached[0]),
