@@ -19,9 +19,12 @@ from data.workspace import Workspace
 from models.blessing import decide
 from models.bundle import Bundle
 from models.calibration import UNCALIBRATED, coverage_and_accuracy
+from models.gradcam import grad_cam
 from models.judged import PREDICTIONS, Judged, judge
+from models.layers import has_feature_maps, unmirrored
 from models.metrics import Interval, expected_calibration_error, measure, reliability_bins, wilson_interval
 from models.model_card import write_model_card
+from models.panels import heat_over
 from models.report import (
     EvaluationReport,
     LeakedImages,
@@ -35,6 +38,8 @@ from models.report import (
 from models.resampling import resampled_intervals
 from models.settings import BlessingRules
 from models.slices import slices_of
+
+_MAX_HEAT_MAPS = 8
 
 
 def evaluate_bundle(
@@ -96,7 +101,8 @@ def evaluate_bundle(
     folder.mkdir(exist_ok=True)
     write_table(folder / PREDICTIONS, judged.predictions())
     write_model_card(folder, report, bundle, dataset.card)
-    write_report(folder, report, card.history, _thumbnails(dataset, split, report.worst_mistakes))
+    thumbnails = _thumbnails(dataset, split, report.worst_mistakes)
+    write_report(folder, report, card.history, thumbnails, _heat_maps(bundle, dataset, split, report.worst_mistakes))
     return report
 
 
@@ -123,3 +129,17 @@ def _thumbnails(dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> di
         for record in dataset.records(split)
         if record.path in wanted
     }
+
+
+def _heat_maps(bundle: Bundle, dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> dict[str, bytes]:
+    """What the network looked at when it made the worst mistakes; nothing of a network without feature maps."""
+    answers = {mistake.path: bundle.card.labels.index(mistake.predicted) for mistake in mistakes[:_MAX_HEAT_MAPS]}
+    model = unmirrored(bundle.keras_model()) if answers else None
+    if model is None or not has_feature_maps(model):
+        return {}
+    found = {}
+    for record in dataset.records(split):
+        if record.path in answers:
+            pixels = decode_stored(record.encoded)
+            found[record.path] = encode_jpeg(heat_over(pixels, grad_cam(model, pixels, answers[record.path])), 90)
+    return found

@@ -26,12 +26,16 @@ def unmirrored(model: Any) -> Any:
     return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
+def has_feature_maps(model: Any) -> bool:
+    """Whether the network has a convolutional layer."""
+    return any(map(_is_convolution, _leaves(model)))
+
+
 def convolutions(model: Any) -> list[Any]:
     """The convolutional layers, in order; raises SettingError where there is none."""
-    found = [layer for layer in _leaves(model) if "Conv" in type(layer).__name__ and _is_map(layer)]
-    if not found:
+    if not has_feature_maps(model):
         raise SettingError(f"{model.name} has no convolutional layer, so it has no feature map to show.")
-    return found
+    return [layer for layer in _leaves(model) if _is_convolution(layer)]
 
 
 def feature_maps(model: Any) -> list[Any]:
@@ -109,6 +113,10 @@ def _before_activation(layer: Any, call: Callable[..., Any], args: Any, kwargs: 
         return call(*args, **kwargs)
     finally:
         object.__setattr__(layer, "activation", usual)
+
+
+def _is_convolution(layer: Any) -> bool:
+    return "Conv" in type(layer).__name__ and _is_map(layer)
 
 
 def _is_map(layer: Any) -> bool:

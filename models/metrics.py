@@ -56,6 +56,8 @@ class ClassMetrics(Frozen):
         f1: None where both are so.
         roc_auc: None where the class is absent, or where there is no other.
         average_precision: Area under the precision-recall curve; None where the class is absent.
+        top_3: The share of its images for which it is among the three most likely classes; None where the class is
+            absent, or where there are no more than three.
     """
 
     label: str
@@ -65,6 +67,7 @@ class ClassMetrics(Frozen):
     f1: float | None
     roc_auc: float | None
     average_precision: float | None
+    top_3: float | None = None
 
 
 class ReliabilityBin(Frozen):
@@ -263,6 +266,8 @@ def _per_class(
         truth, predicted, labels=range(len(labels)), zero_division=np.nan
     )
     rows = []
+    # Of equally likely classes the first comes first, as in the prediction itself.
+    three = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
     for index, label in enumerate(labels.names):
         positive = truth == index
         score = probabilities[:, index]
@@ -276,6 +281,9 @@ def _per_class(
                 f1=_or_none(f1[index]),
                 roc_auc=float(roc_auc_score(positive, score)) if mixed else None,
                 average_precision=float(average_precision_score(positive, score)) if positive.any() else None,
+                top_3=float((three[positive] == index).any(axis=1).mean())
+                if positive.any() and len(labels) > 3
+                else None,
             )
         )
     return tuple(rows)

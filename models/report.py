@@ -226,6 +226,7 @@ def write_report(
     report: EvaluationReport,
     history: Sequence[plots.EpochLike],
     thumbnails: Mapping[str, bytes],
+    heat_maps: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write `report.html`, then `report.json`; each appears whole or not at all.
 
@@ -234,11 +235,12 @@ def write_report(
         report: What to write.
         history: The epochs of training, the first is number 1; may be empty.
         thumbnails: JPEG or PNG bytes by a mistake's path; a mistake without one is shown without a picture.
+        heat_maps: The same with what the network looked at, for mistakes that have a thumbnail.
 
     Raises:
         WorkError: where a thumbnail is neither JPEG nor PNG.
     """
-    page = _page(report, history, thumbnails)
+    page = _page(report, history, thumbnails, heat_maps or {})
     folder.mkdir(parents=True, exist_ok=True)
     write_page(folder / REPORT_PAGE, page)
     write_json(folder / REPORT_CARD, report.model_dump(mode="json"))
@@ -281,7 +283,12 @@ class _ConfusedPair:
     share: float
 
 
-def _page(report: EvaluationReport, history: Sequence[plots.EpochLike], thumbnails: Mapping[str, bytes]) -> str:
+def _page(
+    report: EvaluationReport,
+    history: Sequence[plots.EpochLike],
+    thumbnails: Mapping[str, bytes],
+    heat_maps: Mapping[str, bytes],
+) -> str:
     metrics = report.metrics
     best = report.training.best_epoch
     shown = {mistake.path for mistake in report.worst_mistakes}
@@ -302,6 +309,7 @@ def _page(report: EvaluationReport, history: Sequence[plots.EpochLike], thumbnai
         max_f1_bars=plots.MAX_F1_BARS,
         reliability=Picture.of_plot(plots.reliability(metrics.reliability)),
         thumbnails={path: data_uri(image, path) for path, image in thumbnails.items() if path in shown},
+        heat_maps={path: data_uri(image, path) for path, image in heat_maps.items() if path in shown},
     )
 
 

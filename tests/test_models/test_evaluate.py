@@ -17,6 +17,7 @@ from data.errors import InputError
 from models.bundle import Bundle, open_bundle
 from models.evaluate import evaluate_bundle
 from models.report import EvaluationReport
+from tests.bundles import tiny_bundle
 from tests.test_models.test_score import run, table
 
 
@@ -111,3 +112,19 @@ def test_other_labels_and_another_decode_policy_are_refused(copied, dataset):
 
 def test_evaluation_does_not_touch_the_bundle_itself(bundle, copied, report):
     assert open_bundle(copied.folder).card == bundle.card
+
+
+def test_the_page_shows_what_the_network_looked_at_in_its_worst_mistakes(copied, report):
+    page = (copied.report_folder / "report.html").read_text(encoding="utf-8")
+    num_wrong = report.metrics.num_images - report.metrics.num_correct
+    assert page.count('alt="what the network looked at"') == min(num_wrong, 8)
+
+
+def test_a_network_without_feature_maps_is_judged_without_heat_maps(dataset, tmp_path):
+    linear = open_bundle(
+        tiny_bundle(tmp_path / "tiny", dataset.card.labels, dataset.card.policy.image_size, dataset.card.policy)
+    )
+    found = evaluate_bundle(linear, dataset, "test", "pytest")
+    assert found.worst_mistakes
+    page = (linear.report_folder / "report.html").read_text(encoding="utf-8")
+    assert "what the network looked at" not in page

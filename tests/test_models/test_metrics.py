@@ -166,3 +166,16 @@ def test_figures_cannot_be_changed_or_be_nan() -> None:
         Interval(low=0.0, high=math.nan)
     with pytest.raises(ValidationError):
         Interval(low=0.0, high=1.0).low = 0.5  # type: ignore[misc]
+
+
+def test_the_share_among_the_three_most_likely_is_counted_for_each_class():
+    rng = np.random.default_rng(5)
+    probabilities = rng.dirichlet(np.ones(6), 200)
+    truth = rng.integers(0, 5, 200)  # the last class is absent
+    per_class = measure(probabilities, truth, LabelMap(tuple("abcdef"))).per_class
+    ranks = (probabilities > probabilities[np.arange(200), truth][:, None]).sum(axis=1)
+    for index, row in enumerate(per_class[:5]):
+        assert row.top_3 == pytest.approx((ranks[truth == index] < 3).mean())
+    assert per_class[5].top_3 is None
+    three = measure(rng.dirichlet(np.ones(3), 20), rng.integers(0, 3, 20), LabelMap(tuple("abc")))
+    assert [row.top_3 for row in three.per_class] == [None] * 3

@@ -149,6 +149,20 @@ def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
     assert "//" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
 
 
+def test_a_heat_map_stands_beside_the_picture_of_its_mistake(tmp_path: Path) -> None:
+    shown = {"test/1.jpg": picture("JPEG")}
+    write_report(tmp_path / "with", make_report(), [], shown, {"test/1.jpg": picture("PNG")})
+    write_report(tmp_path / "without", make_report(), [], shown)
+    counts = {}
+    for name in ("with", "without"):
+        page = Page(page_of(tmp_path / name))
+        counts[name] = [image["alt"] for image in page.attributes("img")].count("what the network looked at")
+    assert counts == {"with": 1, "without": 0}
+    assert "Beside the first 1 stands what the network looked at" in " ".join(
+        Page(page_of(tmp_path / "with")).text.split()
+    )
+
+
 def test_the_policy_allows_only_this_style_and_inline_pictures(tmp_path: Path) -> None:
     write_report(tmp_path, make_report(), [], {})
     text = page_of(tmp_path)
