@@ -113,8 +113,10 @@ def ingest(tree: Path, work: Path) -> int:
     """Ingest a folder: decode, hash, shard, search for copies, publish."""
     from data.dataset import open_dataset
     from data.decode import DecodePolicy
-    from data.ingest import IngestSettings, plan_ingest, publish, write_part
+    from data.ingest import IngestSettings, plan_ingest
     from data.labelling import LabelRules
+    from data.parts import write_part
+    from data.publication import publish
     from data.sources import resolve
     from data.workspace import Workspace
 

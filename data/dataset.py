@@ -166,6 +166,15 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(folder, card)
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether `open_dataset` takes a folder."""
+    try:
+        open_dataset(folder)
+    except InputError:
+        return False
+    return True
+
+
 def write_preview(dataset: Dataset, policy: AugmentPolicy, path: Path, num_images: int = 6) -> None:
     """Write a contact sheet PNG: training images, each with changed copies beside it."""
     originals = (record for record in dataset.records("train") if record.copy == 0)

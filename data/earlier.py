@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data.atomic import remove_folder
 from data.errors import FormatError
 from data.labels import LabelMap
 from data.manifest import OK, ManifestRow, from_table
@@ -58,6 +59,14 @@ def with_earlier(table: pa.Table, folders: Sequence[Path]) -> pa.Table:
         parts = pc.coalesce(parts, found)
         names = pc.coalesce(names, pc.if_else(found.is_valid(), folder.name, None))
     return table.append_column("earlier", names).append_column("earlier_part", parts)
+
+
+def keep_work(staging: Path) -> None:
+    """Leave the parts to the next ingest, in place of all earlier work; the shards are links, and take no room."""
+    for old in staging.parent.glob(".[es]*-*"):
+        if old != staging:
+            remove_folder(old)
+    staging.rename(staging.with_name(staging.name.replace(".staging-", ".earlier-")))
 
 
 def known_files(datasets: Path, files: Sequence[dict[str, Any]]) -> dict[bytes, Known]:

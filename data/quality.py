@@ -321,7 +321,7 @@ def _remarks(classes: Sequence[ClassBalance], short: NDArray[np.int64], policy: 
     if enlarged > len(short) / 2:
         remarks.append(
             f"{enlarged:,} of {len(short):,} images are smaller than {policy.image_size[0]} x {policy.image_size[1]} "
-            "pixels and are enlarged. A smaller --image-size would keep all their detail and train faster; a pretrained "
+            "pixels and are enlarged. A smaller --image-size would keep all detail and train faster; a pretrained "
             "network often does better on the enlarged ones."
         )
     return tuple(remarks)

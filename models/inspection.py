@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from data.dataset import Dataset, read_card
 from data.decode import DecodePolicy
 from data.duplicates import DuplicateSummary
-from data.ingest import gather
 from data.labels import LabelMap
 from data.manifest import QUARANTINED
 from data.provenance import LibraryVersion, library_versions
+from data.publication import gather
 from data.quality import Quality, assess
 from data.splits import SPLITS
 from data.workspace import INSPECTION_CARD

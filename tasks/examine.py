@@ -10,7 +10,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data.dataset import open_dataset
-from data.ingest import IngestSettings, PartCounts, read_plan
+from data.ingest import IngestSettings, read_plan
+from data.parts import PartCounts
 from data.sources import Source
 from data.workspace import INSPECTION_CARD
 from models import inspection

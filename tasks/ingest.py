@@ -8,9 +8,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from data import ingest
+from data import ingest, parts, publication
 from data.dataset import DatasetCard, open_dataset
-from data.ingest import IngestSettings, PartCounts, Planned
+from data.ingest import IngestSettings, Planned
+from data.parts import PartCounts
 from data.provenance import complete_run_record, write_run_record
 from data.sources import Source, resolve
 from data.workspace import Workspace
@@ -42,14 +43,14 @@ def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace, 
 )
 def write_part(staging: Path, index: int) -> PartCounts:
     """Decode one part of the files and write its shards."""
-    return ingest.write_part(staging, index)
+    return parts.write_part(staging, index)
 
 
 @task(cache_policy=NO_CACHE)
 def publish_dataset(staging: Path, workspace: Workspace) -> Path:
     """Put the parts together under a version."""
     settings = ingest.read_plan(staging).settings.model_dump(mode="json")
-    folder = ingest.publish(staging, workspace)
+    folder = publication.publish(staging, workspace)
     write_run_record(folder, "ingest", flow_run.get_id(), settings)
     return folder
 

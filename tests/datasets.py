@@ -11,7 +11,9 @@ from PIL import Image
 
 from data.dataset import Dataset, open_dataset
 from data.decode import DecodePolicy
-from data.ingest import IngestSettings, plan_ingest, publish, write_part
+from data.ingest import IngestSettings, plan_ingest
+from data.parts import write_part
+from data.publication import publish
 from data.shards import ShardRules
 from data.sources import resolve
 from data.workspace import Workspace

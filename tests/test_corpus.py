@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from data.dataset import Dataset, open_dataset
 from data.decode import decode_stored, decode_with_header
 from data.errors import ImageError
-from data.ingest import IngestSettings, plan_ingest, publish, write_part
+from data.ingest import IngestSettings, plan_ingest
 from data.listing import list_files, printable, read_file
+from data.parts import write_part
+from data.publication import publish
 from data.shards import ShardRules
 from data.sources import Source
 from data.workspace import Workspace

@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from data import ingest
+from data import publication
 from data.augment import AugmentPolicy
 from data.dataset import Dataset, open_dataset
 from data.decode import DecodePolicy, decode
 from data.duplicates import Images, Pairs, choose_leaks, duplicates_table, find_copies, near_hashes
 from data.errors import InputError
-from data.ingest import IngestSettings, plan_ingest, publish, write_part
+from data.ingest import IngestSettings, plan_ingest
+from data.parts import write_part
 from data.perceptual import perceptual_hash, similarity, thumbnail
+from data.publication import publish
 from data.shards import ShardRules
 from data.sources import Source
 from data.workspace import Workspace
@@ -329,7 +331,7 @@ def test_a_publish_that_was_killed_gives_the_same_bytes_when_started_again(
         def killed(*_: object) -> None:
             raise KeyboardInterrupt
 
-        patched.setattr(ingest, "_check_shards", killed)
+        patched.setattr(publication, "_check_shards", killed)
         with pytest.raises(KeyboardInterrupt):
             publish(staging, Workspace(tmp_path / "w"))
     again = publish(staging, Workspace(tmp_path / "w"))

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from data import ingest as data_ingest
+from data import parts as data_parts
 from data.augment import PRESETS
 from data.dataset import Dataset, open_dataset
 from data.decode import DecodePolicy
-from data.ingest import IngestSettings, plan_ingest, publish, write_part
+from data.ingest import IngestSettings, plan_ingest
+from data.parts import write_part
+from data.publication import publish
 from data.sources import resolve
 from data.workspace import Workspace
 from tests.folders import noise_png, write_classes
@@ -33,13 +35,13 @@ def photos(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of the files that are read, in the order of reading."""
     seen: list[str] = []
-    original = data_ingest._read
+    original = data_parts._read
 
     def counting(plan: Any, labels: Any, file: dict[str, Any]) -> Any:
         seen.append(file["path"])
         return original(plan, labels, file)
 
-    monkeypatch.setattr(data_ingest, "_read", counting)
+    monkeypatch.setattr(data_parts, "_read", counting)
     return seen
 
 

@@ -16,14 +16,16 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from data import ingest as data_ingest
-from data import shards
+from data import parts as data_parts
+from data import publication, shards
 from data.augment import AugmentPolicy, augment_copy
 from data.dataset import Dataset, open_dataset
 from data.decode import DecodePolicy, decode, decode_stored, encode_png
 from data.errors import CountError, InputError, LabelError, SettingError, WorkError
-from data.ingest import IngestSettings, plan_ingest, publish, write_part
+from data.ingest import IngestSettings, plan_ingest
 from data.labelling import LabelRules
+from data.parts import write_part
+from data.publication import publish
 from data.shards import ShardRules, read_shard
 from data.splits import SPLITS, SplitRules
 from data.workspace import Workspace
@@ -224,7 +226,7 @@ def test_a_killed_run_goes_on_with_the_missing_parts_alone(
             raise KeyboardInterrupt
         return encode_png(pixels)
 
-    monkeypatch.setattr(data_ingest, "encode_png", killed)
+    monkeypatch.setattr(data_parts, "encode_png", killed)
     with pytest.raises(KeyboardInterrupt):
         write_part(planned.staging, 0)
     monkeypatch.undo()
@@ -251,7 +253,7 @@ def test_a_publish_that_fails_leaves_no_data_set_and_can_be_done_again(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(data_ingest, "write_json", full)
+    monkeypatch.setattr(publication, "write_json", full)
     with pytest.raises(WorkError, match="No room is left on the disk"):
         publish(planned.staging, place)
     monkeypatch.undo()
@@ -268,7 +270,7 @@ def test_a_rerun_reads_no_image_and_changes_no_file(
     def read(*_: Any) -> bytes:
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr(data_ingest, "read_file", read)
+    monkeypatch.setattr(data_parts, "read_file", read)
     planned = plan_ingest(source_of(photos), settings(), Workspace(tmp_path / "w"))
     assert (planned.published, planned.num_parts) == (first.folder, 0)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")} == before
@@ -304,7 +306,7 @@ def test_two_workspaces_and_any_number_of_threads_give_the_same_bytes(
     rules = settings(shards={"format": shard_format}, copies=1, augmentation=policy)
     trees = []
     for threads in (1, 7):
-        monkeypatch.setattr(data_ingest, "num_cpus", lambda threads=threads: threads)
+        monkeypatch.setattr(data_parts, "num_cpus", lambda threads=threads: threads)
         trees.append(tree(run(photos, tmp_path / f"w{threads}", rules).folder))
     assert trees[0] == trees[1]
 

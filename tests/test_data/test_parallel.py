@@ -68,10 +68,15 @@ def test_there_is_a_processor() -> None:
 
 def test_who_is_told_to_stop_begins_nothing_more_and_says_so() -> None:
     begun: list[int] = []
+
+    def note(item: int) -> int:
+        begun.append(item)
+        return item
+
     stop = threading.Event()
     token = STOP.set(stop)
     try:
-        results = ordered_map(lambda item: begun.append(item) or item, range(1000), num_threads=2, window=8)
+        results = ordered_map(note, range(1000), num_threads=2, window=8)
         assert next(results) == 0
         stop.set()
         with pytest.raises(WorkError, match="Stopped"):

@@ -92,9 +92,11 @@ class Nursery:
 def ingest(source: str, workspace: str) -> dict[str, int]:
     """120 images and some that cannot be used, in parts of ten."""
     from data.decode import DecodePolicy
-    from data.ingest import IngestSettings, plan_ingest, publish, write_part
+    from data.ingest import IngestSettings, plan_ingest
     from data.locks import exclusive
+    from data.parts import write_part
     from data.provenance import complete_run_record, write_run_record
+    from data.publication import publish
     from data.shards import ShardRules
     from data.sources import resolve
     from data.workspace import Workspace

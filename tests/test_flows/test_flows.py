@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from data import ingest as data_ingest
+from data import parts as data_parts
 from data.decode import DecodePolicy
 from data.errors import CountError, DarkroomError, InputError
-from data.ingest import IngestSettings, PartCounts
+from data.ingest import IngestSettings
 from data.locks import exclusive
+from data.parts import PartCounts
 from flows.evaluate import evaluate
 from flows.explain import explain
 from flows.ingest import ingest
@@ -97,7 +98,7 @@ def test_a_failed_part_fails_the_flow_with_its_own_sentence_and_publishes_nothin
         calls.append(index)
         raise CountError("Part 0 has 76 files and 75 rows. Ingest again.")
 
-    monkeypatch.setattr(data_ingest, "write_part", fails)
+    monkeypatch.setattr(data_parts, "write_part", fails)
     with pytest.raises(CountError, match=r"^Part 0 has 76 files and 75 rows\. Ingest again\.$"):
         ingest(str(images), SETTINGS, workspace=str(tmp_path))
     assert calls == [0]

@@ -66,7 +66,7 @@ def with_errors(inspection: Inspection) -> Inspection:
 
 
 def test_what_is_written_is_read_back_the_same(odd: Dataset, tmp_path: Path) -> None:
-    inspection = with_errors(inspect_dataset(odd, "a test"))
+    inspection = with_errors(inspect_dataset(odd, [], "a test"))
     write_inspection(tmp_path / "out", inspection, {})
     assert read_inspection(tmp_path / "out") == inspection
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dataset.html", "inspection.json"]
@@ -75,7 +75,7 @@ def test_what_is_written_is_read_back_the_same(odd: Dataset, tmp_path: Path) -> 
 def test_the_page_shows_findings_copies_errors_and_files_set_aside(
     odd: Dataset, odd_images: Path, tmp_path: Path
 ) -> None:
-    inspection = with_errors(inspect_dataset(odd, "a test"))
+    inspection = with_errors(inspect_dataset(odd, [], "a test"))
     thumbnails = source_thumbnails(odd_images, inspection)
     assert set(thumbnails) == {f"{HOSTILE}/strip.png", f"{HOSTILE}/3.png", "plain/0.png", "plain/copy.png"}
     write_inspection(tmp_path, inspection, thumbnails)
@@ -95,7 +95,7 @@ def test_the_page_shows_findings_copies_errors_and_files_set_aside(
 
 
 def test_the_page_asks_for_nothing_and_names_are_text(odd: Dataset, tmp_path: Path) -> None:
-    write_inspection(tmp_path, with_errors(inspect_dataset(odd, f"{HOSTILE}")), {})
+    write_inspection(tmp_path, with_errors(inspect_dataset(odd, [], f"{HOSTILE}")), {})
     raw = (tmp_path / "dataset.html").read_text(encoding="utf-8")
     page = Text(raw)
     assert not {"script", "link", "iframe", "object", "a", "form", "base"} & set(page.tags)
@@ -109,7 +109,7 @@ def test_the_page_asks_for_nothing_and_names_are_text(odd: Dataset, tmp_path: Pa
 def test_a_thumbnail_is_the_whole_picture_undistorted(odd: Dataset, odd_images: Path) -> None:
     import io
 
-    thumbnail = source_thumbnails(odd_images, inspect_dataset(odd, ""))[f"{HOSTILE}/strip.png"]
+    thumbnail = source_thumbnails(odd_images, inspect_dataset(odd, [], ""))[f"{HOSTILE}/strip.png"]
     with Image.open(io.BytesIO(thumbnail)) as image:
         pixels = np.asarray(image.convert("L")).astype(int)
     rows = np.flatnonzero(abs(pixels[:, pixels.shape[1] // 2] - 90) < 20)
@@ -118,7 +118,7 @@ def test_a_thumbnail_is_the_whole_picture_undistorted(odd: Dataset, odd_images: 
 
 
 def test_labels_that_were_not_judged_are_not_called_good(dataset: Dataset, tmp_path: Path) -> None:
-    write_inspection(tmp_path, inspect_dataset(dataset, ""), {})
+    write_inspection(tmp_path, inspect_dataset(dataset, [], ""), {})
     text = Text((tmp_path / "dataset.html").read_text(encoding="utf-8")).text
     assert "Labels were not judged" in text
     for path, reason in BAD_FILES.items():
@@ -127,12 +127,12 @@ def test_labels_that_were_not_judged_are_not_called_good(dataset: Dataset, tmp_p
 
 
 def test_a_source_that_is_gone_gives_a_page_without_pictures(odd: Dataset, tmp_path: Path) -> None:
-    assert source_thumbnails(tmp_path / "gone", inspect_dataset(odd, "")) == {}
+    assert source_thumbnails(tmp_path / "gone", inspect_dataset(odd, [], "")) == {}
 
 
 def test_the_figures_come_last_and_strange_pictures_are_refused(odd: Dataset, tmp_path: Path) -> None:
     with pytest.raises(WorkError, match="neither JPEG nor PNG"):
-        write_inspection(tmp_path / "out", inspect_dataset(odd, ""), {f"{HOSTILE}/strip.png": b"<svg>"})
+        write_inspection(tmp_path / "out", inspect_dataset(odd, [], ""), {f"{HOSTILE}/strip.png": b"<svg>"})
     assert not (tmp_path / "out").exists()
     with pytest.raises(FormatError, match=r"no inspection\.json"):
         read_inspection(tmp_path / "out")

@@ -59,7 +59,7 @@ def score(folder: Path, bundle: Path, out: Path, num_parts: int | None = None, *
     counting = Counting(runner)
     plan = plan_scoring(folder, opened, out, how.pop("rows_per_part", 4), **how)
     parts = range(plan.num_parts if num_parts is None else num_parts)
-    reused = sum(score_part(out, index, counting, opened).num_reused for index in parts)  # type: ignore[arg-type]
+    reused = sum(score_part(out, index, counting, opened).num_reused for index in parts)  # type: ignore[arg-type, misc]
     if num_parts is None:
         summarize(out, reused, "", 1.0, None)
         assert not (out / ".scoring" / "known.parquet").exists()

@@ -14,7 +14,9 @@ from PIL import Image
 
 from data.dataset import Dataset, open_dataset
 from data.decode import DecodePolicy
-from data.ingest import IngestSettings, plan_ingest, publish, write_part
+from data.ingest import IngestSettings, plan_ingest
+from data.parts import write_part
+from data.publication import publish
 from data.sources import Source
 from data.workspace import Workspace
 from models.bundle import Bundle, open_bundle, write_card

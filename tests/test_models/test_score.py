@@ -99,7 +99,8 @@ def test_bad_files_are_rows_with_the_reason_of_the_manifest_and_nulls(scored, da
 def test_confidence_is_the_softmax_of_kerass_logits_over_the_temperature(scored, images, bundle):
     rows = [row for row in table(scored).to_pylist() if row["status"] == "ok"]
     pixels = np.stack([decode((images / row["path"]).read_bytes(), bundle.card.policy) for row in rows])
-    powers = np.exp(np.asarray(bundle.keras_model()(pixels, training=False), np.float64) / bundle.card.calibration.temperature)
+    logits = np.asarray(bundle.keras_model()(pixels, training=False), np.float64)
+    powers = np.exp(logits / bundle.card.calibration.temperature)
     chances = powers / powers.sum(axis=1, keepdims=True)
     for row, expected in zip(rows, chances, strict=True):
         found = {entry["label"]: entry["probability"] for entry in row["top_k"]}
