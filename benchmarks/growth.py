@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -175,10 +176,10 @@ def main() -> int:
         return 0
     one = make_tree(given.where, given.folder, given.folder)
     many = make_tree(given.where, given.files, 1000)
-    if not (given.where / "bundle").exists():
-        from tests.bundles import tiny_bundle
+    from tests.bundles import tiny_bundle
 
-        tiny_bundle(given.where / "bundle", ("cats", "dogs"), (16, 16))
+    shutil.rmtree(given.where / "bundle", ignore_errors=True)
+    tiny_bundle(given.where / "bundle", ("cats", "dogs"), (16, 16))
     jobs = [*((name, one) for name in ONE_FOLDER), *((name, many) for name in STAGES)]
     table = Table("stage", "files", "seconds", "peak MiB", "limit MiB", box=None)
     results = []
