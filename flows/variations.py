@@ -20,7 +20,7 @@ _JUDGED = (
     "keep-splits", "max-quarantined-share", "leaks",
 )  # fmt: skip
 # These change nothing of what a trial is judged by.
-_AFTERWARDS = ("min-precision", "flip-average", "format", "rows-per-shard")
+_AFTERWARDS = ("calibration", "min-precision", "min-coverage", "flip-average", "format", "rows-per-shard")
 VARIED_OPTIONS = tuple(option for option in (*TRAIN_OPTIONS, *INGEST_OPTIONS) if option not in (*_JUDGED, *_AFTERWARDS))
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
+    return tmp_path_factory.mktemp("place") / "workspace"
 
 
 class Runs:
@@ -162,6 +165,15 @@ def test_the_run_shows_its_trials(runs: Runs) -> None:
     assert table[0]["trial"] == runs.result.best.number
     assert shown["trials-done-colours"] == 100
     assert "trial 3: optimizer=sgd, fine-tune-blocks=0" in names
+
+
+def test_the_table_is_read_as_the_documentation_says(runs: Runs, workspace: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", script], cwd=workspace.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "validation_accuracy" in done.stdout
+    assert "sgd" in done.stdout
 
 
 def test_a_comparison_in_which_all_trials_fail_says_why(prefect_server: str, recipe: str, workspace: Path) -> None:

@@ -111,3 +111,19 @@ def test_the_same_figures_give_the_same_bytes() -> None:
 def test_drawing_needs_no_global_state() -> None:
     code = "import sys, models.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(plots.__file__).parents[1], check=True)
+
+
+def test_of_many_trials_the_first_forty_are_drawn_and_the_stopped_ones_otherwise():
+    trials = [(f"{number}  $a_b$ · <b>", 0.5, 0.6 + number / 1000, 0.8, False) for number in range(60)]
+    drawn = plots.trial_intervals(trials)
+    assert drawn == plots.trial_intervals(trials[:40])
+    assert drawn != plots.trial_intervals(trials[:39])
+    stopped = [(*trials[0][:4], False), (*trials[1][:4], True)]
+    assert plots.trial_intervals(stopped) != plots.trial_intervals(trials[:2])
+    assert plots.css_size(plots.trial_intervals(trials[:1]))[0] == 640
+
+
+def test_curves_of_trials_may_differ_in_length_and_mark_the_stopped_ones():
+    whole = plots.trial_curves([([0.1, 0.5, 0.9], False), ([0.2], False)])
+    assert whole != plots.trial_curves([([0.1, 0.5, 0.9], False), ([0.2], True)])
+    assert plots.css_size(whole) == (480, 320)
