@@ -16,13 +16,26 @@ from PIL import Image
 
 from data.augment import PRESETS
 from flows import cli
-from flows.options import INGEST_OPTIONS, TRAIN_OPTIONS
+from flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, TRAIN_OPTIONS
 from flows.recipe import Recipe
+from models.settings import BlessingRules
 from tests.bundles import tiny_bundle
 from tests.datasets import photograph
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("run", "ingest", "train", "evaluate", "explain", "score", "preview", "recipes", "doctor")
+COMMANDS = (
+    "run",
+    "ingest",
+    "train",
+    "evaluate",
+    "promote",
+    "rollback",
+    "explain",
+    "score",
+    "preview",
+    "recipes",
+    "doctor",
+)
 # For each option a value that is not the default, as typed and as the setting that it gives.
 INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "image-size": (["48x64"], (48, 64)),
@@ -57,12 +70,16 @@ TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "label-smoothing": (["0.0625"], 0.0625),
     "dropout": (["0.75"], 0.75),
     "augment": (["scans"], PRESETS["scans"].model_dump()),
+    "mixup": (["0.5"], 0.5),
     "class-weights": ([], False),
     "patience": (["4"], 4),
     "fine-tune-blocks": (["6"], 6),
     "fine-tune-epochs": (["8"], 8),
     "fine-tune-learning-rate": (["0.5"], 0.5),
+    "flip-average": ([], True),
+    "calibration": (["isotonic"], "isotonic"),
     "min-precision": (["0.9"], 0.9),
+    "min-coverage": (["0.8"], 0.8),
     "seed": (["11"], 11),
 }
 
@@ -100,7 +117,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the flows are called with; they themselves do nothing."""
     calls: list[Any] = []
-    for flow in ("run", "ingest", "train"):
+    for flow in ("run", "ingest", "train", "evaluate"):
         module = __import__(f"flows.{flow}", fromlist=[flow])
         monkeypatch.setattr(module, flow, lambda *arguments, **_: calls.append(arguments))
     monkeypatch.setattr(cli, "_prepare", lambda verbose, tensorflow: None)
@@ -137,6 +154,17 @@ def test_every_train_option_changes_its_setting_and_no_other(
     call(monkeypatch, "train", "photos", name, *typed)
     (_, before, *_), (_, after, *_) = given
     _assert_only_changed(before.model_dump(), after.model_dump(), TRAIN_OPTIONS[option][1:], value)
+
+
+@pytest.mark.parametrize("option", BLESSING_OPTIONS)
+def test_every_blessing_option_changes_its_rule_and_no_other(
+    option: str, given: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(monkeypatch, "evaluate", "photos")
+    call(monkeypatch, "evaluate", "photos", f"--{option}", "0.375")
+    (*_, before, _), (*_, after, _) = given
+    assert before == BlessingRules()
+    _assert_only_changed(before.model_dump(), after.model_dump(), BLESSING_OPTIONS[option][1:], 0.375)
 
 
 def _assert_only_changed(before: dict[str, Any], after: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
