@@ -102,11 +102,11 @@ def make_bundle(
     graph = network.graph
     for weight in graph.initializer:
         if weight.dims[:] == [SIDE * SIDE * 3, 2]:  # of pixels scaled to -1 to 1
-            new = np.tile(np.float32([0, sureness / weight.dims[0]]), (weight.dims[0], 1))
+            new = np.tile(np.array([0, sureness / weight.dims[0]], np.float32), (weight.dims[0], 1))
             weight.CopyFrom(numpy_helper.from_array(new, weight.name))
     last = next(node for node in graph.node if graph.output[0].name in node.output)
     last.output[0] = "weighted"
-    bias = np.float32([0, -sureness * (border / 127.5 - 1)])
+    bias = np.array([0, -sureness * (border / 127.5 - 1)], np.float32)
     graph.initializer.append(numpy_helper.from_array(bias, "bias"))
     graph.node.append(onnx.helper.make_node("Add", ["weighted", "bias"], [graph.output[0].name]))
     onnx.save(network, folder / "model.onnx")
