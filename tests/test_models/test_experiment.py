@@ -20,6 +20,8 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from data.atomic import file_sha256, write_json
 from data.dataset import Dataset
@@ -168,8 +170,8 @@ def test_the_best_becomes_the_bundle_that_train_makes_of_its_settings(done: Done
 def test_the_best_is_the_complete_trial_with_the_most_right_validation_images(done: Done, dataset: Dataset):
     assert [row.status for row in done.rows] == ["complete", "complete", "complete", "failed"]
     complete = [row for row in done.rows if row.status == "complete"]
-    most = max(row.num_correct for row in complete)
-    least = min(row.loss for row in complete if row.num_correct == most)
+    most = max(row.num_correct or 0 for row in complete)
+    least = min(row.loss or 0.0 for row in complete if row.num_correct == most)
     best = done.rows[done.best.number - 1]
     assert (best.num_correct, best.loss) == (most, least)
     assert best.num_correct == done.num_right
@@ -179,6 +181,7 @@ def test_the_best_is_the_complete_trial_with_the_most_right_validation_images(do
 def test_intervals_are_wilsons(done: Done):
     for row in done.rows[:3]:
         assert row.interval is not None
+        assert row.num_correct is not None
         assert (row.interval.low, row.interval.high) == pytest.approx(wilson(row.num_correct, 15))
         assert row.accuracy == row.num_correct / 15
 
@@ -222,9 +225,7 @@ def test_an_experiment_whose_bundle_is_gone_is_not_done(done: Done, workspace: W
 
 
 def test_optunas_own_tools_read_the_trials(done: Done):
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(done.folder / "optuna.journal"))
-    )
+    storage = JournalStorage(JournalFileBackend(str(done.folder / "optuna.journal")))
     study = optuna.load_study(study_name=done.folder.name, storage=storage)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3 + ["FAIL"]
     assert study.best_value == pytest.approx(done.card.best_row.accuracy)
@@ -270,7 +271,9 @@ def test_ranks_are_by_status_then_accuracy_then_loss_then_number(found):
     assert sorted(row.number for row in order) == list(range(1, len(made) + 1))
     for before, after in pairwise(order):
         ranks = ("complete", "pruned", "failed")
-        one, other = ((ranks.index(row.status), -row.num_correct, row.loss, row.number) for row in (before, after))
+        one, other = (
+            (ranks.index(row.status), -(row.num_correct or 0), row.loss or 0.0, row.number) for row in (before, after)
+        )
         assert one < other
 
 
@@ -336,7 +339,7 @@ def test_a_killed_trial_goes_on_after_its_last_epoch_and_ended_ones_are_not_made
     assert [trial.number for trial in trials.start(tmp_path, plan, False, workspace)] == [2]
 
     told = []
-    real = trials.train_network
+    real = train_network
 
     def watched(dataset, settings, staging, features, on_epoch):
         def both(entry):
