@@ -134,7 +134,7 @@ def course_arrays(archive: Path, work: Path) -> Path:
     kinds = ("elliptical", "lenticular", "spiral_early", "spiral_late")
     with zipfile.ZipFile(archive) as opened:
         listed = list(csv.DictReader(io.StringIO(opened.read("labels.csv").decode())))
-        chosen = [row for kind in kinds for row in [r for r in listed if r["label"] == kind][:370]][:1400]
+        chosen = [row for kind in kinds for row in [r for r in listed if r["label"] == kind][:371]][:1400]
         data = np.stack(
             [
                 np.asarray(Image.open(io.BytesIO(opened.read(row["file"]))).convert("RGB").resize((128, 128)))

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 from pydantic import ValidationError
 
+from benchmarks.recipes import COPIES, course_arrays
 from data.errors import SettingError
 from data.ingest import plan_ingest, read_plan
 from data.sources import resolve
@@ -100,6 +101,7 @@ def test_a_wrong_change_is_not_laid_to_the_file() -> None:
         load_recipe("digits", {"train": {"epochs": 0}})
 
 
+GALAXIES = Path(__file__).parents[3] / "shared" / "data" / "galaxies_efigi.zip"
 # A small source laid out as each recipe's own, its classes, and the split that it judges by, where it has one.
 LAYOUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "digits": (("{}",), tuple("0123456789"), None),
@@ -184,3 +186,24 @@ def test_the_result_says_which_of_the_recipe_s_figures_were_reached(accuracy, ma
         ("macro F1", 0.8, macro_f1, reached[1]),
     ]
     assert _judge(Recipe(name="x", source="y"), report) == ()
+
+
+def test_every_recipe_but_the_one_for_a_gpu_is_run_by_the_benchmark() -> None:
+    assert {*COPIES} == {*recipe_names()} - {"cifar10_gpu"}
+
+
+@pytest.mark.skipif(not GALAXIES.is_file(), reason="there is no ../shared/data/galaxies_efigi.zip")
+def test_the_arrays_of_the_course_are_a_source_of_their_recipe(tmp_path: Path) -> None:
+    path = course_arrays(GALAXIES, tmp_path)
+    with np.load(path) as arrays:
+        assert arrays["data"].shape == (1400, 128, 128, 3)
+        assert arrays["labels"].shape == (1400, 4)
+        data, labels, names = arrays["data"], arrays["labels"], arrays["names"]
+    workspace = Workspace(tmp_path / "workspace")
+    planned = plan_ingest(resolve(str(path), workspace), load_recipe("galaxies_npz").ingest_settings(), workspace)
+    plan = read_plan(planned.staging)
+    assert plan.labels == ("elliptical", "lenticular", "spiral_early", "spiral_late")
+    assert plan.num_files == 1400
+    for index in (0, 500, 1399):
+        written = Path(plan.folder) / names[labels[index].argmax()] / f"image-{index:05d}.png"
+        np.testing.assert_array_equal(np.asarray(Image.open(written)), data[index])
