@@ -7,6 +7,7 @@ compare images by. It appears whole or not at all, so a run that was killed goes
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 from contextlib import ExitStack
@@ -109,7 +110,9 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
         stored = num_records(folder / f"{split}.{settings.shards.format}")
         if stored != expected:
             raise CountError(f"A {split} shard of {settings.name} holds {stored} images, not {expected}. Ingest again.")
-    np.save(folder / THUMBNAILS, thumbnails)
+    packed = io.BytesIO()  # np.save onto a file says of a full disk no more than how many bytes it wrote
+    np.save(packed, thumbnails)
+    (folder / THUMBNAILS).write_bytes(packed.getbuffer())
     write_table(folder / "manifest.parquet", to_table(rows))
 
 
