@@ -57,7 +57,7 @@ class TrainSettings(SettingsModel):
     weight_decay: float = Field(default=0.0, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    augmentation: AugmentPolicy = PRESETS["light"]
+    augmentation: AugmentPolicy = PRESETS["standard"]
     mixup: float = Field(default=0.0, ge=0, le=10)
     class_weights: bool = True
     patience: int = Field(default=10, ge=1)
