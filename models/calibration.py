@@ -174,6 +174,14 @@ def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[n
     return result
 
 
+def confidences(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The largest probability of each row, `float32[N]` as tables store it.
+
+    The threshold is chosen and compared on these, so that whoever reads a table finds `abstained` by its `confidence`.
+    """
+    return np.asarray(probabilities.max(axis=1), dtype=np.float32)
+
+
 def choose_threshold(
     probabilities: NDArray[np.floating], truth: NDArray[np.integer], min_precision: float
 ) -> float | None:
@@ -194,7 +202,7 @@ def choose_threshold(
     if not 0.0 <= min_precision <= 1.0:
         raise SettingError(f"The precision to reach is a share from 0 to 1; received {min_precision}.")
     probabilities = check_probabilities(probabilities, truth)
-    confidence = probabilities.max(axis=1)
+    confidence = confidences(probabilities)
     right = probabilities.argmax(axis=1) == truth
     order = np.argsort(-confidence, kind="stable")
     confidence = confidence[order]
@@ -221,7 +229,7 @@ def threshold_for_coverage(probabilities: NDArray[np.floating], truth: NDArray[n
     """
     if not 0.0 < coverage <= 1.0:
         raise SettingError(f"The coverage to keep is a share above 0 and up to 1; received {coverage}.")
-    confidence = np.sort(check_probabilities(probabilities, truth).max(axis=1))[::-1]
+    confidence = np.sort(confidences(check_probabilities(probabilities, truth)))[::-1]
     # Rounded first: 0.7 * 10 is 7.000000000000001 to no reader.
     num_kept = math.ceil(round(coverage * len(confidence), 9))
     threshold = float(confidence[num_kept - 1])
@@ -241,6 +249,6 @@ def coverage_and_accuracy(
         WorkError: where shapes do not fit or a row is no distribution.
     """
     probabilities = check_probabilities(probabilities, truth)
-    kept = probabilities.max(axis=1) >= threshold
+    kept = confidences(probabilities) >= threshold
     right = probabilities.argmax(axis=1) == truth
     return float(kept.mean()), float(right[kept].mean()) if kept.any() else None

@@ -27,7 +27,7 @@ from models.runtime import OnnxRunner, export_onnx
 logger = logging.getLogger(__name__)
 
 CODE_VERSION = 1
-_BATCH = 64
+_BATCH = 32
 
 
 def features_folder(dataset: Dataset, network: str, weights: str) -> Path:

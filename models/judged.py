@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from data.dataset import Dataset
 from data.errors import InputError
 from models.bundle import Bundle
+from models.calibration import confidences
 from models.publish import split_logits
 
 PREDICTIONS = "predictions.parquet"
@@ -46,7 +47,7 @@ class Judged:
                 "sha256": list(self.sha256),
                 "truth": pa.array(names[self.truth].tolist(), pa.string()),
                 "predicted": pa.array(names[self.probabilities.argmax(axis=1)].tolist(), pa.string()),
-                "confidence": pa.array(self.probabilities.max(axis=1)),
+                "confidence": pa.array(confidences(self.probabilities)),
                 "logits": pa.FixedSizeListArray.from_arrays(pa.array(self.logits.ravel()), self.logits.shape[1]),
             }
         ).sort_by("path")

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 NETWORK = "efficientnet-lite0"
 # Whatever the data set's own size: the backbone was trained on photographs, and says little of 32 x 32 pixels.
 _IMAGE_SIZE = (160, 160)
-_BATCH = 64
+_BATCH = 32
 _NUM_FOLDS = 5
 # Divided by the root of the number of images: 0.001 for 2,800. Chosen on cats and dogs with 3 % planted errors, and on
 # chest X-rays, CIFAR-10 and galaxies. Less regularization learns the wrong labels too: on cats and dogs the precision

@@ -120,7 +120,7 @@ def _without_optimizer(model: Any) -> Any:
 def split_logits(dataset: Dataset, split: str, runner: OnnxRunner) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """`logits float32[N, C]` and `truth int32[N]` of a split's images, in the order of its shards."""
     logits, truth = [], []
-    for images, labels in stored_batches(dataset.records(split), 64):
+    for images, labels in stored_batches(dataset.records(split), 32):
         logits.append(runner(images))
         truth.append(labels)
     return np.concatenate(logits), np.concatenate(truth)

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 CODE_VERSION = 1
 TOP_K = 5
-_BATCH = 64
+_BATCH = 32
 _PART = re.compile(r"part-\d+\.parquet")
 
 SCHEMA = pa.schema(
@@ -341,7 +341,7 @@ def _row(item: _Ready, chances: NDArray[np.float64] | None, bundle: Bundle) -> d
         row |= {
             "label": names[order[0]],
             "confidence": confidence,
-            "abstained": confidence < bundle.card.threshold,
+            "abstained": float(np.float32(confidence)) < bundle.card.threshold,
             "top_k": [{"label": names[place], "probability": float(chances[place])} for place in order],
         }
     return row

@@ -79,7 +79,12 @@ def start(command: Command, api: str, place: Path) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "flows.cli", command.flow, *command.arguments]
     words += ["--workspace", str(place / "workspace"), "--json"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, **pipes)
+    return subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=hear_sigint, **pipes)
+
+
+def hear_sigint() -> None:
+    """A shell starts what it puts into the background with SIGINT ignored, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 180) -> None:

@@ -84,11 +84,15 @@ def two_classes(confidence: list[float]) -> NDArray[np.float64]:
     return np.array([[value, 1 - value] for value in confidence])
 
 
+# Thresholds are chosen among confidences as the table stores them.
+AS_STORED = [float(np.float32(value)) for value in (0.55, 0.6, 0.7, 0.8, 0.9, 0.99)]
+
+
 def test_the_threshold_by_hand() -> None:
     given_probabilities = two_classes([0.95, 0.9, 0.8, 0.7, 0.6])
     truth = np.array([0, 0, 1, 0, 0])
     assert choose_threshold(given_probabilities, truth, 0.8) == 0.0
-    assert choose_threshold(given_probabilities, truth, 0.9) == 0.9
+    assert choose_threshold(given_probabilities, truth, 0.9) == float(np.float32(0.9))
     assert choose_threshold(given_probabilities, np.array([1, 0, 0, 0, 0]), 0.9) is None
     assert choose_threshold(two_classes([1.0, 0.9]), np.array([0, 1]), 0.9) == 1.0
     # Equal confidences pass or fail together.
@@ -97,7 +101,7 @@ def test_the_threshold_by_hand() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    confidence=st.lists(st.sampled_from([0.55, 0.6, 0.7, 0.8, 0.9, 0.99]), min_size=1, max_size=20),
+    confidence=st.lists(st.sampled_from(AS_STORED), min_size=1, max_size=20),
     seed=st.integers(0, 1000),
     min_precision=st.sampled_from([0.0, 0.5, 0.75, 0.9, 1.0]),
 )
@@ -205,7 +209,7 @@ def test_curves_that_do_not_fit_the_logits_are_refused() -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    confidence=st.lists(st.sampled_from([0.55, 0.6, 0.7, 0.8, 0.9, 0.99]), min_size=1, max_size=20),
+    confidence=st.lists(st.sampled_from(AS_STORED), min_size=1, max_size=20),
     coverage=st.sampled_from([0.01, 0.3, 0.5, 0.7, 0.9, 1.0]),
 )
 def test_the_threshold_for_a_coverage_is_the_largest_that_keeps_so_many(

@@ -72,8 +72,8 @@ def test_the_figures_of_the_report_are_scikit_learns_on_the_predictions(copied, 
 
 def test_confidence_coverage_and_accuracy_follow_from_the_logits(copied, report, predictions):
     chances = softmax(np.array([row["logits"] for row in predictions]) / copied.card.calibration.temperature, axis=1)
-    confidence = chances.max(axis=1)
-    np.testing.assert_allclose([row["confidence"] for row in predictions], confidence, atol=1e-6)
+    confidence = np.array([row["confidence"] for row in predictions])
+    np.testing.assert_allclose(confidence, chances.max(axis=1), atol=1e-6)
     kept = confidence >= copied.card.threshold
     right = np.array([row["truth"] == row["predicted"] for row in predictions])
     assert report.coverage == pytest.approx(kept.mean())
