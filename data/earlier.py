@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data.atomic import remove_folder
+from data.duplicates import THUMBNAILS
 from data.errors import FormatError
 from data.labels import LabelMap
 from data.manifest import OK, ManifestRow, from_table
@@ -84,7 +85,7 @@ def known_files(datasets: Path, files: Sequence[dict[str, Any]]) -> dict[bytes, 
     for (name, index), paths in wanted.items():
         try:
             labels = LabelMap(tuple(json.loads((datasets / name / "plan.json").read_text(encoding="utf-8"))["labels"]))
-            part = _read_part(_part(datasets / name, index), set(paths), labels)
+            part = _read_part(part_folder(datasets / name, index), set(paths), labels)
             known |= {paths[each.row.path]: each for each in part}
         except (OSError, EOFError, ValueError, KeyError, FormatError) as error:
             logger.info("%s, part %d, cannot be used (%s): its files are read again.", name, index, error)
@@ -98,20 +99,21 @@ def relabelled(known: Known, label: str, source_split: str | None, split: str | 
     return replace(known, row=row, records=tuple(records))
 
 
-def _part(folder: Path, index: int) -> Path:
+def part_folder(folder: Path, index: int) -> Path:
+    """Where a part of an ingest's work lies; the only place that builds it."""
     return folder / "parts" / f"{index:05d}"
 
 
 def _finished(folder: Path) -> pa.Table:
     """The files of the finished parts of a work folder."""
     plan = pq.read_table(folder / "plan.parquet", columns=[*_KEY, "part"])
-    done = [index for index in pc.unique(plan["part"]).to_pylist() if _part(folder, index).is_dir()]
+    done = [index for index in pc.unique(plan["part"]).to_pylist() if part_folder(folder, index).is_dir()]
     return plan.filter(pc.is_in(plan["part"], pa.array(done, pa.int32()))).rename_columns([*_KEY, "earlier_part"])
 
 
 def _read_part(part: Path, paths: set[str], labels: LabelMap) -> Iterator[Known]:
     manifest = pq.read_table(part / "manifest.parquet")
-    thumbnails = np.load(part / "thumbnails.npy", mmap_mode="r", allow_pickle=False)
+    thumbnails = np.load(part / THUMBNAILS, mmap_mode="r", allow_pickle=False)
     records: dict[str, list[Record]] = {}
     for shard in (path for split in SPLITS for path in part.glob(f"{split}.*")):
         for record in read_shard(shard, labels):

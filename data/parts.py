@@ -23,10 +23,8 @@ from numpy.typing import NDArray
 from data.atomic import atomic_folder
 from data.augment import augment_copy
 from data.decode import decode_with_header, encode_jpeg, encode_png, read_header
-from data.duplicates import (
-    THUMBNAILS,
-)
-from data.earlier import Known, known_files, relabelled
+from data.duplicates import THUMBNAILS
+from data.earlier import Known, known_files, part_folder, relabelled
 from data.errors import CountError, ImageError
 from data.ingest import IngestPlan, read_plan
 from data.labels import LabelMap
@@ -54,7 +52,7 @@ class PartCounts:
 def write_part(staging: Path, index: int) -> PartCounts:
     """Read, decode and store the files of one part; done already, it is only counted."""
     plan = read_plan(staging)
-    final = staging / "parts" / f"{index:05d}"
+    final = part_folder(staging, index)
     reused, num_known = final.is_dir(), 0
     if not reused:
         with pq.ParquetFile(staging / "plan.parquet") as listed:

@@ -32,7 +32,7 @@ from data.duplicates import (
     stored_thumbnails,
     summarise,
 )
-from data.earlier import keep_work
+from data.earlier import keep_work, part_folder
 from data.errors import CountError, InputError
 from data.ingest import CODE_VERSION, IngestPlan, read_plan, version_note
 from data.labels import LabelMap
@@ -63,7 +63,7 @@ def gather(staging: Path) -> Gathered:
         InputError: where, with `leaks` as `fail`, a training image copies a held-out one.
     """
     plan = read_plan(staging)
-    parts = [staging / "parts" / f"{index:05d}" for index in range(plan.num_parts)]
+    parts = [part_folder(staging, index) for index in range(plan.num_parts)]
     tables = [pq.read_table(part / "manifest.parquet") for part in parts]
     manifest = pa.concat_tables(tables)
     if manifest.num_rows != plan.num_files:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from data.dataset import Dataset, read_card
 from data.decode import DecodePolicy
 from data.duplicates import DuplicateSummary
+from data.earlier import part_folder
 from data.labels import LabelMap
 from data.manifest import QUARANTINED
 from data.provenance import LibraryVersion, library_versions
@@ -77,7 +78,7 @@ class Inspection(Frozen):
 
 def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], backbone: Path, share: float) -> Path:
     """The features of a share of one part's images, for judging their labels; computed already, nothing is done."""
-    part = staging / "parts" / f"{index:05d}"
+    part = part_folder(staging, index)
     shards = [path for split in SPLITS for path in part.glob(f"{split}.*")]
     file = staging / "label-features" / f"{share:.6f}" / f"{index:05d}.npz"
     extract_features(shards, LabelMap(labels), backbone, share, file)

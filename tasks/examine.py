@@ -20,7 +20,7 @@ from models.dataset_page import write_inspection as write
 from models.inspection import Inspection, extract_part_features, inspect_staging
 from models.label_errors import export_backbone
 
-# 10,000 photographs take about three minutes on two cores, most of it for their features.
+# Most of what a page costs is the features of the images whose labels are judged.
 MAX_JUDGED = 10_000
 
 
