@@ -1,13 +1,14 @@
 # make demo   a virtual environment, the locked packages, and the whole pipeline on real images, with no account
 # make test   the same with the development packages, then lint, types and tests
 # make faults each stage killed at 100 random points, in place of the 20 of make test
+# make bench  each speed beside that of the usual way, as a ratio; needs the machine to itself
 
 # The newest Python that TensorFlow has wheels for; another with: make PYTHON=/path/to/python3.12
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo yes),$(name))))
 BIN := .venv/bin
 WORKSPACE ?= .demo
 
-.PHONY: demo test lint types tests faults clean
+.PHONY: demo test lint types tests faults bench clean
 
 demo: .venv/runtime
 	$(BIN)/darkroom run digits --workspace $(WORKSPACE)
@@ -26,6 +27,9 @@ tests: .venv/development
 
 faults: .venv/development
 	$(BIN)/python -m pytest tests/test_faults --faults 100 --timeout 3600
+
+bench: .venv/development
+	$(BIN)/python benchmarks/bench.py --json bench.json
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Darkroom needs Python 3.11, 3.12 or 3.13 on the path. Install one, or name it: make PYTHON=/path/to/python3.12 demo" >&2; exit 2; }

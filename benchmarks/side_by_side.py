@@ -1,0 +1,137 @@
+"""Two ways to do the same work, timed in turns in one run, and their ratio beside its target.
+
+A benchmark gives `Ratio`s. Only the ratio carries over to another machine, so both sides run in alternation, round by
+round, and each ratio is that of the medians; the rates of every round are kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_LIBRARIES = ("tensorflow", "keras", "onnxruntime", "pillow", "numpy", "pyarrow", "prefect")
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One comparison: what is compared, the figures of each round, and the ratio that is asked for.
+
+    Attributes:
+        name: What is measured, in a few words.
+        ours, theirs: What each side is.
+        unit: Of the figures, such as `images/s` or `s`.
+        our_rounds, their_rounds: A figure a round.
+        ratio: So that larger is better for us: ours over theirs for rates, theirs over ours for seconds or bytes. Of a
+            share (Prefect's part in a run), the share itself.
+        target: What it should be.
+        at_most: The ratio should not be above the target, rather than not below it.
+    """
+
+    name: str
+    ours: str
+    theirs: str
+    unit: str
+    our_rounds: tuple[float, ...]
+    their_rounds: tuple[float, ...]
+    ratio: float
+    target: float
+    at_most: bool = False
+
+    @property
+    def reached(self) -> bool:
+        return self.ratio <= self.target if self.at_most else self.ratio >= self.target
+
+
+def compare_rates(
+    name: str,
+    target: float,
+    amount: int,
+    ours: tuple[str, Callable[[], object]],
+    theirs: tuple[str, Callable[[], object]],
+    rounds: int = 3,
+    unit: str = "images/s",
+) -> Ratio:
+    """Time two ways of working through `amount` things in turns; the first round of each is a warm-up, not counted."""
+    ours[1](), theirs[1]()
+    our_rates, their_rates = [], []
+    for _ in range(rounds):
+        our_rates.append(amount / seconds(ours[1]))
+        their_rates.append(amount / seconds(theirs[1]))
+    ratio = statistics.median(our_rates) / statistics.median(their_rates)
+    return Ratio(name, ours[0], theirs[0], unit, tuple(our_rates), tuple(their_rates), ratio, target)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def machine() -> dict[str, str]:
+    """What it was measured on: processor, cores, memory, Python and libraries."""
+    model = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else ""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": model or platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory_gib": f"{memory:.1f}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in _LIBRARIES},
+    }
+
+
+def show(ratios: Sequence[Ratio]) -> None:
+    """The table on standard output."""
+    table = Table(title="side by side, medians")
+    for column in ("what", "ours", "the other", "unit", "ratio", "target", ""):
+        table.add_column(column, overflow="fold")
+    for each in ratios:
+        table.add_row(
+            each.name,
+            f"{each.ours}: {statistics.median(each.our_rounds):,.3g}",
+            f"{each.theirs}: {statistics.median(each.their_rounds):,.3g}" if each.their_rounds else each.theirs,
+            each.unit,
+            f"{each.ratio:.3g}",
+            f"{'at most' if each.at_most else 'at least'} {each.target:g}",
+            "reached" if each.reached else "MISSED",
+        )
+    Console(width=160).print(table)
+
+
+def write(ratios: Sequence[Ratio], path: Path, details: Any = None) -> None:
+    """The same as JSON, with the machine and whatever else a benchmark wants to keep."""
+    rows = [asdict(each) | {"reached": each.reached} for each in ratios]
+    path.write_text(json.dumps({"machine": machine(), "ratios": rows, "details": details}, indent=1) + "\n")
+
+
+def read(path: Path) -> list[Ratio]:
+    """Ratios that `write` wrote."""
+    rows = json.loads(path.read_text())["ratios"]
+    for row in rows:
+        row.pop("reached")
+        row["our_rounds"], row["their_rounds"] = tuple(row["our_rounds"]), tuple(row["their_rounds"])
+    return [Ratio(**row) for row in rows]
+
+
+def in_a_process(script: Path, *arguments: str) -> str:
+    """Run a benchmark's script in a process of its own; its standard output."""
+    done = subprocess.run([sys.executable, str(script), *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
