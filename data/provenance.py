@@ -21,6 +21,7 @@ _LIBRARIES = (
     "keras",
     "numpy",
     "onnxruntime",
+    "optuna",
     "pandas",
     "pillow",
     "prefect",
