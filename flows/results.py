@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,10 +18,12 @@ from models.bundle import BundleCard
 from models.dataset_page import DATASET_PAGE
 from models.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
 from models.experiment_page import EXPERIMENT_PAGE
-from models.explain import Explained
 from models.inspection import Inspection
 from models.report import EvaluationReport
 from models.score import NamedCount, ScoreSummary
+
+if TYPE_CHECKING:
+    from models.explain import Explained  # which draws, and loads matplotlib
 
 
 class Result(BaseModel):

@@ -13,9 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.isotonic import IsotonicRegression
 
 from data.errors import SettingError, WorkError
 from models.metrics import Frozen, check_probabilities, check_scores
@@ -114,6 +112,8 @@ def fit_curves(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> tupl
     Raises:
         WorkError: where shapes do not fit or a logit is not finite.
     """
+    from sklearn.isotonic import IsotonicRegression
+
     chances = probabilities(check_scores(logits, truth), 1.0)
     if len(truth) < _ENOUGH_FOR_ISOTONIC:
         logger.warning(
@@ -146,6 +146,8 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     Raises:
         WorkError: where shapes do not fit or a logit is not finite.
     """
+    from scipy.optimize import minimize_scalar
+
     logits = check_scores(logits, truth)
     rows = np.arange(len(truth))
     if (logits.argmax(axis=1) == truth).all():

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from data.labels import LabelMap
 from models.metrics import Frozen, Interval, check_probabilities, expected_calibration_error, reliability_bins
@@ -94,6 +93,8 @@ class Decision(Frozen):
 
 def mcnemar(num_only_current: int, num_only_new: int) -> float:
     """The exact two-sided p-value of McNemar's test (McNemar 1947; Dietterich 1998); 1 where nobody differs."""
+    from scipy.stats import binomtest
+
     differing = num_only_current + num_only_new
     return float(binomtest(num_only_new, differing, 0.5).pvalue) if differing else 1.0
 

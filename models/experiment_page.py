@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.atomic import atomic_file
-from models import plots
 from models.bundle import EpochLog
 from models.experiment import ExperimentCard, TrialRow, ranked
 from models.page import Picture, render, write_page
@@ -37,6 +36,8 @@ def write_experiment_page(folder: Path, card: ExperimentCard, histories: Mapping
         card: What to show; its list of files is not looked at.
         histories: The epochs of each trial, by its number.
     """
+    from models import plots
+
     order = ranked(card.trials)
     judged = [row for row in order if row.interval is not None]
     intervals = plots.trial_intervals(

@@ -1,20 +1,13 @@
-"""What a classifier's probabilities are worth against the truth: figures, intervals, confusions, calibration error."""
+"""What a classifier's probabilities are worth against the truth: figures, intervals, confusions, calibration error.
+
+scikit-learn and SciPy are imported where they are used: scoring needs this module's types, and starts without them.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.stats import binomtest
-from sklearn.metrics import (
-    average_precision_score,
-    confusion_matrix,
-    f1_score,
-    log_loss,
-    precision_recall_fscore_support,
-    recall_score,
-    roc_auc_score,
-)
 
 from data.errors import WorkError
 from data.labels import LabelMap
@@ -123,6 +116,8 @@ def measure(probabilities: NDArray[np.floating], truth: NDArray[np.integer], lab
     Raises:
         WorkError: where shapes do not fit, nothing is there, or a row is no distribution.
     """
+    from sklearn.metrics import confusion_matrix, f1_score, recall_score
+
     probabilities = check_probabilities(probabilities, truth)
     num_images, num_classes = probabilities.shape
     if num_classes != len(labels):
@@ -154,6 +149,8 @@ def measure(probabilities: NDArray[np.floating], truth: NDArray[np.integer], lab
 
 def wilson_interval(num_correct: int, num_images: int, confidence: float = 0.95) -> Interval:
     """The Wilson score interval of a share: also right near 0 and 1 and for few images (Wilson 1927)."""
+    from scipy.stats import binomtest
+
     low, high = binomtest(num_correct, num_images).proportion_ci(confidence, method="wilson")
     return Interval(low=float(low), high=float(high))
 
@@ -245,6 +242,8 @@ def check_probabilities(probabilities: NDArray[np.floating], truth: NDArray[np.i
 
 
 def _log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
+    from sklearn.metrics import log_loss
+
     # scikit-learn wants sums of 1 to within 1e-8, which float32 softmax does not give.
     scaled = probabilities / probabilities.sum(axis=1, keepdims=True)
     return float(log_loss(truth, scaled, labels=range(scaled.shape[1])))
@@ -262,6 +261,8 @@ def _top_k(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> tu
 def _per_class(
     probabilities: NDArray[np.float64], truth: NDArray[np.integer], predicted: NDArray[np.integer], labels: LabelMap
 ) -> tuple[ClassMetrics, ...]:
+    from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
     precision, recall, f1, support = precision_recall_fscore_support(
         truth, predicted, labels=range(len(labels)), zero_division=np.nan
     )

@@ -16,7 +16,6 @@ import jinja2
 
 from data.atomic import atomic_file
 from data.errors import WorkError
-from models import plots
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,6 +30,8 @@ class Picture:
 
     @classmethod
     def of_plot(cls, png: bytes) -> Picture:
+        from models import plots
+
         width, height = plots.css_size(png)
         return cls(data_uri(png, "a plot"), width, height)
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,15 @@ from pydantic import ValidationError
 from data.atomic import write_json
 from data.errors import FormatError, WorkError
 from data.labels import LabelMap
-from models import plots
 from models.comparison import Decision
 from models.metrics import Frozen, Interval, Metrics, check_probabilities, wilson_interval
 from models.page import Picture, data_uri, percent, render, write_page
 from models.resampling import Intervals
 from models.settings import CalibrationMethod
 from models.slices import FEW_IMAGES, KINDS, Slice, SliceKind
+
+if TYPE_CHECKING:
+    from models import plots
 
 SCHEMA_VERSION = 2
 REPORT_CARD = "report.json"
@@ -289,6 +292,8 @@ def _page(
     thumbnails: Mapping[str, bytes],
     heat_maps: Mapping[str, bytes],
 ) -> str:
+    from models import plots
+
     metrics = report.metrics
     best = report.training.best_epoch
     shown = {mistake.path for mistake in report.worst_mistakes}

@@ -8,12 +8,15 @@ predictions give the same intervals.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from models.metrics import NUM_BINS, Frozen, Interval, Metrics, bin_places
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 NUM_RESAMPLES = 1000
 _SEED = 0
@@ -142,6 +145,8 @@ def _affordable(num_images: int, num_classes: int) -> int:
 
 
 def _one_hot(places: NDArray[np.integer], num_places: int) -> sparse.csr_array:
+    from scipy import sparse
+
     rows = np.arange(len(places))
     return sparse.csr_array((np.ones(len(places)), (places, rows)), shape=(num_places, len(places)))
 
