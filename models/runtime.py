@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data.errors import FormatError
 from data.parallel import num_cpus
+from models.onnx_names import use_stable_names
 
 
 class OnnxRunner:
@@ -63,8 +64,13 @@ def _describe(ends: Sequence[Any]) -> str:
 
 
 def export_onnx(model: Any, path: Path) -> None:
-    """Write a Keras model of `uint8[N, H, W, 3]` as ONNX with a free batch size."""
+    """Write a Keras model of `uint8[N, H, W, 3]` as ONNX with a free batch size; the same model, the same bytes."""
+    import onnx
+
     model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras exports only what was called once
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         model.export(str(path), format="onnx", verbose=False)
+    exported = onnx.load(path)
+    use_stable_names(exported)
+    onnx.save(exported, path)

@@ -1,0 +1,68 @@
+"""Names and order in an ONNX graph that follow from what it computes: one network gives the same bytes each time.
+
+tf2onnx numbers what it adds by a counter that goes on from export to export, and of equal constants it keeps the one
+that the process's hash seed brings first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def use_stable_names(model: Any) -> None:
+    """Put the nodes of an `onnx.ModelProto` in the order in which its outputs need them, and name all by its place.
+
+    Equal constants are stored once; inputs and outputs keep their names, their free first axis is `batch`. A network
+    with control flow is left as it is, because the graphs inside its nodes use the names of the outer one.
+    """
+    graph = model.graph
+    if any(part.HasField("g") or part.graphs for node in graph.node for part in node.attribute):
+        return
+    graph.doc_string = ""  # the name of a TensorFlow function, with a counter in it
+    ends = [end.name for end in (*graph.input, *graph.output)]
+    names = {name: name for name in ("", *ends)}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    stored: dict[bytes, Any] = {}
+    nodes = list(_as_needed(graph))
+    for number, node in enumerate(nodes):
+        node.name = f"{node.op_type}_{number}"
+        for name in node.input:
+            if name not in names:
+                tensor = constants[name]
+                tensor.name = ""
+                same = stored.setdefault(tensor.SerializeToString(deterministic=True), tensor)
+                same.name = same.name or f"constant_{len(stored) - 1}"
+                names[name] = same.name
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names.setdefault(name, f"{node.name}:{place}") for place, name in enumerate(node.output)]
+        for part in node.attribute:
+            if part.HasField("t"):
+                part.t.name = ""
+    for end in (*graph.input, *graph.output):
+        for axis, size in enumerate(end.type.tensor_type.shape.dim):
+            if size.dim_param:
+                size.dim_param = f"{end.name}_{axis}" if axis else "batch"
+    kept = [tensor for name, tensor in constants.items() if name in ends] + list(stored.values())
+    for field, values in ((graph.node, nodes), (graph.initializer, kept), (graph.value_info, [])):
+        copies = [type(value).FromString(value.SerializeToString()) for value in values]
+        del field[:]
+        field.extend(copies)
+
+
+def _as_needed(graph: Any) -> Iterator[Any]:
+    """The nodes, each after those that make its inputs; what no output needs is left out."""
+    makers = {name: node for node in graph.node for name in node.output}
+    waiting = [(name, False) for name in reversed([end.name for end in graph.output])]
+    given: set[str] = set()
+    while waiting:
+        name, is_ready = waiting.pop()
+        if name not in makers or name in given:
+            continue
+        node = makers[name]
+        if is_ready:
+            given.update(node.output)
+            yield node
+        else:
+            waiting.append((name, True))
+            waiting.extend((each, False) for each in reversed(node.input))
