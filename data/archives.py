@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import errno
 import gzip
-import hashlib
 import logging
 import os
-import re
 import stat
 import struct
 import tarfile
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -29,6 +26,7 @@ from data.atomic import atomic_folder, file_sha256
 from data.errors import SourceError, WorkError
 from data.listing import printable
 from data.locks import exclusive
+from data.names import SafeNames
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +36,6 @@ _MIB = 2**20
 _CHUNK_BYTES = _MIB
 # The most that tarfile may ask for at once; it reads long names and PAX headers whole.
 _MAX_READ_BYTES = 4 * _MIB
-# Python makes and removes nested folders by calling itself, about a thousand times at most.
-_MAX_DEPTH = 100
 # Not bzip2 and LZMA, rare in zips: zipfile unpacks a few KB of those into gigabytes of memory before it can be stopped.
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BY_HAND = "Unpack it yourself if you trust it, and give the folder instead."
@@ -143,7 +139,7 @@ class _Unpacking:
         self.num_entries = 0
         self.num_files = 0
         self.unpacked_bytes = 0
-        self._seen: set[bytes] = set()
+        self._names = SafeNames()
 
     def into(self, folder: Path) -> None:
         if self.archive.name.lower().endswith(".zip"):
@@ -164,22 +160,11 @@ class _Unpacking:
         self.num_entries += 1
         if self.num_entries > self.limits.max_entries:
             raise self.refusal(f"comes after the limit of {self.limits.max_entries:,} entries", _BY_HAND)
-        if ".." in re.split(r"[/\\]", name):
-            raise self.refusal("leads out of the folder with '..'", _BY_HAND)
-        if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
-            raise self.refusal("is an absolute path", _BY_HAND)
-        relative = "/".join(part for part in name.split("/") if part not in ("", "."))
-        if "\0" in name or not (relative or is_folder):
-            raise self.refusal("has no usable name", _BY_HAND)
-        if relative.count("/") > _MAX_DEPTH:
-            raise self.refusal(f"lies in more than {_MAX_DEPTH} folders, one in the other", _BY_HAND)
-        if not is_folder:
-            self.num_files += 1
-            same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", relative).casefold())
-            key = hashlib.blake2b(same.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            if key in self._seen:
-                raise self.refusal("repeats the name of another one (upper and lower case count as the same)", _BY_HAND)
-            self._seen.add(key)
+        try:
+            relative = self._names.check(name, is_folder)
+        except ValueError as error:
+            raise self.refusal(str(error), _BY_HAND) from None
+        self.num_files += not is_folder
         return relative
 
     def check_bytes(self, unpacked_bytes: int) -> None:

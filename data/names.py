@@ -1,0 +1,49 @@
+"""Names that somebody else gave to files: checked before any of them becomes a file here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+
+# Python makes and removes nested folders by calling itself, about a thousand times at most.
+_MAX_DEPTH = 100
+_MAX_PART_BYTES = 255
+
+
+class SafeNames:
+    """The names of one archive or of one folder in a store; holds 16 bytes of hash for each."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def check(self, name: str, is_folder: bool = False) -> str:
+        """The name, relative and with plain `/` between its parts.
+
+        Raises:
+            ValueError: with the reason, as the rest of a sentence that begins with the name, where it leads out of the
+                folder, cannot be a file's name, or is that of an earlier file.
+        """
+        if ".." in re.split(r"[/\\]", name):
+            raise ValueError("leads out of the folder with '..'")
+        if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
+            raise ValueError("is an absolute path")
+        relative = "/".join(part for part in name.split("/") if part not in ("", "."))
+        if "\0" in name or not (relative or is_folder):
+            raise ValueError("has no usable name")
+        if relative.count("/") > _MAX_DEPTH:
+            raise ValueError(f"lies in more than {_MAX_DEPTH} folders, one in the other")
+        try:
+            longest_bytes = max(len(os.fsencode(part)) for part in relative.split("/"))
+        except UnicodeEncodeError:
+            raise ValueError("has no usable name") from None
+        if longest_bytes > _MAX_PART_BYTES:
+            raise ValueError("has a name that cannot be a file here (File name too long)")
+        if not is_folder:
+            same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", relative).casefold())
+            key = hashlib.blake2b(same.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            if key in self._seen:
+                raise ValueError("repeats the name of another one (upper and lower case count as the same)")
+            self._seen.add(key)
+        return relative
