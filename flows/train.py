@@ -48,6 +48,6 @@ def cached_features(dataset: Dataset, rules: TrainSettings) -> Path | None:
         features = tasks.prepare_backbone(dataset.folder, rules)
         shards = [shard.file for shard in dataset.card.shards if shard.split != "test"]
         arguments = ((dataset.folder, features, shard) for shard in shards)
-        for _ in submit_all(tasks.extract_features, arguments, len(shards), "features"):
-            pass
+        counts = list(submit_all(tasks.extract_features, arguments, len(shards), "features"))
+        tasks.finish_features(dataset.folder, features, counts)
     return features

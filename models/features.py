@@ -1,15 +1,19 @@
 """Features of a frozen backbone, computed once and kept under the data set's version.
 
-`datasets/<name>/<version>/features/<key>/`: for each shard `<shard>.npz` with `features float32[N, F]` and
-`labels int32[N]`, rows in the shard's order; `backbone.onnx`, what computed them. The key is a hash of the backbone's
-name, weights and code version; the image size is the data set's.
+`datasets/<name>/<version>/features/<key>/`: for each shard `<shard>.npz` with `features float32[N, F]`,
+`labels int32[N]` and `keys S64[N]` (SHA-256 of the stored image, hex), rows in the shard's order; `backbone.onnx`, what
+computed them. The key is a hash of the backbone's name, weights and code version; the image size is the data set's.
+
+Images that another version of the data set has features of are not run through the backbone again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +25,22 @@ from data.decode import decode_stored
 from data.errors import FormatError
 from data.parallel import num_cpus, ordered_map
 from data.shards import Record, read_shard
+from models.known_features import BACKBONE, KEY_DTYPE, find_known, forget_known, take_known
 from models.networks import build_backbone
 from models.runtime import OnnxRunner, export_onnx
 
 logger = logging.getLogger(__name__)
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 _BATCH = 32
+
+
+@dataclass(frozen=True)
+class FeatureCounts:
+    """What came of one shard: the images whose features were computed, and those known from another version."""
+
+    num_computed: int
+    num_known: int
 
 
 def features_folder(dataset: Dataset, network: str, weights: str) -> Path:
@@ -36,31 +49,55 @@ def features_folder(dataset: Dataset, network: str, weights: str) -> Path:
 
 
 def prepare_backbone(dataset: Dataset, network: str, weights: str) -> Path:
-    """Export the backbone once; gives the features' folder."""
+    """Export the backbone once, and find what other versions have features of; gives the features' folder."""
     folder = features_folder(dataset, network, weights)
-    final = folder / "backbone.onnx"
+    final = folder / BACKBONE
     if not final.is_file():
         backbone = build_backbone(network, dataset.card.policy.image_size, weights)
         with atomic_file(final) as temporary:
             export_onnx(backbone, temporary)
     files = [_file(folder, shard.file) for shard in dataset.card.shards if shard.split != "test"]
     done = sum(file.is_file() for file in files)
+    if done < len(files):
+        find_known(folder)
     logger.info("Features of %s under %s: %d of %d shards are done.", dataset.reference, network, done, len(files))
     return folder
 
 
-def extract_features(dataset: Dataset, folder: Path, shard: str) -> Path:
-    """The features of one shard (its file name in the card); computed already, nothing is done."""
+def extract_features(dataset: Dataset, folder: Path, shard: str) -> FeatureCounts:
+    """The features of one shard (its file name in the card); there already, nothing is done."""
     final = _file(folder, shard)
-    if not final.is_file():
-        runner = OnnxRunner(folder / "backbone.onnx")
-        features, labels = [], []
-        for images, truth in stored_batches(read_shard(dataset.folder / shard, dataset.labels), _BATCH):
-            features.append(runner(images))
-            labels.append(truth)
-        with atomic_file(final) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, features=np.concatenate(features), labels=np.concatenate(labels))
-    return final
+    if final.is_file():
+        return FeatureCounts(0, 0)
+    path = dataset.folder / shard
+    facts = [(_key(record), record.label_index) for record in read_shard(path, dataset.labels)]
+    keys = np.array([key for key, _ in facts], KEY_DTYPE)
+    rows = take_known(folder, keys)
+    num_known = len(rows)
+    if num_known < len(facts):
+        runner = OnnxRunner(folder / BACKBONE)
+        new = [place for place in range(len(facts)) if place not in rows]
+        records = (record for place, record in enumerate(read_shard(path, dataset.labels)) if place not in rows)
+        computed = [runner(images) for images, _ in stored_batches(records, _BATCH)]
+        rows |= zip(new, chain.from_iterable(computed), strict=True)
+    with atomic_file(final) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            features=np.stack([rows[place] for place in range(len(facts))]),
+            labels=np.array([label for _, label in facts], np.int32),
+            keys=keys,
+        )
+    return FeatureCounts(len(facts) - num_known, num_known)
+
+
+def finish_features(dataset: Dataset, folder: Path, counts: Sequence[FeatureCounts]) -> None:
+    """Say how many images were run through the backbone; what was found in other versions is no longer needed."""
+    forget_known(folder)
+    computed, known = (sum(getattr(each, name) for each in counts) for name in ("num_computed", "num_known"))
+    if computed or known:
+        logger.info(
+            "Features of %s: %d images computed, %d taken over from other versions.", dataset.reference, computed, known
+        )
 
 
 def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -100,6 +137,10 @@ def stored_batches(records: Iterator[Record], batch_size: int) -> Iterator[tuple
     pairs = ordered_map(ready, records, num_cpus(), window=2 * batch_size)
     while chunk := list(islice(pairs, batch_size)):
         yield np.stack([pixels for pixels, _ in chunk]), np.array([label for _, label in chunk], np.int32)
+
+
+def _key(record: Record) -> bytes:
+    return hashlib.sha256(record.encoded).hexdigest().encode()
 
 
 def _file(folder: Path, shard: str) -> Path:

@@ -33,9 +33,15 @@ def prepare_backbone(dataset: Path, settings: TrainSettings) -> Path:
 
 
 @task(cache_policy=NO_CACHE)
-def extract_features(dataset: Path, folder: Path, shard: str) -> Path:
-    """Compute the features of one shard."""
+def extract_features(dataset: Path, folder: Path, shard: str) -> features.FeatureCounts:
+    """Compute the features of one shard that no other version of the data set has."""
     return features.extract_features(open_dataset(dataset), folder, shard)
+
+
+@task(cache_policy=NO_CACHE)
+def finish_features(dataset: Path, folder: Path, counts: list[features.FeatureCounts]) -> None:
+    """Say how many images were computed and how many were known."""
+    features.finish_features(open_dataset(dataset), folder, counts)
 
 
 @task(cache_policy=NO_CACHE)
