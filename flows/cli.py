@@ -12,10 +12,9 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeGuard
 
 import typer
-from pydantic import ValidationError
 
 from data.errors import DarkroomError, InputError
 from data.workspace import name_from
@@ -24,12 +23,15 @@ from flows.options import (
     INGEST_OPTIONS,
     INSPECT_OPTIONS,
     TRAIN_OPTIONS,
-    settings_options,
+    settings_command,
     wrong_setting,
 )
 from flows.quiet import load_tensorflow, native_messages_hidden
-from flows.recipe import Recipe, load_recipe, recipe_names
-from flows.settings import open_workspace, prepare_environment, prepare_prefect_home
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from flows.recipe import Recipe
 
 app = typer.Typer(
     name="darkroom",
@@ -55,8 +57,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
 
 
-@app.command()
-@settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS})
+@settings_command(app, {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS})
 def run(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="A recipe, a YAML file, or a source.")],
     changes: dict[str, Any],
@@ -67,6 +68,8 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """All of it, from a source to a report and a table."""
+    from flows.recipe import load_recipe
+
     with native_messages_hidden():  # to look up a network of Keras loads it
         plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
     _prepare(verbose, tensorflow=True)
@@ -75,8 +78,7 @@ def run(
     _show(flow(plan, source, workspace), as_json)
 
 
-@app.command()
-@settings_options(INGEST_OPTIONS)
+@settings_command(app, INGEST_OPTIONS)
 def ingest(
     source: Annotated[str, typer.Argument(help="A folder, a .zip/.tar archive, kaggle:owner/dataset, or sample:NAME.")],
     changes: dict[str, Any],
@@ -90,15 +92,14 @@ def ingest(
     verbose: Verbose = False,
 ) -> None:
     """Turn a source into a data set: a manifest, splits and shards."""
-    plan = Recipe.model_validate({**changes, "name": name or name_from(source), "source": source})
+    plan = _settings(changes, name or name_from(source), source)
     _prepare(verbose, tensorflow=True)
     from flows.ingest import ingest as flow
 
     _show(flow(source, plan.ingest_settings(), retry_quarantined, max_judged, workspace), as_json)
 
 
-@app.command()
-@settings_options(INSPECT_OPTIONS)
+@settings_command(app, INSPECT_OPTIONS)
 def inspect(
     source: Annotated[str, typer.Argument(help="A folder, a .zip/.tar archive, kaggle:owner/dataset, or sample:NAME.")],
     changes: dict[str, Any],
@@ -110,15 +111,14 @@ def inspect(
     verbose: Verbose = False,
 ) -> None:
     """Look over a source before it is ingested: a page of what stands out, copies and suspected label errors."""
-    plan = Recipe.model_validate({**changes, "name": name or name_from(source), "source": source})
+    plan = _settings(changes, name or name_from(source), source)
     _prepare(verbose, tensorflow=True)
     from flows.examine import inspect as flow
 
     _show(flow(source, plan.ingest_settings(), out, max_judged, workspace), as_json)
 
 
-@app.command()
-@settings_options(TRAIN_OPTIONS)
+@settings_command(app, TRAIN_OPTIONS)
 def train(
     dataset: Annotated[str, typer.Argument(help="A data set: a name (newest version), name@version, or a path.")],
     changes: dict[str, Any],
@@ -129,15 +129,14 @@ def train(
 ) -> None:
     """Train a network on a data set and publish it as a bundle."""
     with native_messages_hidden():
-        settings = Recipe.model_validate({**changes, "name": "unused", "source": ""}).train
+        settings = _settings(changes).train
     _prepare(verbose, tensorflow=True)
     from flows.train import train as flow
 
     _show(flow(dataset, settings.model_copy(update={"name": name}) if name else settings, workspace), as_json)
 
 
-@app.command()
-@settings_options({**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS})
+@settings_command(app, {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS})
 def compare(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="A recipe, a YAML file, or a source.")],
     changes: dict[str, Any],
@@ -170,8 +169,7 @@ def compare(
     _show(flow(recipe, options, settings, trials, prune_after, retry_failed, source, workspace), as_json)
 
 
-@app.command()
-@settings_options(BLESSING_OPTIONS)
+@settings_command(app, BLESSING_OPTIONS)
 def evaluate(
     bundle: Bundle,
     changes: dict[str, Any],
@@ -182,7 +180,7 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Judge a model on images that training never saw; where it is not worse than the blessed one, bless it."""
-    rules = Recipe.model_validate({**changes, "name": "unused", "source": ""}).blessing
+    rules = _settings(changes).blessing
     _prepare(verbose, tensorflow=True)
     from flows.evaluate import evaluate as flow
 
@@ -270,6 +268,7 @@ def preview(
     _prepare(False, tensorflow=True)
     from data.augment import augmentation_by_name
     from data.dataset import open_dataset, write_preview
+    from flows.settings import open_workspace
 
     opened = open_dataset(open_workspace(workspace).find_dataset(dataset))
     write_preview(opened, augmentation_by_name(augment), Path(out))
@@ -279,6 +278,8 @@ def preview(
 @app.command()
 def recipes() -> None:
     """List the recipes that come with Darkroom."""
+    from flows.recipe import load_recipe, recipe_names
+
     for name in recipe_names():
         sys.stdout.write(f"{name:20} {load_recipe(name).title}\n")
 
@@ -286,8 +287,10 @@ def recipes() -> None:
 @app.command()
 def doctor(workspace: Workspace = None, as_json: Json = False) -> None:
     """What is installed and reachable, and what is not."""
-    prepare_environment("CRITICAL")
     from flows.doctor import examine, show_findings
+    from flows.settings import open_workspace, prepare_environment
+
+    prepare_environment("CRITICAL")
 
     sys.exit(show_findings(examine(open_workspace(workspace)), as_json))
 
@@ -313,9 +316,9 @@ def main() -> None:
         _stop(_wrong_usage(error), InputError.exit_status)
     except DarkroomError as error:
         _stop(str(error), error.exit_status)
-    except ValidationError as error:
-        _stop(wrong_setting(error), InputError.exit_status)
     except Exception as error:
+        if _is_wrong_setting(error):
+            _stop(wrong_setting(error), InputError.exit_status)
         if _is_verbose():
             traceback.print_exc()
         _stop(_unexpected(error), 1)
@@ -328,15 +331,27 @@ def _terminate(number: int, frame: object) -> NoReturn:
 
 
 def _prepare(verbose: bool, tensorflow: bool) -> None:
-    """All that has to be set before Prefect and TensorFlow are imported."""
+    """All that has to be set before Prefect and TensorFlow are imported; they load while Prefect's server starts."""
+    from flows.settings import prepare_environment
+
     prepare_environment("INFO" if verbose else "CRITICAL")
-    prepare_prefect_home()
+    from flows.server import start_server
+
+    wait_for_server = start_server()
     if tensorflow:
         load_tensorflow()
-    if not verbose:  # Prefect's console shows these lines too
-        from flows.terminal import show_log_lines
+    from flows.terminal import show_log_lines
 
+    if not verbose:  # Prefect's console shows these lines too
         show_log_lines(logging.INFO)
+    wait_for_server()
+
+
+def _settings(changes: dict[str, Any], name: str = "unused", source: str = "") -> Recipe:
+    """The settings that options stand for, with defaults for all others."""
+    from flows.recipe import Recipe
+
+    return Recipe.model_validate({**changes, "name": name, "source": source})
 
 
 def _show(result: Any, as_json: bool) -> None:
@@ -347,6 +362,12 @@ def _show(result: Any, as_json: bool) -> None:
 
 def _is_verbose() -> bool:
     return bool({"--verbose", "-v"} & set(sys.argv))
+
+
+def _is_wrong_setting(error: Exception) -> TypeGuard[ValidationError]:
+    """Whether pydantic refused a setting; where it was never imported, it did not."""
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and isinstance(error, pydantic.ValidationError)
 
 
 def _wrong_usage(error: Any) -> str:

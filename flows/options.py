@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticUndefined
+import typer.core
+import typer.main
 
 from data.errors import SettingError
-from data.settings import field_help, what_is_wrong
-from flows.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 Path = tuple[str, ...]
 
@@ -80,22 +81,47 @@ _OPTION_OF = {path: option for option, path in {**INGEST_OPTIONS, **TRAIN_OPTION
 PATH_OF = {option: path for path, option in _OPTION_OF.items()}
 
 
-def settings_options(options: Mapping[str, Path]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these options in place of its parameter `changes`, which receives what was given, nested."""
+def settings_command(app: typer.Typer, options: Mapping[str, Path]) -> Callable[[Callable[..., None]], Any]:
+    """Register a command that has these options in place of its parameter `changes`, which gets what was given, nested.
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command, eval_str=True)
+    The options are made when the command is called or explains itself, and only then are the settings imported, with
+    all that they stand on: the list of the commands does without.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function, eval_str=True)
         own = [parameter for parameter in signature.parameters.values() if parameter.name != "changes"]
-        made = [_parameter(option, path) for option, path in options.items()]
 
-        @wraps(command)
-        def wrapped(**given: Any) -> None:
+        @wraps(function)
+        def call(**given: Any) -> None:
             values = {option: given.pop(option.replace("-", "_")) for option in options}
-            command(**given, changes=setting_changes(values))
+            function(**given, changes=setting_changes(values))
 
-        wrapped.__signature__ = signature.replace(parameters=own + made)  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {}
-        return wrapped
+        @cache
+        def whole() -> Any:
+            """The command with all its options."""
+            made = [_parameter(option, path) for option, path in options.items()]
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+            alone.command()(_with_parameters(call, [*own, *made]))
+            return typer.main.get_command(alone)
+
+        class Command(typer.core.TyperCommand):
+            """Known by name and help; when it is entered, the whole command takes its place."""
+
+            @property
+            def params(self) -> list[Any]:
+                found: list[Any] = whole().params
+                return found
+
+            @params.setter
+            def params(self, value: list[Any]) -> None:
+                """Those of the whole command."""
+
+            def make_context(self, *arguments: Any, **more: Any) -> Any:
+                return whole().make_context(*arguments, **more)
+
+        app.command(cls=Command)(_with_parameters(function, own))
+        return function
 
     return decorate
 
@@ -112,6 +138,10 @@ def setting_changes(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def wrong_setting(error: ValidationError) -> str:
     """One sentence for settings that pydantic refused, naming the option where there is one."""
+    from pydantic import BaseModel
+
+    from data.settings import what_is_wrong
+
     first = error.errors()[0]
     location = tuple(str(part) for part in first["loc"])
     option = next(
@@ -123,7 +153,23 @@ def wrong_setting(error: ValidationError) -> str:
     return f"{what_is_wrong(where, dict(first))}.{received}"
 
 
+def _with_parameters(function: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """The same function, which Typer sees to have other parameters."""
+
+    @wraps(function)
+    def shown(**given: Any) -> None:
+        function(**given)
+
+    shown.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
+    shown.__annotations__ = {}
+    return shown
+
+
 def _parameter(option: str, path: Path) -> inspect.Parameter:
+    from pydantic_core import PydanticUndefined
+
+    from data.settings import field_help
+
     model, field = _field(path)
     info = model.model_fields[field]
     help_text = field_help(model, field)
@@ -143,6 +189,8 @@ def _parameter(option: str, path: Path) -> inspect.Parameter:
 
 
 def _field(path: Path) -> tuple[type[BaseModel], str]:
+    from flows.recipe import Recipe
+
     model: type[BaseModel] = Recipe
     for part in path[:-1]:
         model = model.model_fields[part].annotation  # type: ignore[assignment]

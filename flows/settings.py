@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from data.errors import WorkError
-from data.locks import exclusive
 from data.workspace import Workspace
 
 # Prefect carries the lines of other loggers to its UI only where they have a level of their own.
@@ -64,42 +60,9 @@ def prepare_environment(console_level: str) -> None:
         os.environ.setdefault(name, value)
 
 
-def prepare_prefect_home() -> None:
-    """Make the database of a fresh Prefect home before the first run, by one process only.
+def name_server(api_url: str) -> None:
+    """Tell Prefect, in this process and in those that it starts, where its API is."""
+    from prefect.context import refresh_global_settings_context
 
-    Without a server of its own, Prefect makes it while the first run already writes to it, and that run then fails with
-    "database is locked" (measured in 2 of 4 first runs).
-
-    Raises:
-        WorkError: where it cannot be made.
-    """
-    import prefect
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings()
-    if settings.api.url:
-        return
-    home = Path(settings.home)
-    marker = home / f".darkroom-database-{prefect.__version__}"
-    try:
-        with exclusive(home):
-            if marker.exists():
-                return
-            done = subprocess.run(
-                [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode == 0:
-                marker.touch()
-    except OSError as error:
-        raise WorkError(
-            f"Prefect's folder {home} cannot be written to: {error.strerror}. Set PREFECT_HOME to another."
-        ) from None
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        raise WorkError(
-            f"Prefect's database in {home} could not be made: {last}. Set PREFECT_HOME to another folder, or start a "
-            "server with 'prefect server start' and set PREFECT_API_URL to it."
-        )
+    os.environ["PREFECT_API_URL"] = api_url
+    refresh_global_settings_context()
