@@ -61,8 +61,9 @@ def prepare_environment(console_level: str) -> None:
 
 
 def name_server(api_url: str) -> None:
-    """Tell Prefect, in this process and in those that it starts, where its API is."""
+    """Tell Prefect, in this process and in those that it starts, where an API without a UI is."""
     from prefect.context import refresh_global_settings_context
 
     os.environ["PREFECT_API_URL"] = api_url
+    os.environ["PREFECT_UI_URL"] = ""  # or its log names a page that is not there
     refresh_global_settings_context()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -282,18 +284,38 @@ def test_every_command_explains_each_of_its_options(
             assert parameter.opts[0] in shown or parameter.param_type_name == "argument", (name, parameter.name)
 
 
-def test_help_loads_neither_prefect_nor_tensorflow(tmp_path: Path) -> None:
+def loaded_by(*commands: tuple[str, ...], folder: Path) -> set[str]:
+    """The modules in a process of its own after `darkroom` with each of these arguments."""
     script = (
         "import sys\nfrom flows import cli\n"
-        f"for name in {COMMANDS!r}:\n"
-        "    sys.argv = ['darkroom', name, '--help']\n"
+        f"for words in {commands!r}:\n"
+        "    sys.argv = ['darkroom', *words]\n"
         "    cli.main()\n"
-        "heavy = {'prefect', 'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
-        "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
+        "sys.stderr.write(' '.join(sys.modules))\n"
     )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: darkroom" in done.stdout
+    return set(done.stderr.split())
+
+
+def test_help_loads_neither_prefect_nor_tensorflow(tmp_path: Path) -> None:
+    """That of a command whose options are settings loads what these stand on, and no more."""
+    heavy = {"prefect", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "scipy", "onnxruntime"}
+    libraries = {*heavy, "numpy", "pyarrow", "PIL", "rich"}
+    assert loaded_by(("--help",), folder=tmp_path) & {*libraries, "pydantic"} == set()
+    assert loaded_by(("score", "--help"), ("doctor", "--help"), folder=tmp_path) & libraries == set()
+    assert loaded_by(*((name, "--help") for name in COMMANDS), folder=tmp_path) & heavy == set()
+
+
+def test_scoring_loads_onnx_runtime_and_neither_tensorflow_nor_what_judges_and_draws(tmp_path: Path) -> None:
+    script = "import sys\nimport flows.score\nimport flows.terminal\nprint(*sys.modules)\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    heavy = {"tensorflow", "keras", "sklearn", "matplotlib", "pandas", "optuna", "onnx", "prefect.server.api.server"}
+    assert heavy & set(done.stdout.split()) == set()
 
 
 def test_json_is_one_object_on_standard_output_from_any_folder(prefect_server: str, tmp_path: Path) -> None:
@@ -340,3 +362,7 @@ def test_the_first_command_in_a_fresh_prefect_home_needs_no_server(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["num_files"] == 1
     assert "locked" not in done.stderr
+    with closing(sqlite3.connect(tmp_path / "home" / "prefect.db")) as record:
+        assert record.execute("select name, state_type from flow_run").fetchall() == [("images", "COMPLETED")]
+        states = record.execute("select state_type, count(*) from task_run group by state_type").fetchall()
+    assert states == [("COMPLETED", 4)]  # none of the last ones is lost: find, plan, score, summarize
