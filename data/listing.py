@@ -27,6 +27,7 @@ class FileEntry:
         size_bytes: Size when listed.
         mtime_ns: Time of the last change, nanoseconds since 1970.
         reason: Why the file is set aside without reading it, or None.
+        etag: Of a file in a store, what changes there with its content.
     """
 
     path: str
@@ -34,6 +35,7 @@ class FileEntry:
     size_bytes: int
     mtime_ns: int
     reason: str | None = None
+    etag: str | None = None
 
 
 def printable(os_path: str) -> str:
@@ -143,6 +145,12 @@ def _entry(root: str, os_path: str, entry: os.DirEntry[str], stray: bool) -> Fil
     except OSError:
         return FileEntry(printable(os_path), os_path, 0, 0, "unreadable")
     return FileEntry(printable(os_path), os_path, found.st_size, found.st_mtime_ns, reason)
+
+
+def is_stray_path(path: str) -> bool:
+    """Whether a file with this path, `/`-separated, is set aside as `stray_file`."""
+    *folders, name = path.split("/")
+    return _is_stray(name) or any(folder.lower() in STRAY_FOLDERS for folder in folders)
 
 
 def _is_stray(name: str) -> bool:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from data.atomic import atomic_file
 
-FACTS = ("bytes", "mtime_ns")
+FACTS = ("bytes", "mtime_ns", "etag")
 _ROWS_A_GROUP = 4096
 
 
@@ -47,7 +47,7 @@ def keep_known_rows(work: Path, tables: Iterable[pa.Table], bundle_key: str) -> 
 
 
 def known_rows(work: Path, files: Sequence[dict[str, Any]], bundle_key: str) -> dict[str, dict[str, Any]]:
-    """Rows by path for those of `files` (sorted by path) whose size and time are as they were."""
+    """Rows by path for those of `files` (sorted by path) whose size, time and etag are as they were."""
     if not _is_of(work, bundle_key):
         return {}
     between = [("path", ">=", files[0]["path"]), ("path", "<=", files[-1]["path"])]

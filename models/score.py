@@ -30,9 +30,11 @@ from data.atomic import content_version, file_sha256, write_json
 from data.dataset import FileFact, check_file, read_card
 from data.decode import DecodePolicy, decode_with_header, read_header
 from data.errors import CountError, ImageError, InputError, SettingError
-from data.listing import FileEntry, check_folder, list_files, read_file
+from data.folders import ImageFolder, folder_at, image_folder
+from data.listing import FileEntry
 from data.manifest import OK, QUARANTINED, write_table
 from data.parallel import num_cpus, ordered_map
+from data.storage import Url
 from data.workspace import SUMMARY_CARD
 from models.bundle import Bundle, open_bundle
 from models.known_rows import FACTS, forget_known_rows, keep_known_rows, known_rows
@@ -41,7 +43,7 @@ from models.runtime import OnnxRunner
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-CODE_VERSION = 1
+CODE_VERSION = 2
 TOP_K = 5
 _BATCH = 32
 _PART = re.compile(r"part-\d+\.parquet")
@@ -67,6 +69,7 @@ _PLAN_SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
         ("reason", pa.string()),
+        ("etag", pa.string()),
     ]
 )
 
@@ -137,16 +140,20 @@ class _Ready:
     pixels: NDArray[np.uint8] | None
 
 
-def check_places(folder: Path, out: Path) -> None:
+def check_places(folder: Path | Url, out: Path) -> None:
     """Refuse what cannot be scored or written to, before anything is made there.
+
+    Args:
+        folder: What is to be scored.
+        out: Where the table is made.
 
     Raises:
         SourceError: where `folder` is no folder.
         InputError: where `out` is inside it, or holds a table of another program, whose parts would be taken for stale
             ones of ours.
     """
-    check_folder(folder)
-    if out.resolve().is_relative_to(folder.resolve()):
+    image_folder(folder).check()
+    if isinstance(folder, Path) and out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"The output {out} lies inside the scored folder {folder}. Choose another with --out.")
     if out.exists() and not out.is_dir():
         raise InputError(f"The output {out} is a file. Give a folder with --out.")
@@ -160,7 +167,7 @@ def check_places(folder: Path, out: Path) -> None:
 
 
 def plan_scoring(
-    folder: Path,
+    folder: Path | Url,
     bundle: Bundle,
     out: Path,
     rows_per_part: int,
@@ -184,7 +191,8 @@ def plan_scoring(
     if rows_per_part < 1:
         raise SettingError(f"A part of the table holds one row or more; received rows_per_part = {rows_per_part}.")
     check_places(folder, out)
-    entries = list_files(folder)
+    images = image_folder(folder)
+    entries = images.list_files()
     if only is not None:
         wanted = frozenset(only)
         entries = [entry for entry in entries if entry.path in wanted]
@@ -193,7 +201,7 @@ def plan_scoring(
     if not entries:
         raise InputError(f"{folder} holds no files. Give the folder that holds the images.")
     plan = ScorePlan(
-        folder=str(folder.resolve()),
+        folder=images.reference,
         bundle=bundle.reference,
         num_files=len(entries),
         rows_per_part=rows_per_part,
@@ -228,7 +236,7 @@ def score_part(out: Path, index: int, runner: OnnxRunner, bundle: Bundle) -> Par
     if _is_done(final, note, key):
         return PartDone(index, len(files), len(files))
     known = known_rows(_work(out), files, bundle_key)
-    scored = _score([file for file in files if file["path"] not in known], Path(plan.folder), runner, bundle)
+    scored = _score([file for file in files if file["path"] not in known], folder_at(plan.folder), runner, bundle)
     rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
@@ -297,10 +305,17 @@ def open_runner(bundle_folder: Path) -> tuple[OnnxRunner, Bundle]:
     return bundle.runner(), bundle
 
 
-def _score(files: list[dict[str, Any]], folder: Path, runner: OnnxRunner, bundle: Bundle) -> Iterator[dict[str, Any]]:
+def _score(
+    files: list[dict[str, Any]], folder: ImageFolder, runner: OnnxRunner, bundle: Bundle
+) -> Iterator[dict[str, Any]]:
     """Rows in the files' order: decoding by threads, inference by batches while the next ones are decoded."""
     policy = bundle.card.policy
-    ready = ordered_map(lambda file: _read(folder, file, policy), files, num_cpus(), window=3 * _BATCH)
+    window = 3 * _BATCH
+    if folder.num_readers:  # from far away: many at once, ahead of those that decode
+        contents = ordered_map(lambda file: _read(folder, file, policy), files, folder.num_readers, window)
+        ready = ordered_map(lambda item: _decoded(*item, policy), zip(files, contents, strict=True), num_cpus(), window)
+    else:
+        ready = ordered_map(lambda file: _decoded(file, _read(folder, file, policy), policy), files, num_cpus(), window)
     while chunk := list(islice(ready, _BATCH)):
         usable = [item.pixels for item in chunk if item.pixels is not None]
         known: Iterator[NDArray[np.float64]] = iter(())
@@ -310,13 +325,22 @@ def _score(files: list[dict[str, Any]], folder: Path, runner: OnnxRunner, bundle
             yield _row(item, next(known) if item.pixels is not None else None, bundle)
 
 
-def _read(folder: Path, file: dict[str, Any], policy: DecodePolicy) -> _Ready:
-    data: bytes | None = None
+def _read(folder: ImageFolder, file: dict[str, Any], policy: DecodePolicy) -> bytes | ImageError:
+    """A file's bytes, or why it has none."""
     try:
         if file["reason"]:
             raise ImageError(file["reason"])
-        data = read_file(folder, os.fsdecode(file["os_path"]), policy.max_bytes)
-        decoded = decode_with_header(data, policy)
+        return folder.read_file(os.fsdecode(file["os_path"]), policy.max_bytes)
+    except ImageError as error:
+        return error
+
+
+def _decoded(file: dict[str, Any], contents: bytes | ImageError, policy: DecodePolicy) -> _Ready:
+    data = None if isinstance(contents, ImageError) else contents
+    try:
+        if isinstance(contents, ImageError):
+            raise contents
+        decoded = decode_with_header(contents, policy)
     except ImageError as error:
         logger.debug("%s is set aside: %s", file["path"], error)
         header = read_header(data) if data else None
@@ -358,6 +382,7 @@ def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:
         [entry.size_bytes for entry in entries],
         [entry.mtime_ns for entry in entries],
         [entry.reason for entry in entries],
+        [entry.etag for entry in entries],
     ]
     return pa.table(columns, schema=_PLAN_SCHEMA)
 
@@ -368,7 +393,7 @@ def _keep_rows(out: Path, bundle: Bundle, plan: ScorePlan, listed: pa.Table, ret
     Where the same files are listed in the same parts, those parts are kept as they are, and nothing is done here.
     """
     before, bundle_key = _work(out) / "plan.parquet", _bundle_key(bundle, plan.folder)
-    if not before.is_file():
+    if not before.is_file() or pq.read_schema(before).names != _PLAN_SCHEMA.names:  # of an earlier Darkroom
         return
     with pq.ParquetFile(before) as file:
         same_parts = file.metadata.row_group(0).num_rows == min(plan.rows_per_part, plan.num_files)
@@ -397,9 +422,7 @@ def _bundle_key(bundle: Bundle, folder: str) -> str:
 
 
 def _part_key(bundle_key: str, files: list[dict[str, Any]]) -> str:
-    return content_version(
-        bundle_key, [(file["path"], file["bytes"], file["mtime_ns"], file["reason"]) for file in files]
-    )
+    return content_version(bundle_key, [[file[fact] for fact in ("path", *FACTS, "reason")] for file in files])
 
 
 def _note(out: Path, index: int) -> Path:
