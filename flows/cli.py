@@ -251,8 +251,13 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """Score every file of a folder: one row for each."""
-    _prepare(verbose, tensorflow=model == "imagenet")  # which is built on first use
+    _prepare(verbose, tensorflow=False)
     from flows.score import score as flow
+    from flows.settings import open_workspace
+    from models.imagenet import READY_MADE, is_built
+
+    if model == READY_MADE and not is_built(open_workspace(workspace)):
+        load_tensorflow()
 
     _show(flow(folder, model, out, rows_per_part, retry_quarantined=retry_quarantined, workspace=workspace), as_json)
 

@@ -60,9 +60,7 @@ def ready_made_bundle(workspace: Workspace) -> Path:
         FormatError: where its file is not the one that this code was checked with.
     """
     check_weights()
-    names = class_names()
-    version = content_version(_CODE_VERSION, names, _POLICY.model_dump(mode="json"))
-    final = workspace.model(READY_MADE, version)
+    final, names = _folder(workspace), class_names()
     if (final / BUNDLE_CARD).is_file():
         return final
     model = _in_label_order(names)
@@ -71,7 +69,7 @@ def ready_made_bundle(workspace: Workspace) -> Path:
         export_onnx(model, temporary / "model.onnx")
         card = BundleCard(
             name=READY_MADE,
-            version=version,
+            version=final.name,
             dataset="imagenet",
             labels=LabelMap.of(names).names,
             policy=_POLICY,
@@ -89,8 +87,17 @@ def ready_made_bundle(workspace: Workspace) -> Path:
             files=tuple(FileFact.of(temporary, name) for name in BUNDLE_FILES),
         )
         write_card(temporary, card)
-    logger.info("Built the ready-made bundle %s@%s, %d classes.", READY_MADE, version, len(names))
+    logger.info("Built the ready-made bundle %s@%s, %d classes.", READY_MADE, final.name, len(names))
     return final
+
+
+def is_built(workspace: Workspace) -> bool:
+    """Whether `ready_made_bundle` has nothing left to do, and so does not load TensorFlow."""
+    return (_folder(workspace) / BUNDLE_CARD).is_file()
+
+
+def _folder(workspace: Workspace) -> Path:
+    return workspace.model(READY_MADE, content_version(_CODE_VERSION, class_names(), _POLICY.model_dump(mode="json")))
 
 
 def _in_label_order(names: tuple[str, ...]) -> Any:
