@@ -211,5 +211,7 @@ def read_card(path: Path, model: type[M], schema_version: int) -> M:
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "decode_version":
+            raise FormatError(f"The images of {path.parent} were {first['msg']}.") from None
         where = ".".join(str(part) for part in first["loc"])
         raise FormatError(f"{path} is damaged at {where}: {first['msg']}.") from None

@@ -9,6 +9,9 @@ What the policy leaves no choice about, because only one answer is right:
 - of an animation or a multi-page file, the first frame is taken;
 - ICC profiles are not applied: pixel values are taken as stored, as the training tutorials do.
 
+Plain JPEGs are decoded by libjpeg-turbo itself (`data/turbojpeg.py`), with the pixels that Pillow would give; all else,
+and whatever is odd about a JPEG, by Pillow.
+
 Bytes are hostile. Size is checked from the header before a pixel is decoded, and so is what makes decoders slow or
 hungry whatever the size: scans of a JPEG, tiles of a TIFF. Of the images over 20 megapixels one is decoded at a time
 (at most 2 GB).
@@ -31,10 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from data.errors import ImageError
+from data.resizing import resize
 from data.settings import SettingsModel
+from data.turbojpeg import decode_plain_jpeg, shrink_by
 
 # Pillow warns of broken metadata and of size; the reason code says what matters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -62,13 +68,6 @@ _one_big_image = threading.Lock()
 Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
-_INTERPOLATION = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 # EXIF tag 0x0112 to the transpositions that undo it (EXIF 2.32, 4.6.4.A).
 _ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -86,6 +85,10 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 Side = Annotated[int, Field(ge=8, le=4096)]
 
 
+# 1: Pillow's `draft` and `resize`. 2: the same scaled JPEGs, resized by `data/resizing.py`.
+DECODE_VERSION: Literal[2] = 2
+
+
 class DecodePolicy(SettingsModel):
     """How an image file becomes `uint8[H, W, 3]`.
 
@@ -94,7 +97,7 @@ class DecodePolicy(SettingsModel):
         image_size: (height, width) of the result in pixels.
         resize: `stretch` to the size; `pad`: fit inside and fill the rest with `padding`; `crop`: fill and cut the
             centre.
-        interpolation: Pillow's filter; all but `nearest` are antialiased when they shrink.
+        interpolation: The filter, by Pillow's name; all but `nearest` are antialiased when they shrink.
         apply_exif_rotation: Turn the image upright as its EXIF orientation asks.
         scaled_jpeg: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, never below the size asked for.
         background: RGB colour under transparent pixels.
@@ -103,7 +106,7 @@ class DecodePolicy(SettingsModel):
         max_pixels: Largest image, width x height; a larger one is `too_large` and not a pixel of it is decoded.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = DECODE_VERSION
     image_size: tuple[Side, Side] = (160, 160)
     resize: Literal["stretch", "pad", "crop"] = "stretch"
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
@@ -113,6 +116,18 @@ class DecodePolicy(SettingsModel):
     padding: tuple[Byte, Byte, Byte] = (0, 0, 0)
     max_bytes: int = Field(default=256 * 2**20, ge=1)
     max_pixels: int = Field(default=120_000_000, ge=1, le=170_000_000)
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _of_this_code(cls, version: object) -> object:
+        if version != DECODE_VERSION:
+            raise PydanticCustomError(
+                "decode_version",
+                "decoded by version {found} of the decoding code; this Darkroom has version {ours}, which gives other "
+                "pixels. Ingest and train again, or use the Darkroom that made it",
+                {"found": str(version), "ours": DECODE_VERSION},
+            )
+        return version
 
 
 @dataclass(frozen=True)
@@ -173,7 +188,7 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
             if image.format == "PNG":
                 _check_chunks(data)
             with _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext():
-                pixels = _pixels(image, policy)
+                pixels = _pixels(data, image, policy)
         except ImageError:
             raise
         except Exception as error:
@@ -263,21 +278,26 @@ def _check_chunks(data: bytes) -> None:
         place = end + 4
 
 
-def _pixels(image: Image.Image, policy: DecodePolicy) -> NDArray[np.uint8]:
+def _pixels(data: bytes, image: Image.Image, policy: DecodePolicy) -> NDArray[np.uint8]:
     if image.format == "PNG":
         image.load()  # its EXIF may come after the pixels
     orientation = _orientation(image)
     turn = orientation if policy.apply_exif_rotation else 1
     if image.format == "TIFF":  # Pillow turns it upright by itself
         turn = 1 if policy.apply_exif_rotation else _INVERSE.get(orientation, orientation)
-    height, width = policy.image_size
-    if policy.scaled_jpeg and image.format in ("JPEG", "MPO"):
-        image.draft(None, (height, width) if turn in _SWAPS_SIDES else (width, height))
-    image.load()
-    rgb = _to_rgb(image, policy.background)
+    rgb: Image.Image | NDArray[np.uint8] | None = None
+    if image.format in ("JPEG", "MPO"):
+        height, width = policy.image_size
+        wanted = (height, width) if turn in _SWAPS_SIDES else (width, height)
+        rgb = decode_plain_jpeg(data, image, shrink_by(image.size, wanted) if policy.scaled_jpeg else 1)
+        if rgb is None and policy.scaled_jpeg:
+            image.draft(None, wanted)
+    if rgb is None:
+        image.load()
+        rgb = _to_rgb(image, policy.background)
     if turn in _ORIENTATION:
-        rgb = rgb.transpose(_ORIENTATION[turn])
-    return np.asarray(_resize(rgb, policy), dtype=np.uint8)
+        rgb = (Image.fromarray(rgb) if isinstance(rgb, np.ndarray) else rgb).transpose(_ORIENTATION[turn])
+    return resize(rgb, policy)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -322,24 +342,6 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     largest = max(float(strip.max()) for strip in strips())
     white = next((white for white in whites if largest <= white), largest)
     return Image.fromarray(np.concatenate([np.rint(strip * (255 / white)).astype(np.uint8) for strip in strips()]))
-
-
-def _resize(image: Image.Image, policy: DecodePolicy) -> Image.Image:
-    height, width = policy.image_size
-    how = _INTERPOLATION[policy.interpolation]
-    if policy.resize == "stretch":
-        return image if image.size == (width, height) else image.resize((width, height), how)
-    if policy.resize == "crop":
-        scale = min(image.width / width, image.height / height)
-        # Rounding must not lead out of the image.
-        cut_width, cut_height = min(image.width, width * scale), min(image.height, height * scale)
-        left, top = (image.width - cut_width) / 2, (image.height - cut_height) / 2
-        return image.resize((width, height), how, box=(left, top, left + cut_width, top + cut_height))
-    scale = min(width / image.width, height / image.height)
-    inner = (max(1, min(width, round(image.width * scale))), max(1, min(height, round(image.height * scale))))
-    canvas = Image.new("RGB", (width, height), policy.padding)
-    canvas.paste(image.resize(inner, how), ((width - inner[0]) // 2, (height - inner[1]) // 2))
-    return canvas
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -117,6 +117,13 @@ def test_an_unknown_schema_version_is_refused_with_both_versions(version: Any, f
     assert f"has schema version {version}, this Darkroom reads {SCHEMA_VERSION}" in refused(folder)
 
 
+def test_pixels_of_another_version_of_the_decoding_are_refused_with_both_versions(folder: Path) -> None:
+    rewrite(folder, lambda card: card["policy"].update(version=1))
+    said = refused(folder)
+    assert "were decoded by version 1 of the decoding code; this Darkroom has version 2" in said
+    assert said.endswith("Ingest and train again, or use the Darkroom that made it.")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '"card"', "null", "\x00\x01"])
 def test_a_card_that_is_no_json_object_is_refused(text: str, folder: Path) -> None:
     (folder / "dataset.json").write_text(text)

@@ -1,0 +1,42 @@
+"""Plain JPEGs by libjpeg-turbo's own interface: to the bit what Pillow decodes, without Pillow's copies of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+# What Pillow's `draft` knows; libjpeg-turbo has fast code for these alone.
+_SHRINKS = (8, 4, 2)
+
+
+def shrink_by(stored: tuple[int, int], wanted: tuple[int, int]) -> int:
+    """The largest of 1, 2, 4 and 8 by which an image of `stored` (width, height) may shrink and not be below `wanted`.
+
+    This is the choice of Pillow's `JpegImageFile.draft`.
+    """
+    room = min(stored[0] // wanted[0], stored[1] // wanted[1])
+    return next((shrink for shrink in _SHRINKS if shrink <= room), 1)
+
+
+def decode_plain_jpeg(data: bytes, image: Image.Image, shrink: int) -> NDArray[np.uint8] | None:
+    """Pixels `uint8[h, w, 3]`, each side the stored one over `shrink`, rounded up.
+
+    None where it is not plain: CMYK, cut short, damaged, or anything else that libjpeg-turbo has an error or so much as
+    a warning for. What becomes of those is Pillow's to say.
+
+    Args:
+        data: The file.
+        image: The same, opened by Pillow and not loaded.
+        shrink: 1, 2, 4 or 8.
+    """
+    if image.mode not in ("RGB", "L"):
+        return None
+    width, height = -(-image.width // shrink), -(-image.height // shrink)
+    least = {"min_width": width, "min_height": height} if shrink > 1 else {}  # of all n/8, the smallest not below
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", **least)
+    except ValueError:
+        return None
+    return pixels if pixels.shape == (height, width, 3) else None
