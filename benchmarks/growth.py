@@ -32,23 +32,34 @@ _NUM_PICTURES = 400
 
 
 def make_tree(where: Path, num_files: int, a_folder: int) -> Path:
-    """Folders of `a_folder` hard links under two class folders; made once."""
+    """Folders of `a_folder` hard links to small pictures; made once."""
+    return link_tree(where, make_pictures(where / "pictures"), num_files, a_folder)
+
+
+def make_pictures(folder: Path) -> Path:
+    """A few hundred PNG files of 8 x 8 pixels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for number in range(_NUM_PICTURES):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number:05d}.png")
+    return folder
+
+
+def link_tree(where: Path, pictures: Path, num_files: int, a_folder: int) -> Path:
+    """Folders of `a_folder` hard links to pictures, under two class folders; made once."""
     tree = where / f"tree-{num_files}-{a_folder}"
     done = where / f"{tree.name}.done"
     if done.exists():
         return tree
-    pictures = where / "pictures"
-    pictures.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(0)
-    for number in range(_NUM_PICTURES):
-        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(pictures / f"{number}.png")
+    targets = sorted(pictures.iterdir())
     for start in range(0, num_files, a_folder):
         folder = tree / ("cats", "dogs")[start // a_folder % 2] / f"{start:08d}"
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(start, min(start + a_folder, num_files)):
-            target = folder / f"{number:08d}.png"
-            if not target.exists():
-                os.link(pictures / f"{number % _NUM_PICTURES}.png", target)
+            target = targets[number % len(targets)]
+            link = folder / f"{number:08d}{target.suffix}"
+            if not link.exists():
+                os.link(target, link)
     done.touch()
     return tree
 
