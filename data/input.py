@@ -16,12 +16,13 @@ import numpy as np
 
 from data.atomic import file_sha256
 from data.augment import AugmentPolicy, augment
-from data.dataset import Dataset
+from data.dataset import Dataset, ShardFact
 from data.errors import FormatError
 from data.shards import row_groups
 
 _MOST_SHUFFLED = 16_384
 _SHUFFLED_BYTES = 512 * 2**20
+_MOST_UNEVEN = 1.25
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,49 @@ class Shuffle:
     epoch: int
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one of several readers of a split reads; together they read every image, and none twice.
+
+    Every `num_readers`-th shard, so that a file is opened by one of them. Where some would then read over 1.25 times as
+    many images as others, because the shards are few, each opens all and takes every `num_readers`-th image.
+
+    Attributes:
+        reader: From 0.
+        num_readers: How many there are.
+    """
+
+    reader: int = 0
+    num_readers: int = 1
+
+    def shards(self, dataset: Dataset, split: str) -> list[ShardFact]:
+        """The shards that it opens; raises InputError where the split is empty."""
+        dataset.shard_paths(split)
+        shards = [shard for shard in dataset.card.shards if shard.split == split]
+        return shards[self.reader :: self.num_readers] if self.takes_shards(dataset, split) else shards
+
+    def takes_shards(self, dataset: Dataset, split: str) -> bool:
+        """Whether it reads whole shards, and not rows of all."""
+        counts = [shard.num_rows for shard in dataset.card.shards if shard.split == split]
+        rows = [sum(counts[reader :: self.num_readers]) for reader in range(self.num_readers)]
+        return max(rows) <= _MOST_UNEVEN * min(rows)
+
+    def num_rows(self, dataset: Dataset, split: str) -> int:
+        """How many images it reads."""
+        total = sum(shard.num_rows for shard in self.shards(dataset, split))
+        return total if self.takes_shards(dataset, split) else len(range(self.reader, total, self.num_readers))
+
+
+WHOLE = Share()
+
+
 def batches(
     dataset: Dataset,
     split: str,
     batch_size: int,
     shuffle: Shuffle | None = None,
     augmentation: AugmentPolicy | None = None,
+    share: Share = WHOLE,
 ) -> Any:
     """A `tf.data.Dataset` of `(uint8[N, H, W, 3], int32[N])`, every image once; the last batch may be smaller.
 
@@ -47,6 +85,7 @@ def batches(
         batch_size: Images in a batch.
         shuffle: None keeps the order of the shards.
         augmentation: Changes to each image, drawn from its hash, the seed and the epoch; needs `shuffle`.
+        share: The part of the split that is read.
 
     Raises:
         InputError: where the split is empty.
@@ -58,15 +97,16 @@ def batches(
 
     if augmentation is not None and shuffle is None:
         raise ValueError("An augmentation is drawn from the seed and the epoch of a shuffle: give both or neither.")
-    shards = [shard for shard in dataset.card.shards if shard.split == split]
+    shards = share.shards(dataset, split)
     for shard in shards:
         path = dataset.folder / shard.file
         _check_hash(path, shard.sha256, path.stat().st_mtime_ns)
-    num_rows = sum(shard.num_rows for shard in shards)
     height, width = dataset.card.policy.image_size
-    stored = _stored(dataset, split, shuffle)
+    stored = _stored(dataset, [dataset.folder / shard.file for shard in shards], shuffle)
+    if not share.takes_shards(dataset, split):
+        stored = stored.shard(share.num_readers, share.reader)
     if shuffle:
-        mean_bytes = sum(shard.bytes for shard in shards) / num_rows
+        mean_bytes = sum(shard.bytes for shard in shards) / sum(shard.num_rows for shard in shards)
         buffer = max(1, min(_MOST_SHUFFLED, int(_SHUFFLED_BYTES / mean_bytes)))
         stored = stored.shuffle(buffer, seed=_mix(shuffle), reshuffle_each_iteration=False)
     wanted = None if augmentation is None or augmentation.changes_nothing else augmentation
@@ -86,15 +126,14 @@ def batches(
     # AutoGraph has nothing to convert here, and cannot read modules with postponed annotations.
     plain = tf.autograph.experimental.do_not_convert(ready)
     decoded = stored.map(plain, num_parallel_calls=tf.data.AUTOTUNE)
-    counted = decoded.apply(tf.data.experimental.assert_cardinality(num_rows))
+    counted = decoded.apply(tf.data.experimental.assert_cardinality(share.num_rows(dataset, split)))
     return counted.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def _stored(dataset: Dataset, split: str, shuffle: Shuffle | None) -> Any:
+def _stored(dataset: Dataset, paths: list[Path], shuffle: Shuffle | None) -> Any:
     """Elements `(encoded, label, sha256, copy)`; with `shuffle`, the shards in an order of their own each epoch."""
     import tensorflow as tf
 
-    paths = dataset.shard_paths(split)
     if shuffle:
         order = np.random.default_rng(_mix(shuffle)).permutation(len(paths))
         paths = [paths[place] for place in order]

@@ -64,6 +64,7 @@ TRAIN_OPTIONS: Mapping[str, Path] = {
     "min-precision": ("train", "min_precision"),
     "min-coverage": ("train", "min_coverage"),
     "seed": ("train", "seed"),
+    "workers": ("train", "workers"),
 }
 BLESSING_OPTIONS: Mapping[str, Path] = {
     "min-accuracy": ("blessing", "min_accuracy"),

@@ -44,6 +44,8 @@ class TrainSettings(SettingsModel):
         min_precision: Precision at and above the abstain threshold, reached on validation; 0 sets no threshold by it.
         min_coverage: Share of the validation images that it does not abstain on; 0 sets no threshold by it.
         seed: Of weights, order, augmentation and dropout.
+        workers: Processes that train together from scratch or fine-tune, each on its own shards and its part of every
+            batch; see docs/distributed.md.
     """
 
     name: str | None = None
@@ -69,6 +71,13 @@ class TrainSettings(SettingsModel):
     min_precision: float = Field(default=0.0, ge=0, lt=1)
     min_coverage: float = Field(default=0.0, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _an_image_a_worker(self) -> Self:
+        if self.workers > self.batch_size:
+            raise ValueError(f"a batch of {self.batch_size} images cannot be shared by {self.workers} workers")
+        return self
 
     @model_validator(mode="after")
     def _one_rule_for_the_threshold(self) -> Self:

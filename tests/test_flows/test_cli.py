@@ -83,6 +83,7 @@ TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "min-precision": (["0.9"], 0.9),
     "min-coverage": (["0.8"], 0.8),
     "seed": (["11"], 11),
+    "workers": (["2"], 2),
 }
 
 

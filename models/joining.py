@@ -1,0 +1,57 @@
+"""The part of a run that is not the chief's, where the machines of a cluster train one network together.
+
+All of them see the same workspace. The chief's run holds the bundle's lock, prepares the training and publishes; the
+others start their workers, which wait for the chief's, and then find the bundle that it made.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from data.dataset import Dataset
+from data.errors import SettingError, WorkError
+from data.locks import exclusive
+from data.workspace import Workspace
+from models.cluster import Cluster, run_workers
+from models.publish import bundle_name, published_bundle, staging_folder
+from models.settings import TrainSettings
+from models.stage import image_stage, is_over, read_history
+from models.train import shared_stage
+
+logger = logging.getLogger(__name__)
+
+
+def with_workers_of(cluster: Cluster, settings: TrainSettings) -> TrainSettings:
+    """The settings for as many workers as the cluster has; raises SettingError where another number is set."""
+    num_workers = len(cluster.addresses)
+    if settings.workers not in (1, num_workers):
+        raise SettingError(
+            f"--workers is {settings.workers}, and TF_CONFIG names {num_workers}. Leave out --workers."
+        )
+    return TrainSettings.model_validate(settings.model_dump() | {"workers": num_workers})
+
+
+def join_training(dataset: Dataset, settings: TrainSettings, cluster: Cluster, workspace: Workspace) -> Path:
+    """Take part in the training that the chief's run leads; gives the folder of its bundle.
+
+    Raises:
+        WorkError: where a worker of this machine failed, or the chief's run published nothing.
+    """
+    stage = shared_stage(settings)
+    done = published_bundle(dataset, settings, workspace)
+    if done is None and stage is not None:
+        staging = staging_folder(dataset, settings, workspace)
+        most = image_stage(stage, dataset, settings).epochs
+        if not is_over(read_history(staging / stage), most, settings.patience):
+            for _ in run_workers(cluster, dataset.folder, settings, staging, stage):
+                pass
+    name = bundle_name(dataset, settings)
+    with exclusive(workspace.models / name):  # the chief's run lets go of it once the bundle is whole
+        done = published_bundle(dataset, settings, workspace)
+    if done is None:
+        raise WorkError(
+            f"The chief of the cluster published no {name}: see what its run said, and start all of them again. They "
+            "go on after the last whole epoch."
+        )
+    return done

@@ -1,0 +1,401 @@
+"""One stage of training: what is fed, its epochs, and its state on disk.
+
+After every epoch the state is kept in the stage's folder (`state-00007.keras` with the optimizer, `best.weights.h5`,
+`history.json`), written whole or not at all, history last. A run that was killed goes on after the last epoch in the
+history. Early stopping and the best epoch are functions of the history alone, so they cannot be lost.
+
+A stage that is fed images may be trained by several processes (`models/cluster.py`): they begin with the state on disk,
+and the chief of them keeps it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.atomic import atomic_file, write_json
+from data.dataset import Dataset
+from data.errors import FormatError, SettingError, WorkError
+from data.input import WHOLE, Share, Shuffle, batches
+from models.bundle import EpochLog
+from models.cluster import Cluster, local_cluster, run_workers
+from models.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+OnEpoch = Callable[[EpochLog], None]
+Epoch = Callable[[int], dict[str, float]]
+
+HEAD, FINE_TUNE, SCRATCH = "head", "fine-tune", "scratch"
+_BEST, _HISTORY = "best.weights.h5", "history.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training: what is fed, and how fast it learns.
+
+    Attributes:
+        name: `head`, `fine-tune` or `scratch`; its folder's name.
+        feed: Training batches for an epoch, from 0.
+        validation: Validation batches.
+        steps: Batches in an epoch.
+        epochs: Most epochs.
+        learning_rate: The peak.
+        mixup: How images of a batch are blended; 0 for not at all.
+        share: What is fed here, where several processes train together.
+        num_replicas: Copies of the network in this process; each is fed a batch a step.
+    """
+
+    name: str
+    feed: Callable[[int], Any]
+    validation: Any
+    steps: int
+    epochs: int
+    learning_rate: float
+    mixup: float = 0.0
+    share: Share = WHOLE
+    num_replicas: int = 1
+
+
+def best_epoch(history: Sequence[EpochLog]) -> EpochLog:
+    """The epoch with the lowest validation loss; of equals the earliest."""
+    return min(history, key=lambda log: log.val_loss)
+
+
+def is_over(history: Sequence[EpochLog], epochs: int, patience: int) -> bool:
+    """Whether a stage has had all its epochs, or none for `patience` epochs was better than the best."""
+    return bool(history) and (
+        len(history) >= epochs or len(history) - 1 - history.index(best_epoch(history)) >= patience
+    )
+
+
+def peak_rate(settings: TrainSettings) -> float:
+    """The learning rate of the head and from scratch."""
+    return settings.learning_rate or (0.05 if settings.optimizer == "sgd" else 1e-3)
+
+
+def image_stage(
+    name: str, dataset: Dataset, settings: TrainSettings, share: Share = WHOLE, num_replicas: int = 1
+) -> Stage:
+    """The stage `scratch` or `fine-tune`.
+
+    Where several processes or devices train together, each replica is fed as many batches an epoch, as even in size as
+    its share allows: none waits for a batch that another has not, every image is seen once, and all batches of a step
+    together are as large as the one of a single process.
+
+    Raises:
+        SettingError: where there are more replicas than images for them.
+    """
+    num_rows = WHOLE.num_rows(dataset, "train")
+    steps = math.ceil(num_rows / settings.batch_size)
+    total_replicas = share.num_readers * num_replicas
+    if total_replicas > 1:
+        shares = [Share(reader, share.num_readers).num_rows(dataset, "train") for reader in range(share.num_readers)]
+        steps = min(steps, min(shares) // num_replicas)
+        if not steps:
+            raise SettingError(f"{num_rows} training images are too few for {total_replicas} replicas: use less.")
+
+    def feed(epoch: int) -> Any:
+        fed = batches(
+            dataset, "train", settings.batch_size, Shuffle(settings.seed, epoch), settings.augmentation, share
+        )
+        return fed if total_replicas == 1 else fed.rebatch(even_sizes(shares[share.reader], steps * num_replicas))
+
+    epochs, rate = settings.epochs or 60, peak_rate(settings)
+    if name == FINE_TUNE:
+        epochs, rate = settings.fine_tune_epochs, settings.fine_tune_learning_rate
+    validation = batches(dataset, "validation", 128, share=share)
+    return Stage(name, feed, validation, steps, epochs, rate, settings.mixup, share, num_replicas)
+
+
+def even_sizes(num_rows: int, num_batches: int) -> list[int]:
+    """Sizes of so many batches of so many rows, of which no two differ by more than one."""
+    ends = np.arange(num_batches + 1) * num_rows // num_batches
+    return [int(size) for size in np.diff(ends)]
+
+
+def run_stage(
+    stage: Stage,
+    model: Any,
+    dataset: Dataset,
+    settings: TrainSettings,
+    staging: Path,
+    on_epoch: OnEpoch,
+    cluster: Cluster | None = None,
+) -> tuple[Any, list[EpochLog]]:
+    """The epochs of one stage; gives the model with the weights of the best one, and the history."""
+    folder = staging / stage.name
+    folder.mkdir(parents=True, exist_ok=True)
+    history = read_history(folder)
+    for log in history:
+        on_epoch(log)
+    optimizer = build_optimizer(settings, stage)
+    if history:
+        model = restore(folder, len(history), optimizer)
+        logger.info("%s: going on after epoch %d.", stage.name, len(history))
+    model.compile(optimizer=optimizer, loss=build_loss(settings), metrics=["accuracy"])
+    cluster = None if stage.name == HEAD else cluster or _cluster_here(settings)
+    if cluster is None:
+        epoch = _fit(stage, model, dataset, settings)
+        run_epochs(stage, settings, history, epoch, lambda: keep_state(folder, model, history), on_epoch)
+    elif not is_over(history, stage.epochs, settings.patience):
+        if not history:
+            optimizer.build(model.trainable_variables)
+            _save(_state(folder, 0), model.save)
+        for log in run_workers(cluster, dataset.folder, settings, staging, stage.name):
+            logger.info("%s", _told(stage, log))
+            on_epoch(log)
+        history = read_history(folder)
+    model.load_weights(folder / _BEST)
+    return model, history
+
+
+def run_epochs(
+    stage: Stage,
+    settings: TrainSettings,
+    history: list[EpochLog],
+    epoch: Epoch,
+    keep: Callable[[], None],
+    on_epoch: OnEpoch,
+) -> None:
+    """Train until the stage is over.
+
+    Args:
+        stage: The stage.
+        settings: The settings.
+        history: Of the epochs before; each new one is added to it.
+        epoch: Trains the epoch of this number, from 0, and gives `loss`, `accuracy`, `val_loss` and `val_accuracy`.
+        keep: Keeps the state, once an epoch is in the history.
+        on_epoch: Told of each epoch once its state is kept.
+
+    Raises:
+        WorkError: where the loss is no longer a number.
+    """
+    while not is_over(history, stage.epochs, settings.patience):
+        number, started = len(history) + 1, time.monotonic()
+        figures = epoch(number - 1)
+        seconds = round(time.monotonic() - started, 3)
+        log = EpochLog(epoch=number, stage=stage.name, seconds=seconds, **figures)
+        if not math.isfinite(log.loss + log.val_loss):
+            raise WorkError(
+                f"The loss of {settings.model} is no longer a number after epoch {number}. "
+                f"Lower the learning rate of the {stage.name} stage (it was {stage.learning_rate:g})."
+            )
+        history.append(log)
+        keep()
+        logger.info("%s", _told(stage, log))
+        on_epoch(log)
+
+
+def _fit(stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings) -> Epoch:
+    """An epoch by this process alone."""
+    weights = dict(enumerate(class_weights_of(dataset, settings)))
+    validation = validation_feed(stage, dataset, settings)
+
+    def epoch(number: int) -> dict[str, float]:
+        _seed_dropout(model, settings.seed, number)
+        result = model.fit(
+            epoch_feed(stage, dataset, settings, number),
+            initial_epoch=number,
+            epochs=number + 1,
+            validation_data=validation,
+            class_weight=weights if settings.class_weights else None,
+            shuffle=False,  # the feed is shuffled
+            verbose=0,
+        ).history
+        return {key: float(result[key][0]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+
+    return epoch
+
+
+def epoch_feed(stage: Stage, dataset: Dataset, settings: TrainSettings, number: int) -> Any:
+    """The training batches of an epoch, from 0, as the loss takes them."""
+    return _mixed(_one_hot(stage.feed(number), dataset, settings), stage, settings, number)
+
+
+def validation_feed(stage: Stage, dataset: Dataset, settings: TrainSettings) -> Any:
+    """The validation batches, as the loss takes them."""
+    return _one_hot(stage.validation, dataset, settings)
+
+
+def _told(stage: Stage, log: EpochLog) -> str:
+    return (
+        f"{stage.name} epoch {log.epoch} of {stage.epochs}: loss {log.loss:.4f}, accuracy {log.accuracy:.4f}; "
+        f"validation loss {log.val_loss:.4f}, accuracy {log.val_accuracy:.4f} ({log.seconds:.1f} s)"
+    )
+
+
+def _cluster_here(settings: TrainSettings) -> Cluster | None:
+    """The workers that the settings ask for, or one where it has several GPUs; None where this process trains alone.
+
+    Raises:
+        SettingError: where there are GPUs, and fewer than workers: each worker takes its own whole.
+    """
+    import tensorflow as tf
+
+    num_gpus = len(tf.config.list_physical_devices("GPU"))
+    if num_gpus and settings.workers > num_gpus:
+        raise SettingError(
+            f"This machine has {num_gpus} GPUs for {settings.workers} workers. Set --workers to {num_gpus} or less; "
+            "one worker uses all GPUs."
+        )
+    return local_cluster(settings.workers) if settings.workers > 1 or num_gpus > 1 else None
+
+
+def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
+    """Let what dropout draws in an epoch follow from the seed and the epoch alone; Keras does not keep its state."""
+    generators = [getattr(layer, "seed_generator", None) for layer in model._flatten_layers()]
+    for number, generator in enumerate(filter(None, generators)):
+        generator.state.assign(np.random.SeedSequence([seed, epoch, number]).generate_state(2) >> 1)
+
+
+def class_weights_of(dataset: Dataset, settings: TrainSettings) -> tuple[float, ...]:
+    """What the loss of a training image of each class is multiplied by."""
+    counts = dataset.card.class_counts("train")
+    return class_weights(counts) if settings.class_weights else (1.0,) * len(counts)
+
+
+def class_weights(counts: tuple[int, ...]) -> tuple[float, ...]:
+    """Weights by inverse frequency with mean 1 over the images, as scikit-learn's `balanced`."""
+    total, present = sum(counts), sum(1 for count in counts if count)
+    return tuple(total / (present * count) if count else 1.0 for count in counts)
+
+
+def _one_hot(batches: Any, dataset: Dataset, settings: TrainSettings) -> Any:
+    import tensorflow as tf
+
+    num_classes = len(dataset.labels)
+    if not _is_soft(settings):
+        return batches
+    return batches.map(lambda images, labels: (images, tf.one_hot(labels, num_classes)))
+
+
+def _is_soft(settings: TrainSettings) -> bool:
+    """Whether the truth of an image is a row of shares of the classes instead of one class."""
+    return bool(settings.label_smoothing or settings.mixup)
+
+
+def build_loss(settings: TrainSettings, reduction: str | None = "sum_over_batch_size") -> Any:
+    """Cross-entropy of truth and logits; one number an image where `reduction` is None."""
+    import keras
+
+    if _is_soft(settings):
+        return keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing, reduction=reduction
+        )
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+
+
+def _mixed(batches: Any, stage: Stage, settings: TrainSettings, epoch: int) -> Any:
+    """Each image and its row of classes blended with the next of the batch (Zhang et al. 2018, "mixup", 1710.09412).
+
+    The shares are drawn from the seed, the epoch and the reader, so that a run that is killed goes on as if it had not
+    been.
+    """
+    import tensorflow as tf
+
+    if not stage.mixup:
+        return batches
+    random = np.random.default_rng([settings.seed, epoch, 1, stage.share.reader])
+    size = stage.steps * stage.num_replicas, settings.batch_size
+    shares = random.beta(stage.mixup, stage.mixup, size).astype(np.float32)
+
+    def blended(values: Any, share: Any) -> Any:
+        share = tf.reshape(share[: tf.shape(values)[0]], [-1] + [1] * (len(values.shape) - 1))
+        values = tf.cast(values, tf.float32)
+        return share * values + (1.0 - share) * tf.roll(values, 1, axis=0)
+
+    def mix(batch: Any, share: Any) -> Any:
+        images, truth = batch
+        return tf.cast(tf.round(blended(images, share)), tf.uint8), blended(truth, share)
+
+    rows = tf.data.Dataset.from_tensor_slices(shares)
+    return tf.data.Dataset.zip((batches, rows)).map(tf.autograph.experimental.do_not_convert(mix))
+
+
+def build_optimizer(settings: TrainSettings, stage: Stage) -> Any:
+    """The optimizer of a stage, with its schedule and its decay of kernels alone."""
+    import keras
+
+    rate: Any = stage.learning_rate
+    if settings.schedule == "cosine":
+        total = stage.steps * stage.epochs
+        warmup = max(1, total // 20)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, total - warmup), warmup_target=stage.learning_rate, warmup_steps=warmup
+        )
+    extra = {"momentum": 0.9, "nesterov": True} if settings.optimizer == "sgd" else {}
+    optimizer = keras.optimizers.get({"class_name": settings.optimizer, "config": {"learning_rate": 1e-3, **extra}})
+    config = optimizer.get_config() | {"learning_rate": rate, "weight_decay": settings.weight_decay or None}
+    built = type(optimizer)(**config)
+    if settings.weight_decay:
+        built.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return built
+
+
+def keep_state(folder: Path, model: Any, history: Sequence[EpochLog]) -> None:
+    """Keep the model after the last epoch of the history, and as the best if it is that; the history last."""
+    if best_epoch(history) is history[-1]:
+        _save(folder / _BEST, model.save_weights)
+    _save(_state(folder, len(history)), model.save)
+    write_json(folder / _HISTORY, [log.model_dump() for log in history])
+    _state(folder, len(history) - 1).unlink(missing_ok=True)
+
+
+def _state(folder: Path, num_epochs: int) -> Path:
+    """The model after so many epochs; the number is in the name, so that it can never belong to another history."""
+    return folder / f"state-{num_epochs:05d}.keras"
+
+
+def restore(folder: Path, num_epochs: int, optimizer: Any) -> Any:
+    """The model after so many epochs; `optimizer` gets the state of the one that trained it.
+
+    The optimizer itself is not taken from the file: Keras does not keep which weights are excluded from decay.
+    """
+    import keras
+
+    try:
+        model = keras.models.load_model(_state(folder, num_epochs), safe_mode=True)
+        optimizer.build(model.trainable_variables)
+        for variable, stored in zip(optimizer.variables, model.optimizer.variables, strict=True):
+            variable.assign(stored)
+    except Exception as error:
+        raise _unusable(folder, error) from None
+    return model
+
+
+def read_history(folder: Path) -> list[EpochLog]:
+    """The epochs that are kept in a stage's folder."""
+    file = folder / _HISTORY
+    if not file.is_file():
+        return []
+    try:
+        return [EpochLog.model_validate(entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise _unusable(folder, error) from None
+
+
+def _unusable(folder: Path, error: Exception) -> FormatError:
+    return FormatError(
+        f"What an earlier run left in {folder} cannot be read ({type(error).__name__}). Remove {folder.parent} and "
+        "train again."
+    )
+
+
+def _save(path: Path, save: Callable[[str], None]) -> None:
+    """Keras insists on the suffix, so the temporary name ends in it too."""
+    with atomic_file(path) as temporary:
+        suffixed = temporary.with_name(temporary.name + "".join(path.suffixes))
+        try:
+            save(str(suffixed))
+            suffixed.rename(temporary)
+        finally:
+            suffixed.unlink(missing_ok=True)
