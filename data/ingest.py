@@ -33,7 +33,7 @@ from data.settings import SettingsModel
 from data.shards import ShardRules
 from data.sources import Source
 from data.splits import SplitPlan, SplitRules
-from data.workspace import Workspace, check_name
+from data.workspace import DATASET_CARD, Workspace, check_name
 
 logger = logging.getLogger(__name__)
 
@@ -217,9 +217,11 @@ def version_note(workspace: Workspace, name: str, fingerprint: str) -> Path:
 
 
 def _published(workspace: Workspace, name: str, fingerprint: str) -> Path | None:
+    note = version_note(workspace, name, fingerprint)
+    workspace.fetch_file(note)
     try:
-        version = json.loads(version_note(workspace, name, fingerprint).read_text(encoding="utf-8"))["version"]
-        folder = workspace.dataset(name, version)
+        version = json.loads(note.read_text(encoding="utf-8"))["version"]
+        folder = workspace.fetch(workspace.dataset(name, version), DATASET_CARD)
     except (OSError, ValueError, KeyError, InputError):
         return None
     return folder if is_whole(folder) else None

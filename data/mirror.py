@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.atomic import TEMPORARY_PREFIX
-from data.errors import SourceError, WorkError
+from data.errors import ImageError, SourceError, WorkError
 from data.listing import printable
 from data.names import SafeNames
 from data.parallel import ordered_map
-from data.storage import ObjectFact, Url, download, find_object, list_objects, remove, upload
+from data.storage import ObjectFact, Url, download, find_object, list_objects, read_object, remove, upload
+
+if TYPE_CHECKING:
+    import sqlite3
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +86,7 @@ class Mirror:
             SourceError: where a name in the store cannot be a file here.
             WorkError, InputError: as `data.storage` does.
         """
-        there = {fact.name: fact for fact in self._listed(inside, wanted)}
+        there = self.listed(inside, wanted)
         with self._known() as known:
             missing = [fact for fact in there.values() if self._must_fetch(fact, known.get(fact.name))]
             known.keep_only(there, inside, wanted)
@@ -105,13 +108,14 @@ class Mirror:
 
     def copy_exactly(self) -> int:
         """Make the folder here what the folder in the store is; gives the number of files that were fetched."""
-        there = {fact.name: fact for fact in self._listed("", everything)}
+        there = self.listed("")
         with self._known() as known:
             known.keep_only(there, "", everything)
             missing = [fact for fact in there.values() if not self._is_copy(fact, known.get(fact.name))]
-            for name in set(self._names("", everything)) - set(there):
-                (self.folder / name).unlink(missing_ok=True)
-            for folder, _, _ in os.walk(self.folder, topdown=False):
+            for folder, _, files in os.walk(self.folder, topdown=False):
+                for path in (Path(folder, name) for name in files):  # also what a killed run left unfinished
+                    if self.name_of(path) not in there:
+                        path.unlink()
                 if Path(folder) != self.folder and not os.listdir(folder):
                     Path(folder).rmdir()
             self._fetch(missing, known, {})
@@ -120,26 +124,26 @@ class Mirror:
     def push(self, names: Iterable[str]) -> int:
         """Upload those of the files that are not in the store as they are here; gives their number."""
         with self._known() as known:
-            changed = [name for name in names if not self._is_pushed(name, known.get(name))]
+            here = [name for name in names if (self.folder / name).is_file()]
+            changed = [name for name in here if not self._is_pushed(name, known.get(name))]
             for name, copy in ordered_map(self._upload, changed, _NUM_TRANSFERS, window=2 * _NUM_TRANSFERS):
                 known.put(name, copy)
         return len(changed)
 
-    def publish(self, inside: str, last: str, wanted: Callable[[str], bool] = everything) -> int:
-        """Make the folder in the store what the folder here is, `last` last; gives the number of uploads.
+    def push_folder(self, inside: str, last: str, wanted: Callable[[str], bool] = everything) -> int:
+        """Upload what the store has not of a folder here, `last` last; gives the number of uploads.
 
-        While `last` is not there, what is there is not whole: it is removed first where it does not stand here.
+        While `last` is not in the store, what is there is not whole.
         """
         names = self._names(inside, wanted)
-        if last not in names:
-            self.remove(last)
-        there = {fact.name for fact in self._listed(inside, wanted)}
         with self._known() as known:
-            known.keep_only(there, inside, wanted)
-        num_pushed = self.push(name for name in names if name != last)
-        for name in there - set(names):
+            known.keep_only(self.listed(inside, wanted), inside, wanted)
+        return self.push(name for name in names if name != last) + self.push(name for name in names if name == last)
+
+    def remove_gone(self, inside: str, wanted: Callable[[str], bool] = everything) -> None:
+        """Remove from the store what does not stand in the folder here."""
+        for name in set(self.listed(inside, wanted)) - set(self._names(inside, wanted)):
             self.remove(name)
-        return num_pushed + self.push([last] if last in names else [])
 
     def remove(self, name: str) -> None:
         """Remove a file from the store, where it is there."""
@@ -147,10 +151,18 @@ class Mirror:
         with self._known() as known:
             known.forget(name)
 
-    def forget(self, inside: str) -> None:
-        """Take nothing here for a copy of what is there, so that the next pull fetches it anew."""
-        with self._known() as known:
-            known.keep_only((), inside, everything)
+    def listed(self, inside: str, wanted: Callable[[str], bool] = everything) -> dict[str, ObjectFact]:
+        """What the store has below a folder, by name."""
+        return {fact.name: fact for fact in self._listed(inside, wanted)}
+
+    def read(self, name: str, max_bytes: int) -> bytes | None:
+        """A small file as it is in the store, or None where it is not there."""
+        if find_object(self.url / name) is None:
+            return None
+        try:
+            return read_object(self.url / name, max_bytes)
+        except ImageError as error:
+            raise WorkError(f"{self.url / name} cannot be read ({error}).") from None
 
     def name_of(self, path: Path) -> str:
         """The name of a file or folder here."""
@@ -229,6 +241,8 @@ class Mirror:
 
     @contextmanager
     def _known(self) -> Iterator[_Known]:
+        import sqlite3
+
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.base / "objects.sqlite"
         try:

@@ -277,11 +277,11 @@ class ScoreResult(Result):
     images_per_second: float
 
     @classmethod
-    def of(cls, summary: ScoreSummary, out: Path) -> ScoreResult:
+    def of(cls, summary: ScoreSummary, out: str) -> ScoreResult:
         shared = ("bundle", "folder", "num_files", "statuses", "labels", "reasons", "num_abstained", "rows_reused",
                   "seconds", "images_per_second")  # fmt: skip
         values = {name: getattr(summary, name) for name in shared}
-        return cls(out=str(out), num_parts=len(summary.parts), **values)
+        return cls(out=out, num_parts=len(summary.parts), **values)
 
 
 class Target(Result):

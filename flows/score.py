@@ -9,10 +9,12 @@ from pathlib import Path
 from prefect import flow
 
 from data.locks import exclusive
-from data.workspace import name_from
+from data.storage import place_from
+from data.workspace import Workspace, name_from
 from flows.results import ScoreResult
-from flows.settings import open_workspace, part_runner
-from models.score import check_places
+from flows.settings import open_mirror, open_workspace, part_runner
+from models.score import WORK_FOLDER, check_places
+from models.score_output import TableOutput
 from tasks import score as tasks
 from tasks.window import submit_all
 
@@ -31,9 +33,9 @@ def score(
     """Score every file of a folder with a model bundle.
 
     Args:
-        folder: The images; subfolders too.
+        folder: The images, in a folder or at a URL; subfolders too.
         model: A bundle: a name (newest version), name@version, name@blessed, or a path; `imagenet` is ready-made.
-        out: Folder for the table; None takes scores/<folder's name>-<bundle> in the workspace.
+        out: Folder or URL for the table; None takes scores/<folder's name>-<bundle> in the workspace.
         rows_per_part: Files in one part of the table.
         dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.
         split: That split.
@@ -42,14 +44,28 @@ def score(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     place = open_workspace(workspace)
-    images, bundle = Path(folder).expanduser(), tasks.find_bundle(model, place)
-    run = f"{name_from(str(images.resolve()))}-{bundle.parent.name}-{bundle.name}"
-    target = Path(out).expanduser().resolve() if out else place.scores / run
+    images, bundle = place_from(folder), tasks.find_bundle(model, place)
+    name = name_from(str(images.resolve() if isinstance(images, Path) else images))
+    target = _output(out, place, f"{name}-{bundle.parent.name}-{bundle.name}")
     only = place.find_dataset(dataset) if dataset else None
-    check_places(images, target)
-    with exclusive(target / ".scoring", target):
+    check_places(images, target.folder)
+    target.check_apart(images)
+    with exclusive(target.folder / WORK_FOLDER, target.folder):
         plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split, retry_quarantined)
-        arguments = ((target, index, bundle) for index in range(plan.num_parts))
+        arguments = ((target, index, bundle, place) for index in range(plan.num_parts))
         reused = sum(part.num_reused for part in submit_all(tasks.score_part, arguments, plan.num_parts, "score"))
         summary = tasks.summarize(target, reused, started.isoformat(timespec="seconds"), time.monotonic() - clock)
-    return ScoreResult.of(summary, target)
+    return ScoreResult.of(summary, target.reference)
+
+
+def _output(given: str | None, workspace: Workspace, run: str) -> TableOutput:
+    """Where a table goes: the folder or URL as given, or `scores/<run>` in the workspace."""
+    if given is None:
+        folder = workspace.scores / run
+        inside = folder.relative_to(workspace.root).as_posix() if workspace.mirror else ""
+        return TableOutput(folder, workspace.mirror, inside)
+    place = place_from(given)
+    if isinstance(place, Path):
+        return TableOutput(place.resolve())
+    mirror = open_mirror(place)
+    return TableOutput(mirror.folder, mirror)

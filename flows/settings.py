@@ -10,7 +10,10 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from data.workspace import Workspace
+from data.atomic import content_version
+from data.mirror import Mirror
+from data.storage import Url, place_from
+from data.workspace import Workspace, name_from
 
 # Prefect carries the lines of other loggers to its UI only where they have a level of their own.
 for _room in ("data", "models"):
@@ -31,20 +34,32 @@ class Settings(BaseSettings):
     """`DARKROOM_…` variables.
 
     Attributes:
-        workspace: Folder of all results.
+        workspace: Folder of all results, or its URL.
+        cache: Where copies of what lies in stores are kept; by default `darkroom` in `XDG_CACHE_HOME` or `~/.cache`.
         max_workers: Parts worked on at once, up to as many as are submitted at once (tasks/window.py); each of them
             uses all processors of its own accord.
     """
 
     model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True)
 
-    workspace: Path = Path("workspace")
+    workspace: str = "workspace"
+    cache: Path = Field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "darkroom")
     max_workers: int = Field(default=2, ge=1, le=4)
 
 
 def open_workspace(given: str | None) -> Workspace:
     """The workspace as given, or as `DARKROOM_WORKSPACE` says, or `./workspace`."""
-    return Workspace(Path(given or Settings().workspace).expanduser().resolve())
+    place = place_from(given or Settings().workspace)
+    if isinstance(place, Path):
+        return Workspace(place.resolve())
+    mirror = open_mirror(place)
+    return Workspace(mirror.folder, mirror)
+
+
+def open_mirror(url: Url) -> Mirror:
+    """The copy of a folder in a store that is kept in the cache."""
+    base = Settings().cache.expanduser().resolve() / f"{name_from(url.path)}-{content_version(str(url))}"
+    return Mirror(url, base)
 
 
 def part_runner() -> Any:

@@ -64,7 +64,7 @@ def show(result: Result, as_json: bool) -> None:
         sys.stdout.write(f"{name:<10}  {_plain(text)}\n")
     made = result.score if isinstance(result, RunResult) else result
     table = (
-        _first_rows(Path(made.out)) if isinstance(made, ScoreResult)
+        _first_rows(Path(made.out)) if isinstance(made, ScoreResult) and "://" not in made.out
         else _trials(made) if isinstance(made, CompareResult) else None
     )  # fmt: skip
     if table:

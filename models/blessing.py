@@ -27,7 +27,7 @@ from data.atomic import write_json
 from data.dataset import Dataset, open_dataset, read_card
 from data.errors import FormatError, InputError
 from data.locks import exclusive
-from data.workspace import Workspace
+from data.workspace import BUNDLE_CARD, Workspace
 from models.bundle import Bundle, open_bundle
 from models.comparison import Check, Comparison, Decision, Pairs, compare
 from models.judged import PREDICTIONS, Judged
@@ -94,6 +94,7 @@ def is_in_workspace(bundle: Path, place: Workspace) -> bool:
 def read_blessed(place: Workspace, name: str) -> BlessedCard | None:
     """What is blessed under a name; None where nothing is. Raises FormatError where the card is damaged."""
     path = place.blessed_card(name)
+    place.fetch_file(path)
     return read_card(path, BlessedCard, SCHEMA_VERSION) if path.exists() else None
 
 
@@ -134,7 +135,7 @@ def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Worksp
         return Decision(blessed=False, why=_why_not(checks), current=current, checks=checks)
     if card is None:
         return Decision(blessed=True, why="the first of its name, and it passes the floors", checks=checks)
-    if not place.model(card.name, card.current).is_dir():
+    if not place.fetch(place.model(card.name, card.current), BUNDLE_CARD).is_dir():
         why = f"it passes the floors, and the bundle that was blessed, {card.current}, is no longer there"
         return Decision(blessed=True, why=why, current=current, checks=checks)
     try:
@@ -219,13 +220,14 @@ def _move(
     )
     card = BlessedCard(name=name, current=version, history=(*(before.history if before else ()), event))
     write_json(place.blessed_card(name), card.model_dump(mode="json"))
+    place.share_file(place.blessed_card(name))
     logger.info("%s@%s is blessed (%s): %s.", name, version, action, why)
     return card
 
 
 def _is_whole(place: Workspace, name: str, version: str) -> bool:
     try:
-        open_bundle(place.model(name, version))
+        open_bundle(place.fetch(place.model(name, version), BUNDLE_CARD))
     except FormatError:
         return False
     return True

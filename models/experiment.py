@@ -23,7 +23,7 @@ from models import publish
 from models.bundle import EpochLog
 from models.metrics import Frozen, Interval, wilson_interval
 from models.settings import TrainSettings
-from models.stage import best_epoch
+from models.train import best_epoch
 
 SCHEMA_VERSION = 1
 # Raised whenever the same plan would give other trials.
@@ -169,7 +169,7 @@ def find_experiment(folder: Path, workspace: Workspace) -> ExperimentCard | None
         return None
     card = read_card(folder / EXPERIMENT_CARD, ExperimentCard, SCHEMA_VERSION)
     name, _, version = card.bundle.partition("@")
-    if not (workspace.model(name, version) / BUNDLE_CARD).is_file():
+    if not (workspace.fetch(workspace.model(name, version), BUNDLE_CARD) / BUNDLE_CARD).is_file():
         return None
     remove_states(folder)
     return card

@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 CODE_VERSION = 2
 TOP_K = 5
+WORK_FOLDER = ".scoring"
 _BATCH = 32
 _PART = re.compile(r"part-\d+\.parquet")
 
@@ -223,6 +224,11 @@ def read_plan(out: Path) -> ScorePlan:
 def part_name(index: int) -> str:
     """`part-00000.parquet`: rows from `index * rows_per_part` on."""
     return f"part-{index:05d}.parquet"
+
+
+def note_name(index: int) -> str:
+    """`.scoring/part-00000.json`: what that part was made from."""
+    return f"{WORK_FOLDER}/part-{index:05d}.json"
 
 
 def score_part(out: Path, index: int, runner: OnnxRunner, bundle: Bundle) -> PartDone:
@@ -427,7 +433,7 @@ def _part_key(bundle_key: str, files: list[dict[str, Any]]) -> str:
 
 def _note(out: Path, index: int) -> Path:
     """Where it is written what a part was made from."""
-    return _work(out) / f"part-{index:05d}.json"
+    return out / note_name(index)
 
 
 def _is_done(final: Path, note: Path, key: str) -> bool:
@@ -443,4 +449,4 @@ def _named(counter: Counter[str]) -> tuple[NamedCount, ...]:
 
 
 def _work(out: Path) -> Path:
-    return out / ".scoring"
+    return out / WORK_FOLDER

@@ -12,12 +12,14 @@ from prefect.runtime import flow_run
 from data.dataset import open_dataset
 from data.locks import exclusive
 from data.provenance import write_run_record
-from data.workspace import Workspace
+from data.storage import Url
+from data.workspace import BUNDLE_CARD, Workspace
 from models import score
 from models.bundle import Bundle, open_bundle
 from models.imagenet import READY_MADE, ready_made_bundle
 from models.runtime import OnnxRunner
 from models.score import PartDone, ScorePlan, ScoreSummary
+from models.score_output import TableOutput
 from tasks.artifacts import score_artifact
 from tasks.retries import machine_failed
 
@@ -33,11 +35,20 @@ def find_bundle(model: str, workspace: Workspace) -> Path:
 
 @task(cache_policy=NO_CACHE)
 def plan_scoring(
-    folder: Path, bundle: Path, out: Path, rows_per_part: int, dataset: Path | None, split: str, retry_quarantined: bool
+    folder: Path | Url,
+    bundle: Path,
+    out: TableOutput,
+    rows_per_part: int,
+    dataset: Path | None,
+    split: str,
+    retry_quarantined: bool,
 ) -> ScorePlan:
     """List the files to score; with a data set, only those of its split."""
     only = open_dataset(dataset).paths(split) if dataset else None
-    return score.plan_scoring(folder, open_bundle(bundle), out, rows_per_part, only, retry_quarantined)
+    out.fetch()
+    plan = score.plan_scoring(folder, open_bundle(bundle), out.folder, rows_per_part, only, retry_quarantined)
+    out.share_plan()
+    return plan
 
 
 @task(
@@ -47,21 +58,26 @@ def plan_scoring(
     retry_delay_seconds=5,
     retry_condition_fn=machine_failed,
 )
-def score_part(out: Path, index: int, bundle: Path) -> PartDone:
+def score_part(out: TableOutput, index: int, bundle: Path, workspace: Workspace) -> PartDone:
     """Score the files of one part and write it."""
-    return score.score_part(out, index, *_runner(bundle))
+    out.fetch_part(index)
+    done = score.score_part(out.folder, index, *_runner(bundle, workspace))
+    out.share_part(index)
+    return done
 
 
 @task(cache_policy=NO_CACHE)
-def summarize(out: Path, rows_reused: int, started_at: str, seconds: float) -> ScoreSummary:
+def summarize(out: TableOutput, rows_reused: int, started_at: str, seconds: float) -> ScoreSummary:
     """Count the rows, write the summary, show it on the run."""
-    summary = score.summarize(out, rows_reused, started_at, seconds, flow_run.get_id())
-    write_run_record(out, "score", flow_run.get_id(), score.read_plan(out).model_dump(mode="json"))
-    score_artifact(summary, str(out))
+    out.fetch_parts()
+    summary = score.summarize(out.folder, rows_reused, started_at, seconds, flow_run.get_id())
+    write_run_record(out.folder, "score", flow_run.get_id(), score.read_plan(out.folder).model_dump(mode="json"))
+    out.share_table()
+    score_artifact(summary, out.reference)
     return summary
 
 
 @lru_cache(maxsize=1)
-def _runner(bundle: Path) -> tuple[OnnxRunner, Bundle]:
+def _runner(bundle: Path, workspace: Workspace) -> tuple[OnnxRunner, Bundle]:
     """A bundle's folder is never changed once it is published, so one loaded network serves all parts of a run."""
-    return score.open_runner(bundle)
+    return score.open_runner(workspace.fetch(bundle, BUNDLE_CARD))
