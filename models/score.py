@@ -7,7 +7,6 @@ it was made from, by which a rerun knows that it need not be made again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -15,38 +14,32 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from data.atomic import content_version, file_sha256, write_json
 from data.dataset import FileFact, check_file, read_card
-from data.decode import DecodePolicy, decode_with_header, read_header
-from data.errors import CountError, ImageError, InputError, SettingError
-from data.folders import ImageFolder, folder_at, image_folder
+from data.errors import CountError, InputError, SettingError
+from data.folders import folder_at, image_folder
 from data.listing import FileEntry
 from data.manifest import OK, QUARANTINED, write_table
-from data.parallel import num_cpus, ordered_map
 from data.storage import Url
 from data.workspace import SUMMARY_CARD
 from models.bundle import Bundle, open_bundle
 from models.known_rows import FACTS, forget_known_rows, keep_known_rows, known_rows
-from models.runtime import OnnxRunner
+from models.runtime import Runner
+from models.score_rows import score_rows
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 CODE_VERSION = 2
-TOP_K = 5
 WORK_FOLDER = ".scoring"
-_BATCH = 32
 _PART = re.compile(r"part-\d+\.parquet")
 
 SCHEMA = pa.schema(
@@ -127,18 +120,6 @@ class PartDone:
     index: int
     num_rows: int
     num_reused: int
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """One file before inference: pixels, or a reason."""
-
-    path: str
-    sha256: str | None
-    reason: str | None
-    width: int | None
-    height: int | None
-    pixels: NDArray[np.uint8] | None
 
 
 def check_places(folder: Path | Url, out: Path) -> None:
@@ -231,8 +212,11 @@ def note_name(index: int) -> str:
     return f"{WORK_FOLDER}/part-{index:05d}.json"
 
 
-def score_part(out: Path, index: int, runner: OnnxRunner, bundle: Bundle) -> PartDone:
-    """Score the files of one part and write it; a whole part of the same files and bundle is kept, and so are rows."""
+def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_threads: int | None = None) -> PartDone:
+    """Score the files of one part and write it; a whole part of the same files and bundle is kept, and so are rows.
+
+    `num_threads` of None takes all processors; whatever it is, the bytes are the same.
+    """
     plan = read_plan(out)
     with pq.ParquetFile(_work(out) / "plan.parquet") as listed:
         files = listed.read_row_group(index).to_pylist()
@@ -242,7 +226,8 @@ def score_part(out: Path, index: int, runner: OnnxRunner, bundle: Bundle) -> Par
     if _is_done(final, note, key):
         return PartDone(index, len(files), len(files))
     known = known_rows(_work(out), files, bundle_key)
-    scored = _score([file for file in files if file["path"] not in known], folder_at(plan.folder), runner, bundle)
+    unknown = [file for file in files if file["path"] not in known]
+    scored = score_rows(unknown, folder_at(plan.folder), runner, bundle, num_threads)
     rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
@@ -305,80 +290,10 @@ def read_summary(out: Path) -> ScoreSummary:
     return summary
 
 
-def open_runner(bundle_folder: Path) -> tuple[OnnxRunner, Bundle]:
-    """A checked bundle and its network, ready to run."""
+def open_runner(bundle_folder: Path) -> tuple[Runner, Bundle]:
+    """A checked bundle and its network, ready to be run by each of several threads for itself."""
     bundle = open_bundle(bundle_folder)
-    return bundle.runner(), bundle
-
-
-def _score(
-    files: list[dict[str, Any]], folder: ImageFolder, runner: OnnxRunner, bundle: Bundle
-) -> Iterator[dict[str, Any]]:
-    """Rows in the files' order: decoding by threads, inference by batches while the next ones are decoded."""
-    policy = bundle.card.policy
-    window = 3 * _BATCH
-    if folder.num_readers:  # from far away: many at once, ahead of those that decode
-        contents = ordered_map(lambda file: _read(folder, file, policy), files, folder.num_readers, window)
-        ready = ordered_map(lambda item: _decoded(*item, policy), zip(files, contents, strict=True), num_cpus(), window)
-    else:
-        ready = ordered_map(lambda file: _decoded(file, _read(folder, file, policy), policy), files, num_cpus(), window)
-    while chunk := list(islice(ready, _BATCH)):
-        usable = [item.pixels for item in chunk if item.pixels is not None]
-        known: Iterator[NDArray[np.float64]] = iter(())
-        if usable:
-            known = iter(bundle.card.calibration.apply(runner(np.stack(usable))))
-        for item in chunk:
-            yield _row(item, next(known) if item.pixels is not None else None, bundle)
-
-
-def _read(folder: ImageFolder, file: dict[str, Any], policy: DecodePolicy) -> bytes | ImageError:
-    """A file's bytes, or why it has none."""
-    try:
-        if file["reason"]:
-            raise ImageError(file["reason"])
-        return folder.read_file(os.fsdecode(file["os_path"]), policy.max_bytes)
-    except ImageError as error:
-        return error
-
-
-def _decoded(file: dict[str, Any], contents: bytes | ImageError, policy: DecodePolicy) -> _Ready:
-    data = None if isinstance(contents, ImageError) else contents
-    try:
-        if isinstance(contents, ImageError):
-            raise contents
-        decoded = decode_with_header(contents, policy)
-    except ImageError as error:
-        logger.debug("%s is set aside: %s", file["path"], error)
-        header = read_header(data) if data else None
-        width, height = (header.width, header.height) if header else (None, None)
-        return _Ready(file["path"], _sha256(data), error.reason, width, height, None)
-    return _Ready(file["path"], _sha256(data), None, decoded.width, decoded.height, decoded.pixels)
-
-
-def _row(item: _Ready, chances: NDArray[np.float64] | None, bundle: Bundle) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "path": item.path,
-        "sha256": item.sha256,
-        "status": QUARANTINED if chances is None else OK,
-        "reason": item.reason,
-        "width": item.width,
-        "height": item.height,
-    }
-    if chances is not None:
-        names = bundle.card.labels
-        order = np.argsort(-chances, kind="stable")[:TOP_K]
-        confidence = float(chances[order[0]])
-        row |= {
-            "label": names[order[0]],
-            "confidence": confidence,
-            "abstained": float(np.float32(confidence)) < bundle.card.threshold,
-            "top_k": [{"label": names[place], "probability": float(chances[place])} for place in order],
-        }
-    return row
-
-
-def _sha256(data: bytes | None) -> str | None:
-    return None if data is None else hashlib.sha256(data).hexdigest()
+    return bundle.runner(num_threads=1), bundle
 
 
 def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:

@@ -120,7 +120,7 @@ def corpus_scores(
     plan = plan_scoring(corpus.folder, bundle, root / "scores", rows_per_part=64)
     corpus.change()
     for index in range(plan.num_parts):
-        score_part(root / "scores", index, runner, bundle)
+        score_part(root / "scores", index, runner, bundle, num_threads=1)
     summary = summarize(root / "scores", 0, "2026-01-01T00:00:00+00:00", 1.0, None)
     rows = [row for part in summary.parts for row in pq.read_table(root / "scores" / part.file).to_pylist()]
     return rows, runner.seen, corpus, summary

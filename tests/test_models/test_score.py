@@ -19,7 +19,7 @@ from PIL import Image
 
 from data.decode import decode, decode_stored
 from data.errors import CountError, FormatError, InputError, SettingError
-from models import score
+from models import score_rows
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.score import open_runner, plan_scoring, read_summary, score_part, summarize
@@ -273,7 +273,7 @@ def test_scoring_gives_the_network_the_very_pixels_that_training_saw(images, dat
 
     wanted = dataset.paths("train")
     plan_scoring(images, bundle, tmp_path / "out", 1000, wanted)
-    score_part(tmp_path / "out", 0, Watched(), bundle)  # type: ignore[arg-type]
+    score_part(tmp_path / "out", 0, Watched(), bundle, num_threads=1)  # type: ignore[arg-type]
     stored = {record.path: decode_stored(record.encoded) for record in dataset.records("train")}
     assert len(fed) == len(wanted) == len(stored)
     for path, pixels in zip(sorted(wanted), fed, strict=True):
@@ -298,12 +298,12 @@ def test_images_are_held_a_few_batches_at_a_time(folder, bundle, tmp_path, monke
     begun = 0
     most_ahead = 0
     written = 0
-    read, row = score._read, score._row
+    decoded, row = score_rows._decoded, score_rows._row
 
-    def counting_read(*args: Any) -> Any:
+    def counting_decoded(*args: Any) -> Any:
         nonlocal begun
         begun += 1
-        return read(*args)
+        return decoded(*args)
 
     def counting_row(*args: Any) -> Any:
         nonlocal written, most_ahead
@@ -311,12 +311,25 @@ def test_images_are_held_a_few_batches_at_a_time(folder, bundle, tmp_path, monke
         written += 1
         return row(*args)
 
-    monkeypatch.setattr(score, "_read", counting_read)
-    monkeypatch.setattr(score, "_row", counting_row)
+    monkeypatch.setattr(score_rows, "_decoded", counting_decoded)
+    monkeypatch.setattr(score_rows, "_row", counting_row)
     plan_scoring(folder, bundle, tmp_path / "out", 5000)
-    score_part(tmp_path / "out", 0, bundle.runner(), bundle)
+    score_part(tmp_path / "out", 0, bundle.runner(), bundle, num_threads=4)
     assert written == begun == 1521
-    assert most_ahead <= 300
+    assert most_ahead <= 100
+
+
+def test_the_number_of_threads_changes_no_byte(images, bundle, scored, tmp_path):
+    """Nor does where one batch ends and the next begins: a part of its own size begins each run here."""
+    runner = bundle.runner(num_threads=1)
+    for num_threads in (1, 3, 8):
+        out = tmp_path / f"{num_threads}"
+        for index in range(plan_scoring(images, bundle, out, 20).num_parts):
+            score_part(out, index, runner, bundle, num_threads)
+        assert part_bytes(out) == part_bytes(scored)
+        for index in range(plan_scoring(images, bundle, tmp_path / f"{num_threads} at once", 27).num_parts):
+            score_part(tmp_path / f"{num_threads} at once", index, runner, bundle, num_threads)
+        assert table(tmp_path / f"{num_threads} at once").equals(table(scored))
 
 
 def test_the_plan_keeps_no_pixels_and_the_notes_are_json(folder, bundle, tmp_path):
