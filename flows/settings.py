@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.atomic import content_version
+from data.errors import SettingError
 from data.mirror import Mirror
 from data.storage import Url, place_from
 from data.workspace import Workspace, name_from
@@ -27,6 +29,8 @@ _DEFAULTS = {
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    # A process takes no more of a GPU than it needs: the one who starts workers leaves it to them.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
 
 
@@ -67,6 +71,33 @@ def part_runner() -> Any:
     from prefect.task_runners import ThreadPoolTaskRunner
 
     return ThreadPoolTaskRunner(max_workers=Settings().max_workers)
+
+
+def training_cluster() -> tuple[tuple[str, ...], int] | None:
+    """The addresses of all machines that train together, the chief's first, and this one's place among them.
+
+    As `TF_CONFIG` says, which Kubernetes's TFJob and others set; None where it names no more than one.
+
+    Raises:
+        SettingError: where it cannot be understood, or names another kind of work than a chief's or a worker's.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return None
+    try:
+        config = json.loads(text)
+        chiefs, workers = ([str(each) for each in config["cluster"].get(kind, [])] for kind in ("chief", "worker"))
+        addresses = (*chiefs, *workers)
+        kind, index = str(config["task"]["type"]), int(config["task"]["index"])
+        place = {"chief": 0, "worker": len(chiefs)}[kind] + index
+        if len(chiefs) > 1 or not 0 <= place < len(addresses) or (kind == "chief" and index):
+            raise IndexError(place)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise SettingError(
+            'TF_CONFIG does not say who trains together. Write {"cluster": {"worker": ["HOST:PORT", ...]}, "task": '
+            '{"type": "worker", "index": 0}}, with at most one "chief" beside the workers, or unset it.'
+        ) from None
+    return (addresses, place) if len(addresses) > 1 else None
 
 
 def prepare_environment(console_level: str) -> None:

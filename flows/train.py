@@ -9,8 +9,9 @@ from prefect import flow
 from data.dataset import Dataset, open_dataset
 from data.locks import exclusive
 from flows.results import TrainResult
-from flows.settings import open_workspace, part_runner
+from flows.settings import open_workspace, part_runner, training_cluster
 from models.features import features_folder
+from models.joining import open_cluster, with_workers_of
 from models.networks import describe
 from models.publish import bundle_name
 from models.settings import TrainSettings
@@ -29,14 +30,19 @@ def train(dataset: str, settings: TrainSettings | None = None, workspace: str | 
     """
     place = open_workspace(workspace)
     folder = place.find_dataset(dataset)
-    rules = settings or TrainSettings()
+    rules, cluster = settings or TrainSettings(), open_cluster(training_cluster(), place)
+    if cluster:
+        rules = with_workers_of(cluster, rules)
     opened = open_dataset(folder)
+    if cluster and not cluster.has_chief:
+        bundle = tasks.join_training(folder, rules, cluster, place)
+        return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=False)
     with exclusive(place.models / bundle_name(opened, rules)):
         done = tasks.find_bundle(folder, rules, place)
         bundle = done
         if bundle is None:
             features = cached_features(opened, rules)
-            bundle = tasks.train_network(folder, rules, features, place)
+            bundle = tasks.train_network(folder, rules, features, place, cluster)
     return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=done is not None)
 
 

@@ -22,13 +22,32 @@ from models.train import shared_stage
 logger = logging.getLogger(__name__)
 
 
+def open_cluster(named: tuple[tuple[str, ...], int] | None, workspace: Workspace) -> Cluster | None:
+    """The cluster of which this machine is one; None where it trains alone.
+
+    Args:
+        named: The addresses of all machines, the chief's first, and this one's place among them.
+        workspace: Where the state of the training lies.
+
+    Raises:
+        SettingError: where the machines would not see the same state.
+    """
+    if named is None:
+        return None
+    if workspace.mirror:
+        raise SettingError(
+            f"Machines that train together need one folder that all of them see, and {workspace.mirror.url} is copied "
+            "to each of them. Set --workspace to a shared file system."
+        )
+    addresses, place = named
+    return Cluster(addresses, (place,))
+
+
 def with_workers_of(cluster: Cluster, settings: TrainSettings) -> TrainSettings:
     """The settings for as many workers as the cluster has; raises SettingError where another number is set."""
     num_workers = len(cluster.addresses)
     if settings.workers not in (1, num_workers):
-        raise SettingError(
-            f"--workers is {settings.workers}, and TF_CONFIG names {num_workers}. Leave out --workers."
-        )
+        raise SettingError(f"--workers is {settings.workers}, and TF_CONFIG names {num_workers}. Leave out --workers.")
     return TrainSettings.model_validate(settings.model_dump() | {"workers": num_workers})
 
 

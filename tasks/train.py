@@ -11,8 +11,9 @@ from prefect.runtime import flow_run
 from data.dataset import open_dataset
 from data.provenance import complete_run_record, write_run_record
 from data.workspace import Workspace
-from models import features, publish, train
+from models import features, joining, publish, train
 from models.bundle import BundleCard, open_bundle
+from models.cluster import Cluster
 from models.settings import TrainSettings
 from tasks.artifacts import training_artifact
 
@@ -45,14 +46,26 @@ def finish_features(dataset: Path, folder: Path, counts: list[features.FeatureCo
 
 
 @task(cache_policy=NO_CACHE)
-def train_network(dataset: Path, settings: TrainSettings, feature_folder: Path | None, workspace: Workspace) -> Path:
+def train_network(
+    dataset: Path,
+    settings: TrainSettings,
+    feature_folder: Path | None,
+    workspace: Workspace,
+    cluster: Cluster | None = None,
+) -> Path:
     """Train, calibrate, export and publish the bundle."""
     opened = open_dataset(dataset)
     staging = publish.staging_folder(opened, settings, workspace)
-    trained = train.train_network(opened, settings, staging, feature_folder)
+    trained = train.train_network(opened, settings, staging, feature_folder, cluster=cluster)
     folder = publish.publish_bundle(opened, settings, trained, workspace)
     write_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
     return folder
+
+
+@task(cache_policy=NO_CACHE)
+def join_training(dataset: Path, settings: TrainSettings, cluster: Cluster, workspace: Workspace) -> Path:
+    """Take part in the training that another machine leads, and wait for its bundle."""
+    return joining.join_training(open_dataset(dataset), settings, cluster, workspace)
 
 
 @task(cache_policy=NO_CACHE)
