@@ -216,6 +216,13 @@ def version_note(workspace: Workspace, name: str, fingerprint: str) -> Path:
     return workspace.datasets / name / ".fingerprints" / f"{fingerprint}.json"
 
 
+def share_dataset(folder: Path, workspace: Workspace) -> None:
+    """Bring a published data set to the workspace's store, and by what listing it is found again."""
+    workspace.share(folder, DATASET_CARD)
+    for note in sorted((folder.parent / ".fingerprints").glob("*.json")):
+        workspace.share_file(note)
+
+
 def _published(workspace: Workspace, name: str, fingerprint: str) -> Path | None:
     note = version_note(workspace, name, fingerprint)
     workspace.fetch_file(note)

@@ -166,7 +166,8 @@ class Mirror:
 
     def name_of(self, path: Path) -> str:
         """The name of a file or folder here."""
-        return path.relative_to(self.folder).as_posix()
+        name = path.relative_to(self.folder).as_posix()
+        return "" if name == "." else name
 
     def _listed(self, inside: str, wanted: Callable[[str], bool]) -> Iterator[ObjectFact]:
         names, folders, files = SafeNames(), set[str](), set[str]()

@@ -158,36 +158,36 @@ class Workspace:
         """
         if self.mirror is None or not folder.is_relative_to(self.root):
             return folder
-        name = self.mirror.name_of(folder)
-        theirs = self.mirror.read(f"{name}/{card}", _MAX_CARD_BYTES)
+        theirs = self.mirror.read(self.mirror.name_of(folder / card), _MAX_CARD_BYTES)
         if theirs is not None:
-            hashes = {f"{name}/{file}": sha256 for file, sha256 in _listed_files(_parsed(theirs))}
-            self.mirror.pull(name, _is_shared, f"{name}/{card}", hashes)
+            listed = _listed_files(_parsed(theirs))
+            hashes = {self.mirror.name_of(folder / file): sha256 for file, sha256 in listed}
+            self.mirror.pull(self.mirror.name_of(folder), _is_shared, self.mirror.name_of(folder / card), hashes)
         return folder
 
     def share(self, folder: Path, card: str) -> None:
         """Upload what the store has not of a version, its card last. Of two that are published, the first stays."""
         if self.mirror is None or not folder.is_relative_to(self.root):
             return
-        name = self.mirror.name_of(folder)
-        theirs = self.mirror.read(f"{name}/{card}", _MAX_CARD_BYTES)
+        name, last = self.mirror.name_of(folder), self.mirror.name_of(folder / card)
+        theirs = self.mirror.read(last, _MAX_CARD_BYTES)
         if theirs is not None and theirs != (folder / card).read_bytes():
             logger.warning("%s was published by another machine meanwhile: that one is kept.", self.mirror.url / name)
             shutil.rmtree(folder)
             self.fetch(folder, card)
         else:
-            self.mirror.push_folder(name, f"{name}/{card}", _is_shared)
+            self.mirror.push_folder(name, last, _is_shared)
 
     def replace(self, folder: Path, card: str) -> None:
         """Make a folder in the store what it is here, its card first removed and then put back last."""
         if self.mirror is None or not folder.is_relative_to(self.root):
             return
-        name = self.mirror.name_of(folder)
-        theirs = self.mirror.read(f"{name}/{card}", _MAX_CARD_BYTES)
+        name, last = self.mirror.name_of(folder), self.mirror.name_of(folder / card)
+        theirs = self.mirror.read(last, _MAX_CARD_BYTES)
         if theirs is not None and not ((folder / card).is_file() and theirs == (folder / card).read_bytes()):
-            self.mirror.remove(f"{name}/{card}")
+            self.mirror.remove(last)
         self.mirror.remove_gone(name, _is_shared)
-        self.mirror.push_folder(name, f"{name}/{card}", _is_shared)
+        self.mirror.push_folder(name, last, _is_shared)
 
     def fetch_file(self, path: Path) -> None:
         """Bring a single file here as the store has it; nothing happens where it has none."""

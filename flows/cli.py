@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeGuard
 import typer
 
 from data.errors import DarkroomError, InputError
+from data.storage import refuse_secrets
 from data.workspace import name_from
 from flows.options import (
     BLESSING_OPTIONS,
@@ -43,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Workspace = Annotated[
-    str | None, typer.Option(help="Folder of all results. [default: DARKROOM_WORKSPACE, or ./workspace]")
+    str | None, typer.Option(help="Folder or URL of all results. [default: DARKROOM_WORKSPACE, or ./workspace]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log, and where a failure arose.")]
@@ -309,6 +310,8 @@ def main() -> None:
     # During a flow Prefect handles the signal itself: it records the run as crashed, and then calls this handler.
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        for word in sys.argv[1:]:
+            refuse_secrets(word)  # before Prefect keeps it as a parameter
         status = app(prog_name="darkroom", standalone_mode=False)
     except KeyboardInterrupt:
         status = _INTERRUPTED

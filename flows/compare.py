@@ -10,7 +10,7 @@ from prefect import flow
 
 from data.dataset import open_dataset
 from data.locks import exclusive
-from data.workspace import Workspace
+from data.workspace import EXPERIMENT_CARD, Workspace
 from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.results import CompareResult
@@ -61,6 +61,7 @@ def compare(
     )
     folder = place.experiment(plan.name, plan.version)
     with exclusive(folder):
+        place.fetch(folder, EXPERIMENT_CARD)
         missing = tasks.start_experiment(folder, plan, retry_failed, place)
         card = done = tasks.find_experiment(folder, place)
         if card is None:
@@ -68,9 +69,10 @@ def compare(
                 _make(folder, trial, place)
                 tasks.show_trials(folder, place)
             best = tasks.choose_best(folder, place)
-            bundle = train(best.dataset, best.settings, str(place.root))
+            bundle = train(best.dataset, best.settings, place.reference)
             test = _judged(bundle.bundle, best, chosen[0].recipe.blessing, place)
             card = tasks.finish_experiment(folder, best, bundle.bundle, test, place)
+        place.replace(folder, EXPERIMENT_CARD)
     return CompareResult.of(card, folder, reused=done is not None)
 
 
@@ -100,7 +102,7 @@ def _ingested(chosen: Sequence[Variation], source: str | None, place: Workspace)
         settings = variation.recipe.ingest_settings()
         key = settings.model_dump_json()
         if key not in made:
-            made[key] = ingest(source or variation.recipe.source, settings, workspace=str(place.root)).dataset
+            made[key] = ingest(source or variation.recipe.source, settings, workspace=place.reference).dataset
     return [made[variation.recipe.ingest_settings().model_dump_json()] for variation in chosen]
 
 
@@ -117,7 +119,7 @@ def _judged(bundle: str, best: TrialPlan, rules: BlessingRules, place: Workspace
     """The only look at the test images; None where there are none."""
     if not open_dataset(place.find_dataset(best.dataset)).card.num_images("test"):
         return None
-    report = evaluate(bundle, best.dataset, rules=rules, workspace=str(place.root))
+    report = evaluate(bundle, best.dataset, rules=rules, workspace=place.reference)
     return HeldOutFigures(
         num_images=report.num_images,
         num_correct=report.num_correct,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from data.workspace import BUNDLE_CARD
 from flows.results import EvaluateResult
 from flows.settings import open_workspace
 from models.blessing import held
@@ -38,4 +39,5 @@ def evaluate(
     with held(folder.parent.name, place):
         report = tasks.evaluate_bundle(folder, judge, split, rules or BlessingRules(), place, command)
         tasks.bless_bundle(folder, report, place)
+        place.share(folder, BUNDLE_CARD)
     return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)

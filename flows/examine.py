@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow
 
 from data.ingest import IngestSettings
 from data.locks import exclusive
-from data.workspace import check_name, name_from
+from data.workspace import INSPECTION_CARD, check_name, name_from
 from flows.results import InspectResult
-from flows.settings import open_workspace, part_runner
+from flows.settings import open_folder, open_workspace, part_runner
 from tasks import examine as tasks
 from tasks import ingest as ingest_tasks
 from tasks.window import submit_all
@@ -27,15 +25,15 @@ def inspect(
     """Look over a source: class balance, sizes, images that stand out, copies, suspected label errors.
 
     Args:
-        source: A folder, an archive, kaggle:owner/dataset or sample:NAME.
+        source: A folder, an archive, the URL of either, kaggle:owner/dataset or sample:NAME.
         settings: How an ingest would label, split and decode it; None names it after the source.
-        out: Folder for `dataset.html` and `inspection.json`; None takes the workspace's `inspections/<name>`.
+        out: Folder or URL for `dataset.html` and `inspection.json`; None takes the workspace's `inspections/<name>`.
         max_judged: Images whose labels are judged, chosen by their hashes; 0 judges none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
     rules = tasks.without_consequences(settings or IngestSettings(name=name_from(source)))
-    folder = Path(out).expanduser().resolve() if out else place.inspection(check_name(rules.name))
+    folder, at = open_folder(out, place.inspection(check_name(rules.name)), place)
     found = ingest_tasks.fetch_source(source, place)
     with exclusive(place.inspection_work.datasets / rules.name):
         plan = ingest_tasks.plan_ingest(found, rules, place.inspection_work, retry_quarantined=False)
@@ -44,4 +42,5 @@ def inspect(
         chosen = tasks.choose_judged(plan.staging, parts, max_judged)
         features = list(submit_all(tasks.extract_features, chosen, len(chosen), "features"))
         inspection = tasks.write_inspection(plan.staging, features, found, folder, f"darkroom inspect {source}")
+    at.replace(folder, INSPECTION_CARD)
     return InspectResult.of(inspection, folder)

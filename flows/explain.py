@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow
 
 from flows.results import ExplainResult
-from flows.settings import open_workspace
+from flows.settings import local_copy, open_folder, open_workspace
 from models.bundle import open_bundle
 from models.exciting import MAX_SEARCHED
 from tasks import explain as tasks
@@ -26,8 +24,8 @@ def explain(
 
     Args:
         bundle: A name (newest version), name@version, or a path.
-        images: Image files.
-        out: Folder for the pictures and the page; None takes report/explain in the bundle.
+        images: Image files, or their URLs.
+        out: Folder or URL for the pictures and the page; None takes report/explain in the bundle.
         dataset: Where the images that excite a channel are looked for; None takes the one that the model was trained
             from, if it is there.
         max_searched: About how many of its training images are looked at; 0 leaves them out.
@@ -36,8 +34,10 @@ def explain(
     place = open_workspace(workspace)
     folder = place.find_model(bundle)
     opened = open_bundle(folder)
-    target = Path(out).expanduser().resolve() if out else opened.report_folder / "explain"
+    target, at = open_folder(out, opened.report_folder / "explain", place)
     searched = tasks.find_searched(place, dataset, opened.card.dataset)
     command = f"darkroom explain {opened.reference} IMAGE..."
-    done = tasks.explain_images(folder, [Path(image) for image in images], target, command, searched, max_searched)
+    files = [local_copy(image) for image in images]
+    done = tasks.explain_images(folder, files, target, command, searched, max_searched)
+    at.replace(target, done.page.name)
     return ExplainResult.of(done, opened.reference)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from data.ingest import IngestSettings
+from data.ingest import IngestSettings, share_dataset
 from data.locks import exclusive
 from data.workspace import check_name, name_from
 from flows.results import IngestResult
@@ -22,7 +22,7 @@ def ingest(
     max_judged: int = pages.MAX_JUDGED,
     workspace: str | None = None,
 ) -> IngestResult:
-    """Ingest a source: a folder, an archive, kaggle:owner/dataset or sample:NAME.
+    """Ingest a source: a folder, an archive, the URL of either, kaggle:owner/dataset or sample:NAME.
 
     Args:
         source: Where the images are.
@@ -46,5 +46,6 @@ def ingest(
         chosen = pages.choose_shards(folder, max_judged)
         features = list(submit_all(pages.extract_shard_features, chosen, len(chosen), "labels"))
         pages.write_dataset_page(folder, features, found, f"darkroom ingest {source} --name {rules.name}")
+        share_dataset(folder, place)
     card = tasks.describe_dataset(folder)
     return IngestResult.of(card, folder, found, plan.published is not None, num_known)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data.errors import SettingError
 from data.ingest import IngestSettings
 from data.settings import what_is_wrong
+from data.storage import refuse_secrets
 from data.workspace import name_from
 from models.networks import describe
 from models.settings import BlessingRules, TrainSettings
@@ -54,6 +55,12 @@ class Recipe(IngestSettings):
             return values  # said once, with its line, when the fields are validated
         size = describe(train.model, train.weights).image_size
         return values | {"policy": policy | {"image_size": size}}
+
+    @field_validator("source")
+    @classmethod
+    def _no_secrets(cls, value: str) -> str:
+        refuse_secrets(value)
+        return value
 
     def ingest_settings(self) -> IngestSettings:
         """The part that decides what the ingest makes."""

@@ -34,7 +34,7 @@ def run(recipe: str | Recipe, source: str | None = None, workspace: str | None =
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    place = str(open_workspace(workspace).root)
+    place = open_workspace(workspace).reference
     data = ingest(source or plan.source, plan.ingest_settings(), workspace=place)
     bundle = train(data.dataset, plan.train, place)
     report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)

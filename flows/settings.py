@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.atomic import content_version
-from data.errors import SettingError
+from data.errors import SettingError, SourceError
 from data.mirror import Mirror
 from data.storage import Url, place_from
 from data.workspace import Workspace, name_from
@@ -64,6 +64,26 @@ def open_mirror(url: Url) -> Mirror:
     """The copy of a folder in a store that is kept in the cache."""
     base = Settings().cache.expanduser().resolve() / f"{name_from(url.path)}-{content_version(str(url))}"
     return Mirror(url, base)
+
+
+def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple[Path, Workspace]:
+    """The folder of an output as given, a path or a URL, or the default one; and by what it comes to its store."""
+    place = place_from(given) if given else default
+    if isinstance(place, Url):
+        mirror = open_mirror(place)
+        return mirror.folder, Workspace(mirror.folder, mirror)
+    return (place.resolve(), Workspace(place)) if given else (default, workspace)
+
+
+def local_copy(image: str) -> Path:
+    """A file as given, or fetched where it is a URL."""
+    place = place_from(image)
+    if isinstance(place, Path):
+        return place
+    mirror = open_mirror(place.parent)
+    if not mirror.pull_one(place.name):
+        raise SourceError(f"There is nothing at {place}. Check the URL.")
+    return mirror.folder / place.name
 
 
 def part_runner() -> Any:

@@ -8,6 +8,7 @@ from prefect import flow
 
 from data.dataset import Dataset, open_dataset
 from data.locks import exclusive
+from data.workspace import BUNDLE_CARD
 from flows.results import TrainResult
 from flows.settings import open_workspace, part_runner, training_cluster
 from models.features import features_folder
@@ -43,6 +44,7 @@ def train(dataset: str, settings: TrainSettings | None = None, workspace: str | 
         if bundle is None:
             features = cached_features(opened, rules)
             bundle = tasks.train_network(folder, rules, features, place, cluster)
+        place.share(bundle, BUNDLE_CARD)
     return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=done is not None)
 
 

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
 from data.provenance import complete_run_record, write_run_record
-from data.workspace import Workspace
+from data.workspace import BUNDLE_CARD, Workspace
 from models import features, joining, publish, train
 from models.bundle import BundleCard, open_bundle
 from models.cluster import Cluster
@@ -21,7 +21,10 @@ from tasks.artifacts import training_artifact
 @task(cache_policy=NO_CACHE)
 def find_bundle(dataset: Path, settings: TrainSettings, workspace: Workspace) -> Path | None:
     """The bundle of an earlier run of the same data set and settings."""
-    folder = publish.published_bundle(open_dataset(dataset), settings, workspace)
+    opened = open_dataset(dataset)
+    name, version = publish.bundle_name(opened, settings), publish.bundle_version(opened, settings)
+    workspace.fetch(workspace.model(name, version), BUNDLE_CARD)
+    folder = publish.published_bundle(opened, settings, workspace)
     if folder:
         complete_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
     return folder
