@@ -87,8 +87,8 @@ def measure(name: str, files: list[bytes], num_images: int) -> None:
         entries += [(f"{index}/{change}", make(image)) for change, make in CHANGES.items()]
 
     def read(data: bytes) -> tuple[str, bytes, tuple[int, int]]:
-        pixels = decode(data, POLICY)
-        return perceptual_hash(pixels), thumbnail(pixels).tobytes(), Image.open(io.BytesIO(data)).size
+        small = thumbnail(decode(data, POLICY))
+        return perceptual_hash(small), small.tobytes(), Image.open(io.BytesIO(data)).size
 
     rows = list(ordered_map(read, (data for _, data in entries), num_cpus(), 256))
     small = np.frombuffer(b"".join(row[1] for row in rows), np.uint8).reshape(-1, 32, 32)

@@ -344,20 +344,6 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.concatenate([np.rint(strip * (255 / white)).astype(np.uint8) for strip in strips()]))
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Lossless PNG of `uint8[H, W, 3]`; the fastest compression, since shards are read far more often than sent."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
-
-
-def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
-    """JPEG of `uint8[H, W, 3]` without chroma subsampling."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling=0)
-    return stream.getvalue()
-
-
 def decode_stored(data: bytes) -> NDArray[np.uint8]:
     """Pixels `uint8[H, W, 3]` of an image that a shard holds: already at the policy's size, so never resized."""
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:

@@ -11,7 +11,7 @@ import io
 import logging
 import os
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from data.atomic import atomic_folder
 from data.augment import augment_copy
-from data.decode import decode_with_header, encode_jpeg, encode_png, read_header
+from data.decode import decode_with_header, read_header
 from data.duplicates import THUMBNAILS
 from data.earlier import Known, known_files, part_folder, relabelled
+from data.encode import encode_jpeg, encode_png
 from data.errors import CountError, ImageError
 from data.ingest import IngestPlan, read_plan
 from data.labels import LabelMap
@@ -130,6 +131,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
         return Known(_quarantined(file, data, error.reason), None, ())
     sha256 = hashlib.sha256(data).hexdigest()
     split = plan.splits.split(sha256, file["source_split"])
+    small = thumbnail(decoded.pixels)
     row = ManifestRow(
         path=file["path"],
         sha256=sha256,
@@ -143,8 +145,8 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
         source_split=file["source_split"],
         status=OK,
         reason=None,
-        perceptual_hash=perceptual_hash(decoded.pixels),
-        **asdict(pixel_statistics(decoded.pixels, settings.policy)),
+        perceptual_hash=perceptual_hash(small),
+        **vars(pixel_statistics(decoded.pixels, settings.policy)),
     )
     copies = settings.copies if split == "train" else 0
     changed = (
@@ -153,7 +155,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
     )
     return Known(
         row,
-        thumbnail(decoded.pixels),
+        small,
         tuple(
             Record(
                 encoded=_encode(pixels, settings.shards),

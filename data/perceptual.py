@@ -39,11 +39,11 @@ def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(grey, dtype=np.uint8)
 
 
-def perceptual_hash(pixels: NDArray[np.uint8]) -> str:
-    """The 64-bit hash of `uint8[H, W, 3]` as 16 hex digits."""
+def perceptual_hash(thumbnail: NDArray[np.uint8]) -> str:
+    """The 64-bit hash of an image, of which the thumbnail `uint8[32, 32]` is given, as 16 hex digits."""
     rows = _dct_rows()
     # Rounded, so that the last digits, which differ between machines, never decide a bit of a flat image.
-    low = np.round(rows @ thumbnail(pixels).astype(np.float64) @ rows.T, 3)
+    low = np.round(rows @ thumbnail.astype(np.float64) @ rows.T, 3)
     bits = (low > np.median(low)).ravel()
     return np.packbits(bits).tobytes().hex()
 

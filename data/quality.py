@@ -7,6 +7,7 @@ every galaxy as dark and every scan as clipped, distance alone would list the or
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ _UNBALANCED = 10.0
 _MOST_FREQUENT = 10
 
 # ITU-R BT.601, as Pillow's mode L.
-_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_THOUSANDTHS = (np.uint32(299), np.uint32(587), np.uint32(114))
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,13 @@ def pixel_statistics(pixels: NDArray[np.uint8], policy: DecodePolicy) -> PixelSt
     """Figures of `uint8[H, W, 3]`, decoded with `policy`; the bars that it pads with are not counted."""
     if policy.resize == "pad":
         pixels = _without_bars(pixels, policy.padding)
-    luminance = pixels.astype(np.float32) @ _LUMINANCE
-    brightest, darkest = pixels.min(axis=2) == 255, pixels.max(axis=2) == 0
-    return PixelStatistics(
-        mean_luminance=float(luminance.mean(dtype=np.float64)),
-        contrast=float(luminance.std(dtype=np.float64)),
-        clipped=float((brightest | darkest).mean()),
-    )
+    red, green, blue = pixels.reshape(-1, 3).T
+    weighted = sum(weight * channel for weight, channel in zip(_THOUSANDTHS, (red, green, blue), strict=True))
+    luminance = np.asarray(weighted, np.float64)  # whole numbers, so that sums are exact and their order is no matter
+    mean = float(luminance.mean())
+    variance = float(luminance @ luminance) / len(luminance) - mean**2
+    num_clipped = np.count_nonzero((red & green & blue) == 255) + np.count_nonzero((red | green | blue) == 0)
+    return PixelStatistics(mean / 1000, math.sqrt(max(0.0, variance)) / 1000, num_clipped / len(luminance))
 
 
 def _without_bars(pixels: NDArray[np.uint8], padding: tuple[int, int, int]) -> NDArray[np.uint8]:

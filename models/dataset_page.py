@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.atomic import write_json
-from data.decode import DecodePolicy, decode, encode_jpeg
+from data.decode import DecodePolicy, decode
+from data.encode import encode_jpeg
 from data.errors import ImageError, SourceError
 from data.listing import list_files, read_file
 from data.quality import Check, ClassBalance

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data.dataset import Dataset
-from data.decode import decode_stored, encode_jpeg
+from data.decode import decode_stored
+from data.encode import encode_jpeg
 from data.manifest import write_table
 from data.workspace import Workspace
 from models.blessing import decide

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.decode import encode_png
+from data.encode import encode_png
 from models.bundle import Bundle
 from models.page import Picture, data_uri, render
 from models.panels import Panel

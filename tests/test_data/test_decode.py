@@ -25,10 +25,9 @@ from data.decode import (
     decode,
     decode_stored,
     decode_with_header,
-    encode_jpeg,
-    encode_png,
     read_header,
 )
+from data.encode import encode_jpeg, encode_png
 from data.errors import ImageError
 from tests.corpus import (
     STORED,
@@ -466,6 +465,7 @@ import resource, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from data.decode import DecodePolicy, decode
+from data.encode import encode_jpeg, encode_png
 from data.errors import ImageError
 
 def ends(data):

@@ -103,7 +103,7 @@ def copies_of(files: dict[str, bytes], policy: DecodePolicy = POLICY) -> set[tup
             {
                 "path": path,
                 "sha256": hashlib.sha256(files[path]).hexdigest(),
-                "perceptual_hash": perceptual_hash(pixels),
+                "perceptual_hash": perceptual_hash(thumbnail(pixels)),
                 "width": width,
                 "height": height,
                 "label": label,

@@ -20,7 +20,8 @@ from data import parts as data_parts
 from data import publication, shards
 from data.augment import AugmentPolicy, augment_copy
 from data.dataset import Dataset, open_dataset
-from data.decode import DecodePolicy, decode, decode_stored, encode_png
+from data.decode import DecodePolicy, decode, decode_stored
+from data.encode import encode_png
 from data.errors import CountError, InputError, LabelError, SettingError, WorkError
 from data.ingest import IngestSettings, plan_ingest
 from data.labelling import LabelRules

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageStat
 
-from data.decode import DecodePolicy, decode, encode_png
+from data.decode import DecodePolicy, decode
+from data.encode import encode_png
 from data.errors import FormatError
 from data.manifest import ManifestRow, to_table
 from data.quality import Quality, assess, pixel_statistics
@@ -58,6 +59,14 @@ def test_statistics_are_those_of_pillow() -> None:
     assert statistics.mean_luminance == pytest.approx(grey.mean[0], abs=0.6)  # Pillow rounds each pixel down
     assert statistics.contrast == pytest.approx(grey.stddev[0], abs=0.6)
     assert statistics.clipped == pytest.approx(15 / 40)
+    luminance = pixels.astype(np.float64) @ [0.299, 0.587, 0.114]
+    assert statistics.mean_luminance == pytest.approx(luminance.mean(), rel=1e-9)
+    assert statistics.contrast == pytest.approx(luminance.std(), rel=1e-9)
+
+
+@pytest.mark.parametrize("level", [0, 1, 77, 255])
+def test_a_flat_image_has_no_contrast_at_all(level: int) -> None:
+    assert pixel_statistics(np.full((160, 161, 3), level, np.uint8), POLICY).contrast == 0
 
 
 def test_saturated_colours_are_not_clipped() -> None:
