@@ -1,12 +1,15 @@
 """The model bundle: all that is needed to score, in one folder.
 
 `models/<name>/<version>/`: `model.keras` (loaded in Keras's safe mode only), `model.onnx` (the same network, its parity
-checked at export), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, training
-settings and history, the data set's version, and size and SHA-256 of each file. `report/` is added by evaluation.
+checked at export; its second output are the embeddings), `model.int8.onnx` (the same quantized, where that can be
+done), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, whether scoring takes int8,
+training settings and history, the data set's version, and size and SHA-256 of each file. `report/` is added by
+evaluation.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,16 +19,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from data.atomic import file_sha256, write_json
 from data.dataset import FileFact, check_file, read_card
 from data.decode import DecodePolicy
-from data.errors import FormatError
+from data.errors import FormatError, SettingError
 from data.labels import LabelMap
 from data.provenance import LibraryVersion
 from data.workspace import BUNDLE_CARD
 from models.calibration import Calibration
-from models.runtime import OnnxRunner
-from models.settings import TrainSettings
+from models.quantize import Int8Facts
+from models.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
+from models.settings import Precision, TrainSettings
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
 BUNDLE_FILES = ("model.keras", "model.onnx")
+INT8_FILE = "model.int8.onnx"
 
 
 class EpochLog(BaseModel):
@@ -63,6 +70,7 @@ class BundleCard(BaseModel):
     threshold: float = Field(ge=0, le=1)
     validation_accuracy: float
     onnx_max_difference: float
+    int8: Int8Facts = Int8Facts(refused="it was trained before there was int8")
     libraries: tuple[LibraryVersion, ...]
     files: tuple[FileFact, ...]
 
@@ -98,13 +106,40 @@ class Bundle:
     def report_folder(self) -> Path:
         return self.folder / "report"
 
-    def runner(self) -> OnnxRunner:
-        """The ONNX network, ready to run; raises FormatError where it does not fit the card."""
-        runner = OnnxRunner(self.onnx_path)
+    def engine(self, precision: Precision) -> Engine:
+        """What scoring runs here at a precision.
+
+        `auto` is int8 where the gate passed and this processor is made for it; with a GPU that TensorFlow sees, fp32.
+
+        Raises:
+            SettingError: where int8 is asked for and not there.
+        """
+        refused = self.card.int8.refused
+        if precision == "int8":
+            if self.card.int8.gate is None:
+                raise SettingError(f"{self.reference} has no int8 network: {refused}. Use --precision fp32, or auto.")
+            if refused:
+                logger.warning("%s scores with int8 because you ask for it, though %s.", self.reference, refused)
+            return "int8"
+        if has_gpu():
+            return "keras"
+        return "int8" if precision == "auto" and not refused and multiplies_int8_exactly() else "fp32"
+
+    def runner(self, engine: Engine = "fp32", num_threads: int | None = None) -> Runner:
+        """The network, ready to run; raises FormatError where it does not fit the card.
+
+        Args:
+            engine: As `engine` says; evaluation and all else take `fp32`.
+            num_threads: See `OnnxRunner`.
+        """
+        if engine == "keras":
+            return KerasRunner(self.keras_model())
+        path = self.folder / INT8_FILE if engine == "int8" else self.onnx_path
+        runner = OnnxRunner(path, num_threads)
         found, wanted = (runner.image_size, runner.num_outputs), (self.card.policy.image_size, len(self.labels))
         if found != wanted:
             raise FormatError(
-                f"{self.onnx_path} takes images of {found[0]} and gives {found[1]} logits, its card says {wanted[0]} "
+                f"{path} takes images of {found[0]} and gives {found[1]} logits, its card says {wanted[0]} "
                 f"and {wanted[1]}. Train again, or restore the folder."
             )
         return runner
@@ -137,8 +172,9 @@ def open_bundle(folder: Path) -> Bundle:
                 f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Restore the folder, "
                 "or train again."
             )
-    if {fact.file for fact in card.files} != set(BUNDLE_FILES):
-        raise FormatError(f"The card in {folder} does not answer for {' and '.join(BUNDLE_FILES)}. Train again.")
+    answers_for = (*BUNDLE_FILES, INT8_FILE) if card.int8.gate else BUNDLE_FILES
+    if {fact.file for fact in card.files} != set(answers_for):
+        raise FormatError(f"The card in {folder} does not answer for {' and '.join(answers_for)}. Train again.")
     return Bundle(folder, card)
 
 

@@ -23,13 +23,15 @@ from data.workspace import BUNDLE_CARD, Workspace
 from models.bundle import BUNDLE_FILES, BundleCard, write_card
 from models.calibration import Calibration
 from models.efficientnet_lite import NAME, NUM_IMAGENET_CLASSES, build_classifier, check_weights, load_pretrained
+from models.networks import with_embeddings
+from models.quantize import Int8Facts
 from models.runtime import OnnxRunner, export_onnx
 from models.settings import TrainSettings
 
 READY_MADE = "imagenet"
 
 # Raised whenever the same weights and names would give another bundle.
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 # The size that the weights were trained at; stretched, so that nothing at the edge of a photograph is lost.
 _POLICY = DecodePolicy(image_size=(224, 224))
 # As published (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"), on ImageNet's own validation part.
@@ -66,7 +68,7 @@ def ready_made_bundle(workspace: Workspace) -> Path:
     model = _in_label_order(names)
     with atomic_folder(final) as temporary:
         model.save(temporary / "model.keras")
-        export_onnx(model, temporary / "model.onnx")
+        export_onnx(with_embeddings(model), temporary / "model.onnx")
         card = BundleCard(
             name=READY_MADE,
             version=final.name,
@@ -82,6 +84,7 @@ def ready_made_bundle(workspace: Workspace) -> Path:
             calibration=Calibration(),
             threshold=0.0,
             validation_accuracy=_PUBLISHED_ACCURACY,
+            int8=Int8Facts(refused="its weights came without images to calibrate int8 on"),
             onnx_max_difference=_difference(model, temporary / "model.onnx"),
             libraries=library_versions(),
             files=tuple(FileFact.of(temporary, name) for name in BUNDLE_FILES),

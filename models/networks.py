@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from data.errors import InputError, SettingError
+from models.layers import unmirrored
 
 FEATURES_LAYER = "backbone"
 LOGITS_LAYER = "logits"
@@ -102,6 +103,27 @@ def flip_averaged(model: Any) -> Any:
     image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
     both = [model(image), model(image[:, :, ::-1, :])]
     return keras.Model(image, keras.layers.Average(name="flip_average")(both), name=f"{model.name}_flip_averaged")
+
+
+def with_embeddings(model: Any) -> Any:
+    """The network that gives embeddings too: `uint8[N, H, W, 3]` to logits `float32[N, C]` and `float32[N, D]`.
+
+    An embedding is the input of the last dense layer. Averaged over the flip, it is the mean of both; that layer is
+    linear, so the logits still are what it gives for it. A network without a layer of that name, or with more than one
+    vector before it, is given back as it is.
+    """
+    import keras
+
+    inner = unmirrored(model)
+    last = next((layer for layer in inner.layers if layer.name == LOGITS_LAYER), None)
+    if not isinstance(last, keras.layers.Dense) or len(last.input.shape) != 2:
+        return model
+    both = keras.Model(inner.inputs[0], [inner.outputs[0], last.input], name=model.name)
+    if inner is model:
+        return both
+    image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
+    sides = zip(both(image), both(image[:, :, ::-1, :]), strict=True)
+    return keras.Model(image, [keras.layers.Average()(pair) for pair in sides], name=model.name)
 
 
 def build_scratch(name: str, image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:

@@ -14,17 +14,19 @@ from data.dataset import Dataset, FileFact
 from data.errors import SettingError, WorkError
 from data.provenance import library_versions
 from data.workspace import BUNDLE_CARD, Workspace, check_name
-from models.bundle import BUNDLE_FILES, BundleCard, write_card
-from models.calibration import choose_threshold, fit_calibration, threshold_for_coverage
+from models.bundle import BUNDLE_FILES, INT8_FILE, BundleCard, write_card
+from models.calibration import Calibration, choose_threshold, fit_calibration, threshold_for_coverage
 from models.features import stored_batches
-from models.runtime import OnnxRunner, export_onnx
+from models.networks import with_embeddings
+from models.quantize import Int8Facts, calibration_images, judge, quantize
+from models.runtime import OnnxRunner, Runner, export_onnx
 from models.settings import TrainSettings
 from models.train import Trained
 
 logger = logging.getLogger(__name__)
 
 # Raised whenever the same data set and settings would give another network.
-CODE_VERSION = 2
+CODE_VERSION = 3
 # Logits of both exports of one network may differ by rounding; a wrong operator differs by far more.
 _MAX_DIFFERENCE = 1e-2
 
@@ -67,12 +69,15 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
     final = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
     with atomic_folder(final) as temporary:
         _without_optimizer(trained.model).save(temporary / "model.keras")
-        export_onnx(trained.model, temporary / "model.onnx")
+        network = with_embeddings(trained.model)
+        export_onnx(network, temporary / "model.onnx")
         runner = OnnxRunner(temporary / "model.onnx")
         logits, truth = split_logits(dataset, "validation", runner)
-        difference = _check_parity(dataset, trained, runner)
+        difference = _check_parity(dataset, network, runner)
         calibration = fit_calibration(logits, truth, settings.calibration)
-        threshold = _abstain_threshold(calibration.apply(logits), truth, settings)
+        chances = calibration.apply(logits)
+        threshold = _abstain_threshold(chances, truth, settings)
+        int8 = _make_int8(dataset, temporary, calibration, threshold, chances)
         card = BundleCard(
             name=bundle_name(dataset, settings),
             version=final.name,
@@ -89,8 +94,9 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
             threshold=threshold,
             validation_accuracy=float(np.mean(logits.argmax(axis=1) == truth)),
             onnx_max_difference=difference,
+            int8=int8,
             libraries=library_versions(),
-            files=tuple(FileFact.of(temporary, name) for name in BUNDLE_FILES),
+            files=tuple(FileFact.of(temporary, name) for name in (*BUNDLE_FILES, *([INT8_FILE] if int8.gate else []))),
         )
         write_card(temporary, card)
     remove_folder(staging_folder(dataset, settings, workspace))
@@ -117,7 +123,7 @@ def _without_optimizer(model: Any) -> Any:
     return copy
 
 
-def split_logits(dataset: Dataset, split: str, runner: OnnxRunner) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def split_logits(dataset: Dataset, split: str, runner: Runner) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """`logits float32[N, C]` and `truth int32[N]` of a split's images, in the order of its shards."""
     logits, truth = [], []
     for images, labels in stored_batches(dataset.records(split), 32):
@@ -126,10 +132,29 @@ def split_logits(dataset: Dataset, split: str, runner: OnnxRunner) -> tuple[NDAr
     return np.concatenate(logits), np.concatenate(truth)
 
 
-def _check_parity(dataset: Dataset, trained: Trained, runner: OnnxRunner) -> float:
-    """Largest difference of logits between Keras and ONNX Runtime on the first validation images."""
+def _make_int8(
+    dataset: Dataset, folder: Path, calibration: Calibration, threshold: float, chances: NDArray[np.float64]
+) -> Int8Facts:
+    """Quantize `model.onnx` beside itself and compare it with `chances`, what that one gives on validation."""
+    refused = quantize(folder / "model.onnx", folder / INT8_FILE, calibration_images(dataset))
+    if refused:
+        return Int8Facts(refused=refused)
+    logits, truth = split_logits(dataset, "validation", OnnxRunner(folder / INT8_FILE))
+    return judge(chances, calibration.apply(logits), truth, threshold)
+
+
+def _check_parity(dataset: Dataset, network: Any, runner: OnnxRunner) -> float:
+    """Largest difference of logits between Keras and ONNX Runtime on the first validation images.
+
+    Embeddings are compared too, where the network gives them: they must be as near.
+    """
     images, _ = next(stored_batches(dataset.records("validation"), 64))
-    difference = float(np.abs(np.asarray(trained.model(images, training=False)) - runner(images)).max())
+    wanted = network(images, training=False)
+    if runner.embedding_size is None:
+        ends = [(wanted, runner(images))]
+    else:
+        ends = list(zip(wanted, runner.with_embeddings(images), strict=True))
+    difference = max(float(np.abs(np.asarray(keras) - onnx).max()) for keras, onnx in ends)
     if not difference < _MAX_DIFFERENCE:
         raise WorkError(
             f"model.onnx differs from model.keras by {difference:.2g} in a logit, more than {_MAX_DIFFERENCE}: "

@@ -8,18 +8,40 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import FormatError
 from data.parallel import num_cpus
+from models.networks import with_embeddings
 from models.onnx_names import use_stable_names
+
+# `fp32` and `int8`: ONNX Runtime on the CPU; `keras`: fp32 by TensorFlow, where it has a GPU.
+Engine = Literal["fp32", "int8", "keras"]
 
 # Images that one run of a network takes: at 160 x 160 the feature maps of more do not fit a core's cache, and an image
 # costs a quarter more at 32 than at 8.
 RUN_BATCH = 8
+
+_NO_EMBEDDINGS = "The network gives no embeddings. Train again, or score without --embeddings."
+# NVIDIA's, AMD's, and that of Windows' Linux.
+_GPU_DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+class Runner(Protocol):
+    """A network that is ready to run, whatever runs it. It may be called from several threads at once."""
+
+    @property
+    def embedding_size(self) -> int | None:
+        """`D`, the numbers of an embedding; None where it gives none."""
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`uint8[N, H, W, 3]` to logits `float32[N, K]`."""
+
+    def with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same with embeddings `float32[N, D]`; raises FormatError where it gives none."""
 
 
 class OnnxRunner:
@@ -84,7 +106,7 @@ class OnnxRunner:
             FormatError: where it gives none.
         """
         if self._embedding is None:
-            raise FormatError("The network gives no embeddings.")
+            raise FormatError(_NO_EMBEDDINGS)
         logits, embeddings = self._run([self._output.name, self._embedding.name], images)
         return logits, embeddings
 
@@ -92,6 +114,49 @@ class OnnxRunner:
         starts = range(0, max(len(images), 1), RUN_BATCH)
         runs = [self._session.run(names, {self._input.name: images[start : start + RUN_BATCH]}) for start in starts]
         return [np.concatenate(rows) if len(rows) > 1 else rows[0] for rows in zip(*runs, strict=True)]
+
+
+class KerasRunner:
+    """A Keras network in one graph of TensorFlow, on the GPU where it sees one. It may be called from several threads.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits `float32[N, K]`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        import tensorflow as tf
+
+        both = with_embeddings(model)
+        self._size: int | None = None if both is model else both.outputs[1].shape[1]
+        image = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+        self._logits = tf.function(lambda images: model(images, training=False), input_signature=[image])
+        self._both = tf.function(lambda images: both(images, training=False), input_signature=[image])
+
+    @property
+    def embedding_size(self) -> int | None:
+        """`D`, the numbers of an embedding; None where it gives none."""
+        return self._size
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`uint8[N, H, W, 3]` to `float32[N, K]`."""
+        return np.asarray(self._logits(images), np.float32)
+
+    def with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`uint8[N, H, W, 3]` to `float32[N, K]` and the embeddings `float32[N, D]`; raises FormatError as above."""
+        if self._size is None:
+            raise FormatError(_NO_EMBEDDINGS)
+        logits, embeddings = self._both(images)
+        return np.asarray(logits, np.float32), np.asarray(embeddings, np.float32)
+
+
+@cache
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU; it is asked, which takes seconds, only where there is such a device at all."""
+    if not any(Path(device).exists() for device in _GPU_DEVICES):
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 @cache

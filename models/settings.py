@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from data.augment import PRESETS, AugmentPolicy
 from data.settings import SettingsModel
 
+Precision = Literal["auto", "fp32", "int8"]
 CalibrationMethod = Literal["temperature", "isotonic"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "adagrad", "adadelta", "adamax", "lion"]
 

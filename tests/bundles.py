@@ -12,7 +12,7 @@ from data.decode import DecodePolicy
 from data.provenance import library_versions
 from models.bundle import BundleCard, write_card
 from models.calibration import UNCALIBRATED
-from models.networks import LOGITS_LAYER
+from models.networks import LOGITS_LAYER, with_embeddings
 from models.runtime import OnnxRunner, export_onnx
 from models.settings import TrainSettings
 
@@ -45,7 +45,7 @@ def tiny_bundle(
     )
     folder.mkdir(parents=True)
     model.save(folder / "model.keras")
-    export_onnx(model, folder / "model.onnx")
+    export_onnx(with_embeddings(model), folder / "model.onnx")
     images = np.random.default_rng(0).integers(0, 256, (4, *image_size, 3), dtype=np.uint8)
     difference = np.abs(np.asarray(model(images)) - OnnxRunner(folder / "model.onnx")(images)).max()
     card = BundleCard(

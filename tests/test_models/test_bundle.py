@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.atomic import file_sha256
-from data.errors import FormatError
+from data.errors import FormatError, SettingError
 from models.bundle import Bundle, open_bundle
 from models.runtime import export_onnx
 
@@ -29,7 +29,7 @@ def change_card(folder: Path, **values: object) -> None:
 
 def list_files_again(folder: Path) -> None:
     """What somebody does who sends a bundle of his own making: the card fits its files."""
-    names = ("model.keras", "model.onnx")
+    names = ("model.keras", "model.onnx", "model.int8.onnx")
     facts = [
         {"file": name, "bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)} for name in names
     ]
@@ -41,7 +41,7 @@ def test_a_bundle_can_be_moved_and_opened_elsewhere(bundle, folder):
 
 
 def test_a_file_that_was_changed_by_one_bit_is_refused(folder):
-    for name in ("model.onnx", "model.keras"):
+    for name in ("model.onnx", "model.keras", "model.int8.onnx"):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         with pytest.raises(FormatError, match=f"{name} is not the file.*changed.*train again"):
@@ -74,17 +74,44 @@ def test_an_unknown_schema_version_is_refused_with_both_versions(folder):
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/hostname", "a/../../model.onnx"])
 def test_a_card_that_names_a_file_outside_its_folder_is_refused(folder, name):
-    keras_file, onnx_file = json.loads((folder / "bundle.json").read_text())["files"]
+    keras_file, onnx_file, int8_file = json.loads((folder / "bundle.json").read_text())["files"]
     (folder.parent / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
-    change_card(folder, files=[keras_file, onnx_file | {"file": name}])
+    change_card(folder, files=[keras_file, onnx_file | {"file": name}, int8_file])
     with pytest.raises(FormatError, match=f"names '{name}', outside its folder"):
         open_bundle(folder)
 
 
-def test_a_card_that_does_not_answer_for_the_network_is_refused(folder):
+@pytest.mark.parametrize("num_listed", [0, 2])
+def test_a_card_that_does_not_answer_for_every_network_is_refused(folder, num_listed):
     """Otherwise a network could be exchanged without a trace."""
-    change_card(folder, files=[])
-    with pytest.raises(FormatError, match=r"does not answer for model\.keras and model\.onnx"):
+    change_card(folder, files=json.loads((folder / "bundle.json").read_text())["files"][:num_listed])
+    with pytest.raises(FormatError, match=r"does not answer for model\.keras and model\.onnx and model\.int8\.onnx"):
+        open_bundle(folder)
+
+
+def test_an_int8_network_that_the_card_does_not_know_is_never_run(folder):
+    """Put beside the others by somebody: there is no figure for it, and no hash."""
+    files = json.loads((folder / "bundle.json").read_text())["files"][:2]
+    change_card(folder, files=files, int8={"gate": None, "refused": "it was never made"})
+    opened = open_bundle(folder)
+    assert opened.engine("auto") == opened.engine("fp32") == "fp32"
+    with pytest.raises(SettingError, match=r"has no int8 network: it was never made\. Use --precision fp32, or auto"):
+        opened.engine("int8")
+
+
+def test_a_bundle_from_before_int8_is_read_and_scores_with_fp32(folder):
+    card = json.loads((folder / "bundle.json").read_text())
+    del card["int8"]
+    (folder / "bundle.json").write_text(json.dumps(card | {"files": card["files"][:2]}))
+    opened = open_bundle(folder)
+    assert opened.engine("auto") == "fp32"
+    with pytest.raises(SettingError, match="no int8 network: it was trained before there was int8"):
+        opened.engine("int8")
+
+
+def test_a_card_that_says_int8_passed_without_figures_is_damaged(folder):
+    change_card(folder, int8={"gate": None, "refused": None})
+    with pytest.raises(FormatError, match=r"damaged at int8: .*has figures"):
         open_bundle(folder)
 
 
