@@ -14,7 +14,8 @@ from data.workspace import EXPERIMENT_CARD, Workspace
 from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.results import CompareResult
-from flows.settings import open_workspace, part_runner
+from flows.runners import Runner, choose_runner
+from flows.settings import RunnerKind, open_workspace
 from flows.train import cached_features, train
 from flows.variations import Variation, command, variations
 from models.experiment import ExperimentPlan, HeldOutFigures, TrialPlan, Varied, VariedOption
@@ -24,7 +25,7 @@ from models.settings import BlessingRules
 from tasks import compare as tasks
 
 
-@flow(name="compare", flow_run_name="{recipe}", task_runner=part_runner())
+@flow(name="compare", flow_run_name="{recipe}")
 def compare(
     recipe: str,
     vary: dict[str, list[str]],
@@ -34,6 +35,8 @@ def compare(
     retry_failed: bool = False,
     source: str | None = None,
     workspace: str | None = None,
+    runner: RunnerKind | None = None,
+    address: str | None = None,
 ) -> CompareResult:
     """Train a recipe with every combination of some settings, judged on validation; the best becomes a bundle.
 
@@ -46,8 +49,10 @@ def compare(
         retry_failed: Make trials again that failed.
         source: A local copy of the images, in place of the recipe's own source.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+        runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
+        address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
     """
-    place = open_workspace(workspace)
+    place, workers = open_workspace(workspace), choose_runner(runner, address)
     combinations = variations(recipe, vary, changes or {})
     chosen = _drawn(combinations, trials)
     plan = ExperimentPlan(
@@ -57,7 +62,7 @@ def compare(
         options=tuple(VariedOption(option=option, values=tuple(values)) for option, values in vary.items()),
         num_combinations=len(combinations),
         prune_after=prune_after,
-        trials=_planned(chosen, _ingested(chosen, source, place)),
+        trials=_planned(chosen, _ingested(chosen, source, place, workers)),
     )
     folder = place.experiment(plan.name, plan.version)
     with exclusive(folder):
@@ -66,10 +71,10 @@ def compare(
         card = done = tasks.find_experiment(folder, place)
         if card is None:
             for trial in missing:
-                _make(folder, trial, place)
+                _make(folder, trial, place, workers)
                 tasks.show_trials(folder, place)
             best = tasks.choose_best(folder, place)
-            bundle = train(best.dataset, best.settings, place.reference)
+            bundle = train(best.dataset, best.settings, place.reference, workers.kind, workers.address)
             test = _judged(bundle.bundle, best, chosen[0].recipe.blessing, place)
             card = tasks.finish_experiment(folder, best, bundle.bundle, test, place)
         place.replace(folder, EXPERIMENT_CARD)
@@ -95,21 +100,22 @@ def _planned(chosen: Sequence[Variation], datasets: Sequence[str]) -> tuple[Tria
     )
 
 
-def _ingested(chosen: Sequence[Variation], source: str | None, place: Workspace) -> list[str]:
+def _ingested(chosen: Sequence[Variation], source: str | None, place: Workspace, workers: Runner) -> list[str]:
     """The data set of each variation; those with the same ingest settings share one."""
     made: dict[str, str] = {}
     for variation in chosen:
         settings = variation.recipe.ingest_settings()
         key = settings.model_dump_json()
         if key not in made:
-            made[key] = ingest(source or variation.recipe.source, settings, workspace=place.reference).dataset
+            images, at = source or variation.recipe.source, place.reference
+            made[key] = ingest(images, settings, workspace=at, runner=workers.kind, address=workers.address).dataset
     return [made[variation.recipe.ingest_settings().model_dump_json()] for variation in chosen]
 
 
-def _make(folder: Path, trial: TrialPlan, place: Workspace) -> None:
+def _make(folder: Path, trial: TrialPlan, place: Workspace, workers: Runner) -> None:
     """One trial; where it cannot be made, that is its result."""
     try:
-        features = cached_features(open_dataset(place.find_dataset(trial.dataset)), trial.settings)
+        features = cached_features(open_dataset(place.find_dataset(trial.dataset)), trial.settings, workers)
         tasks.train_trial(folder, trial.number, trial.told, features, place)
     except Exception as error:
         tasks.record_failure(folder, trial.number, error)

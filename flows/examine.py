@@ -8,19 +8,22 @@ from data.ingest import IngestSettings
 from data.locks import exclusive
 from data.workspace import INSPECTION_CARD, check_name, name_from
 from flows.results import InspectResult
-from flows.settings import open_folder, open_workspace, part_runner
+from flows.runners import choose_runner, open_workers
+from flows.settings import RunnerKind, open_folder, open_workspace
 from tasks import examine as tasks
 from tasks import ingest as ingest_tasks
 from tasks.window import submit_all
 
 
-@flow(name="inspect", flow_run_name="{source}", task_runner=part_runner())
+@flow(name="inspect", flow_run_name="{source}")
 def inspect(
     source: str,
     settings: IngestSettings | None = None,
     out: str | None = None,
     max_judged: int = tasks.MAX_JUDGED,
     workspace: str | None = None,
+    runner: RunnerKind | None = None,
+    address: str | None = None,
 ) -> InspectResult:
     """Look over a source: class balance, sizes, images that stand out, copies, suspected label errors.
 
@@ -30,17 +33,20 @@ def inspect(
         out: Folder or URL for `dataset.html` and `inspection.json`; None takes the workspace's `inspections/<name>`.
         max_judged: Images whose labels are judged, chosen by their hashes; 0 judges none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+        runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
+        address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
     """
-    place = open_workspace(workspace)
+    place, workers = open_workspace(workspace), choose_runner(runner, address)
     rules = tasks.without_consequences(settings or IngestSettings(name=name_from(source)))
     folder, at = open_folder(out, place.inspection(check_name(rules.name)), place)
     found = ingest_tasks.fetch_source(source, place)
-    with exclusive(place.inspection_work.datasets / rules.name):
+    work = place.inspection_work.datasets / rules.name
+    with exclusive(work), open_workers(workers, work) as pool:
         plan = ingest_tasks.plan_ingest(found, rules, place.inspection_work, retry_quarantined=False)
         arguments = ((plan.staging, index) for index in range(plan.num_parts))
-        parts = list(submit_all(ingest_tasks.write_part, arguments, plan.num_parts, "read"))
+        parts = list(submit_all(pool, ingest_tasks.write_part, arguments, plan.num_parts, "read"))
         chosen = tasks.choose_judged(plan.staging, parts, max_judged)
-        features = list(submit_all(tasks.extract_features, chosen, len(chosen), "features"))
+        features = list(submit_all(pool, tasks.extract_features, chosen, len(chosen), "features"))
         inspection = tasks.write_inspection(plan.staging, features, found, folder, f"darkroom inspect {source}")
     at.replace(folder, INSPECTION_CARD)
     return InspectResult.of(inspection, folder)

@@ -8,19 +8,22 @@ from data.ingest import IngestSettings, share_dataset
 from data.locks import exclusive
 from data.workspace import check_name, name_from
 from flows.results import IngestResult
-from flows.settings import open_workspace, part_runner
+from flows.runners import choose_runner, open_workers
+from flows.settings import RunnerKind, open_workspace
 from tasks import examine as pages
 from tasks import ingest as tasks
 from tasks.window import submit_all
 
 
-@flow(name="ingest", flow_run_name="{source}", task_runner=part_runner())
+@flow(name="ingest", flow_run_name="{source}")
 def ingest(
     source: str,
     settings: IngestSettings | None = None,
     retry_quarantined: bool = False,
     max_judged: int = pages.MAX_JUDGED,
     workspace: str | None = None,
+    runner: RunnerKind | None = None,
+    address: str | None = None,
 ) -> IngestResult:
     """Ingest a source: a folder, an archive, the URL of either, kaggle:owner/dataset or sample:NAME.
 
@@ -30,21 +33,23 @@ def ingest(
         retry_quarantined: Read files again that an earlier ingest set aside, though they look unchanged.
         max_judged: Images whose labels are judged for `dataset.html`, chosen by their hashes; 0 judges none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+        runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
+        address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
     """
-    place = open_workspace(workspace)
+    place, workers = open_workspace(workspace), choose_runner(runner, address)
     rules = settings or IngestSettings(name=name_from(source))
     check_name(rules.name)
     found = tasks.fetch_source(source, place)
-    with exclusive(place.datasets / rules.name):
+    with exclusive(place.datasets / rules.name), open_workers(workers, place.datasets / rules.name) as pool:
         plan = tasks.plan_ingest(found, rules, place, retry_quarantined)
         folder, num_known = plan.published, 0
         if folder is None:
             arguments = ((plan.staging, index) for index in range(plan.num_parts))
-            parts = submit_all(tasks.write_part, arguments, plan.num_parts, "ingest")
+            parts = submit_all(pool, tasks.write_part, arguments, plan.num_parts, "ingest")
             num_known = sum(part.num_known for part in parts)
             folder = tasks.publish_dataset(plan.staging, place)
         chosen = pages.choose_shards(folder, max_judged)
-        features = list(submit_all(pages.extract_shard_features, chosen, len(chosen), "labels"))
+        features = list(submit_all(pool, pages.extract_shard_features, chosen, len(chosen), "labels"))
         pages.write_dataset_page(folder, features, found, f"darkroom ingest {source} --name {rules.name}")
         share_dataset(folder, place)
     card = tasks.describe_dataset(folder)

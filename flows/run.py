@@ -13,7 +13,7 @@ from flows.ingest import ingest
 from flows.recipe import Recipe, load_recipe
 from flows.results import EvaluateResult, RunResult, Target
 from flows.score import score
-from flows.settings import open_workspace
+from flows.settings import RunnerKind, open_workspace
 from flows.train import train
 from tasks.explain import choose_examples
 
@@ -25,23 +25,32 @@ def _run_name() -> str:
 
 
 @flow(name="run", flow_run_name=_run_name)
-def run(recipe: str | Recipe, source: str | None = None, workspace: str | None = None) -> RunResult:
+def run(
+    recipe: str | Recipe,
+    source: str | None = None,
+    workspace: str | None = None,
+    runner: RunnerKind | None = None,
+    address: str | None = None,
+) -> RunResult:
     """Ingest, train, evaluate, explain, and score the test images (or the new images that come with a sample).
 
     Args:
         recipe: A recipe's name, a YAML file, a source, or the recipe itself.
         source: A local copy of the images, in place of the recipe's own source.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+        runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
+        address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
     """
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
     place = open_workspace(workspace).reference
-    data = ingest(source or plan.source, plan.ingest_settings(), workspace=place)
-    bundle = train(data.dataset, plan.train, place)
+    data = ingest(source or plan.source, plan.ingest_settings(), workspace=place, runner=runner, address=address)
+    bundle = train(data.dataset, plan.train, place, runner, address)
     report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)
     examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
     pictures = explain(bundle.bundle, examples, workspace=place)
     judged = None if data.new_images else data.dataset
-    table = score(data.new_images or data.source_folder, bundle.bundle, dataset=judged, workspace=place)
+    images = data.new_images or data.source_folder
+    table = score(images, bundle.bundle, dataset=judged, workspace=place, runner=runner, address=address)
     return RunResult(
         ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=_judge(plan, report)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,14 +13,15 @@ from data.locks import exclusive
 from data.storage import place_from
 from data.workspace import Workspace, name_from
 from flows.results import ScoreResult
-from flows.settings import open_mirror, open_workspace, part_runner
+from flows.runners import choose_runner, open_workers
+from flows.settings import RunnerKind, open_mirror, open_workspace
 from models.score import WORK_FOLDER, check_places
 from models.score_output import TableOutput
 from tasks import score as tasks
 from tasks.window import submit_all
 
 
-@flow(name="score", flow_run_name="{folder}", task_runner=part_runner())
+@flow(name="score", flow_run_name="{folder}")
 def score(
     folder: str,
     model: str,
@@ -29,6 +31,8 @@ def score(
     split: str = "test",
     retry_quarantined: bool = False,
     workspace: str | None = None,
+    runner: RunnerKind | None = None,
+    address: str | None = None,
 ) -> ScoreResult:
     """Score every file of a folder with a model bundle.
 
@@ -41,19 +45,26 @@ def score(
         split: That split.
         retry_quarantined: Try files again that an earlier run set aside, though they look unchanged.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+        runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
+        address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    place = open_workspace(workspace)
+    place, workers = open_workspace(workspace), choose_runner(runner, address)
     images, bundle = place_from(folder), tasks.find_bundle(model, place)
     name = name_from(str(images.resolve() if isinstance(images, Path) else images))
     target = _output(out, place, f"{name}-{bundle.parent.name}-{bundle.name}")
     only = place.find_dataset(dataset) if dataset else None
     check_places(images, target.folder)
     target.check_apart(images)
-    with exclusive(target.folder / WORK_FOLDER, target.folder):
+    work = target.folder / WORK_FOLDER
+    with exclusive(work, target.folder), open_workers(workers, work) as pool:
         plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split, retry_quarantined)
-        arguments = ((target, index, bundle, place) for index in range(plan.num_parts))
-        reused = sum(part.num_reused for part in submit_all(tasks.score_part, arguments, plan.num_parts, "score"))
+        arguments = ((target.folder, index, bundle) for index in range(plan.num_parts))
+        reused = 0
+        with closing(submit_all(pool, tasks.score_part, arguments, plan.num_parts, "score")) as parts:
+            for part in parts:
+                target.share_part(part.index)
+                reused += part.num_reused
         summary = tasks.summarize(target, reused, started.isoformat(timespec="seconds"), time.monotonic() - clock)
     return ScoreResult.of(summary, target.reference)
 

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +20,8 @@ from data.workspace import Workspace, name_from
 # Prefect carries the lines of other loggers to its UI only where they have a level of their own.
 for _room in ("data", "models"):
     logging.getLogger(_room).setLevel(logging.INFO)
+
+RunnerKind = Literal["threads", "processes", "dask", "ray"]
 
 _DEFAULTS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "data,models",
@@ -40,15 +42,19 @@ class Settings(BaseSettings):
     Attributes:
         workspace: Folder of all results, or its URL.
         cache: Where copies of what lies in stores are kept; by default `darkroom` in `XDG_CACHE_HOME` or `~/.cache`.
-        max_workers: Parts worked on at once, up to as many as are submitted at once (tasks/window.py); each of them
-            uses all processors of its own accord.
+        runner: Who works on the parts of a flow (flows/runners.py).
+        runner_address: Of a Dask or Ray cluster.
+        max_workers: Threads or processes that work on parts at once; None takes two threads, each of which uses all
+            processors of its own accord, or as many processes as there are processors.
     """
 
     model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True)
 
     workspace: str = "workspace"
     cache: Path = Field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "darkroom")
-    max_workers: int = Field(default=2, ge=1, le=4)
+    runner: RunnerKind = "threads"
+    runner_address: str | None = None
+    max_workers: int | None = Field(default=None, ge=1)
 
 
 def open_workspace(given: str | None) -> Workspace:
@@ -64,33 +70,6 @@ def open_mirror(url: Url) -> Mirror:
     """The copy of a folder in a store that is kept in the cache."""
     base = Settings().cache.expanduser().resolve() / f"{name_from(url.path)}-{content_version(str(url))}"
     return Mirror(url, base)
-
-
-def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple[Path, Workspace]:
-    """The folder of an output as given, a path or a URL, or the default one; and by what it comes to its store."""
-    place = place_from(given) if given else default
-    if isinstance(place, Url):
-        mirror = open_mirror(place)
-        return mirror.folder, Workspace(mirror.folder, mirror)
-    return (place.resolve(), Workspace(place)) if given else (default, workspace)
-
-
-def local_copy(image: str) -> Path:
-    """A file as given, or fetched where it is a URL."""
-    place = place_from(image)
-    if isinstance(place, Path):
-        return place
-    mirror = open_mirror(place.parent)
-    if not mirror.pull_one(place.name):
-        raise SourceError(f"There is nothing at {place}. Check the URL.")
-    return mirror.folder / place.name
-
-
-def part_runner() -> Any:
-    """Prefect's runner for the parts of a flow: threads, as many as `DARKROOM_MAX_WORKERS` says."""
-    from prefect.task_runners import ThreadPoolTaskRunner
-
-    return ThreadPoolTaskRunner(max_workers=Settings().max_workers)
 
 
 def training_cluster() -> tuple[tuple[str, ...], int] | None:
@@ -118,6 +97,26 @@ def training_cluster() -> tuple[tuple[str, ...], int] | None:
             '{"type": "worker", "index": 0}}, with at most one "chief" beside the workers, or unset it.'
         ) from None
     return (addresses, place) if len(addresses) > 1 else None
+
+
+def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple[Path, Workspace]:
+    """The folder of an output as given, a path or a URL, or the default one; and by what it comes to its store."""
+    place = place_from(given) if given else default
+    if isinstance(place, Url):
+        mirror = open_mirror(place)
+        return mirror.folder, Workspace(mirror.folder, mirror)
+    return (place.resolve(), Workspace(place)) if given else (default, workspace)
+
+
+def local_copy(image: str) -> Path:
+    """A file as given, or fetched where it is a URL."""
+    place = place_from(image)
+    if isinstance(place, Path):
+        return place
+    mirror = open_mirror(place.parent)
+    if not mirror.pull_one(place.name):
+        raise SourceError(f"There is nothing at {place}. Check the URL.")
+    return mirror.folder / place.name
 
 
 def prepare_environment(console_level: str) -> None:

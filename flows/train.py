@@ -10,7 +10,8 @@ from data.dataset import Dataset, open_dataset
 from data.locks import exclusive
 from data.workspace import BUNDLE_CARD
 from flows.results import TrainResult
-from flows.settings import open_workspace, part_runner, training_cluster
+from flows.runners import Runner, choose_runner, open_workers
+from flows.settings import RunnerKind, open_workspace, training_cluster
 from models.features import features_folder
 from models.joining import open_cluster, with_workers_of
 from models.networks import describe
@@ -20,42 +21,51 @@ from tasks import train as tasks
 from tasks.window import submit_all
 
 
-@flow(name="train", flow_run_name="{dataset}", task_runner=part_runner())
-def train(dataset: str, settings: TrainSettings | None = None, workspace: str | None = None) -> TrainResult:
+@flow(name="train", flow_run_name="{dataset}")
+def train(
+    dataset: str,
+    settings: TrainSettings | None = None,
+    workspace: str | None = None,
+    runner: RunnerKind | None = None,
+    address: str | None = None,
+) -> TrainResult:
     """Train a network on a data set and publish it as a bundle.
 
     Args:
         dataset: A name (newest version), name@version, or a path.
         settings: The network and how it is trained.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+        runner: Who computes features: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
+        address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
     """
-    place = open_workspace(workspace)
+    place, workers = open_workspace(workspace), choose_runner(runner, address)
     folder = place.find_dataset(dataset)
     rules, cluster = settings or TrainSettings(), open_cluster(training_cluster(), place)
     if cluster:
         rules = with_workers_of(cluster, rules)
     opened = open_dataset(folder)
     if cluster and not cluster.has_chief:
-        bundle = tasks.join_training(folder, rules, cluster, place)
-        return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=False)
+        joined = tasks.join_training(folder, rules, cluster, place)
+        return TrainResult.of(tasks.describe_bundle(joined), joined, reused=False)
     with exclusive(place.models / bundle_name(opened, rules)):
         done = tasks.find_bundle(folder, rules, place)
         bundle = done
         if bundle is None:
-            features = cached_features(opened, rules)
+            features = cached_features(opened, rules, workers)
             bundle = tasks.train_network(folder, rules, features, place, cluster)
         place.share(bundle, BUNDLE_CARD)
     return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=done is not None)
 
 
-def cached_features(dataset: Dataset, rules: TrainSettings) -> Path | None:
+def cached_features(dataset: Dataset, rules: TrainSettings, workers: Runner) -> Path | None:
     """The folder of the features that the network is trained on, made where it is missing; None where it needs none."""
     if not describe(rules.model, rules.weights).pretrained:
         return None
-    with exclusive(features_folder(dataset, rules.model, rules.weights)):  # other models share them
+    folder = features_folder(dataset, rules.model, rules.weights)
+    with exclusive(folder), open_workers(workers, folder) as pool:  # other models share them
         features = tasks.prepare_backbone(dataset.folder, rules)
         shards = [shard.file for shard in dataset.card.shards if shard.split != "test"]
         arguments = ((dataset.folder, features, shard) for shard in shards)
-        counts = list(submit_all(tasks.extract_features, arguments, len(shards), "features"))
+        counts = list(submit_all(pool, tasks.extract_features, arguments, len(shards), "features"))
         tasks.finish_features(dataset.folder, features, counts)
     return features

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from data.dataset import open_dataset
 from data.ingest import IngestSettings, read_plan
+from data.lease import Lease, working_under
 from data.parts import PartCounts
 from data.sources import Source
 from data.workspace import INSPECTION_CARD
@@ -41,9 +42,10 @@ def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -
 
 
 @task(cache_policy=NO_CACHE)
-def extract_features(staging: Path, index: int, backbone: Path, share: float) -> Path:
+def extract_features(staging: Path, index: int, backbone: Path, share: float, lease: Lease | None = None) -> Path:
     """Compute the features of a share of one part's images."""
-    return extract_part_features(staging, index, read_plan(staging).labels, backbone, share)
+    with working_under(lease):
+        return extract_part_features(staging, index, read_plan(staging).labels, backbone, share)
 
 
 @task(cache_policy=NO_CACHE)
@@ -59,9 +61,10 @@ def choose_shards(folder: Path, max_judged: int) -> list[tuple[Path, str, Path, 
 
 
 @task(cache_policy=NO_CACHE)
-def extract_shard_features(folder: Path, shard: str, backbone: Path, share: float) -> Path:
+def extract_shard_features(folder: Path, shard: str, backbone: Path, share: float, lease: Lease | None = None) -> Path:
     """Compute the features of a share of one shard's images."""
-    return inspection.extract_shard_features(open_dataset(folder), shard, backbone, share)
+    with working_under(lease):
+        return inspection.extract_shard_features(open_dataset(folder), shard, backbone, share)
 
 
 @task(cache_policy=NO_CACHE)

@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from data import ingest, parts, publication
 from data.dataset import DatasetCard, open_dataset
 from data.ingest import IngestSettings, Planned
+from data.lease import Lease, working_under
 from data.parts import PartCounts
 from data.provenance import complete_run_record, write_run_record
 from data.sources import Source, resolve
@@ -41,9 +42,10 @@ def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace, 
     retry_delay_seconds=5,
     retry_condition_fn=machine_failed,
 )
-def write_part(staging: Path, index: int) -> PartCounts:
+def write_part(staging: Path, index: int, lease: Lease | None = None) -> PartCounts:
     """Decode one part of the files and write its shards."""
-    return parts.write_part(staging, index)
+    with working_under(lease):
+        return parts.write_part(staging, index)
 
 
 @task(cache_policy=NO_CACHE)

@@ -10,10 +10,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
+from data.lease import Lease, working_under
 from data.locks import exclusive
 from data.provenance import write_run_record
 from data.storage import Url
-from data.workspace import BUNDLE_CARD, Workspace
+from data.workspace import Workspace
 from models import score
 from models.bundle import Bundle, open_bundle
 from models.imagenet import READY_MADE, ready_made_bundle
@@ -58,18 +59,15 @@ def plan_scoring(
     retry_delay_seconds=5,
     retry_condition_fn=machine_failed,
 )
-def score_part(out: TableOutput, index: int, bundle: Path, workspace: Workspace) -> PartDone:
+def score_part(out: Path, index: int, bundle: Path, lease: Lease | None = None) -> PartDone:
     """Score the files of one part and write it."""
-    out.fetch_part(index)
-    done = score.score_part(out.folder, index, *_runner(bundle, workspace))
-    out.share_part(index)
-    return done
+    with working_under(lease):
+        return score.score_part(out, index, *_runner(bundle))
 
 
 @task(cache_policy=NO_CACHE)
 def summarize(out: TableOutput, rows_reused: int, started_at: str, seconds: float) -> ScoreSummary:
     """Count the rows, write the summary, show it on the run."""
-    out.fetch_parts()
     summary = score.summarize(out.folder, rows_reused, started_at, seconds, flow_run.get_id())
     write_run_record(out.folder, "score", flow_run.get_id(), score.read_plan(out.folder).model_dump(mode="json"))
     out.share_table()
@@ -78,6 +76,6 @@ def summarize(out: TableOutput, rows_reused: int, started_at: str, seconds: floa
 
 
 @lru_cache(maxsize=1)
-def _runner(bundle: Path, workspace: Workspace) -> tuple[OnnxRunner, Bundle]:
+def _runner(bundle: Path) -> tuple[OnnxRunner, Bundle]:
     """A bundle's folder is never changed once it is published, so one loaded network serves all parts of a run."""
-    return score.open_runner(workspace.fetch(bundle, BUNDLE_CARD))
+    return score.open_runner(bundle)

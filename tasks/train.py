@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
+from data.lease import Lease, working_under
 from data.provenance import complete_run_record, write_run_record
 from data.workspace import BUNDLE_CARD, Workspace
 from models import features, joining, publish, train
@@ -37,9 +38,10 @@ def prepare_backbone(dataset: Path, settings: TrainSettings) -> Path:
 
 
 @task(cache_policy=NO_CACHE)
-def extract_features(dataset: Path, folder: Path, shard: str) -> features.FeatureCounts:
+def extract_features(dataset: Path, folder: Path, shard: str, lease: Lease | None = None) -> features.FeatureCounts:
     """Compute the features of one shard that no other version of the data set has."""
-    return features.extract_features(open_dataset(dataset), folder, shard)
+    with working_under(lease):
+        return features.extract_features(open_dataset(dataset), folder, shard)
 
 
 @task(cache_policy=NO_CACHE)

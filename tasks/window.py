@@ -1,24 +1,67 @@
-"""Bounded submission: a run of a million images never holds more than a few tasks."""
+"""Bounded submission: a run of a million images never holds more than a few tasks for each that works on them."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
+from prefect.utilities.callables import get_call_parameters
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from data.lease import Lease
 from data.parallel import STOP
 
-_WINDOW = 4
+logger = logging.getLogger(__name__)
+
+_LEAST_WINDOW = 4
+_ENDED_WITHIN_SECONDS = 60
 
 
-def submit_all(task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what: str) -> Iterator[Any]:
-    """Submit `task(*arguments)` for each, at most four at a time, and give the results in order.
+@dataclass(frozen=True)
+class Workers:
+    """Who works on the parts of a flow.
+
+    Attributes:
+        runner: Prefect's task runner, started.
+        num_slots: How many parts they can work on at once; asked for every part, since a cluster grows and shrinks.
+        lease: What the tasks of other processes get as `lease`; None where they are threads of this one.
+    """
+
+    runner: Any
+    num_slots: Callable[[], int]
+    lease: Lease | None = None
+
+    def submit(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        """The future of `task(*arguments)`."""
+        terms = {"lease": self.lease} if self.lease else {}
+        return self.runner.submit(task, get_call_parameters(task.fn, arguments, terms))
+
+    def wait(self, futures: Iterable[Any]) -> None:
+        """Wait until none of the futures is at work; on a cluster, which may have no worker left, a minute at most."""
+        if self.lease is None:
+            for future in futures:
+                future.wait()
+            return
+        until = time.monotonic() + _ENDED_WITHIN_SECONDS
+        for future in futures:
+            with suppress(Exception):  # its process died
+                future.wait(max(0.0, until - time.monotonic()))
+        if time.monotonic() > until:
+            logger.warning("The workers did not say within a minute that they stopped; they do when they look again.")
+
+
+def submit_all(
+    workers: Workers, task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what: str
+) -> Generator[Any, None, None]:
+    """Submit `task(*arguments)` for each, two at a time for each that can be worked on, and give the results in order.
 
     Every future is resolved, so a failed task fails the flow; and none still runs when this ends, however it ends, so
     that a lock that is let go of then protects nothing that is still being written: after a failure or a signal they
@@ -31,10 +74,10 @@ def submit_all(task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what
             for each in arguments:
                 before = STOP.set(stop)  # Prefect's threads take the variables of whoever submits
                 try:
-                    waiting.append(task.submit(*each))
+                    waiting.append(workers.submit(task, each))
                 finally:
                     STOP.reset(before)
-                if len(waiting) >= _WINDOW:
+                while len(waiting) >= max(_LEAST_WINDOW, 2 * workers.num_slots()):
                     yield _first(waiting)
                     advance()
             while waiting:
@@ -42,8 +85,9 @@ def submit_all(task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what
                 advance()
         finally:
             stop.set()
-            for future in waiting:
-                future.wait()
+            if waiting and workers.lease:
+                workers.lease.end()
+            workers.wait(waiting)
 
 
 def _first(waiting: deque[Any]) -> Any:

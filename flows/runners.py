@@ -1,0 +1,226 @@
+"""Who works on the parts of a flow: threads or processes of this machine, or a Dask or Ray cluster that is there.
+
+A flow's parameters `runner` and `address` say it, or DARKROOM_RUNNER and DARKROOM_RUNNER_ADDRESS where they are not
+given. Whoever works writes the same bytes. Tasks get paths, never pixels, so a cluster needs a file system that its
+machines share, and this environment on its scheduler and all its workers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
+
+from data.errors import SettingError, WorkError
+from data.lease import grant
+from data.parallel import num_cpus
+from flows.settings import RunnerKind, Settings
+
+if TYPE_CHECKING:
+    from tasks.window import Workers
+
+_NUM_THREADS = 2  # a part keeps all processors busy, and a second one while the first is read or written
+_TIMEOUT_SECONDS = 10
+_PACKAGE = {"dask": "prefect_dask", "ray": "prefect_ray"}
+_EXAMPLE = {"dask": "tcp://host:8786", "ray": "ray://host:10001"}
+_START = {
+    "dask": "Start it with 'dask scheduler' and, on each machine, 'dask worker ADDRESS --nworkers auto --nthreads 1'",
+    "ray": "Start it with 'ray start --head' and, on each other machine, 'ray start --address HOST:6379'",
+}
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A choice that can work.
+
+    Attributes:
+        kind: Who works.
+        address: Of the cluster; None on this machine.
+        max_workers: Threads or processes at once, on this machine.
+    """
+
+    kind: RunnerKind
+    address: str | None
+    max_workers: int
+
+
+def choose_runner(kind: str | None, address: str | None) -> Runner:
+    """Who is to work, as given or as the environment says.
+
+    Raises:
+        SettingError: where that cannot be: an extra that is not installed, or an address that is missing or wrong, or
+            that nobody answers within ten seconds.
+    """
+    runner = configured_runner(kind, address)
+    if runner.address:
+        _check_installed(runner.kind)
+        _check_answers(runner.kind, runner.address)
+    return runner
+
+
+def configured_runner(kind: str | None, address: str | None) -> Runner:
+    """The same, without a look at what is installed or reachable."""
+    settings = Settings()
+    if kind is not None and kind not in get_args(RunnerKind):
+        raise SettingError(f"--runner must be 'threads', 'processes', 'dask' or 'ray'. Received: {kind!r}.")
+    chosen: RunnerKind = kind or settings.runner  # type: ignore[assignment]
+    if chosen in ("threads", "processes"):
+        if address:
+            raise SettingError(
+                f"--address is that of a Dask or Ray cluster, and the runner is {chosen}. Give --runner."
+            )
+        return Runner(chosen, None, settings.max_workers or (_NUM_THREADS if chosen == "threads" else num_cpus()))
+    place = address or settings.runner_address
+    if not place:
+        raise SettingError(
+            f"The runner {chosen} needs the address of a cluster: give --address, such as {_EXAMPLE[chosen]}, or set "
+            f"DARKROOM_RUNNER_ADDRESS. {_START[chosen]}."
+        )
+    return Runner(chosen, place, settings.max_workers or 1)
+
+
+def open_workers(runner: Runner, folder: Path) -> AbstractContextManager[Workers]:
+    """Start or reach the workers of a run that has locked `folder`; none of them works for it any more afterwards.
+
+    Raises:
+        SettingError: where a cluster is no such cluster.
+        WorkError: where workers died, with the parts that they had begun.
+    """
+    opened = {"threads": _threads, "processes": _processes, "dask": _dask, "ray": _ray}
+    return opened[runner.kind](runner, folder)
+
+
+@contextmanager
+def _threads(runner: Runner, folder: Path) -> Iterator[Workers]:
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from tasks.window import Workers
+
+    threads: Any = ThreadPoolTaskRunner(max_workers=runner.max_workers)
+    with threads:
+        yield Workers(threads, lambda: runner.max_workers)
+
+
+@contextmanager
+def _processes(runner: Runner, folder: Path) -> Iterator[Workers]:
+    from concurrent.futures.process import BrokenProcessPool
+
+    from prefect.task_runners import ProcessPoolTaskRunner
+
+    from tasks.window import Workers
+
+    number = runner.max_workers
+    pool = ProcessPoolTaskRunner(max_workers=number, initializer=_begin_process)
+    try:
+        with grant(folder, max(1, num_cpus() // number)) as lease, pool as processes:
+            yield Workers(processes, lambda: number, lease)
+    except BrokenProcessPool:
+        raise WorkError(
+            "A worker process was killed in the middle of a part, perhaps because memory ran out. Set "
+            f"DARKROOM_MAX_WORKERS lower than {number}, and start the same command again to go on where it was."
+        ) from None
+
+
+def _begin_process() -> None:
+    """In a worker process: Ctrl-C is its parent's to answer, who tells it to stop; without a parent it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _dask(runner: Runner, folder: Path) -> Iterator[Workers]:
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+    from prefect_dask import DaskTaskRunner
+
+    from tasks.window import Workers
+
+    cluster = DaskTaskRunner(address=runner.address, client_kwargs={"timeout": _TIMEOUT_SECONDS})
+    with grant(folder, 1) as lease, cluster:
+        try:
+            client = cluster.client
+        except (OSError, ValueError) as error:
+            raise SettingError(_no_cluster(runner, error)) from None
+        try:
+            yield Workers(cluster, lambda: sum(client.nthreads().values()), lease)
+        except (KilledWorker, CancelledError) as error:
+            raise _died(runner, str(error)) from None
+
+
+@contextmanager
+def _ray(runner: Runner, folder: Path) -> Iterator[Workers]:
+    import ray
+    from prefect_ray import RayTaskRunner
+
+    from tasks.window import Workers
+
+    cluster = RayTaskRunner(address=runner.address, init_kwargs={"log_to_driver": False, "logging_level": "ERROR"})
+    with grant(folder, 1) as lease:
+        try:
+            cluster.__enter__()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise SettingError(_no_cluster(runner, error)) from None
+        with cluster:
+            try:
+                yield Workers(cluster, lambda: int(ray.cluster_resources().get("CPU", 0)), lease)
+            except ray.exceptions.RayError as error:
+                raise _died(runner, str(error)) from None
+
+
+def _died(runner: Runner, said: str) -> WorkError:
+    first = (said.strip().splitlines() or ["it says nothing"])[0]
+    return WorkError(
+        f"The {runner.kind} cluster at {runner.address} gave a part up: {first[:200].rstrip('.')}. Look at the logs "
+        "and the memory of its workers, and start the same command again to go on where it was."
+    )
+
+
+def _no_cluster(runner: Runner, error: Exception) -> str:
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"{runner.address} is no {runner.kind} cluster that can be used from here: {said[:200].rstrip('.')}. Give "
+        f"another with --address or DARKROOM_RUNNER_ADDRESS, such as {_EXAMPLE[runner.kind]}."
+    )
+
+
+def _check_installed(kind: str) -> None:
+    if find_spec(_PACKAGE[kind]) is None:
+        raise SettingError(
+            f"The runner {kind} needs {_PACKAGE[kind].replace('_', '-')}, which is not installed: "
+            f"python -m pip install 'darkroom-flows[{kind}]'"
+        )
+
+
+def _check_answers(kind: str, address: str) -> None:
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise SettingError(f"--address: {address!r} is not the address of a cluster. Write it as {_EXAMPLE[kind]}.")
+    try:
+        socket.create_connection((host, port), timeout=_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        raise SettingError(
+            f"No {kind} cluster answers at {address} ({why}). {_START[kind]}, or give another with --address or "
+            "DARKROOM_RUNNER_ADDRESS."
+        ) from None
