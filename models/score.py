@@ -1,6 +1,7 @@
 """Scoring a folder: a plan, parts of a prediction table, a summary.
 
-`<out>/part-00000.parquet …` hold `SCHEMA`, sorted by path; `summary.json` is written last and lists them. Work in
+`<out>/part-00000.parquet …` hold `SCHEMA`, and the column `embedding` where it was asked for, sorted by path;
+`summary.json` is written last and lists them. Work in
 progress lies in `<out>/.scoring/`: `plan.parquet` and, for each finished part, `part-00000.json` with the key of what
 it was made from, by which a rerun knows that it need not be made again.
 """
@@ -15,8 +16,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -32,8 +34,8 @@ from data.storage import Url
 from data.workspace import SUMMARY_CARD
 from models.bundle import Bundle, open_bundle
 from models.known_rows import FACTS, forget_known_rows, keep_known_rows, known_rows
-from models.runtime import Runner
-from models.score_rows import score_rows
+from models.runtime import Engine, Runner
+from models.score_rows import EMBEDDING, score_rows
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,12 @@ _PLAN_SCHEMA = pa.schema(
 
 
 class ScorePlan(BaseModel):
-    """What is to be scored; the files stand in `plan.parquet` beside it."""
+    """What is to be scored, and how; the files stand in `plan.parquet` beside it.
+
+    Attributes:
+        engine: What runs the network, in every part.
+        embedding_size: Numbers of an embedding; None where the table has none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,10 +84,19 @@ class ScorePlan(BaseModel):
     bundle: str
     num_files: int
     rows_per_part: int
+    engine: Engine = "fp32"
+    embedding_size: int | None = None
 
     @property
     def num_parts(self) -> int:
         return -(-self.num_files // self.rows_per_part)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the table."""
+        if self.embedding_size is None:
+            return SCHEMA
+        return SCHEMA.append(pa.field(EMBEDDING, pa.list_(pa.float32(), self.embedding_size)))
 
 
 class NamedCount(BaseModel):
@@ -93,13 +109,22 @@ class NamedCount(BaseModel):
 
 
 class ScoreSummary(BaseModel):
-    """`summary.json`: the facts of one run. Only what the rows themselves say is free of time."""
+    """`summary.json`: the facts of one run. Only what the rows themselves say is free of time.
+
+    Attributes:
+        precision: Of the network that scored: `fp32` or `int8`.
+        engine: What ran it, see `models.runtime`.
+        embedding_size: Numbers in the column `embedding`; None where there is none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
     folder: str
     bundle: str
+    precision: Literal["fp32", "int8"] = "fp32"
+    engine: Engine = "fp32"
+    embedding_size: int | None = None
     num_files: int
     statuses: tuple[NamedCount, ...]
     labels: tuple[NamedCount, ...]
@@ -155,6 +180,8 @@ def plan_scoring(
     rows_per_part: int,
     only: Sequence[str] | None = None,
     retry_quarantined: bool = False,
+    engine: Engine = "fp32",
+    embeddings: bool = False,
 ) -> ScorePlan:
     """List the files of a folder and write the plan.
 
@@ -165,13 +192,16 @@ def plan_scoring(
         rows_per_part: Files in one part.
         only: Paths to be scored, as `data.listing` prints them; None scores all.
         retry_quarantined: Try files again that an earlier run set aside, though they look unchanged.
+        engine: What runs the network: see `Bundle.engine`.
+        embeddings: Add the column `embedding`, the input of the network's last dense layer.
 
     Raises:
-        SettingError: where `rows_per_part` is below 1.
+        SettingError: where `rows_per_part` is below 1, or the network gives no embeddings and they are asked for.
         InputError: where the folder has no files, or `out` is inside it or holds a table that is not ours.
     """
     if rows_per_part < 1:
         raise SettingError(f"A part of the table holds one row or more; received rows_per_part = {rows_per_part}.")
+    embedding_size = _embedding_size(bundle, engine) if embeddings else None
     check_places(folder, out)
     images = image_folder(folder)
     entries = images.list_files()
@@ -187,6 +217,8 @@ def plan_scoring(
         bundle=bundle.reference,
         num_files=len(entries),
         rows_per_part=rows_per_part,
+        engine=engine,
+        embedding_size=embedding_size,
     )
     (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
     listed = _plan_table(entries)
@@ -215,23 +247,29 @@ def note_name(index: int) -> str:
 def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_threads: int | None = None) -> PartDone:
     """Score the files of one part and write it; a whole part of the same files and bundle is kept, and so are rows.
 
-    `num_threads` of None takes all processors; whatever it is, the bytes are the same.
+    Args:
+        out: Where the plan lies.
+        index: Of the part.
+        runner: The network, run by the engine that the plan names.
+        bundle: The one of the plan.
+        num_threads: None takes all processors; whatever it is, the bytes are the same.
     """
     plan = read_plan(out)
     with pq.ParquetFile(_work(out) / "plan.parquet") as listed:
         files = listed.read_row_group(index).to_pylist()
-    bundle_key = _bundle_key(bundle, plan.folder)
+    bundle_key = _bundle_key(bundle, plan)
     key = _part_key(bundle_key, files)
     final, note = out / part_name(index), _note(out, index)
     if _is_done(final, note, key):
         return PartDone(index, len(files), len(files))
     known = known_rows(_work(out), files, bundle_key)
     unknown = [file for file in files if file["path"] not in known]
-    scored = score_rows(unknown, folder_at(plan.folder), runner, bundle, num_threads)
+    embeddings = plan.embedding_size is not None
+    scored = score_rows(unknown, folder_at(plan.folder), runner, bundle, num_threads, embeddings)
     rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
-    write_table(final, pa.Table.from_pylist(rows, schema=SCHEMA))
+    write_table(final, _table(rows, plan))
     write_json(note, {"key": key, "sha256": file_sha256(final)})
     return PartDone(index, len(files), len(known))
 
@@ -260,6 +298,9 @@ def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_
     summary = ScoreSummary(
         folder=plan.folder,
         bundle=plan.bundle,
+        precision="int8" if plan.engine == "int8" else "fp32",
+        engine=plan.engine,
+        embedding_size=plan.embedding_size,
         num_files=plan.num_files,
         statuses=_named(counts["status"]),
         labels=_named(counts["label"]),
@@ -290,10 +331,33 @@ def read_summary(out: Path) -> ScoreSummary:
     return summary
 
 
-def open_runner(bundle_folder: Path) -> tuple[Runner, Bundle]:
+def open_runner(bundle_folder: Path, engine: Engine = "fp32") -> tuple[Runner, Bundle]:
     """A checked bundle and its network, ready to be run by each of several threads for itself."""
     bundle = open_bundle(bundle_folder)
-    return bundle.runner(num_threads=1), bundle
+    return bundle.runner(engine, num_threads=1), bundle
+
+
+def _embedding_size(bundle: Bundle, engine: Engine) -> int:
+    size = bundle.runner(engine, num_threads=1).embedding_size
+    if size is None:
+        raise SettingError(
+            f"{bundle.reference} gives no embeddings: its network has no dense layer at its end, or was exported "
+            "before there were any. Train again, or score without --embeddings."
+        )
+    return size
+
+
+def _table(rows: list[dict[str, Any]], plan: ScorePlan) -> pa.Table:
+    """Rows as a table; embeddings are arrays and go in as one, not number by number."""
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    if plan.embedding_size is None:
+        return table
+    given = [row.get(EMBEDDING) for row in rows]
+    nothing = np.zeros(plan.embedding_size, np.float32)
+    vectors = np.stack([nothing if vector is None else np.asarray(vector, np.float32) for vector in given])
+    missing = pa.array([vector is None for vector in given])
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), plan.embedding_size, mask=missing)
+    return table.append_column(plan.schema.field(EMBEDDING), column)
 
 
 def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:
@@ -313,7 +377,7 @@ def _keep_rows(out: Path, bundle: Bundle, plan: ScorePlan, listed: pa.Table, ret
 
     Where the same files are listed in the same parts, those parts are kept as they are, and nothing is done here.
     """
-    before, bundle_key = _work(out) / "plan.parquet", _bundle_key(bundle, plan.folder)
+    before, bundle_key = _work(out) / "plan.parquet", _bundle_key(bundle, plan)
     if not before.is_file() or pq.read_schema(before).names != _PLAN_SCHEMA.names:  # of an earlier Darkroom
         return
     with pq.ParquetFile(before) as file:
@@ -337,9 +401,10 @@ def _whole_parts(out: Path, listed: pq.ParquetFile, bundle_key: str, retry_quara
         yield rows
 
 
-def _bundle_key(bundle: Bundle, folder: str) -> str:
+def _bundle_key(bundle: Bundle, plan: ScorePlan) -> str:
     """What every row of a table depends on, besides its file."""
-    return content_version(CODE_VERSION, bundle.card.model_dump(mode="json"), folder)
+    card = bundle.card.model_dump(mode="json")
+    return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size)
 
 
 def _part_key(bundle_key: str, files: list[dict[str, Any]]) -> str:

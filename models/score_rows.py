@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from models.runtime import Runner
 logger = logging.getLogger(__name__)
 
 TOP_K = 5
+EMBEDDING = "embedding"
 # Small, so that the threads end together; the network takes them in runs of its own size.
 _BATCH = 16
 
@@ -51,7 +53,12 @@ class _Ready:
 
 
 def score_rows(
-    files: list[_File], folder: ImageFolder, runner: Runner, bundle: Bundle, num_threads: int | None = None
+    files: list[_File],
+    folder: ImageFolder,
+    runner: Runner,
+    bundle: Bundle,
+    num_threads: int | None = None,
+    embeddings: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Rows of the prediction table in the files' order, a few batches at a time.
 
@@ -61,17 +68,19 @@ def score_rows(
         runner: The network; called by several threads at once.
         bundle: Its decode policy, calibration, threshold and labels.
         num_threads: None takes all processors.
+        embeddings: Give each row that was scored an `embedding`, `float32[D]`.
     """
     num_threads = num_threads or num_cpus()
     policy = bundle.card.policy
+    score = partial(_score_batch, runner=runner, bundle=bundle, embeddings=embeddings)
     if folder.num_readers:  # from far away: many at once, ahead of those that decode
         window = (num_threads + 2) * _BATCH
         contents = ordered_map(lambda file: _read(folder, file, policy), files, folder.num_readers, window)
         fetched = _batches(zip(files, contents, strict=True))
-        done = ordered_map(lambda batch: _score_batch(batch, runner, bundle), fetched, num_threads, 2 * num_threads)
+        done = ordered_map(score, fetched, num_threads, 2 * num_threads)
     else:
         done = ordered_map(
-            lambda batch: _score_batch([(file, _read(folder, file, policy)) for file in batch], runner, bundle),
+            lambda batch: score([(file, _read(folder, file, policy)) for file in batch]),
             _batches(files),
             num_threads,
             2 * num_threads,
@@ -86,12 +95,18 @@ def _batches(items: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _score_batch(batch: list[tuple[_File, _Contents]], runner: Runner, bundle: Bundle) -> list[dict[str, Any]]:
+def _score_batch(
+    batch: list[tuple[_File, _Contents]], runner: Runner, bundle: Bundle, embeddings: bool
+) -> list[dict[str, Any]]:
     """The rows of a batch."""
     ready = [_decoded(file, contents, bundle.card.policy) for file, contents in batch]
     usable = [item.pixels for item in ready if item.pixels is not None]
     said: Iterator[dict[str, Any]] = iter(())
-    if usable:
+    if usable and embeddings:
+        logits, vectors = runner.with_embeddings(np.stack(usable))
+        predictions = _predictions(bundle.card.calibration.apply(logits), bundle)
+        said = (each | {EMBEDDING: vector} for each, vector in zip(predictions, vectors, strict=True))
+    elif usable:
         said = iter(_predictions(bundle.card.calibration.apply(runner(np.stack(usable))), bundle))
     return [_row(item, next(said) if item.pixels is not None else None) for item in ready]
 
