@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def main(num_parts: int) -> None:
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
 
-    from flows.settings import part_runner
+    from flows.runners import choose_runner, open_workers
     from tasks.retries import machine_failed
     from tasks.window import submit_all
 
@@ -121,16 +122,18 @@ def main(num_parts: int) -> None:
     def part(out: Path, index: int, bundle: Path) -> int:
         return index
 
-    @flow(name="empty-parts", task_runner=part_runner())
-    def empty_parts() -> float:
+    @flow(name="empty-parts")
+    def empty_parts(work: Path) -> float:
         start = time.perf_counter()
-        where = Path("/work/place")
-        done = sum(1 for _ in submit_all(part, ((where, i, where) for i in range(num_parts)), num_parts, "parts"))
+        arguments = ((work, index, work) for index in range(num_parts))
+        with open_workers(choose_runner(None, None), work) as workers:
+            done = sum(1 for _ in submit_all(workers, part, arguments, num_parts, "parts"))
         if done != num_parts:
             raise RuntimeError(f"{done} of {num_parts} parts came back.")
         return time.perf_counter() - start
 
-    seconds = empty_parts()
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = empty_parts(Path(folder))
     sys.stdout.write(json.dumps({"seconds": seconds, "cpu_seconds": time.process_time()}))
 
 

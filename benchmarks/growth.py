@@ -28,7 +28,6 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 LIMIT_BYTES = int(1.5 * 2**30)
-_NUM_PICTURES = 400
 
 
 def make_tree(where: Path, num_files: int, a_folder: int) -> Path:
@@ -36,11 +35,11 @@ def make_tree(where: Path, num_files: int, a_folder: int) -> Path:
     return link_tree(where, make_pictures(where / "pictures"), num_files, a_folder)
 
 
-def make_pictures(folder: Path) -> Path:
-    """A few hundred PNG files of 8 x 8 pixels."""
+def make_pictures(folder: Path, num_files: int = 400) -> Path:
+    """PNG files of 8 x 8 pixels, no two the same."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    for number in range(_NUM_PICTURES):
+    for number in range(num_files):
         Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number:05d}.png")
     return folder
 
@@ -62,6 +61,16 @@ def link_tree(where: Path, pictures: Path, num_files: int, a_folder: int) -> Pat
                 os.link(target, link)
     done.touch()
     return tree
+
+
+def make_tiny_bundle(folder: Path) -> None:
+    """A network of one layer for images of 160 x 160, made by a process of its own: this one holds no TensorFlow."""
+    script = (
+        "import sys; from pathlib import Path; from tests.bundles import tiny_bundle; "
+        "tiny_bundle(Path(sys.argv[1]), ('cats', 'dogs'), (160, 160))"
+    )
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", script, str(folder)], cwd=root, check=True, stderr=subprocess.DEVNULL)
 
 
 def scan(tree: Path, work: Path) -> int:

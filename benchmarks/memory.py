@@ -5,8 +5,8 @@
 The folder is a tree of hard links: to 400 pictures of 8 x 8 pixels, or with `--pictures photographs` to 2,000
 photographs of 404 x 361. The real flow `score` runs over it in parts of 1,000, with a Prefect server; inference alone
 is stubbed (it gives the same logits for every image). Every few seconds, and so every minute too, the memory of the
-flow's process and of its children is read, and that of the server. The slope is a line fitted to the flow's memory from the
-time at which a fifth of the parts was done: before that the listing, which is one burst, and the caches fill.
+flow's process and of its children is read, and that of the server. The slope is a line fitted to the flow's memory
+from the time at which a fifth of the parts was done: before that come the listing, in one burst, and the caches.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.growth import link_tree, make_pictures
+from benchmarks.growth import link_tree, make_pictures, make_tiny_bundle
 from benchmarks.photographs import write_photographs
 from benchmarks.processes import PrefectServer, prefect_server, rss_bytes
 from benchmarks.side_by_side import Ratio, show, write
@@ -143,7 +143,7 @@ def main() -> int:
         elif not pictures.exists():
             write_photographs(pictures, _NUM_PHOTOGRAPHS)
         tree = link_tree(given.where or work, pictures, given.files, 1000)
-        _make_bundle(work / "bundle")
+        make_tiny_bundle(work / "bundle")
         with prefect_server(work / "prefect") as server:
             samples = watch(tree, work, server, given.every)
             rows = server.rows()
@@ -162,16 +162,6 @@ def main() -> int:
         }
         write(found, given.json, details)
     return int(not all(each.reached for each in found))
-
-
-def _make_bundle(folder: Path) -> None:
-    """In a process of its own: this one should not hold TensorFlow."""
-    script = (
-        "import sys; from pathlib import Path; from tests.bundles import tiny_bundle; "
-        "tiny_bundle(Path(sys.argv[1]), ('cats', 'dogs'), (160, 160))"
-    )
-    root = Path(__file__).parents[1]
-    subprocess.run([sys.executable, "-c", script, str(folder)], cwd=root, check=True, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
