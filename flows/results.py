@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -124,7 +124,7 @@ class InspectResult(Result):
 
 
 class TrainResult(Result):
-    """A bundle."""
+    """A bundle; `int8_same_label` is None where it has no int8 network, `int8_refused` where scoring takes it."""
 
     bundle: str
     folder: str
@@ -134,6 +134,8 @@ class TrainResult(Result):
     best_epoch: int
     train_seconds: float
     validation_accuracy: float
+    int8_same_label: float | None
+    int8_refused: str | None
     reused: bool
 
     @classmethod
@@ -147,6 +149,8 @@ class TrainResult(Result):
             best_epoch=card.best_epoch,
             train_seconds=card.train_seconds,
             validation_accuracy=card.validation_accuracy,
+            int8_same_label=card.int8.gate.same_label if card.int8.gate else None,
+            int8_refused=card.int8.refused,
             reused=reused,
         )
 
@@ -264,6 +268,7 @@ class ScoreResult(Result):
     """A prediction table."""
 
     bundle: str
+    precision: Literal["fp32", "int8"]
     folder: str
     out: str
     num_files: int
@@ -278,8 +283,8 @@ class ScoreResult(Result):
 
     @classmethod
     def of(cls, summary: ScoreSummary, out: str) -> ScoreResult:
-        shared = ("bundle", "folder", "num_files", "statuses", "labels", "reasons", "num_abstained", "rows_reused",
-                  "seconds", "images_per_second")  # fmt: skip
+        shared = ("bundle", "precision", "folder", "num_files", "statuses", "labels", "reasons", "num_abstained",
+                  "rows_reused", "seconds", "images_per_second")  # fmt: skip
         values = {name: getattr(summary, name) for name in shared}
         return cls(out=out, num_parts=len(summary.parts), **values)
 

@@ -15,6 +15,7 @@ from flows.results import EvaluateResult, RunResult, Target
 from flows.score import score
 from flows.settings import RunnerKind, open_workspace
 from flows.train import train
+from models.settings import Precision
 from tasks.explain import choose_examples
 
 
@@ -31,6 +32,7 @@ def run(
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,
+    precision: Precision = "auto",
 ) -> RunResult:
     """Ingest, train, evaluate, explain, and score the test images (or the new images that come with a sample).
 
@@ -40,6 +42,7 @@ def run(
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
+        precision: Of scoring: fp32, int8, or auto: int8 where it gave the same answers as fp32 on validation images.
     """
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
     place = open_workspace(workspace).reference
@@ -50,7 +53,15 @@ def run(
     pictures = explain(bundle.bundle, examples, workspace=place)
     judged = None if data.new_images else data.dataset
     images = data.new_images or data.source_folder
-    table = score(images, bundle.bundle, dataset=judged, workspace=place, runner=runner, address=address)
+    table = score(
+        images,
+        bundle.bundle,
+        dataset=judged,
+        precision=precision,
+        workspace=place,
+        runner=runner,
+        address=address,
+    )
     return RunResult(
         ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=_judge(plan, report)
     )

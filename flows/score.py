@@ -17,6 +17,7 @@ from flows.runners import choose_runner, open_workers
 from flows.settings import RunnerKind, open_mirror, open_workspace
 from models.score import WORK_FOLDER, check_places
 from models.score_output import TableOutput
+from models.settings import Precision
 from tasks import score as tasks
 from tasks.window import submit_all
 
@@ -30,6 +31,8 @@ def score(
     dataset: str | None = None,
     split: str = "test",
     retry_quarantined: bool = False,
+    precision: Precision = "auto",
+    embeddings: bool = False,
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,
@@ -44,6 +47,8 @@ def score(
         dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.
         split: That split.
         retry_quarantined: Try files again that an earlier run set aside, though they look unchanged.
+        precision: fp32, int8, or auto: int8 where it gave the same answers as fp32 on validation images.
+        embeddings: Add the column `embedding`, the features that the network's last layer decides by.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
@@ -58,7 +63,9 @@ def score(
     target.check_apart(images)
     work = target.folder / WORK_FOLDER
     with exclusive(work, target.folder), open_workers(workers, work) as pool:
-        plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split, retry_quarantined)
+        plan = tasks.plan_scoring(
+            images, bundle, target, rows_per_part, only, split, retry_quarantined, precision, embeddings
+        )
         arguments = ((target.folder, index, bundle) for index in range(plan.num_parts))
         reused = 0
         with closing(submit_all(pool, tasks.score_part, arguments, plan.num_parts, "score")) as parts:

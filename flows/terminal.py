@@ -124,8 +124,15 @@ def _(result: TrainResult) -> list[tuple[str, str]]:
     return [
         ("model", result.bundle + (" (made before)" if result.reused else "")),
         ("trained", f"{result.model}, {trained}; validation accuracy {result.validation_accuracy:.4f}"),
+        ("int8", _int8(result)),
         ("folder", result.folder),
     ]
+
+
+def _int8(result: TrainResult) -> str:
+    if result.int8_refused:
+        return f"not taken: {result.int8_refused}"
+    return f"taken for scoring: {result.int8_same_label or 0:.1%} of the validation images get the same label"
 
 
 @summary_lines.register
@@ -182,7 +189,10 @@ def _(result: ScoreResult) -> list[tuple[str, str]]:
     labels = ", ".join(f"{count.num_rows} {count.name}" for count in result.labels)
     reused = f", {result.rows_reused} of them before" if result.rows_reused else ""
     lines = [
-        ("scored", f"{result.num_files} files ({statuses}), {result.images_per_second:.0f} a second{reused}"),
+        (
+            "scored",
+            f"{result.num_files} files ({statuses}), {result.images_per_second:.0f} a second{reused}, {result.precision}",
+        ),
         ("labels", labels),
         ("set aside", reasons),
         ("abstained", str(result.num_abstained) if result.num_abstained else ""),

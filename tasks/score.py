@@ -18,9 +18,10 @@ from data.workspace import Workspace
 from models import score
 from models.bundle import Bundle, open_bundle
 from models.imagenet import READY_MADE, ready_made_bundle
-from models.runtime import OnnxRunner
+from models.runtime import Engine, Runner
 from models.score import PartDone, ScorePlan, ScoreSummary
 from models.score_output import TableOutput
+from models.settings import Precision
 from tasks.artifacts import score_artifact
 from tasks.retries import machine_failed
 
@@ -43,11 +44,15 @@ def plan_scoring(
     dataset: Path | None,
     split: str,
     retry_quarantined: bool,
+    precision: Precision = "auto",
+    embeddings: bool = False,
 ) -> ScorePlan:
     """List the files to score; with a data set, only those of its split."""
     only = open_dataset(dataset).paths(split) if dataset else None
+    opened = open_bundle(bundle)
+    engine = opened.engine(precision)
     out.fetch()
-    plan = score.plan_scoring(folder, open_bundle(bundle), out.folder, rows_per_part, only, retry_quarantined)
+    plan = score.plan_scoring(folder, opened, out.folder, rows_per_part, only, retry_quarantined, engine, embeddings)
     out.share_plan()
     return plan
 
@@ -62,7 +67,7 @@ def plan_scoring(
 def score_part(out: Path, index: int, bundle: Path, lease: Lease | None = None) -> PartDone:
     """Score the files of one part and write it."""
     with working_under(lease):
-        return score.score_part(out, index, *_runner(bundle))
+        return score.score_part(out, index, *_runner(bundle, score.read_plan(out).engine))
 
 
 @task(cache_policy=NO_CACHE)
@@ -76,6 +81,6 @@ def summarize(out: TableOutput, rows_reused: int, started_at: str, seconds: floa
 
 
 @lru_cache(maxsize=1)
-def _runner(bundle: Path) -> tuple[OnnxRunner, Bundle]:
+def _runner(bundle: Path, engine: Engine) -> tuple[Runner, Bundle]:
     """A bundle's folder is never changed once it is published, so one loaded network serves all parts of a run."""
-    return score.open_runner(bundle)
+    return score.open_runner(bundle, engine)
