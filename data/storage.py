@@ -25,10 +25,11 @@ logger = logging.getLogger(__name__)
 
 # fsspec and its implementations are imported where they are used: 0.5 s that only URLs should cost.
 
-# Stores in which an upload is whole or absent, and the extra of this distribution that each needs.
+# Stores in which an upload is whole or absent, the extra of this distribution that each needs, and what it installs.
 EXTRAS: Mapping[str, str] = {
     "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure",
 }  # fmt: skip
+PACKAGES: Mapping[str, str] = {"s3": "s3fs", "gcs": "gcsfs", "azure": "adlfs"}
 MIB = 2**20
 # A file of twice this size or more is uploaded in parts of it, several at once. (S3 takes 5 MiB or more.)
 PART_BYTES = 16 * MIB

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.errors import DarkroomError
+from data.storage import EXTRAS, PACKAGES, list_objects
 from data.workspace import Workspace
 
 _PACKAGES = ("prefect", "fastapi", "tensorflow", "keras", "onnxruntime", "tf2onnx", "pillow", "pyarrow", "scikit-learn")
@@ -52,6 +53,7 @@ def examine(workspace: Workspace) -> Examination:
         ("gpu", _gpu),
         ("weights", _weights),
         ("workspace", lambda: _workspace(workspace)),
+        ("stores", _stores),
         ("prefect", _prefect),
         ("kaggle account", _kaggle_account),
         ("kaggle", _kaggle),
@@ -138,7 +140,8 @@ def _weights() -> Finding:
 def _workspace(workspace: Workspace) -> Finding:
     existing = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    found = f"{workspace.root}, {free / 2**30:.1f} GiB free"
+    where = f"{workspace.reference}, its copy in {workspace.root}" if workspace.mirror else workspace.root
+    found = f"{where}, {free / 2**30:.1f} GiB free"
     if not os.access(existing, os.W_OK):
         remedy = "Choose another with --workspace or DARKROOM_WORKSPACE."
         return Finding(subject="workspace", status="missing", found=f"{found}, not writable", remedy=remedy)
@@ -146,7 +149,23 @@ def _workspace(workspace: Workspace) -> Finding:
         return Finding(
             subject="workspace", status="note", found=found, remedy="Shards and features need room: free some."
         )
+    if workspace.mirror:
+        next(list_objects(workspace.mirror.url), None)  # or it raises a sentence that says what is wrong
     return Finding(subject="workspace", status="ok", found=found)
+
+
+def _stores() -> Finding:
+    """The kinds of URLs whose packages are installed."""
+    schemes: dict[str, list[str]] = {}
+    for scheme, extra in EXTRAS.items():
+        schemes.setdefault(extra, []).append(f"{scheme}://")
+    there = [extra for extra, package in PACKAGES.items() if find_spec(package)]
+    found = ", ".join(scheme for extra in there for scheme in schemes[extra])
+    if len(there) == len(PACKAGES):
+        return Finding(subject="stores", status="ok", found=found)
+    absent = ",".join(extra for extra in PACKAGES if extra not in there)
+    remedy = f"Only URLs of others need them: python -m pip install 'darkroom-flows[{absent}]'"
+    return Finding(subject="stores", status="note", found=found or "none: folders only", remedy=remedy)
 
 
 def _prefect() -> Finding:

@@ -67,12 +67,6 @@ class TableOutput:
                 )
             self.mirror.pull(self.inside, self._is_ours, self._name(SUMMARY_CARD))
 
-    def fetch_part(self, index: int) -> None:
-        """Bring here what one part needs: its plan, and itself where it was made before."""
-        if self.mirror:
-            for name in (*_PLAN, part_name(index), note_name(index)):
-                self.mirror.pull_one(self._name(name))
-
     def share_plan(self) -> None:
         """The plan is written: from now on the store's table is not whole, if it is to change."""
         if self.mirror:
@@ -85,11 +79,6 @@ class TableOutput:
         if self.mirror:
             self.mirror.push([self._name(part_name(index))])
             self.mirror.push([self._name(note_name(index))])
-
-    def fetch_parts(self) -> None:
-        """Bring all parts here, wherever they were made."""
-        if self.mirror:
-            self.mirror.pull(self.inside, lambda name: self._is_ours(name) and not name.endswith(SUMMARY_CARD))
 
     def share_table(self) -> None:
         """The table is whole: what an earlier, longer one left goes away, and the summary comes last."""

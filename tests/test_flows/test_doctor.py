@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from data.mirror import Mirror
+from data.storage import Url
 from data.workspace import Workspace
 from flows import doctor
 from flows.doctor import Examination, Finding, examine, show_findings
+from tests.stores import s3_server
 
 
 @pytest.mark.parametrize(("statuses", "exit_status"), [(("ok",), 0), (("ok", "note"), 0), (("ok", "missing"), 1)])
@@ -39,3 +43,25 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_are_still_made(
     assert found["workspace"].status == "ok"
     assert not (tmp_path / "new").exists()
     assert all(finding.remedy for finding in found.values() if finding.status == "note")
+
+
+def test_the_urls_that_can_be_read_are_named_and_what_the_others_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: name == "s3fs" or None)
+    found = doctor._stores()
+    assert (found.status, found.found) == ("note", "s3://, s3a://")
+    assert "darkroom-flows[gcs,azure]" in found.remedy
+    monkeypatch.setattr(doctor, "find_spec", lambda name: True)
+    assert doctor._stores().status == "ok"
+
+
+def test_a_workspace_in_a_store_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with s3_server() as server:
+        server.put("there")
+        for bucket, status, said in (
+            ("there", "ok", "s3://there/darkroom, its copy in"),
+            ("gone", "missing", "bucket"),
+        ):
+            mirror = Mirror(Url("s3", f"{bucket}/darkroom"), tmp_path / bucket)
+            found = doctor._checked("workspace", partial(doctor._workspace, Workspace(mirror.folder, mirror)))
+            assert found.status == status
+            assert said in found.found

@@ -71,10 +71,8 @@ def run(folder: Path | Url, bundle: Bundle, out: TableOutput, stop_after: int | 
     for index in range(plan.num_parts):
         if index == stop_after:
             raise Killed
-        out.fetch_part(index)
         reused += score_part(out.folder, index, runner, opened).num_reused
         out.share_part(index)
-    out.fetch_parts()
     summary = summarize(out.folder, reused, "2026-11-21T00:00:00Z", 1.0, None)
     out.share_table()
     return reused, summary
