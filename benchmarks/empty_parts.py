@@ -62,7 +62,8 @@ def run_empty_parts(
 ) -> EmptyRun:
     """Run the flow against a server and wait until its record is whole."""
     rows, size, recorded = server.rows(), server.database_bytes(), server.recorded()
-    server_cpu, start, samples = cpu_seconds(server.pid), time.monotonic(), []
+    server_cpu, start = cpu_seconds(server.pid), time.monotonic()
+    samples: list[Sample] = []
     flow_cpu, whole_seconds = 0.0, 0.0
     with subprocess.Popen(
         [sys.executable, __file__, str(num_parts)], env=server.environment, stdout=subprocess.PIPE, text=True
