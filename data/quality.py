@@ -74,7 +74,7 @@ def pixel_statistics(pixels: NDArray[np.uint8], policy: DecodePolicy) -> PixelSt
     weighted = sum(weight * channel for weight, channel in zip(_THOUSANDTHS, (red, green, blue), strict=True))
     luminance = np.asarray(weighted, np.float64)  # whole numbers, so that sums are exact and their order is no matter
     mean = float(luminance.mean())
-    variance = float(luminance @ luminance) / len(luminance) - mean**2
+    variance = float(np.square(luminance).mean()) - mean**2  # BLAS would start threads of its own, in each of ours
     num_clipped = np.count_nonzero((red & green & blue) == 255) + np.count_nonzero((red | green | blue) == 0)
     return PixelStatistics(mean / 1000, math.sqrt(max(0.0, variance)) / 1000, num_clipped / len(luminance))
 
