@@ -38,7 +38,7 @@ from data.workspace import DATASET_CARD, Workspace, check_name
 logger = logging.getLogger(__name__)
 
 # Raised whenever the same source and settings would give another data set.
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 _PLAN_SCHEMA = pa.schema(
     [
