@@ -23,7 +23,7 @@ from models import publish
 from models.bundle import EpochLog
 from models.metrics import Frozen, Interval, wilson_interval
 from models.settings import TrainSettings
-from models.train import best_epoch
+from models.state import best_epoch
 
 SCHEMA_VERSION = 1
 # Raised whenever the same plan would give other trials.

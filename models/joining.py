@@ -16,7 +16,8 @@ from data.workspace import Workspace
 from models.cluster import Cluster, run_workers
 from models.publish import bundle_name, published_bundle, staging_folder
 from models.settings import TrainSettings
-from models.stage import image_stage, is_over, read_history
+from models.stage import image_stage, is_over
+from models.state import read_history
 from models.train import shared_stage
 
 logger = logging.getLogger(__name__)

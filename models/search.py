@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.atomic import atomic_file
 from models.experiment import ExperimentPlan, TrialPlan, TrialRecord
-from models.stage import best_epoch
+from models.state import best_epoch
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -1,8 +1,7 @@
-"""One stage of training: what is fed, its epochs, and its state on disk.
+"""One stage of training: what is fed, how fast it learns, and its epochs.
 
-After every epoch the state is kept in the stage's folder (`state-00007.keras` with the optimizer, `best.weights.h5`,
-`history.json`), written whole or not at all, history last. A run that was killed goes on after the last epoch in the
-history. Early stopping and the best epoch are functions of the history alone, so they cannot be lost.
+After every epoch the state is kept (`models/state.py`), and a run that was killed goes on from there. Early stopping
+and the best epoch are functions of the history alone, so they cannot be lost.
 
 A stage that is fed images may be trained by several processes (`models/cluster.py`): they begin with the state on disk,
 and the chief of them keeps it.
@@ -10,7 +9,6 @@ and the chief of them keeps it.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -21,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from data.atomic import atomic_file, write_json
 from data.dataset import Dataset
-from data.errors import FormatError, SettingError, WorkError
+from data.errors import SettingError, WorkError
 from data.input import WHOLE, Share, Shuffle, batches
 from models.bundle import EpochLog
 from models.cluster import Cluster, local_cluster, run_workers
 from models.settings import TrainSettings
+from models.state import BEST, best_epoch, keep_model, keep_state, read_history, restore
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +33,6 @@ OnEpoch = Callable[[EpochLog], None]
 Epoch = Callable[[int], dict[str, float]]
 
 HEAD, FINE_TUNE, SCRATCH = "head", "fine-tune", "scratch"
-_BEST, _HISTORY = "best.weights.h5", "history.json"
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,6 @@ class Stage:
     mixup: float = 0.0
     share: Share = WHOLE
     num_replicas: int = 1
-
-
-def best_epoch(history: Sequence[EpochLog]) -> EpochLog:
-    """The epoch with the lowest validation loss; of equals the earliest."""
-    return min(history, key=lambda log: log.val_loss)
 
 
 def is_over(history: Sequence[EpochLog], epochs: int, patience: int) -> bool:
@@ -149,12 +141,12 @@ def run_stage(
     elif not is_over(history, stage.epochs, settings.patience):
         if not history:
             optimizer.build(model.trainable_variables)
-            _save(_state(folder, 0), model.save)
+            keep_model(folder, model, 0)
         for log in run_workers(cluster, dataset.folder, settings, staging, stage.name):
             logger.info("%s", _told(stage, log))
             on_epoch(log)
         history = read_history(folder)
-    model.load_weights(folder / _BEST)
+    model.load_weights(folder / BEST)
     return model, history
 
 
@@ -339,63 +331,3 @@ def build_optimizer(settings: TrainSettings, stage: Stage) -> Any:
     if settings.weight_decay:
         built.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return built
-
-
-def keep_state(folder: Path, model: Any, history: Sequence[EpochLog]) -> None:
-    """Keep the model after the last epoch of the history, and as the best if it is that; the history last."""
-    if best_epoch(history) is history[-1]:
-        _save(folder / _BEST, model.save_weights)
-    _save(_state(folder, len(history)), model.save)
-    write_json(folder / _HISTORY, [log.model_dump() for log in history])
-    _state(folder, len(history) - 1).unlink(missing_ok=True)
-
-
-def _state(folder: Path, num_epochs: int) -> Path:
-    """The model after so many epochs; the number is in the name, so that it can never belong to another history."""
-    return folder / f"state-{num_epochs:05d}.keras"
-
-
-def restore(folder: Path, num_epochs: int, optimizer: Any) -> Any:
-    """The model after so many epochs; `optimizer` gets the state of the one that trained it.
-
-    The optimizer itself is not taken from the file: Keras does not keep which weights are excluded from decay.
-    """
-    import keras
-
-    try:
-        model = keras.models.load_model(_state(folder, num_epochs), safe_mode=True)
-        optimizer.build(model.trainable_variables)
-        for variable, stored in zip(optimizer.variables, model.optimizer.variables, strict=True):
-            variable.assign(stored)
-    except Exception as error:
-        raise _unusable(folder, error) from None
-    return model
-
-
-def read_history(folder: Path) -> list[EpochLog]:
-    """The epochs that are kept in a stage's folder."""
-    file = folder / _HISTORY
-    if not file.is_file():
-        return []
-    try:
-        return [EpochLog.model_validate(entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise _unusable(folder, error) from None
-
-
-def _unusable(folder: Path, error: Exception) -> FormatError:
-    return FormatError(
-        f"What an earlier run left in {folder} cannot be read ({type(error).__name__}). Remove {folder.parent} and "
-        "train again."
-    )
-
-
-def _save(path: Path, save: Callable[[str], None]) -> None:
-    """Keras insists on the suffix, so the temporary name ends in it too."""
-    with atomic_file(path) as temporary:
-        suffixed = temporary.with_name(temporary.name + "".join(path.suffixes))
-        try:
-            save(str(suffixed))
-            suffixed.rename(temporary)
-        finally:
-            suffixed.unlink(missing_ok=True)

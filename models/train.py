@@ -17,7 +17,8 @@ from models.cluster import Cluster
 from models.features import load_features
 from models.networks import LOGITS_LAYER, build_backbone, build_scratch, describe, flip_averaged, with_head
 from models.settings import TrainSettings
-from models.stage import FINE_TUNE, HEAD, SCRATCH, OnEpoch, Stage, best_epoch, image_stage, peak_rate, run_stage
+from models.stage import FINE_TUNE, HEAD, SCRATCH, OnEpoch, Stage, image_stage, peak_rate, run_stage
+from models.state import best_epoch
 
 logger = logging.getLogger(__name__)
 

@@ -22,12 +22,10 @@ from models.stage import (
     class_weights_of,
     epoch_feed,
     image_stage,
-    keep_state,
-    read_history,
-    restore,
     run_epochs,
     validation_feed,
 )
+from models.state import keep_state, read_history, restore
 
 
 def take_part(work: Work, on_epoch: OnEpoch) -> Any:

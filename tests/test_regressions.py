@@ -26,7 +26,8 @@ from models.features import stored_batches
 from models.networks import build_scratch
 from models.score import open_runner, plan_scoring, score_part
 from models.settings import TrainSettings
-from models.stage import best_epoch, is_over
+from models.stage import is_over
+from models.state import best_epoch
 from models.train import train_network
 from tests.bundles import tiny_bundle
 from tests.datasets import COLOURS, NUM_IMAGES, ingest, write_images

@@ -20,7 +20,7 @@ from data.dataset import Dataset
 from data.decode import DecodePolicy, decode, decode_stored
 from data.errors import FormatError, InputError
 from data.ingest import IngestSettings
-from data.input import Shuffle, batches
+from data.input import WHOLE, Share, Shuffle, batches
 from data.shards import ShardRules
 from tests.datasets import ingest
 
@@ -240,3 +240,28 @@ def test_an_unknown_split_and_an_augmentation_without_a_shuffle_are_refused(data
 def test_the_stored_hash_is_that_of_the_source_file(dataset: Dataset, source: Path) -> None:
     for record in dataset.records("test"):
         assert record.sha256 == hashlib.sha256((source / record.path).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("num_readers", "shuffle"), [(2, None), (7, Shuffle(3, 2))])
+def test_readers_share_a_split_without_a_gap_or_an_image_twice(
+    num_readers: int, shuffle: Shuffle | None, dataset: Dataset
+) -> None:
+    readers = [Share(reader, num_readers) for reader in range(num_readers)]
+    read = [counted(batches(dataset, "train", 4, shuffle, share=reader)) for reader in readers]
+    assert sum(read, Counter()) == counted(batches(dataset, "train", 4))
+    assert [found.total() for found in read] == [reader.num_rows(dataset, "train") for reader in readers]
+    assert max(found.total() for found in read) <= 1.25 * min(found.total() for found in read) + 1
+
+
+@pytest.mark.parametrize(("counts", "whole"), [((5, 4, 5, 4), True), ((5, 4, 5), False), ((9,), False)])
+def test_readers_take_whole_shards_unless_one_would_have_much_more_to_read(
+    counts: tuple[int, ...], whole: bool, dataset: Dataset
+) -> None:
+    (first, *_) = [shard for shard in dataset.card.shards if shard.split == "train"]
+    shards = tuple(first.model_copy(update={"file": str(n), "num_rows": rows}) for n, rows in enumerate(counts))
+    made = Dataset(dataset.folder, dataset.card.model_copy(update={"shards": shards}))
+    mine, others = Share(1, 2), Share(0, 2)
+    assert mine.takes_shards(made, "train") == whole
+    assert [shard.file for shard in mine.shards(made, "train")] == (["1", "3"] if whole else [s.file for s in shards])
+    assert mine.num_rows(made, "train") == (8 if whole else sum(counts) // 2)
+    assert mine.num_rows(made, "train") + others.num_rows(made, "train") == WHOLE.num_rows(made, "train") == sum(counts)

@@ -24,11 +24,13 @@ from data.dataset import Dataset
 from data.decode import decode_stored
 from data.errors import FormatError, SettingError, WorkError
 from models import stage as stages
+from models import state
 from models.bundle import EpochLog
 from models.features import load_features
 from models.networks import build_backbone
 from models.settings import Optimizer, TrainSettings
-from models.stage import Stage, best_epoch, class_weights, is_over
+from models.stage import Stage, class_weights, is_over
+from models.state import best_epoch
 from models.train import Trained, train_network
 
 SCRATCH = TrainSettings(
@@ -316,9 +318,9 @@ def test_a_training_that_goes_on_still_decays_no_biases(dataset, tmp_path):
     stage = Stage("scratch", lambda epoch: None, None, steps=3, epochs=1, learning_rate=0.1)
     optimizer = stages.build_optimizer(settings.model_copy(update={"optimizer": "sgd"}), stage)
     with pytest.raises(FormatError):  # another optimizer's state does not fit
-        stages.restore(tmp_path / "scratch", 1, optimizer)
+        state.restore(tmp_path / "scratch", 1, optimizer)
     optimizer = stages.build_optimizer(settings, stage)
-    model = stages.restore(tmp_path / "scratch", 1, optimizer)
+    model = state.restore(tmp_path / "scratch", 1, optimizer)
     assert int(optimizer.iterations) == 3
     assert not any(optimizer._use_weight_decay(v) for v in model.trainable_variables if v.name == "bias")
     assert all(optimizer._use_weight_decay(v) for v in model.trainable_variables if v.name == "kernel")
@@ -330,7 +332,7 @@ def test_an_exception_while_the_state_is_saved_leaves_no_half_file(tmp_path):
         raise OSError("No space left on device")
 
     with pytest.raises(WorkError, match="No room is left"):
-        stages._save(tmp_path / "best.weights.h5", fails)
+        state._save(tmp_path / "best.weights.h5", fails)
     assert list(tmp_path.iterdir()) == []
 
 
