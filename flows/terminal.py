@@ -188,11 +188,9 @@ def _(result: ScoreResult) -> list[tuple[str, str]]:
     reasons = ", ".join(f"{count.num_rows} {count.name}" for count in result.reasons)
     labels = ", ".join(f"{count.num_rows} {count.name}" for count in result.labels)
     reused = f", {result.rows_reused} of them before" if result.rows_reused else ""
+    pace = f"{result.images_per_second:.0f} a second{reused}, {result.precision}"
     lines = [
-        (
-            "scored",
-            f"{result.num_files} files ({statuses}), {result.images_per_second:.0f} a second{reused}, {result.precision}",
-        ),
+        ("scored", f"{result.num_files} files ({statuses}), {pace}"),
         ("labels", labels),
         ("set aside", reasons),
         ("abstained", str(result.num_abstained) if result.num_abstained else ""),

@@ -47,7 +47,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(prefect_server: str, images: Path, workspace: Path) -> RunResult:
-    return run(recipe(images), workspace=str(workspace))
+    return run(recipe(images), workspace=str(workspace), precision="fp32")
 
 
 def prediction_rows(out: str) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def test_the_same_run_again_makes_nothing_again(result: RunResult, images: Path,
         return {path: path.stat().st_mtime_ns for path in found}
 
     before = written()
-    again = run(recipe(images), workspace=str(workspace))
+    again = run(recipe(images), workspace=str(workspace), precision="fp32")
     assert {path.name for path in before} >= {"model.keras", "manifest.parquet", "part-00000.parquet"}
     assert written() == before
     assert again.ingest == result.ingest.model_copy(update={"reused": True})
