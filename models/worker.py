@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from data.dataset import open_dataset
@@ -65,6 +66,8 @@ def take_part(work: Work, on_epoch: OnEpoch) -> Any:
             replicas.wait_for_all()  # nobody goes on, or away, before the state is kept
 
         run_epochs(stage, settings, history, epoch, keep, on_epoch)
+        with suppress(tf.errors.OpError):
+            replicas.wait_for_all()  # or the first to leave is missed by who still reads what it sent
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         raise WorkError(
             f"Worker {work.worker} of {share.num_readers} lost another ({type(error).__name__}). Look for what that "
