@@ -92,7 +92,7 @@ def test_two_machines_work_in_one_workspace(
 
     on_machine("b", tmp_path_factory, monkeypatch)
     trained = train("colours", QUICK, PLACE)
-    judged = evaluate("quick", rules=BlessingRules(min_accuracy=0, min_class_recall=0), workspace=PLACE)
+    judged = evaluate("quick", rules=BlessingRules(min_accuracy=0, min_recall=0), workspace=PLACE)
     assert (trained.dataset, judged.bundle) == (made.dataset, trained.bundle)
 
     on_machine("c", tmp_path_factory, monkeypatch)
