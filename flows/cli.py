@@ -48,6 +48,16 @@ Workspace = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log, and where a failure arose.")]
+Runner = Annotated[
+    str | None,
+    typer.Option(
+        metavar="threads|processes|dask|ray", help="Who works on the parts. [default: DARKROOM_RUNNER, or threads]"
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of a Dask or Ray cluster, such as tcp://host:8786. [default: DARKROOM_RUNNER_ADDRESS]"),
+]
 MaxJudged = Annotated[int, typer.Option(min=0, help="Images whose labels are judged on the page; 0: none.")]
 PrecisionOption = Annotated[
     Literal["auto", "fp32", "int8"],
@@ -70,6 +80,8 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     precision: PrecisionOption = "auto",
     workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -78,10 +90,11 @@ def run(
 
     with native_messages_hidden():  # to look up a network of Keras loads it
         plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
+    workers = _workers(runner, address)
     _prepare(verbose, tensorflow=True)
     from flows.run import run as flow
 
-    _show(flow(plan, source, workspace, precision=precision), as_json)
+    _show(flow(plan, source, workspace, precision=precision, **workers), as_json)
 
 
 @settings_command(app, INGEST_OPTIONS)
@@ -94,15 +107,18 @@ def ingest(
     ] = False,
     max_judged: MaxJudged = 10_000,
     workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Turn a source into a data set: a manifest, splits and shards."""
     plan = _settings(changes, name or name_from(source), source)
+    workers = _workers(runner, address)
     _prepare(verbose, tensorflow=True)
     from flows.ingest import ingest as flow
 
-    _show(flow(source, plan.ingest_settings(), retry_quarantined, max_judged, workspace), as_json)
+    _show(flow(source, plan.ingest_settings(), retry_quarantined, max_judged, workspace, **workers), as_json)
 
 
 @settings_command(app, INSPECT_OPTIONS)
@@ -113,15 +129,18 @@ def inspect(
     out: Annotated[str | None, typer.Option(help="Folder for the page. [default: in the workspace]")] = None,
     max_judged: MaxJudged = 10_000,
     workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Look over a source before it is ingested: a page of what stands out, copies and suspected label errors."""
     plan = _settings(changes, name or name_from(source), source)
+    workers = _workers(runner, address)
     _prepare(verbose, tensorflow=True)
     from flows.examine import inspect as flow
 
-    _show(flow(source, plan.ingest_settings(), out, max_judged, workspace), as_json)
+    _show(flow(source, plan.ingest_settings(), out, max_judged, workspace, **workers), as_json)
 
 
 @settings_command(app, TRAIN_OPTIONS)
@@ -130,16 +149,20 @@ def train(
     changes: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name of the model. [default: DATASET-NETWORK]")] = None,
     workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Train a network on a data set and publish it as a bundle."""
     with native_messages_hidden():
         settings = _settings(changes).train
+    workers = _workers(runner, address)
     _prepare(verbose, tensorflow=True)
     from flows.train import train as flow
 
-    _show(flow(dataset, settings.model_copy(update={"name": name}) if name else settings, workspace), as_json)
+    named = settings.model_copy(update={"name": name}) if name else settings
+    _show(flow(dataset, named, workspace, **workers), as_json)
 
 
 @settings_command(app, {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS})
@@ -160,6 +183,8 @@ def compare(
     source: Annotated[str | None, typer.Option(help="Images in place of the recipe's own source.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -169,10 +194,11 @@ def compare(
     settings, options = changes | ({"name": name} if name else {}), parse_vary(vary or [])
     with native_messages_hidden():
         variations(recipe, options, settings)  # what is wrong is said before anything starts
+    workers = _workers(runner, address)
     _prepare(verbose, tensorflow=True)
     from flows.compare import compare as flow
 
-    _show(flow(recipe, options, settings, trials, prune_after, retry_failed, source, workspace), as_json)
+    _show(flow(recipe, options, settings, trials, prune_after, retry_failed, source, workspace, **workers), as_json)
 
 
 @settings_command(app, BLESSING_OPTIONS)
@@ -257,10 +283,13 @@ def score(
         bool, typer.Option("--embeddings", help="Add the features that the last layer decides by as a column.")
     ] = False,
     workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Score every file of a folder: one row for each."""
+    workers = _workers(runner, address)
     _prepare(verbose, tensorflow=False)
     from flows.score import score as flow
     from flows.settings import open_workspace
@@ -278,6 +307,7 @@ def score(
         precision=precision,
         embeddings=embeddings,
         workspace=workspace,
+        **workers,
     )
     _show(table, as_json)
 
@@ -372,6 +402,14 @@ def _prepare(verbose: bool, tensorflow: bool) -> None:
     if not verbose:  # Prefect's console shows these lines too
         show_log_lines(logging.INFO)
     wait_for_server()
+
+
+def _workers(runner: str | None, address: str | None) -> dict[str, Any]:
+    """Those parameters of a flow; what is wrong with them is said before anything starts."""
+    from flows.runners import choose_runner
+
+    choose_runner(runner, address)
+    return {"runner": runner, "address": address}
 
 
 def _settings(changes: dict[str, Any], name: str = "unused", source: str = "") -> Recipe:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from data.errors import DarkroomError
+from data.errors import DarkroomError, InputError
 from data.storage import EXTRAS, PACKAGES, list_objects
 from data.workspace import Workspace
 
@@ -55,6 +55,7 @@ def examine(workspace: Workspace) -> Examination:
         ("workspace", lambda: _workspace(workspace)),
         ("stores", _stores),
         ("prefect", _prefect),
+        ("runner", _runner),
         ("kaggle account", _kaggle_account),
         ("kaggle", _kaggle),
     )
@@ -183,6 +184,26 @@ def _prefect() -> Finding:
         remedy = "Start it with 'prefect server start', or unset PREFECT_API_URL."
         return Finding(subject="prefect", status="missing", found=f"{url}: {type(error).__name__}", remedy=remedy)
     return Finding(subject="prefect", status="ok", found=f"server at {url}")
+
+
+def _runner() -> Finding:
+    from data.parallel import num_cpus
+    from flows.runners import choose_runner, configured_runner, num_cluster_slots
+
+    runner = configured_runner(None, None)
+    if runner.address is None:
+        share = "all" if runner.kind == "threads" else max(1, num_cpus() // runner.max_workers)
+        found = f"{runner.max_workers} {runner.kind} work on parts, each with {share} of the processors"
+        return Finding(subject="runner", status="ok", found=found)
+    try:
+        slots = num_cluster_slots(choose_runner(None, None))
+    except InputError as error:
+        remedy = "Or work on this machine: unset DARKROOM_RUNNER."
+        return Finding(subject="runner", status="missing", found=str(error), remedy=remedy)
+    found = f"{runner.kind} at {runner.address}, {slots} parts at once"
+    if slots == 0:
+        return Finding(subject="runner", status="note", found=found, remedy="Start workers: parts wait for them.")
+    return Finding(subject="runner", status="ok", found=found)
 
 
 def _kaggle_account() -> Finding:

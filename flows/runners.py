@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import parent_process
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
@@ -158,10 +159,8 @@ def _dask(runner: Runner, folder: Path) -> Iterator[Workers]:
             client = cluster.client
         except (OSError, ValueError) as error:
             raise SettingError(_no_cluster(runner, error)) from None
-        try:
+        with _in_a_sentence(runner, KilledWorker, CancelledError):
             yield Workers(cluster, lambda: sum(client.nthreads().values()), lease)
-        except (KilledWorker, CancelledError) as error:
-            raise _died(runner, str(error)) from None
 
 
 @contextmanager
@@ -177,27 +176,56 @@ def _ray(runner: Runner, folder: Path) -> Iterator[Workers]:
             cluster.__enter__()
         except (OSError, RuntimeError, ValueError) as error:
             raise SettingError(_no_cluster(runner, error)) from None
-        with cluster:
-            try:
+        try:
+            with _in_a_sentence(runner, ray.exceptions.RayError):
                 yield Workers(cluster, lambda: int(ray.cluster_resources().get("CPU", 0)), lease)
-            except ray.exceptions.RayError as error:
-                raise _died(runner, str(error)) from None
+        finally:
+            cluster.__exit__(None, None, None)
 
 
-def _died(runner: Runner, said: str) -> WorkError:
-    first = (said.strip().splitlines() or ["it says nothing"])[0]
-    return WorkError(
-        f"The {runner.kind} cluster at {runner.address} gave a part up: {first[:200].rstrip('.')}. Look at the logs "
-        "and the memory of its workers, and start the same command again to go on where it was."
-    )
+def num_cluster_slots(runner: Runner) -> int:
+    """How many parts a cluster can work on at once; raises SettingError where it is none."""
+    with TemporaryDirectory() as folder, open_workers(runner, Path(folder)) as workers:
+        return workers.num_slots()
+
+
+@contextmanager
+def _in_a_sentence(runner: Runner, *died: type[BaseException]) -> Iterator[None]:
+    """What a cluster reports in place of a part's result, said to the person who ran the command."""
+    name = f"The {runner.kind} cluster at {runner.address}"
+    again = "Then start the same command again to go on where it was."
+    install = f"Install this environment on its scheduler and all its workers. {again}"
+    try:
+        yield
+    except died as error:
+        said = f"gave a part up: {_first_line(error)}. Look at the logs and the memory of its workers. {again}"
+    except ImportError as error:
+        said = f"lacks what the parts need: {_first_line(error)}. {install}"
+    except RuntimeError as error:
+        if "deserialization" in str(error):
+            said = f"cannot read what it is given. {install}"
+        elif "Failed to reach API" in str(error):
+            said = (
+                f"has workers that do not reach Prefect's server ({_first_line(error)}). Start one that they reach "
+                "with 'prefect server start --host 0.0.0.0', and set PREFECT_API_URL to its address in the network, as "
+                f"http://host:4200/api. {again}"
+            )
+        else:
+            raise
+    else:
+        return
+    raise WorkError(f"{name} {said}")
 
 
 def _no_cluster(runner: Runner, error: Exception) -> str:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (
-        f"{runner.address} is no {runner.kind} cluster that can be used from here: {said[:200].rstrip('.')}. Give "
+        f"{runner.address} is no {runner.kind} cluster that can be used from here: {_first_line(error)}. Give "
         f"another with --address or DARKROOM_RUNNER_ADDRESS, such as {_EXAMPLE[runner.kind]}."
     )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
 def _check_installed(kind: str) -> None:
