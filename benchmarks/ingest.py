@@ -1,0 +1,235 @@
+"""Image files to shards: an ingest against img2dataset and against the loop over Pillow that people write.
+
+    python benchmarks/ingest.py [--images ../shared/data/cats_dogs/train] [--files 2000] [--rounds 3]
+        [--json ingest.json]
+
+All sides make images of 160 x 160 from the same local files, once as PNG and once as JPEG of quality 95 (ours and the
+loop's with full chroma, OpenCV's with a quarter of it, which is less work). img2dataset 1.47 reads them by `file://`
+and writes Parquet, as ours does for this comparison; it crops the centre (it cannot stretch), decodes and resizes with
+OpenCV, does not look at EXIF and, like ours, hashes the files. It has a process a core. The loop opens, converts,
+resizes, saves and writes TFRecord, in one process. Ours also finds copies, hashes pictures, measures quality, checks
+and publishes; all of that is counted.
+
+Two figures each. By the clock: images a second and core, ours and img2dataset's on all cores, the loop's on one. By
+processor time: images for a second of it, in all threads and processes. Start-up is left out on all sides: ours and
+the loop's are timed in this process; img2dataset's clock is that of its own `_stats.json` (from the first shard's
+start to the last one's end), and its processor time that of all files less that of a run of a shard a process.
+
+img2dataset's pins clash with ours, so it is installed into an environment of its own, kept in the folder for temporary
+files. Without `--images`, and without the shared photographs, the files are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from PIL import Image
+
+from benchmarks.photographs import write_photographs
+from benchmarks.side_by_side import Ratio, show, write
+from data.ingest import IngestSettings, plan_ingest
+from data.parallel import num_cpus
+from data.parts import write_part
+from data.publication import publish
+from data.shards import ShardRules
+from data.sources import resolve
+from data.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared/data/cats_dogs/train"
+IMG2DATASET, LOOP = 2.0, 3.0
+VERSION = "1.47.0"
+SIDE = 160
+QUALITY = 95
+_SHARD = 250
+
+# Run by the Python of its own environment: images, format, urls, output folder, processes.
+_THEIRS = """
+import json, resource, sys
+from img2dataset import download
+if __name__ == "__main__":
+    encoding, quality, urls, output, processes = sys.argv[1:]
+    download(url_list=urls, input_format="txt", output_folder=output, output_format="parquet", image_size=160,
+             resize_mode="center_crop", encode_format=encoding, encode_quality=int(quality), extract_exif=False,
+             processes_count=int(processes), thread_count=8, number_sample_per_shard=250)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(json.dumps(sum(each.ru_utime + each.ru_stime for each in used)), file=sys.stderr)
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of an image, in seconds: by the clock, and of processor time."""
+
+    wall: float
+    cpu: float
+
+
+def main() -> int:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, default=SHARED)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        source = write_source(place / "source", arguments.images, arguments.files)
+        files = sorted(path for path in source.rglob("*") if path.is_file())
+        python = environment()
+        ratios = []
+        for encoding in ("png", "jpeg"):
+            sides: dict[str, Callable[[], Cost]] = {
+                "parquet": lambda encoding=encoding: ours(source, len(files), "parquet", encoding, place),
+                "img2dataset": lambda encoding=encoding: theirs(python, files, encoding, place),
+                "tfrecord": lambda encoding=encoding: ours(source, len(files), "tfrecord", encoding, place),
+                "loop": lambda encoding=encoding: loop(files, encoding, place),
+            }
+            costs = in_turns(sides, arguments.rounds)
+            ratios += compare(f"{encoding.upper()}: ingest and img2dataset", costs["parquet"], costs["img2dataset"],
+                              ("darkroom, Parquet", f"img2dataset {VERSION}, Parquet"), (num_cpus(), num_cpus()),
+                              IMG2DATASET)  # fmt: skip
+            ratios += compare(f"{encoding.upper()}: ingest and a Pillow loop", costs["tfrecord"], costs["loop"],
+                              ("darkroom, TFRecord", "Pillow loop, TFRecord"), (num_cpus(), 1), LOOP)  # fmt: skip
+    show(ratios)
+    if arguments.json:
+        write(ratios, arguments.json, {"files": arguments.files, "rounds": arguments.rounds})
+    return int(not all(each.reached for each in ratios))
+
+
+def write_source(folder: Path, images: Path, num_files: int) -> Path:
+    """Two class folders of different files: links to those of `images`, or photographs that are made."""
+    found = sorted(path for path in images.rglob("*.jpg"))[:num_files] if images.is_dir() else []
+    if not found:
+        write_photographs(folder / "made", num_files)
+        found = sorted((folder / "made").glob("*.jpg"))
+    for number, path in enumerate(found):
+        target = folder / "classes" / ("even", "odd")[number % 2] / f"{number:05d}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return folder / "classes"
+
+
+def environment() -> Path:
+    """The Python of an environment with img2dataset, made once."""
+    folder = Path(tempfile.gettempdir()) / f"darkroom-benchmark-img2dataset-{VERSION}"
+    python = folder / "bin" / "python"
+    if not (folder / "whole").exists():
+        venv.create(folder, clear=True, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", f"img2dataset=={VERSION}"], check=True)
+        (folder / "whole").touch()
+    return python
+
+
+def in_turns(sides: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
+    """The costs of each side, one a round; the first round is a warm-up and not counted."""
+    costs: dict[str, list[Cost]] = {name: [] for name in sides}
+    for _ in range(1 + rounds):
+        for name, run in sides.items():
+            costs[name].append(run())
+    return {name: found[1:] for name, found in costs.items()}
+
+
+def compare(
+    name: str,
+    ours: list[Cost],
+    theirs: list[Cost],
+    labels: tuple[str, str],
+    cores: tuple[int, int],
+    target: float,
+) -> list[Ratio]:
+    """The two ratios of one pair."""
+    sides = list(zip((ours, theirs), cores, strict=True))
+    clock = [[1 / each.wall / number for each in side] for side, number in sides]
+    processor = [[1 / each.cpu for each in side] for side, _ in sides]
+    found = []
+    for unit, (mine, others) in (("images/s and core", clock), ("images/s of processor time", processor)):
+        ratio = statistics.median(mine) / statistics.median(others)
+        found.append(Ratio(name, *labels, unit, tuple(mine), tuple(others), ratio, target))
+    return found
+
+
+def ours(source: Path, num_files: int, shard_format: str, encoding: str, place: Path) -> Cost:
+    """An ingest from the listing to the published data set."""
+    workspace = Workspace(place / "workspace")
+    shards = ShardRules.model_validate(
+        {"format": shard_format, "images": encoding, "jpeg_quality": QUALITY, "rows_per_shard": num_files // 2}
+    )
+    settings = IngestSettings.model_validate({"name": "b", "shards": shards, "policy": {"image_size": (SIDE, SIDE)}})
+    wall, cpu = time.perf_counter(), time.process_time()
+    planned = plan_ingest(resolve(str(source), workspace), settings, workspace)
+    for index in range(planned.num_parts):
+        write_part(planned.staging, index)
+    publish(planned.staging, workspace)
+    cost = Cost((time.perf_counter() - wall) / num_files, (time.process_time() - cpu) / num_files)
+    shutil.rmtree(workspace.root)
+    return cost
+
+
+def theirs(python: Path, files: list[Path], encoding: str, place: Path) -> Cost:
+    """img2dataset on all files, less what it takes to start."""
+    few = num_cpus() * 8
+    start = _img2dataset(python, files[:few], encoding, place)[1]
+    wall, cpu = _img2dataset(python, files, encoding, place)
+    return Cost(wall / len(files), (cpu - start) / (len(files) - few))
+
+
+def _img2dataset(python: Path, files: list[Path], encoding: str, place: Path) -> tuple[float, float]:
+    """Seconds from the first shard's start to the last one's end, and of processor time."""
+    urls, output = place / "urls.txt", place / "img2dataset"
+    urls.write_text("\n".join(path.as_uri() for path in files))
+    # A PNG's quality is its level of compression.
+    command = [python, "-c", _THEIRS, {"jpeg": "jpg"}.get(encoding, encoding), str(1 if encoding == "png" else QUALITY)]
+    done = subprocess.run(
+        [*command, str(urls), str(output), str(num_cpus())], check=True, capture_output=True, text=True
+    )
+    stats = [json.loads(path.read_text()) for path in output.glob("*_stats.json")]
+    if sum(each["successes"] for each in stats) != len(files):
+        raise SystemExit(f"img2dataset made {sum(each['successes'] for each in stats)} of {len(files)} images.")
+    shutil.rmtree(output)
+    wall = max(each["end_time"] for each in stats) - min(each["start_time"] for each in stats)
+    return wall, float(done.stderr.strip().splitlines()[-1])
+
+
+def loop(files: list[Path], encoding: str, place: Path) -> Cost:
+    """What the guides show: open, convert, resize, save, write; one process, one thread."""
+    import tensorflow as tf
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    with tf.io.TFRecordWriter(str(place / "loop.tfrecord")) as writer:
+        for path in files:
+            with Image.open(path) as image:
+                small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            stream = io.BytesIO()
+            if encoding == "png":
+                small.save(stream, "PNG")
+            else:
+                small.save(stream, "JPEG", quality=QUALITY, subsampling=0)
+            label = int(path.parent.name == "odd")
+            feature = {
+                "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[stream.getvalue()])),
+                "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    return Cost((time.perf_counter() - wall) / len(files), (time.process_time() - cpu) / len(files))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
