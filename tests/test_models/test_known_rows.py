@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.bundle import open_bundle
-from models.runtime import OnnxRunner
+from models.runtime import Runner
 from models.score import open_runner, plan_scoring, score_part, summarize
 from tests.bundles import tiny_bundle
 
@@ -45,7 +45,7 @@ def picture(path: Path, seed: int) -> None:
 class Counting:
     """A runner that counts the images it is given."""
 
-    def __init__(self, runner: OnnxRunner) -> None:
+    def __init__(self, runner: Runner) -> None:
         self.runner, self.num_images = runner, 0
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

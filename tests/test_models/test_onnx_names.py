@@ -58,7 +58,7 @@ def test_networks_with_other_weights_differ(tmp_path):
 
 def graph(suffix: str, *, is_shuffled: bool) -> onnx.ModelProto:
     """`(x + 1) * 2 + (x + 1) * 2` with one constant of 2 stored twice, a node of no use, and names with a suffix."""
-    one, two = np.float32([1]), np.float32([2])
+    one, two = np.array([1], np.float32), np.array([2], np.float32)
     constants = [("one", one), ("two", two), ("again", two)]
     nodes = [
         helper.make_node("Add", ["x", f"one{suffix}"], [f"sum{suffix}"], f"add{suffix}"),
@@ -92,13 +92,13 @@ def test_names_and_order_follow_from_what_is_computed():
         ("constant_1", 2.0),
     ]
     run = ort.InferenceSession(first.SerializeToString(), providers=["CPUExecutionProvider"]).run
-    (found,) = run(["y"], {"x": np.float32([[0], [3]])})
+    (found,) = run(["y"], {"x": np.array([[0], [3]], np.float32)})
     np.testing.assert_array_equal(found, [[4], [16]])
 
 
 @pytest.mark.parametrize("is_output", [True, False])
 def test_a_constant_that_is_an_output_keeps_its_name(is_output):
-    value = numpy_helper.from_array(np.float32([5]), "y" if is_output else "five")
+    value = numpy_helper.from_array(np.array([5], np.float32), "y" if is_output else "five")
     nodes = [] if is_output else [helper.make_node("Identity", ["five"], ["y"])]
     ends = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])]
     model = helper.make_model(helper.make_graph(nodes, "g", [], ends, [value]), opset_imports=OPSET, ir_version=8)
