@@ -46,8 +46,8 @@ def test_what_was_left_to_do_when_it_ends_is_not_done_either(tmp_path: Path) -> 
 
 
 def test_the_next_run_that_locks_the_folder_ends_the_leases_of_one_that_was_killed(tmp_path: Path) -> None:
-    killed = grant(tmp_path / ".scoring", 1).__enter__()
-    with working_under(killed):
+    killed = grant(tmp_path / ".scoring", 1)  # and never left
+    with working_under(killed.__enter__()):
         stop = STOP.get()
         assert stop is not None
         assert not stop.is_set()
@@ -89,8 +89,12 @@ def test_the_file_is_looked_for_now_and_then_and_not_for_every_image(
 ) -> None:
     monkeypatch.setattr(leases, "_LOOK_EVERY_SECONDS", 3600)
     looked: list[Path] = []
-    there = leases._is_there
-    monkeypatch.setattr(leases, "_is_there", lambda file: looked.append(file) or there(file))
+
+    def is_there(file: Path) -> bool:
+        looked.append(file)
+        return True
+
+    monkeypatch.setattr(leases, "_is_there", is_there)
     with grant(tmp_path, 1) as lease, working_under(lease):
         assert sum(1 for _ in ordered_map(abs, range(500), num_threads=2, window=8)) == 500
     assert looked == [lease.file]
