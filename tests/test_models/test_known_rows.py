@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.bundle import open_bundle
-from models.runtime import Runner
+from models.runtime import OnnxRunner, Runner
 from models.score import open_runner, plan_scoring, score_part, summarize
 from tests.bundles import tiny_bundle
 
