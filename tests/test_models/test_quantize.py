@@ -46,7 +46,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    chances: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+    return chances
 
 
 def test_int8_gives_nearly_the_logits_and_embeddings_of_fp32_and_really_computes_in_int8(network):
