@@ -59,6 +59,7 @@ def model_card(report: EvaluationReport, bundle: Bundle, dataset: DatasetCard) -
         _figures(report),
         _weak_slices(report),
         _confidence(report),
+        _precision(bundle),
         _limits(bundle),
         _how_to(bundle),
     ]
@@ -200,6 +201,27 @@ def _confidence(report: EvaluationReport) -> list[str]:
     if report.accuracy_at_threshold is not None:
         answers += f", and is right on {percent(report.accuracy_at_threshold)} of those"
     return [*lines, f"{answers}."]
+
+
+def _precision(bundle: Bundle) -> list[str]:
+    """int8 beside fp32; all other figures of the card are those of fp32."""
+    facts = bundle.card.int8
+    lines = ["## Precision", ""]
+    if facts.gate is None:
+        return [*lines, f"There is no int8 network: {text(facts.refused or '')}. It scores with fp32."]
+    gate = facts.gate
+    kinds = (("fp32", gate.fp32), ("int8", gate.int8))
+    rows = [
+        [name, percent(each.accuracy), percent(each.calibration_error), percent(each.coverage)] for name, each in kinds
+    ]
+    taken = f"Scoring does not take it by itself: {text(facts.refused)}." if facts.refused else "Scoring takes it."
+    return [
+        *lines,
+        f"`model.int8.onnx` gives {percent(gate.same_label)} of {gate.num_images} validation images the same label as",
+        f"`model.onnx`. {taken} All other figures of this card are those of fp32.",
+        "",
+        *table(["network", "accuracy on validation", "calibration error", "answered"], rows),
+    ]
 
 
 def _limits(bundle: Bundle) -> list[str]:
