@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -102,27 +100,22 @@ def accuracy(dataset: Dataset, model: Any) -> float:
     return float((logits.argmax(axis=1) == [r.label_index for r in records]).mean())
 
 
-def test_two_workers_learn_what_one_process_learns_even_where_one_of_them_was_killed(
+def test_two_workers_go_on_from_a_stopped_run_and_learn_what_one_process_learns(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    together = FULL.model_copy(update={"workers": 2})
+    def stop(log: EpochLog) -> None:
+        if log.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_network(dataset, FULL, tmp_path, None, stop)
     started = started_as(monkeypatch, _WATCHED)
-    told: list[EpochLog] = []
-
-    def kill_one(log: EpochLog) -> None:
-        told.append(log)
-        if len(told) == 3:
-            os.kill(started[1].pid, signal.SIGKILL)
-
-    with pytest.raises(WorkError, match=r"Worker 1 of 2 was ended by SIGKILL .* Start the same command again"):
-        train_network(dataset, together, tmp_path, None, kill_one)
-    assert all(process.poll() is not None for process in started)
-    kept = len(json.loads((tmp_path / "scratch" / "history.json").read_text()))
-    assert 3 <= kept < 12
-
-    resumed = train_network(dataset, together, tmp_path, None)
+    told: list[int] = []
+    together = FULL.model_copy(update={"workers": 2})
+    resumed = train_network(dataset, together, tmp_path, None, lambda log: told.append(log.epoch))
+    assert len(started) == 2
+    assert told == list(range(1, 13))
     alone = train_network(dataset, FULL, tmp_path / "alone", None)
-    assert len(resumed.history) == 12
     np.testing.assert_allclose(figures(resumed), figures(alone), rtol=5e-3, atol=1e-3)
     assert accuracy(dataset, alone.model) > 0.7  # 0.33 is chance
     assert accuracy(dataset, resumed.model) == pytest.approx(accuracy(dataset, alone.model), abs=0.06)
@@ -185,17 +178,21 @@ def test_what_a_worker_fails_with_is_what_the_run_fails_with(
     assert all(process.poll() is not None for process in started)
 
 
-def test_a_worker_that_says_nothing_is_named_with_the_place_of_its_messages(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [("sys.exit('no memory')", "ended with status 1"), ("os.kill(os.getpid(), 9)", "was ended by SIGKILL")],
+)
+def test_a_worker_that_dies_is_named_with_the_place_of_its_messages_and_the_others_end(
+    end: str, how: str, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = "import json, sys, time; time.sleep(60 * (json.loads(sys.argv[1])['worker'] == 0)); sys.exit('no memory')"
-    started = started_as(monkeypatch, script)
+    first = "import json, os, sys, time; time.sleep(60 * (json.loads(sys.argv[1])['worker'] == 0))"
+    started = started_as(monkeypatch, f"{first}; sys.stderr.write('what it said'); {end}")
     begun = time.monotonic()
-    with pytest.raises(WorkError, match=r"Worker 1 of 2 ended with status 1 .* messages are in .*worker-1\.log"):
+    with pytest.raises(WorkError, match=rf"Worker 1 of 2 {how} .* messages are in .*worker-1\.log\. Start the same"):
         list(run_workers(local_cluster(2), dataset.folder, FULL, tmp_path, "scratch"))
     assert time.monotonic() - begun < 30  # the other was not waited for
     assert all(process.poll() is not None for process in started)
-    assert (tmp_path / "scratch" / "worker-1.log").read_text().strip() == "no memory"
+    assert (tmp_path / "scratch" / "worker-1.log").read_text().startswith("what it said")
 
 
 def test_workers_end_with_the_run_that_started_them_even_if_it_is_killed(dataset: Dataset, tmp_path: Path) -> None:
