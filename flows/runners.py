@@ -7,6 +7,7 @@ machines share, and this environment on its scheduler and all its workers.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -149,6 +150,7 @@ def _dask(runner: Runner, folder: Path) -> Iterator[Workers]:
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
+    from prefect.utilities.asyncutils import run_coro_as_sync
     from prefect_dask import DaskTaskRunner
 
     from tasks.window import Workers
@@ -156,11 +158,22 @@ def _dask(runner: Runner, folder: Path) -> Iterator[Workers]:
     cluster = DaskTaskRunner(address=runner.address, client_kwargs={"timeout": _TIMEOUT_SECONDS})
     with grant(folder, 1) as lease, cluster:
         try:
+            run_coro_as_sync(_shake_hands(str(runner.address)))
             client = cluster.client
         except (OSError, ValueError) as error:
             raise SettingError(_no_cluster(runner, error)) from None
         with _in_a_sentence(runner, KilledWorker, CancelledError):
             yield Workers(cluster, lambda: sum(client.nthreads().values()), lease)
+
+
+async def _shake_hands(address: str) -> None:
+    """Dask's own client would wait for ever for the greeting of somebody who is no scheduler."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    connection = connect(address, **Security().get_connection_args("client"))
+    opened = await asyncio.wait_for(connection, _TIMEOUT_SECONDS)
+    await opened.close()
 
 
 @contextmanager
@@ -218,9 +231,10 @@ def _in_a_sentence(runner: Runner, *died: type[BaseException]) -> Iterator[None]
 
 
 def _no_cluster(runner: Runner, error: Exception) -> str:
+    said = "it does not answer as one" if isinstance(error, TimeoutError) else _first_line(error)
     return (
-        f"{runner.address} is no {runner.kind} cluster that can be used from here: {_first_line(error)}. Give "
-        f"another with --address or DARKROOM_RUNNER_ADDRESS, such as {_EXAMPLE[runner.kind]}."
+        f"{runner.address} is no {runner.kind} cluster that can be used from here: {said}. Give another with --address or "
+        f"DARKROOM_RUNNER_ADDRESS, such as {_EXAMPLE[runner.kind]}."
     )
 
 
