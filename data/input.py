@@ -126,9 +126,9 @@ def batches(
     options.deterministic = True
     # AutoGraph has nothing to convert here, and cannot read modules with postponed annotations.
     plain = tf.autograph.experimental.do_not_convert(ready)
-    decoded = stored.map(plain, num_parallel_calls=tf.data.AUTOTUNE)
-    counted = decoded.apply(tf.data.experimental.assert_cardinality(share.num_rows(dataset, split)))
-    return counted.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
+    counted = stored.apply(tf.data.experimental.assert_cardinality(share.num_rows(dataset, split)))
+    decoded = counted.map(plain, num_parallel_calls=tf.data.AUTOTUNE)
+    return decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _stored(dataset: Dataset, paths: list[Path], shuffle: Shuffle | None) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
