@@ -233,8 +233,8 @@ def _in_a_sentence(runner: Runner, *died: type[BaseException]) -> Iterator[None]
 def _no_cluster(runner: Runner, error: Exception) -> str:
     said = "it does not answer as one" if isinstance(error, TimeoutError) else _first_line(error)
     return (
-        f"{runner.address} is no {runner.kind} cluster that can be used from here: {said}. Give another with --address or "
-        f"DARKROOM_RUNNER_ADDRESS, such as {_EXAMPLE[runner.kind]}."
+        f"{runner.address} is no {runner.kind} cluster that can be used from here: {said}. Give another with --address "
+        f"or DARKROOM_RUNNER_ADDRESS, such as {_EXAMPLE[runner.kind]}."
     )
 
 
