@@ -70,6 +70,7 @@ class BundleCard(BaseModel):
     threshold: float = Field(ge=0, le=1)
     validation_accuracy: float
     onnx_max_difference: float
+    embedding_size: int | None = Field(default=None, ge=1)
     int8: Int8Facts = Int8Facts(refused="it was trained before there was int8")
     libraries: tuple[LibraryVersion, ...]
     files: tuple[FileFact, ...]

@@ -22,7 +22,14 @@ from data.provenance import library_versions
 from data.workspace import BUNDLE_CARD, Workspace
 from models.bundle import BUNDLE_FILES, BundleCard, write_card
 from models.calibration import Calibration
-from models.efficientnet_lite import NAME, NUM_IMAGENET_CLASSES, build_classifier, check_weights, load_pretrained
+from models.efficientnet_lite import (
+    NAME,
+    NUM_FEATURES,
+    NUM_IMAGENET_CLASSES,
+    build_classifier,
+    check_weights,
+    load_pretrained,
+)
 from models.networks import with_embeddings
 from models.quantize import Int8Facts
 from models.runtime import OnnxRunner, export_onnx
@@ -85,6 +92,7 @@ def ready_made_bundle(workspace: Workspace) -> Path:
             threshold=0.0,
             validation_accuracy=_PUBLISHED_ACCURACY,
             int8=Int8Facts(refused="its weights came without images to calibrate int8 on"),
+            embedding_size=NUM_FEATURES,
             onnx_max_difference=_difference(model, temporary / "model.onnx"),
             libraries=library_versions(),
             files=tuple(FileFact.of(temporary, name) for name in BUNDLE_FILES),

@@ -201,7 +201,11 @@ def plan_scoring(
     """
     if rows_per_part < 1:
         raise SettingError(f"A part of the table holds one row or more; received rows_per_part = {rows_per_part}.")
-    embedding_size = _embedding_size(bundle, engine) if embeddings else None
+    if embeddings and bundle.card.embedding_size is None:
+        raise SettingError(
+            f"{bundle.reference} gives no embeddings: its network has no dense layer at its end, or was exported "
+            "before there were any. Train again, or score without --embeddings."
+        )
     check_places(folder, out)
     images = image_folder(folder)
     entries = images.list_files()
@@ -218,7 +222,7 @@ def plan_scoring(
         num_files=len(entries),
         rows_per_part=rows_per_part,
         engine=engine,
-        embedding_size=embedding_size,
+        embedding_size=bundle.card.embedding_size if embeddings else None,
     )
     (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
     listed = _plan_table(entries)
@@ -335,16 +339,6 @@ def open_runner(bundle_folder: Path, engine: Engine = "fp32") -> tuple[Runner, B
     """A checked bundle and its network, ready to be run by each of several threads for itself."""
     bundle = open_bundle(bundle_folder)
     return bundle.runner(engine, num_threads=1), bundle
-
-
-def _embedding_size(bundle: Bundle, engine: Engine) -> int:
-    size = bundle.runner(engine, num_threads=1).embedding_size
-    if size is None:
-        raise SettingError(
-            f"{bundle.reference} gives no embeddings: its network has no dense layer at its end, or was exported "
-            "before there were any. Train again, or score without --embeddings."
-        )
-    return size
 
 
 def _table(rows: list[dict[str, Any]], plan: ScorePlan) -> pa.Table:

@@ -64,6 +64,7 @@ def tiny_bundle(
         threshold=0.0,
         validation_accuracy=1 / len(labels),
         onnx_max_difference=float(difference),
+        embedding_size=image_size[0] * image_size[1] * 3,
         libraries=library_versions(),
         files=tuple(FileFact.of(folder, name) for name in ("model.keras", "model.onnx")),
     )

@@ -150,7 +150,7 @@ def test_a_network_without_embeddings_is_refused_in_a_sentence_before_anything_i
     folder.mkdir()
     export_onnx(bundle.keras_model(), folder / "model.onnx")
     write_json(folder / "bundle.json", {})
-    old = Bundle(folder, bundle.card)
+    old = Bundle(folder, bundle.card.model_copy(update={"embedding_size": None}))
     with pytest.raises(SettingError, match=r"gives no embeddings: .* Train again, or score without --embeddings"):
         plan_scoring(images, old, tmp_path / "out", 10, embeddings=True)
     assert not (tmp_path / "out").exists()
