@@ -421,17 +421,24 @@ def ray_address(tmp_path: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
-    command += [f"--port={port}", "--include-dashboard=false", "--disable-usage-stats", f"--temp-dir=/tmp/ray-{port}"]
+    command += [
+        f"--port={port}",
+        "--node-ip-address=127.0.0.1",
+        "--include-dashboard=false",
+        "--disable-usage-stats",
+        f"--temp-dir=/tmp/ray-{port}",
+    ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     environment |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "prefect")}
     with (tmp_path / "ray.log").open("wb") as log:
         started = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_for(lambda: "This command will now block" in (tmp_path / "ray.log").read_text())
+        wait_for(lambda: "now block" in (tmp_path / "ray.log").read_text() or started.poll() is not None)
+        assert started.poll() is None, (tmp_path / "ray.log").read_text()
         yield f"127.0.0.1:{port}"
     finally:
-        started.terminate()
-        started.wait(60)
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
         shutil.rmtree(f"/tmp/ray-{port}", ignore_errors=True)
 
 
