@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -79,10 +81,26 @@ def from_table(table: pa.Table) -> list[ManifestRow]:
     return [ManifestRow(**row) for row in table.to_pylist()]
 
 
-def write_table(path: Path, table: pa.Table, rows_per_group: int | None = None) -> None:
-    """A Parquet file, whole or not at all. Written the same way everywhere, so that equal tables give equal bytes."""
+def write_table(path: Path, table: pa.Table, rows_per_group: int | None = None, plain: str | None = None) -> None:
+    """A Parquet file, whole or not at all. Written the same way everywhere, so that equal tables give equal bytes.
+
+    The column `plain` is stored as it is: features, say, which no dictionary and no compression makes much smaller.
+    """
+    how: dict[str, Any] = {"compression": "zstd"}
+    if plain:
+        leaves = _leaves(table)
+        packed = [leaf for leaf in leaves if leaf.partition(".")[0] != plain]
+        how = {"compression": {leaf: "zstd" if leaf in packed else "none" for leaf in leaves}, "use_dictionary": packed}
     with atomic_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=rows_per_group)
+        pq.write_table(table, temporary, row_group_size=rows_per_group, **how)
+
+
+def _leaves(table: pa.Table) -> list[str]:
+    """Parquet's columns for a table's, such as `top_k.list.element.label`."""
+    empty = io.BytesIO()
+    pq.write_table(table.slice(0, 0), empty)
+    header = pq.read_metadata(empty).schema
+    return [header.column(place).path for place in range(len(header.names))]
 
 
 def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

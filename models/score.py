@@ -273,7 +273,7 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
     rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
-    write_table(final, _table(rows, plan))
+    write_table(final, _table(rows, plan), plain=EMBEDDING if embeddings else None)
     write_json(note, {"key": key, "sha256": file_sha256(final)})
     return PartDone(index, len(files), len(known))
 
