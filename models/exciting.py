@@ -20,7 +20,7 @@ from models.layers import forward
 
 MAX_SEARCHED = 1000
 NUM_IMAGES = 4
-_BATCH = 32
+_BATCH = 8  # the outputs of all layers are held at once, 80 MB an image of 224 x 224
 
 
 @dataclass(frozen=True)
