@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -177,6 +178,40 @@ def _assert_only_changed(before: dict[str, Any], after: dict[str, Any], path: tu
     changed = {key for key in after if after[key] != before[key]}
     assert changed == {path[-1]}
     assert after[path[-1]] == value
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("run", ["run", "digits"]),
+        ("ingest", ["ingest", "photos"]),
+        ("examine", ["inspect", "photos"]),
+        ("train", ["train", "photos"]),
+        ("compare", ["compare", "digits", "--vary", "epochs=1,2"]),
+        ("score", ["score", "photos", "--model", "x"]),
+    ],
+)
+def test_the_runner_reaches_the_flow_and_one_that_cannot_work_is_refused_before_anything_starts(
+    module: str,
+    words: list[str],
+    given: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parameters: list[Any] = []
+    found = __import__(f"flows.{module}", fromlist=[module])
+    monkeypatch.setattr(found, words[0], lambda *_, **named: parameters.append((named["runner"], named["address"])))
+    call(monkeypatch, *words)
+    call(monkeypatch, *words, "--runner", "processes")
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        address = f"tcp://127.0.0.1:{somebody.getsockname()[1]}"
+        call(monkeypatch, *words, "--runner", "dask", "--address", address)
+    assert parameters == [(None, None), ("processes", None), ("dask", address)]
+    status, error = in_process(monkeypatch, capsys, *words, "--runner", "dask", "--address", address)
+    assert (status, len(parameters)) == (2, 3)
+    assert error.startswith(
+        f"No dask cluster answers at {address} (Connection refused). Start it with 'dask scheduler'"
+    )
 
 
 def test_run_takes_both_kinds_of_options_over_those_of_its_recipe(
