@@ -105,11 +105,16 @@ def main() -> int:
                 "loop": lambda encoding=encoding: loop(files, encoding, place),
             }
             costs = in_turns(sides, arguments.rounds)
-            ratios += compare(f"{encoding.upper()}: ingest and img2dataset", costs["parquet"], costs["img2dataset"],
-                              ("darkroom, Parquet", f"img2dataset {VERSION}, Parquet"), (num_cpus(), num_cpus()),
-                              IMG2DATASET)  # fmt: skip
-            ratios += compare(f"{encoding.upper()}: ingest and a Pillow loop", costs["tfrecord"], costs["loop"],
-                              ("darkroom, TFRecord", "Pillow loop, TFRecord"), (num_cpus(), 1), LOOP[encoding])  # fmt: skip
+            cores = num_cpus()
+            for other, format_name, label, their_cores, target in (
+                ("img2dataset", "Parquet", f"img2dataset {VERSION}", cores, IMG2DATASET),
+                ("loop", "TFRecord", "Pillow loop", 1, LOOP[encoding]),
+            ):
+                labels = (f"darkroom, {format_name}", f"{label}, {format_name}")
+                pair = (costs[format_name.lower()], costs[other])
+                ratios += compare(
+                    f"{encoding.upper()}: ingest and {label}", *pair, labels, (cores, their_cores), target
+                )
     show(ratios)
     if arguments.json:
         write(ratios, arguments.json, {"files": arguments.files, "rounds": arguments.rounds})

@@ -44,7 +44,7 @@ def perceptual_hash(thumbnail: NDArray[np.uint8]) -> str:
     rows = _dct_rows()
     # Rounded, so that the last digits, which differ between machines, never decide a bit of a flat image.
     low = np.round(rows @ thumbnail.astype(np.float64) @ rows.T, 3)
-    ordered = np.sort(low, axis=None)  # np.median takes thrice the time of all the rest
+    ordered = np.sort(low, axis=None)  # np.median takes as long as all of this
     bits = (low > (ordered[len(ordered) // 2 - 1] + ordered[len(ordered) // 2]) / 2).ravel()
     return np.packbits(bits).tobytes().hex()
 
