@@ -81,7 +81,7 @@ def test_values_are_split_at_commas_and_an_option_stands_once() -> None:
 
 def test_the_command_line_and_the_command_that_is_kept_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("flows.compare.compare", lambda *given: calls.append(given))
+    monkeypatch.setattr("flows.compare.compare", lambda *given, **workers: calls.append((*given, workers)))
     monkeypatch.setattr(cli, "_prepare", lambda verbose, tensorflow: None)
     monkeypatch.setattr(cli, "_show", lambda result, as_json: None)
     words = [
