@@ -54,6 +54,7 @@ TRAIN_OPTIONS: Mapping[str, Path] = {
     "dropout": ("train", "dropout"),
     "augment": ("train", "augmentation"),
     "mixup": ("train", "mixup"),
+    "cutmix": ("train", "cutmix"),
     "class-weights": ("train", "class_weights"),
     "patience": ("train", "patience"),
     "fine-tune-blocks": ("train", "fine_tune_blocks"),

@@ -33,6 +33,8 @@ class TrainSettings(SettingsModel):
         augmentation: On the fly, from scratch or fine-tuning: none, light, standard, strong, scans, or a policy.
         mixup: From scratch or fine-tuning, blend each image and its label with another's of its batch, by a share drawn
             from Beta(mixup, mixup); 0 for none.
+        cutmix: The same by a rectangle of the other image, its share of the area from Beta(cutmix, cutmix); where both
+            are set, each batch takes one of them.
         class_weights: Weigh classes by the inverse of their frequency.
         patience: Epochs without a better validation loss before training stops.
         fine_tune_blocks: After the head, train this many of the backbone's last convolutions too; 0 for none.
@@ -62,6 +64,7 @@ class TrainSettings(SettingsModel):
     dropout: float = Field(default=0.3, ge=0, lt=1)
     augmentation: AugmentPolicy = PRESETS["standard"]
     mixup: float = Field(default=0.0, ge=0, le=10)
+    cutmix: float = Field(default=0.0, ge=0, le=10)
     class_weights: bool = True
     patience: int = Field(default=10, ge=1)
     fine_tune_blocks: int = Field(default=0, ge=0, le=1000)

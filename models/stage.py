@@ -24,6 +24,7 @@ from data.errors import SettingError, WorkError
 from data.input import WHOLE, Share, Shuffle, batches
 from models.bundle import EpochLog
 from models.cluster import Cluster, local_cluster, run_workers
+from models.mixing import NO_MIXING, Mixing, mixed
 from models.settings import TrainSettings
 from models.state import BEST, best_epoch, keep_model, keep_state, read_history, restore
 
@@ -46,7 +47,7 @@ class Stage:
         steps: Batches in an epoch.
         epochs: Most epochs.
         learning_rate: The peak.
-        mixup: How images of a batch are blended; 0 for not at all.
+        mixing: How images of a batch are blended.
         share: What is fed here, where several processes train together.
         num_replicas: Copies of the network in this process; each is fed a batch a step.
     """
@@ -57,7 +58,7 @@ class Stage:
     steps: int
     epochs: int
     learning_rate: float
-    mixup: float = 0.0
+    mixing: Mixing = NO_MIXING
     share: Share = WHOLE
     num_replicas: int = 1
 
@@ -105,7 +106,8 @@ def image_stage(
     if name == FINE_TUNE:
         epochs, rate = settings.fine_tune_epochs, settings.fine_tune_learning_rate
     validation = batches(dataset, "validation", 128, share=share)
-    return Stage(name, feed, validation, steps, epochs, rate, settings.mixup, share, num_replicas)
+    mixing = Mixing(settings.mixup, settings.cutmix)
+    return Stage(name, feed, validation, steps, epochs, rate, mixing, share, num_replicas)
 
 
 def even_sizes(num_rows: int, num_batches: int) -> list[int]:
@@ -210,7 +212,10 @@ def _fit(stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings) ->
 
 def epoch_feed(stage: Stage, dataset: Dataset, settings: TrainSettings, number: int) -> Any:
     """The training batches of an epoch, from 0, as the loss takes them."""
-    return _mixed(_one_hot(stage.feed(number), dataset, settings), stage, settings, number)
+    # What is drawn is other for each reader, so that none repeats another.
+    seed = [settings.seed, number, 1, stage.share.reader]
+    fed = _one_hot(stage.feed(number), dataset, settings)
+    return mixed(fed, stage.mixing, stage.steps * stage.num_replicas, settings.batch_size, seed)
 
 
 def validation_feed(stage: Stage, dataset: Dataset, settings: TrainSettings) -> Any:
@@ -272,7 +277,7 @@ def _one_hot(batches: Any, dataset: Dataset, settings: TrainSettings) -> Any:
 
 def _is_soft(settings: TrainSettings) -> bool:
     """Whether the truth of an image is a row of shares of the classes instead of one class."""
-    return bool(settings.label_smoothing or settings.mixup)
+    return bool(settings.label_smoothing or settings.mixup or settings.cutmix)
 
 
 def build_loss(settings: TrainSettings, reduction: str | None = "sum_over_batch_size") -> Any:
@@ -284,33 +289,6 @@ def build_loss(settings: TrainSettings, reduction: str | None = "sum_over_batch_
             from_logits=True, label_smoothing=settings.label_smoothing, reduction=reduction
         )
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
-
-
-def _mixed(batches: Any, stage: Stage, settings: TrainSettings, epoch: int) -> Any:
-    """Each image and its row of classes blended with the next of the batch (Zhang et al. 2018, "mixup", 1710.09412).
-
-    The shares are drawn from the seed, the epoch and the reader, so that a run that is killed goes on as if it had not
-    been.
-    """
-    import tensorflow as tf
-
-    if not stage.mixup:
-        return batches
-    random = np.random.default_rng([settings.seed, epoch, 1, stage.share.reader])
-    size = stage.steps * stage.num_replicas, settings.batch_size
-    shares = random.beta(stage.mixup, stage.mixup, size).astype(np.float32)
-
-    def blended(values: Any, share: Any) -> Any:
-        share = tf.reshape(share[: tf.shape(values)[0]], [-1] + [1] * (len(values.shape) - 1))
-        values = tf.cast(values, tf.float32)
-        return share * values + (1.0 - share) * tf.roll(values, 1, axis=0)
-
-    def mix(batch: Any, share: Any) -> Any:
-        images, truth = batch
-        return tf.cast(tf.round(blended(images, share)), tf.uint8), blended(truth, share)
-
-    rows = tf.data.Dataset.from_tensor_slices(shares)
-    return tf.data.Dataset.zip((batches, rows)).map(tf.autograph.experimental.do_not_convert(mix))
 
 
 def build_optimizer(settings: TrainSettings, stage: Stage) -> Any:

@@ -74,6 +74,7 @@ TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "dropout": (["0.75"], 0.75),
     "augment": (["scans"], PRESETS["scans"].model_dump()),
     "mixup": (["0.5"], 0.5),
+    "cutmix": (["1"], 1.0),
     "class-weights": ([], False),
     "patience": (["4"], 4),
     "fine-tune-blocks": (["6"], 6),

@@ -14,7 +14,6 @@ from typing import get_args
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
@@ -123,45 +122,6 @@ def test_every_optimizer_takes_a_step_and_decays_kernels_alone(name):
     assert np.isfinite(model.layers[0].kernel.numpy()).all()
     assert (model.layers[1].beta.numpy() != 0).any()
     assert before.shape == (3,)
-
-
-@pytest.mark.parametrize("num_images", [12, 10])
-def test_mixup_blends_each_image_and_its_label_with_the_next_of_the_batch(num_images):
-    """The last batch may be smaller. The shares are read off the labels, and must be those of the images."""
-    random = np.random.default_rng(5)
-    images = random.integers(0, 256, (num_images, 6, 5, 3), dtype=np.uint8)
-    classes = np.arange(num_images)  # each image a class of its own
-    stage = Stage("scratch", lambda epoch: None, None, steps=3, epochs=1, learning_rate=1, mixup=0.4)
-    settings = TrainSettings(batch_size=4, mixup=0.4)
-
-    def mixed(epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        feed = tf.data.Dataset.from_tensor_slices((images, np.eye(num_images, dtype=np.float32))).batch(4)
-        return [(x.numpy(), y.numpy()) for x, y in stages._mixed(feed, stage, settings, epoch)]
-
-    shares, start = [], 0
-    for pixels, truth in mixed(0):
-        own = classes[start : start + len(pixels)]
-        partner = np.roll(own, 1)
-        np.testing.assert_allclose(truth.sum(axis=1), 1, atol=1e-6)
-        for row, (mine, other) in enumerate(zip(own, partner, strict=True)):
-            share = truth[row, mine]
-            assert truth[row, other] == pytest.approx(1 - share, abs=1e-6)
-            expected = share * images[mine] + (1 - share) * images[other]
-            np.testing.assert_allclose(pixels[row], expected, atol=0.51)
-            shares.append(share)
-        assert pixels.dtype == np.uint8
-        start += len(pixels)
-    assert start == num_images
-    assert len({round(float(share), 4) for share in shares}) > num_images // 2  # drawn for each image
-    for again, first in zip(mixed(0), mixed(0), strict=True):
-        np.testing.assert_array_equal(again[0], first[0])
-    assert any((one != other).any() for (one, _), (other, _) in zip(mixed(0), mixed(1), strict=True))
-
-
-def test_without_mixup_the_feed_is_left_as_it_is():
-    stage = Stage("head", lambda epoch: None, None, steps=3, epochs=1, learning_rate=1)
-    feed = object()
-    assert stages._mixed(feed, stage, TrainSettings(mixup=0.4), 0) is feed
 
 
 def test_flip_averaging_changes_the_network_that_is_given_back_and_not_its_training(dataset, scratch, tmp_path):
