@@ -107,7 +107,8 @@ def keras_labels(model: Any, tree: Path, size: tuple[int, int], batch_size: int)
     files = keras.utils.image_dataset_from_directory(
         tree, image_size=size, batch_size=batch_size, shuffle=False, verbose=False
     )
-    return np.argmax(model.predict(files.prefetch(tf.data.AUTOTUNE), verbose=0), axis=1)
+    logits: NDArray[np.float32] = model.predict(files.prefetch(tf.data.AUTOTUNE), verbose=0)
+    return np.asarray(logits.argmax(axis=1), np.intp)
 
 
 def limit(tree: Path, bundle: Bundle, runner: Runner) -> float:
@@ -180,7 +181,8 @@ def _own_reader(model: Any, images: Path, files: list[dict[str, Any]], size: tup
         return tf.ensure_shape(tf.image.resize(image, size, method="bilinear"), (*size, 3))
 
     paths = tf.data.Dataset.from_tensor_slices([str(images / row["path"]) for row in files])
-    return np.argmax(model.predict(paths.map(read, num_parallel_calls=2).batch(32), verbose=0), axis=1)
+    logits: NDArray[np.float32] = model.predict(paths.map(read, num_parallel_calls=2).batch(32), verbose=0)
+    return np.asarray(logits.argmax(axis=1), np.intp)
 
 
 def stages(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> dict[str, float]:
