@@ -29,7 +29,7 @@ faults: .venv/development
 	$(BIN)/python -m pytest tests/test_faults --faults 100 --timeout 3600
 
 bench: .venv/development
-	$(BIN)/python benchmarks/bench.py --json bench.json
+	$(BIN)/python benchmarks/bench.py --json bench.json --write docs/benchmarks.md
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Darkroom needs Python 3.11, 3.12 or 3.13 on the path. Install one, or name it: make PYTHON=/path/to/python3.12 demo" >&2; exit 2; }

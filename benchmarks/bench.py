@@ -1,9 +1,9 @@
-"""Every side-by-side benchmark, one after the other, in processes of their own; the table and the JSON.
+"""Every side-by-side benchmark, one after the other, in processes of their own; the table, the JSON and the page.
 
-    python benchmarks/bench.py [--only scoring,reading] [--json bench.json]
+    python benchmarks/bench.py [--only scoring,reading] [--json bench.json] [--write docs/benchmarks.md]
 
-`make bench` runs this. Nothing else should be running on the machine. The exit status is 1 where a benchmark fails or
-a ratio misses its target.
+`make bench` runs this. Nothing else should be running on the machine. With `--only`, what the JSON holds of the other
+benchmarks is kept. The exit status is 1 where a benchmark fails or a ratio misses its target.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.side_by_side import machine, read, show
+from benchmarks.side_by_side import Ratio, described, from_json, machine, markdown, show
 
 # Each takes `--json FILE` and writes it with side_by_side.write.
 BENCHMARKS = ("scoring", "embeddings", "ingest", "reading", "training", "overhead", "startup", "memory")
 # Of what would take hours in full, a part; by itself each script does all of it.
 LESS = {"memory": ("--files", "100000")}
+PROFILE = "milliseconds an image, one thread, int8"
 
 
 def main() -> int:
@@ -31,32 +31,58 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(BENCHMARKS))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", type=Path, help="the table as a page of Markdown")
     arguments = parser.parse_args()
-    ratios, details, failed = [], {}, []
+    found, failed = {}, []
+    if arguments.json and arguments.json.exists():
+        found = json.loads(arguments.json.read_text())["benchmarks"]
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.only.split(","):
             written = Path(folder) / f"{name}.json"
             script = Path(__file__).with_name(f"{name}.py")
             command = [sys.executable, str(script), "--json", str(written), *LESS.get(name, ())]
-            if subprocess.run(command, check=False).returncode not in (
-                0,
-                1,
-            ):
-                failed.append(name)
+            status = subprocess.run(command, check=False).returncode
             if written.exists():
-                ratios += read(written)
-                details[name] = json.loads(written.read_text())["details"]
-            else:
+                found[name] = json.loads(written.read_text())
+            if status not in (0, 1) or not written.exists():
                 failed.append(name)
+            if arguments.json:  # after each: an hour of measuring is not lost with the last of them
+                arguments.json.write_text(json.dumps({"machine": machine(), "benchmarks": found}, indent=1) + "\n")
+    ratios = [ratio for name in BENCHMARKS if name in found for ratio in from_json(found[name])]
     show(ratios)
-    if arguments.json:
-        rows = [asdict(each) | {"reached": each.reached} for each in ratios]
-        arguments.json.write_text(
-            json.dumps({"machine": machine(), "ratios": rows, "details": details}, indent=1) + "\n"
-        )
-    for name in dict.fromkeys(failed):
+    if arguments.write:
+        arguments.write.write_text(page(ratios, found.get("scoring", {}).get("details", {}).get(PROFILE, {})))
+    for name in failed:
         print(f"{name} failed: see above.", file=sys.stderr)
     return int(bool(failed) or not all(each.reached for each in ratios))
+
+
+def page(ratios: list[Ratio], profile: dict[str, float]) -> str:
+    """The page of Markdown."""
+    total = sum(profile.values())
+    lines = [f"| {what} | {value:.3f} | {value / total:.0%} |" for what, value in profile.items()]
+    return "\n".join(
+        [
+            "# Beside the usual ways",
+            "",
+            "Written by `python benchmarks/bench.py --write docs/benchmarks.md`, which `make bench` runs. Each row is",
+            "one run of a script in `benchmarks/`, whose docstring says what the other side is; both sides took turns.",
+            "Medians; only the ratios carry over to another machine.",
+            "",
+            f"Measured on {described(machine())}.",
+            "",
+            *markdown(ratios),
+            "",
+            "## What an image's time goes to",
+            "",
+            "A scoring with int8 on one thread, photographs of 404 x 361 to 160 x 160:",
+            "",
+            "| what | ms | share |",
+            "|---|---|---|",
+            *lines,
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

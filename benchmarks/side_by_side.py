@@ -106,8 +106,8 @@ def show(ratios: Sequence[Ratio]) -> None:
     for each in ratios:
         table.add_row(
             each.name,
-            f"{each.ours}: {statistics.median(each.our_rounds):,.3g}",
-            f"{each.theirs}: {statistics.median(each.their_rounds):,.3g}" if each.their_rounds else each.theirs,
+            f"{each.ours}: {_median(each.our_rounds)}",
+            f"{each.theirs}: {_median(each.their_rounds)}" if each.their_rounds else each.theirs,
             each.unit,
             f"{each.ratio:.3g}",
             f"{'at most' if each.at_most else 'at least'} {each.target:g}",
@@ -122,13 +122,39 @@ def write(ratios: Sequence[Ratio], path: Path, details: Any = None) -> None:
     path.write_text(json.dumps({"machine": machine(), "ratios": rows, "details": details}, indent=1) + "\n")
 
 
-def read(path: Path) -> list[Ratio]:
-    """Ratios that `write` wrote."""
-    rows = json.loads(path.read_text())["ratios"]
-    for row in rows:
-        row.pop("reached")
-        row["our_rounds"], row["their_rounds"] = tuple(row["our_rounds"]), tuple(row["their_rounds"])
-    return [Ratio(**row) for row in rows]
+def from_json(written: dict[str, Any]) -> list[Ratio]:
+    """Ratios of what `write` wrote."""
+    ratios = []
+    for row in written["ratios"]:
+        rounds = {side: tuple(row[side]) for side in ("our_rounds", "their_rounds")}
+        ratios.append(Ratio(**{key: value for key, value in row.items() if key != "reached"} | rounds))
+    return ratios
+
+
+def markdown(ratios: Sequence[Ratio]) -> list[str]:
+    """The table as lines of Markdown."""
+    lines = ["| what | ours | the other | unit | ratio | target |", "|---|---|---|---|---|---|"]
+    for each in ratios:
+        ours, theirs = f"{each.ours}: {_median(each.our_rounds)}", each.theirs
+        if each.their_rounds:
+            theirs += f": {_median(each.their_rounds)}"
+        target = f"at {'most' if each.at_most else 'least'} {each.target:g}" + ("" if each.reached else ", **missed**")
+        lines.append(f"| {each.name} | {ours} | {theirs} | {each.unit} | {each.ratio:.3g} | {target} |")
+    return lines
+
+
+def described(facts: dict[str, str]) -> str:
+    """The machine and its libraries in a sentence's words."""
+    libraries = ", ".join(f"{name} {facts[name]}" for name in _LIBRARIES)
+    return (
+        f"{facts['cores']} cores ({facts['processor']}), {facts['memory_gib']} GiB of memory, "
+        f"Python {facts['python']}, {libraries}"
+    )
+
+
+def _median(rounds: Sequence[float]) -> str:
+    median = statistics.median(rounds)
+    return f"{median:,.0f}" if median >= 1000 else f"{median:.3g}"
 
 
 def in_a_process(script: Path, *arguments: str) -> str:
