@@ -1,6 +1,6 @@
 """Training: a head on cached features against `fit` around a frozen backbone; training steps against tf.data by hand.
 
-    python benchmarks/training.py [--images ../shared/data/cats_dogs] [--train 500] [--validation 300] [--rounds 2]
+    python benchmarks/training.py [--images ../shared/data/cats_dogs] [--train 2000] [--validation 800] [--rounds 2]
         [--json training.json]
 
 Transfer. Theirs is Keras's transfer guide: `image_dataset_from_directory` with prefetch, the frozen backbone within
@@ -60,8 +60,8 @@ def main() -> int:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=SHARED, help="With the folders train and validation.")
-    parser.add_argument("--train", type=int, default=500)
-    parser.add_argument("--validation", type=int, default=300)
+    parser.add_argument("--train", type=int, default=2000)
+    parser.add_argument("--validation", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
