@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(names), help="Names of recipes, with commas.")
     parser.add_argument("--json", type=Path, help="Write the rows there too.")
     given = parser.parse_args()
-    console, rows, failed = Console(), [], []
+    console, rows, failed = Console(width=140), [], []
     for name in given.only.split(","):
         if name not in names:
             parser.error(f"there is no recipe {name!r}: use {', '.join(names)}")
