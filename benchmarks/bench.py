@@ -3,7 +3,8 @@
     python benchmarks/bench.py [--only scoring,reading] [--json bench.json] [--write docs/benchmarks.md]
 
 `make bench` runs this. Nothing else should be running on the machine. With `--only`, what the JSON holds of the other
-benchmarks is kept. The exit status is 1 where a benchmark fails or a ratio misses its target.
+benchmarks is kept, if it was measured on this machine with these libraries. The exit status is 1 where a benchmark
+fails or a ratio misses its target.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def main() -> int:
     arguments = parser.parse_args()
     found, failed = {}, []
     if arguments.json and arguments.json.exists():
-        found = json.loads(arguments.json.read_text())["benchmarks"]
+        kept = json.loads(arguments.json.read_text())
+        found = {name: written for name, written in kept.items() if written["machine"] == machine()}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.only.split(","):
             written = Path(folder) / f"{name}.json"
@@ -47,7 +49,7 @@ def main() -> int:
             if status not in (0, 1) or not written.exists():
                 failed.append(name)
             if arguments.json:  # after each: an hour of measuring is not lost with the last of them
-                arguments.json.write_text(json.dumps({"machine": machine(), "benchmarks": found}, indent=1) + "\n")
+                arguments.json.write_text(json.dumps(found, indent=1) + "\n")
     ratios = [ratio for name in BENCHMARKS if name in found for ratio in from_json(found[name])]
     show(ratios)
     if arguments.write:

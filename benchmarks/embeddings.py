@@ -9,35 +9,21 @@ scoring, plan, parts, table and summary on disk, with the network loaded. The ra
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
 import statistics
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.scoring import make_bundle, make_tree
+from benchmarks.scoring import make_bundle, make_tree, parse, score
 from benchmarks.side_by_side import Ratio, seconds, show, write
 from models.bundle import Bundle
-from models.runtime import Engine, Runner
-from models.score import plan_scoring, score_part, summarize
+from models.runtime import Engine
 
 TARGET = 1.05
-
-
-def score(tree: Path, bundle: Bundle, runner: Runner, out: Path, engine: Engine, embeddings: bool) -> None:
-    """A whole scoring, two parts at a time."""
-    shutil.rmtree(out, ignore_errors=True)
-    plan = plan_scoring(tree, bundle, out, 1000, engine=engine, embeddings=embeddings)
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda index: score_part(out, index, runner, bundle), range(plan.num_parts)))
-    summarize(out, 0, "", 1.0, None)
 
 
 def compare(tree: Path, bundle: Bundle, engine: Engine, out: Path, rounds: int) -> Ratio:
@@ -55,17 +41,8 @@ def compare(tree: Path, bundle: Bundle, engine: Engine, out: Path, rounds: int) 
 
 
 def main() -> int:
-    """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "cats_dogs")
-    parser.add_argument("--files", type=int, default=4000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--where", type=Path, default=Path(tempfile.gettempdir()) / "darkroom-scoring-benchmark")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    if not arguments.images.is_dir():
-        parser.error(f"{arguments.images} is no folder; give class folders of photographs with --images")
-    arguments.where.mkdir(parents=True, exist_ok=True)
+    """Measure and print the table."""
+    arguments = parse(__doc__)
     bundle, _ = make_bundle(arguments.images, arguments.where)
     tree = make_tree(arguments.images, arguments.where, arguments.files)
     out = arguments.where / "table-embeddings"

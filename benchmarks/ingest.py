@@ -58,8 +58,7 @@ from data.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared/data/cats_dogs/train"
-IMG2DATASET = 2.0
-LOOP = 3.0
+IMG2DATASET, LOOP = 2.0, 3.0
 VERSION = "1.47.0"
 SIDE = 160
 QUALITY = 95

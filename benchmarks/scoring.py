@@ -51,7 +51,7 @@ from data.parallel import num_cpus
 from data.turbojpeg import decode_plain_jpeg, shrink_by
 from data.workspace import Workspace
 from models.bundle import Bundle, open_bundle
-from models.runtime import RUN_BATCH, Runner
+from models.runtime import RUN_BATCH, Engine, Runner
 from models.score import plan_scoring, score_part, summarize
 from models.score_rows import score_rows
 
@@ -89,10 +89,12 @@ def make_tree(images: Path, where: Path, num_files: int) -> Path:
     return tree
 
 
-def score(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> Path:
+def score(
+    tree: Path, bundle: Bundle, runner: Runner, out: Path, engine: Engine = "fp32", embeddings: bool = False
+) -> Path:
     """The plain path of a whole scoring, two parts at a time as Prefect's window has them; the table's folder."""
     shutil.rmtree(out, ignore_errors=True)
-    plan = plan_scoring(tree, bundle, out, rows_per_part=1000)
+    plan = plan_scoring(tree, bundle, out, rows_per_part=1000, engine=engine, embeddings=embeddings)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda index: score_part(out, index, runner, bundle), range(plan.num_parts)))
     summarize(out, 0, "", 1.0, None)
@@ -229,9 +231,9 @@ def whole_command(tree: Path, bundle: Bundle, out: Path, num_files: int) -> dict
     return {"seconds": took, "images/s": num_files / took}
 
 
-def main() -> int:
-    """Parse the command line and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(description: str | None) -> argparse.Namespace:
+    """The command line: images, files, rounds, json, and the folder where, which is made."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "cats_dogs")
     parser.add_argument("--files", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -240,8 +242,14 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.images.is_dir():
         parser.error(f"{arguments.images} is no folder; give class folders of photographs with --images")
+    arguments.where.mkdir(parents=True, exist_ok=True)
+    return arguments
+
+
+def main() -> int:
+    """Measure and print the tables."""
+    arguments = parse(__doc__)
     where: Path = arguments.where
-    where.mkdir(parents=True, exist_ok=True)
     bundle, dataset = make_bundle(arguments.images, where)
     tree, out = make_tree(arguments.images, where, arguments.files), where / "table"
     runners = {name: bundle.runner(name, num_threads=1) for name in ("int8", "fp32")}  # type: ignore[arg-type]

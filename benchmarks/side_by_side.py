@@ -104,15 +104,7 @@ def show(ratios: Sequence[Ratio]) -> None:
     for column in ("what", "ours", "the other", "unit", "ratio", "target", ""):
         table.add_column(column, overflow="fold")
     for each in ratios:
-        table.add_row(
-            each.name,
-            f"{each.ours}: {_median(each.our_rounds)}",
-            f"{each.theirs}: {_median(each.their_rounds)}" if each.their_rounds else each.theirs,
-            each.unit,
-            f"{each.ratio:.3g}",
-            f"{'at most' if each.at_most else 'at least'} {each.target:g}",
-            "reached" if each.reached else "MISSED",
-        )
+        table.add_row(*_cells(each), "reached" if each.reached else "MISSED")
     Console(width=160).print(table)
 
 
@@ -134,12 +126,7 @@ def from_json(written: dict[str, Any]) -> list[Ratio]:
 def markdown(ratios: Sequence[Ratio]) -> list[str]:
     """The table as lines of Markdown."""
     lines = ["| what | ours | the other | unit | ratio | target |", "|---|---|---|---|---|---|"]
-    for each in ratios:
-        ours, theirs = f"{each.ours}: {_median(each.our_rounds)}", each.theirs
-        if each.their_rounds:
-            theirs += f": {_median(each.their_rounds)}"
-        target = f"at {'most' if each.at_most else 'least'} {each.target:g}" + ("" if each.reached else ", **missed**")
-        lines.append(f"| {each.name} | {ours} | {theirs} | {each.unit} | {each.ratio:.3g} | {target} |")
+    lines += [f"| {' | '.join(_cells(each))}{'' if each.reached else ', **missed**'} |" for each in ratios]
     return lines
 
 
@@ -149,6 +136,18 @@ def described(facts: dict[str, str]) -> str:
     return (
         f"{facts['cores']} cores ({facts['processor']}), {facts['memory_gib']} GiB of memory, "
         f"Python {facts['python']}, {libraries}"
+    )
+
+
+def _cells(each: Ratio) -> tuple[str, ...]:
+    """What both tables say of a ratio, up to its target."""
+    return (
+        each.name,
+        f"{each.ours}: {_median(each.our_rounds)}",
+        f"{each.theirs}: {_median(each.their_rounds)}" if each.their_rounds else each.theirs,
+        each.unit,
+        f"{each.ratio:.3g}",
+        f"at {'most' if each.at_most else 'least'} {each.target:g}",
     )
 
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from data.errors import WorkError
@@ -34,6 +35,13 @@ def num_cpus() -> int:
     if share is not None:
         return share
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in order, `size` at a time; the last batch may be smaller."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 def ordered_map(work: Callable[[T], R], items: Iterable[T], num_threads: int, window: int) -> Iterator[R]:

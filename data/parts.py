@@ -31,7 +31,7 @@ from data.ingest import IngestPlan, read_plan
 from data.labels import LabelMap
 from data.listing import read_file
 from data.manifest import OK, QUARANTINED, ManifestRow, to_table, write_table
-from data.parallel import num_cpus, ordered_map
+from data.parallel import in_batches, num_cpus, ordered_map
 from data.perceptual import SIDE, perceptual_hash, thumbnail
 from data.quality import pixel_statistics
 from data.shards import Record, ShardRules, ShardWriter, num_records, open_writer
@@ -94,10 +94,9 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
     with ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
         # A few files at a time: to hand each over by itself takes the threads a tenth of their time.
-        batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
         read = ordered_map(
             lambda batch: [known.get(file["os_path"]) or _read(plan, labels, file) for file in batch],
-            batches,
+            in_batches(files, _BATCH),
             threads,
             window=2 * threads,
         )

@@ -34,16 +34,6 @@ class Mixing:
 NO_MIXING = Mixing()
 
 
-@dataclass(frozen=True)
-class _Draws:
-    """For the images of an epoch: `shares` float32[steps, N] of an image in its label, `boxes` int32[steps, N, 4] of
-    top, bottom, left and right, and `cuts` bool[steps]: whether the batch is cut rather than blended."""
-
-    shares: NDArray[np.float32]
-    boxes: NDArray[np.int32]
-    cuts: NDArray[np.bool_]
-
-
 def mixed(batches: Any, mixing: Mixing, steps: int, batch_size: int, seed: Sequence[int]) -> Any:
     """The batches of an epoch, blended; all that is drawn follows from `seed`.
 
@@ -59,12 +49,12 @@ def mixed(batches: Any, mixing: Mixing, steps: int, batch_size: int, seed: Seque
     if not mixing:
         return batches
     height, width = batches.element_spec[0].shape[1:3]
-    draws = _draw(mixing, (steps, batch_size), (height, width), seed)
+    drawn = tf.data.Dataset.from_tensor_slices(_draw(mixing, (steps, batch_size), (height, width), seed))
     rows, columns = tf.range(height)[None, :, None], tf.range(width)[None, None, :]
 
-    def mix(batch: Any, drawn: tuple[Any, Any, Any]) -> Any:
+    def mix(batch: Any, draws: tuple[Any, Any, Any]) -> Any:
         images, truth = batch
-        shares, boxes, is_cut = drawn
+        shares, boxes, is_cut = draws
         size = tf.shape(images)[0]
         shares, (top, bottom, left, right) = shares[:size, None], tf.unstack(boxes[:size, :, None, None], axis=1)
         inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
@@ -72,7 +62,6 @@ def mixed(batches: Any, mixing: Mixing, steps: int, batch_size: int, seed: Seque
         pixels = _blend(tf.cast(images, tf.float32), own)
         return tf.cast(tf.round(pixels), tf.uint8), _blend(tf.cast(truth, tf.float32), shares)
 
-    drawn = tf.data.Dataset.from_tensor_slices((draws.shares, draws.boxes, draws.cuts))
     return tf.data.Dataset.zip((batches, drawn)).map(tf.autograph.experimental.do_not_convert(mix))
 
 
@@ -82,7 +71,12 @@ def _blend(values: Any, own: Any) -> Any:
     return own * values + (1.0 - own) * tf.roll(values, 1, axis=0)
 
 
-def _draw(mixing: Mixing, size: tuple[int, int], image_size: tuple[int, int], seed: Sequence[int]) -> _Draws:
+def _draw(
+    mixing: Mixing, size: tuple[int, int], image_size: tuple[int, int], seed: Sequence[int]
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
+    """For an epoch of `size` (steps, N): the shares of the images in their labels, `float32[steps, N]`; the boxes,
+    `int32[steps, N, 4]`, of top, bottom, left and right; and whether a batch is cut rather than blended, `bool[steps]`.
+    """
     random = np.random.default_rng(seed)
     shares = random.beta(mixing.mixup, mixing.mixup, size) if mixing.mixup else np.ones(size)
     boxes, cuts = np.zeros((*size, 4), np.int32), np.zeros(size[0], bool)
@@ -95,4 +89,4 @@ def _draw(mixing: Mixing, size: tuple[int, int], image_size: tuple[int, int], se
             boxes[..., 2 * axis : 2 * axis + 2] = np.rint(ends.clip(0, length))
         area = (boxes[..., 1] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 2]) / (image_size[0] * image_size[1])
         shares = np.where(cuts[:, None], 1 - area, shares)
-    return _Draws(shares.astype(np.float32), boxes, cuts)
+    return shares.astype(np.float32), boxes, cuts

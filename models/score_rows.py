@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from data.decode import DecodePolicy, decode_with_header, read_header
 from data.errors import ImageError
 from data.folders import ImageFolder
 from data.manifest import OK, QUARANTINED
-from data.parallel import num_cpus, ordered_map
+from data.parallel import in_batches, num_cpus, ordered_map
 from models.bundle import Bundle
 from models.runtime import Runner
 
@@ -34,7 +33,6 @@ EMBEDDING = "embedding"
 # Small, so that the threads end together; the network takes them in runs of its own size.
 _BATCH = 16
 
-T = TypeVar("T")
 # A file of the plan, and its bytes or why it has none.
 _File = dict[str, Any]
 _Contents = bytes | ImageError
@@ -76,23 +74,17 @@ def score_rows(
     if folder.num_readers:  # from far away: many at once, ahead of those that decode
         window = (num_threads + 2) * _BATCH
         contents = ordered_map(lambda file: _read(folder, file, policy), files, folder.num_readers, window)
-        fetched = _batches(zip(files, contents, strict=True))
+        fetched = in_batches(zip(files, contents, strict=True), _BATCH)
         done = ordered_map(score, fetched, num_threads, 2 * num_threads)
     else:
         done = ordered_map(
             lambda batch: score([(file, _read(folder, file, policy)) for file in batch]),
-            _batches(files),
+            in_batches(files, _BATCH),
             num_threads,
             2 * num_threads,
         )
     for rows in done:
         yield from rows
-
-
-def _batches(items: Iterable[T]) -> Iterator[list[T]]:
-    left = iter(items)
-    while batch := list(islice(left, _BATCH)):
-        yield batch
 
 
 def _score_batch(

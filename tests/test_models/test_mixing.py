@@ -51,8 +51,8 @@ def test_cutmix_puts_a_rectangle_of_the_one_before_into_each_image_and_labels_it
     images = np.broadcast_to(numbers[:, None, None, None], (num_images, 20, 10, 3)).astype(np.uint8)
     shares = []
     for pixels, share, mine, other in with_partners(blended(images, Mixing(cutmix=1.0))):
-        theirs = (pixels == images[other]).all(axis=2) if numbers[mine] != numbers[other] else None
-        assert theirs is not None
+        assert numbers[mine] != numbers[other]
+        theirs = (pixels == images[other]).all(axis=2)
         assert ((pixels == images[mine]).all(axis=2) | theirs).all()
         assert theirs.mean() == pytest.approx(1 - share, abs=1e-6)
         rows, columns = np.flatnonzero(theirs.any(axis=1)), np.flatnonzero(theirs.any(axis=0))

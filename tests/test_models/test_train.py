@@ -14,6 +14,7 @@ from typing import get_args
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
@@ -26,9 +27,10 @@ from models import stage as stages
 from models import state
 from models.bundle import EpochLog
 from models.features import load_features
+from models.mixing import NO_MIXING, Mixing
 from models.networks import build_backbone
 from models.settings import Optimizer, TrainSettings
-from models.stage import Stage, class_weights, is_over
+from models.stage import Stage, class_weights, epoch_feed, is_over
 from models.state import best_epoch
 from models.train import Trained, train_network
 
@@ -122,6 +124,20 @@ def test_every_optimizer_takes_a_step_and_decays_kernels_alone(name):
     assert np.isfinite(model.layers[0].kernel.numpy()).all()
     assert (model.layers[1].beta.numpy() != 0).any()
     assert before.shape == (3,)
+
+
+def test_images_are_blended_anew_in_each_epoch_and_never_without_mixing(dataset):
+    images = np.random.default_rng(5).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
+    settings = TrainSettings(batch_size=4, mixup=0.4, seed=3)
+    fed = tf.data.Dataset.from_tensor_slices((images, np.arange(12) % 2)).batch(4)
+
+    def pixels(mixing: Mixing, epoch: int) -> np.ndarray:
+        stage = Stage("scratch", lambda epoch: fed, None, steps=3, epochs=2, learning_rate=1, mixing=mixing)
+        return np.concatenate([batch.numpy() for batch, _ in epoch_feed(stage, dataset, settings, epoch)])
+
+    np.testing.assert_array_equal(pixels(Mixing(mixup=0.4), 0), pixels(Mixing(mixup=0.4), 0))
+    assert (pixels(Mixing(mixup=0.4), 0) != pixels(Mixing(mixup=0.4), 1)).any()
+    np.testing.assert_array_equal(pixels(NO_MIXING, 0), images)
 
 
 def test_flip_averaging_changes_the_network_that_is_given_back_and_not_its_training(dataset, scratch, tmp_path):
