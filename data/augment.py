@@ -31,7 +31,8 @@ class AugmentPolicy(SettingsModel):
         rotation_degrees: Turn by up to this many degrees either way.
         zoom: Enlarge or shrink by up to this share, each axis on its own.
         crop: Cut off up to this share of the height and of the width, each on its own, anywhere, and stretch the rest.
-        shift: Move by up to this share of the side, each axis on its own.
+        shift: Move by up to this share of the side, each axis on its own; by whole pixels, unless the image is turned,
+            zoomed or cropped as well, so that it stays as sharp as it is.
         brightness: Add up to this share of the full range, either way.
         contrast: Spread around the image's mean by up to this share, either way.
         colour: Add up to this share of the full range to red, green and blue, each on its own, either way.
@@ -145,6 +146,8 @@ def _transform(draws: Any, more: Any, shape: Any, policy: AugmentPolicy) -> Any:
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     shift_x = policy.shift * width * draws[3] + cut_x / 2 * width * more[2]
     shift_y = policy.shift * height * (tf.abs(draws[4]) * 2.0 - 1.0) + cut_y / 2 * height * more[3]
+    if not (policy.rotation_degrees or policy.zoom or policy.crop):
+        shift_x, shift_y = tf.round(shift_x), tf.round(shift_y)
     c = centre_x - a * centre_x - b * centre_y + shift_x
     f = centre_y - d * centre_x - e * centre_y + shift_y
     return tf.stack([a, b, c, d, e, f, 0.0, 0.0])

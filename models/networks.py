@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from data.errors import InputError, SettingError
 from models.layers import unmirrored
 
 FEATURES_LAYER = "backbone"
 LOGITS_LAYER = "logits"
+WHITENING_LAYER = "whitening"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ _SCRATCH_SIZES = {
     "cifar6": (32, 32),
     "residual32": (32, 32),
     "residual96": (96, 96),
-    "resnet9": (32, 32),
+    "airbench32": (32, 32),
 }
 _LITE0 = "efficientnet-lite0"
 
@@ -135,7 +138,7 @@ def build_scratch(name: str, image_size: tuple[int, int], num_classes: int, drop
             "cifar6": _cifar6,
             "residual32": _residual32,
             "residual96": _residual96,
-            "resnet9": _resnet9,
+            "airbench32": _airbench32,
         }[name]
         try:
             return builder(image_size, num_classes, dropout)
@@ -217,6 +220,12 @@ def _conv(x: Any, name: str, filters: int, stride: int = 1, zero: bool = False) 
     import keras
 
     x = keras.layers.Conv2D(filters, 3, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    return _batch_norm(x, name, zero)
+
+
+def _batch_norm(x: Any, name: str, zero: bool = False) -> Any:
+    import keras
+
     gamma = "zeros" if zero else "ones"
     return keras.layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma, name=f"{name}_bn")(x)
 
@@ -274,17 +283,39 @@ def _residual32(image_size: tuple[int, int], num_classes: int, dropout: float) -
     return _classifier("residual32", image_size, num_classes, dropout, body)
 
 
-def _resnet9(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
-    """For small images, on a GPU: 6.6 million parameters, the layers of the DAWNBench entries (Page 2018, "How to train
-    your ResNet")."""
+def _airbench32(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
+    """For many small images: 2 million parameters, most of the work at 15 x 15 and 7 x 7 (Jordan 2024,
+    arXiv:2404.00498).
+
+    The first convolution whitens and is not trained; training sets it first, to its own images
+    (`models/whitening.py`). The other six begin by handing on the channels that they are given.
+    """
+    import keras
+
+    def conv(x: Any, name: str, filters: int) -> Any:
+        return keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+
+    def normalised(x: Any, name: str) -> Any:
+        return keras.layers.ReLU(name=f"{name}_relu")(_batch_norm(x, name))
 
     def body(x: Any) -> Any:
-        x = _conv_relu(x, "conv1", 64)
-        x = _residual(_conv_relu(x, "conv2", 128, pool=True), "block2")
-        x = _conv_relu(x, "conv3", 256, pool=True)
-        return _residual(_conv_relu(x, "conv4", 512, pool=True), "block4")
+        x = keras.layers.Conv2D(24, 2, use_bias=False, trainable=False, name=WHITENING_LAYER)(x)
+        x = keras.layers.ReLU(name="whitening_relu")(x)
+        for number, filters in enumerate((64, 256, 256), start=1):
+            first, second = f"conv{number}a", f"conv{number}b"
+            x = normalised(_pool(conv(x, first, filters), first), first)
+            x = normalised(conv(x, second, filters), second)
+        return x
 
-    return _classifier("resnet9", image_size, num_classes, dropout, body)
+    model = _classifier("airbench32", image_size, num_classes, dropout, body)
+    for layer in model.layers:
+        if layer.name.endswith("_conv"):
+            (kernel,) = layer.get_weights()
+            channels = kernel.shape[2]
+            kernel[..., :channels] = 0
+            kernel[1, 1, :, :channels] = np.eye(channels)
+            layer.set_weights([kernel])
+    return model
 
 
 def _pool(x: Any, name: str) -> Any:

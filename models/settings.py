@@ -19,7 +19,7 @@ class TrainSettings(SettingsModel):
 
     Attributes:
         name: Of the bundle; None takes the data set's name and the network's.
-        model: starter, cifar4, cifar6, residual32, residual96, resnet9, efficientnet-lite0, or a network of
+        model: starter, cifar4, cifar6, residual32, residual96, airbench32, efficientnet-lite0, or a network of
             keras.applications.
         weights: `imagenet` for pretrained weights, `none` for training from scratch.
         epochs: Most epochs; unless given 60 from scratch, 100 for a head on cached features.

@@ -12,6 +12,7 @@ import numpy as np
 
 from data.dataset import Dataset
 from data.errors import SettingError
+from data.input import Shuffle, batches, untuned
 from models.bundle import EpochLog
 from models.cluster import Cluster
 from models.features import load_features
@@ -19,8 +20,11 @@ from models.networks import LOGITS_LAYER, build_backbone, build_scratch, describ
 from models.settings import TrainSettings
 from models.stage import FINE_TUNE, HEAD, SCRATCH, OnEpoch, Stage, image_stage, peak_rate, run_stage
 from models.state import best_epoch
+from models.whitening import set_whitening, whitens
 
 logger = logging.getLogger(__name__)
+
+_BATCHES_TO_WHITEN = 20
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ def _train_scratch(
 ) -> tuple[Any, list[EpochLog]]:
     size = dataset.card.policy.image_size
     model = build_scratch(settings.model, size, len(dataset.labels), settings.dropout)
+    if whitens(model):
+        shuffled = batches(dataset, "train", 250, Shuffle(settings.seed, 0))
+        set_whitening(model, (images for images, _ in shuffled.take(_BATCHES_TO_WHITEN).as_numpy_iterator()))
     return run_stage(image_stage(SCRATCH, dataset, settings), model, dataset, settings, staging, on_epoch, cluster)
 
 
@@ -119,12 +126,12 @@ def _train_head(
 
     def feed(epoch: int) -> Any:
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(labels))
-        return tf.data.Dataset.from_tensor_slices((inputs[order], labels[order])).batch(settings.batch_size)
+        return untuned(tf.data.Dataset.from_tensor_slices((inputs[order], labels[order])).batch(settings.batch_size))
 
     stage = Stage(
         HEAD,
         feed,
-        tf.data.Dataset.from_tensor_slices(held_out).batch(256),
+        untuned(tf.data.Dataset.from_tensor_slices(held_out).batch(256)),
         math.ceil(len(labels) / settings.batch_size),
         settings.epochs or 100,
         peak_rate(settings),

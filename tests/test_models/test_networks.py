@@ -70,7 +70,6 @@ def num_conv_bn(inputs: int, *filters: int) -> int:
     [
         ("residual32", 32, (24, 48, 48, 48, 96, 96, 96, 192), 4),
         ("residual96", 96, (24, 32, 64, 64, 64, 96, 96, 96, 160, 160, 160), 6),
-        ("resnet9", 32, (64, 128, 128, 128, 256, 512, 512, 512), 4),
     ],
 )
 def test_residual_networks_have_these_layers(name, size, filters, last_map):
@@ -80,7 +79,19 @@ def test_residual_networks_have_these_layers(name, size, filters, last_map):
     assert pooled.input.shape == (None, last_map, last_map, filters[-1])
 
 
-@pytest.mark.parametrize("name", ["residual32", "residual96", "resnet9"])
+def test_airbench32_whitens_and_begins_by_handing_on_the_channels_that_it_is_given():
+    model = build_scratch("airbench32", (32, 32), 7, dropout=0.3)
+    filters = (64, 64, 256, 256, 256, 256)
+    assert model.count_params() == 2 * 2 * 3 * 24 + num_conv_bn(24, *filters) + num_dense(256, 7)
+    assert sum(weight.shape.num_elements() for weight in model.get_layer("whitening").trainable_weights) == 0
+    maps = np.random.default_rng(0).normal(size=(2, 9, 9, 24)).astype(np.float32)
+    more = np.asarray(model.get_layer("conv1a_conv")(maps))
+    np.testing.assert_allclose(more[..., :24], maps, atol=1e-6)
+    assert more[..., 24:].std() > 0.1
+    np.testing.assert_allclose(np.asarray(model.get_layer("conv1b_conv")(more)), more, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["residual32", "residual96"])
 def test_a_residual_block_begins_as_the_identity(name):
     model = build_scratch(name, (32, 32), 2, dropout=0.0)
     images = noise(32)
@@ -159,7 +170,7 @@ def test_every_network_is_described_by_its_name_in_any_case():
     assert describe("efficientnet-lite0", weights="none").pretrained is False
     assert describe("ResNet50").pretrained is True
     names = known_networks()
-    assert names[:7] == ["starter", "cifar4", "cifar6", "residual32", "residual96", "resnet9", "efficientnet-lite0"]
+    assert names[:7] == ["starter", "cifar4", "cifar6", "residual32", "residual96", "airbench32", "efficientnet-lite0"]
     assert {"resnet50", "mobilenetv2", "mobilenetv3small", "efficientnetb0", "vgg16", "xception"} < set(names)
     assert all(describe(name).name == name for name in names)
 

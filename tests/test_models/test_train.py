@@ -140,6 +140,23 @@ def test_images_are_blended_anew_in_each_epoch_and_never_without_mixing(dataset)
     np.testing.assert_array_equal(pixels(NO_MIXING, 0), images)
 
 
+@pytest.mark.parametrize("settings", [SCRATCH, TRANSFER], ids=["scratch", "transfer"])
+def test_no_stage_is_fed_by_what_waits_for_the_tuner_at_the_end_of_an_epoch(
+    settings, dataset, features, tmp_path, monkeypatch
+):
+    fed = []
+    fit = keras.Model.fit
+
+    def noted(self, feed, validation_data, **rest):
+        fed.extend([feed, validation_data])
+        return fit(self, feed, validation_data=validation_data, **rest)
+
+    monkeypatch.setattr(keras.Model, "fit", noted)
+    few = settings.model_copy(update={"epochs": 1, "fine_tune_epochs": 1})
+    train_network(dataset, few, tmp_path, features)
+    assert [each.options().autotune.enabled for each in fed] == [False] * (4 if settings is TRANSFER else 2)
+
+
 def test_flip_averaging_changes_the_network_that_is_given_back_and_not_its_training(dataset, scratch, tmp_path):
     averaged = train_network(dataset, SCRATCH.model_copy(update={"flip_average": True}), tmp_path, None)
     np.testing.assert_allclose(figures(averaged.history), figures(scratch.history), rtol=1e-5)
