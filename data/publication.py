@@ -37,7 +37,7 @@ from data.errors import CountError, InputError
 from data.ingest import CODE_VERSION, IngestPlan, read_plan, version_note
 from data.labels import LabelMap
 from data.manifest import HARMLESS_REASONS, OK, count_reasons, write_table
-from data.shards import num_records, open_writer, read_shard, shard_name
+from data.shards import copy_without, num_records, shard_name
 from data.splits import SPLITS
 from data.workspace import DATASET_CARD, Workspace
 
@@ -188,7 +188,7 @@ def _gather_shards(plan: IngestPlan, parts: list[Path], manifest: pa.Table, fold
             source = part / f"{split}.{shard_format}"
             file = f"shards/{shard_name(split, index, len(found), shard_format)}"
             if gone:
-                _write_without(source, folder / file, plan, dropped)
+                copy_without(source, folder / file, LabelMap(plan.labels), dropped)
             else:
                 _link(source, folder / file)
             copies = kept * plan.settings.copies if split == "train" else 0
@@ -204,14 +204,6 @@ def _count(part: Path, split: str, dropped: set[tuple[str, str]]) -> tuple[int, 
     rows = pq.read_table(part / "manifest.parquet", columns=["path", "sha256"], filters=[("split", "=", split)])
     gone = sum(key in dropped for key in zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
     return rows.num_rows - gone, gone
-
-
-def _write_without(source: Path, target: Path, plan: IngestPlan, dropped: set[tuple[str, str]]) -> None:
-    labels = LabelMap(plan.labels)
-    with open_writer(target, plan.settings.shards.format, labels) as writer:
-        for record in read_shard(source, labels):
-            if (record.path, record.sha256) not in dropped:
-                writer.write(record)
 
 
 def _link(source: Path, target: Path) -> None:

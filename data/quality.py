@@ -70,7 +70,8 @@ def pixel_statistics(pixels: NDArray[np.uint8], policy: DecodePolicy) -> PixelSt
     """Figures of `uint8[H, W, 3]`, decoded with `policy`; the bars that it pads with are not counted."""
     if policy.resize == "pad":
         pixels = _without_bars(pixels, policy.padding)
-    red, green, blue = pixels.reshape(-1, 3).T
+    # Each in one piece: what follows takes a third of the time that way.
+    red, green, blue = (np.ascontiguousarray(channel) for channel in pixels.reshape(-1, 3).T)
     weighted = sum(weight * channel for weight, channel in zip(_THOUSANDTHS, (red, green, blue), strict=True))
     luminance = np.asarray(weighted, np.float64)  # whole numbers, so that sums are exact and their order is no matter
     mean = float(luminance.mean())

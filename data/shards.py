@@ -16,13 +16,14 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -123,6 +124,17 @@ def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
         yield from reader
 
 
+def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
+    """Write a shard again as it is, but for the records whose (path, sha256) are `dropped`.
+
+    Raises:
+        FormatError: where the file is damaged.
+    """
+    copy = _copy_tfrecord if source.suffix == ".tfrecord" else _copy_parquet
+    with _refusing_damage(source):
+        copy(source, target, labels, dropped)
+
+
 def row_groups(path: Path) -> Iterator[pa.Table]:
     """The row groups of a Parquet shard, their checksums verified: one at a time is in memory."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -181,8 +193,7 @@ def _tfrecord_writer(path: Path) -> Iterator[_TFRecordShard]:
 def _read_tfrecord(path: Path) -> Iterator[Record]:
     import tensorflow as tf
 
-    num_records(path)  # TensorFlow takes a file that is cut within a record's length for one that ends before it
-    for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+    for raw in _raw_records(path):
         feature = tf.train.Example.FromString(raw).features.feature
         yield Record(
             encoded=feature["image/encoded"].bytes_list.value[0],
@@ -195,6 +206,24 @@ def _read_tfrecord(path: Path) -> Iterator[Record]:
             sha256=feature["image/sha256"].bytes_list.value[0].decode(),
             copy=feature["image/copy"].int64_list.value[0],
         )
+
+
+def _raw_records(path: Path) -> Iterator[bytes]:
+    import tensorflow as tf
+
+    num_records(path)  # TensorFlow takes a file that is cut within a record's length for one that ends before it
+    return iter(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+
+
+def _copy_tfrecord(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(target)) as writer:
+        for raw in _raw_records(source):
+            feature = tf.train.Example.FromString(raw).features.feature
+            path, sha256 = (feature[name].bytes_list.value[0].decode() for name in ("image/filename", "image/sha256"))
+            if (path, sha256) not in dropped:
+                writer.write(raw)
 
 
 def parquet_schema(labels: LabelMap) -> pa.Schema:
@@ -237,14 +266,31 @@ class _ParquetShard:
 
 @contextmanager
 def _parquet_writer(path: Path, labels: LabelMap) -> Iterator[_ParquetShard]:
-    schema = parquet_schema(labels)
-    # The images are compressed already; the checksums are for the reader to find damage.
-    with pq.ParquetWriter(
-        path, schema, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True
-    ) as writer:
-        shard = _ParquetShard(writer, schema)
+    with _parquet_file(path, labels) as writer:
+        shard = _ParquetShard(writer, writer.schema)
         yield shard
         shard.flush()
+
+
+def _parquet_file(path: Path, labels: LabelMap) -> pq.ParquetWriter:
+    # The images are compressed already; the checksums are for the reader to find damage.
+    return pq.ParquetWriter(
+        path,
+        parquet_schema(labels),
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+    )
+
+
+def _copy_parquet(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
+    with _parquet_file(target, labels) as writer:
+        for group in row_groups(source):
+            names = pc.struct_field(group["image"], "path").to_pylist()
+            kept = [key not in dropped for key in zip(names, group["sha256"].to_pylist(), strict=True)]
+            if any(kept):
+                writer.write_table(group.filter(pa.array(kept)))
 
 
 def _read_parquet(path: Path, labels: LabelMap) -> Iterator[Record]:

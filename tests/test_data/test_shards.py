@@ -25,6 +25,7 @@ from data.labels import LabelMap
 from data.shards import (
     Record,
     ShardFormat,
+    copy_without,
     num_records,
     open_writer,
     parquet_schema,
@@ -87,6 +88,24 @@ def test_what_is_written_comes_back_in_order(
     path = write(tmp_path_factory.mktemp("shard") / f"x.{shard_format}", made)
     assert list(read_shard(path, LABELS)) == made
     assert num_records(path) == len(made)
+
+
+@pytest.mark.parametrize("shard_format", FORMATS)
+@settings(max_examples=25, deadline=None)
+@given(gone=st.sets(st.integers(0, 599)) | st.just(set(range(300))) | st.just(set(range(256, 600))))
+def test_a_shard_is_written_again_without_some_records_and_as_it_was_otherwise(
+    tmp_path_factory: pytest.TempPathFactory, shard_format: ShardFormat, gone: set[int]
+) -> None:
+    made = [record(number) for number in range(600)]  # three row groups
+    place = tmp_path_factory.mktemp("shard")
+    source = write(place / f"source.{shard_format}", made)
+    kept = [each for number, each in enumerate(made) if number not in gone]
+    target = place / f"target.{shard_format}"
+    copy_without(source, target, LABELS, {(made[number].path, made[number].sha256) for number in gone})
+    assert list(read_shard(target, LABELS)) == kept
+    assert num_records(target) == len(kept)
+    if shard_format == "tfrecord":
+        assert target.read_bytes() == write(place / "again.tfrecord", kept).read_bytes()
 
 
 def test_a_tfrecord_is_read_by_tensorflow_with_the_usual_feature_names(tmp_path: Path) -> None:
