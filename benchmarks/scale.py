@@ -48,7 +48,7 @@ class FileCosts:
 
     Attributes:
         plan_seconds: Listing it and writing it into the plan; of a core, as all seconds here.
-        plan_memory_bytes: What it adds to the peak while the plan is made.
+        plan_memory_bytes: What it adds to the peak while the plan is made, where all files lie in one folder.
         plan_bytes: On disk, in `plan.parquet`.
         row_bytes: On disk, in the table.
         summary_seconds: Counting its row, and the hash of its part, at the end.
@@ -114,9 +114,9 @@ def limits(costs: Costs, cores: int) -> list[Limit]:
         ),
         Limit(
             int(MEMORY_LIMIT_BYTES / costs.file.plan_memory_bytes),
-            f"the list of all files is held in memory while the plan is made: {costs.file.plan_memory_bytes:,.0f} "
-            "bytes a file, 1.5 GiB",
-            "memory for it on the machine that plans (the workers hold only their parts), or a run a subfolder",
+            "the names of one folder's files are held in memory while the plan is made, "
+            f"{costs.file.plan_memory_bytes:,.0f} bytes a file: 1.5 GiB for so many in a single folder",
+            "subfolders: only the names of one at a time are held",
         ),
         Limit(
             recorded_a_day,
@@ -134,10 +134,9 @@ def limits(costs: Costs, cores: int) -> list[Limit]:
 
 
 def file_costs(where: Path) -> FileCosts:
-    """Plans of two sizes, each made in a process of its own; of seconds and memory the difference, without what is
-    there for no file at all. Rows and summary are those of a small table of
-    files that all differ."""
-    small, large = (_in_a_process("--plan", make_tree(where, count, 1000), where) for count in (_SMALL, _LARGE))
+    """Plans of two sizes, each of a single folder and in a process of its own; of seconds and memory the difference,
+    without what is there for no file at all. Rows and summary are those of a small table of files that all differ."""
+    small, large = (_in_a_process("--plan", make_tree(where, count, count), where) for count in (_SMALL, _LARGE))
     table = _in_a_process("--table", make_pictures(where / "table", _TABLE), where)
     files = _LARGE - _SMALL
     return FileCosts(
@@ -270,7 +269,10 @@ def _lines(costs: Costs) -> list[tuple[str, Callable[[int], str]]]:
             lambda size: f"{parts(size) / costs.recorded_a_second / 3600:,.1f}",
         ),
         ("plan: minutes to list and write it", lambda size: f"{size * file.plan_seconds / 60:,.1f}"),
-        ("plan: memory while it is made", lambda size: f"{size * file.plan_memory_bytes / 2**30:,.1f} GiB"),
+        (
+            "plan: memory while it is made, all files in one folder",
+            lambda size: f"{size * file.plan_memory_bytes / 2**30:,.1f} GiB",
+        ),
         ("plan: `plan.parquet`", lambda size: f"{size * file.plan_bytes / 2**30:,.2f} GiB"),
         ("summary: minutes", lambda size: f"{size * file.summary_seconds / 60:,.1f}"),
         ("table", lambda size: f"{size * file.row_bytes / 2**30:,.1f} GiB"),

@@ -119,7 +119,7 @@ def keras_labels(model: Any, tree: Path, size: tuple[int, int], batch_size: int)
 def limit(tree: Path, bundle: Bundle, runner: Runner) -> float:
     """Images a second at most: of the time to read, hash and decode one, alone, and to run one with all cores busy."""
     folder, policy, cores = image_folder(tree), bundle.card.policy, num_cpus()
-    names = [entry.os_path for entry in folder.list_files()[:_MEASURED_ALONE]]
+    names = [entry.os_path for entry in islice(folder.iter_files(), _MEASURED_ALONE)]
 
     def decode_all() -> list[NDArray[np.uint8]]:
         pixels = []
@@ -195,7 +195,7 @@ def _own_reader(model: Any, images: Path, files: list[dict[str, Any]], size: tup
 def stages(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> dict[str, float]:
     """Milliseconds an image of one thread by what they are spent on."""
     folder, policy = image_folder(tree), bundle.card.policy
-    names = [entry.os_path for entry in folder.list_files()[:_MEASURED_ALONE]]
+    names = [entry.os_path for entry in islice(folder.iter_files(), _MEASURED_ALONE)]
     height, width = policy.image_size
 
     def shrunk(path: Path, data: bytes) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from data.listing import FileEntry, check_folder, is_stray_path, list_files, printable, read_file
+from data.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file
 from data.storage import Url, list_objects, place_from, read_object
 
 
@@ -28,8 +29,8 @@ class ImageFolder(Protocol):
     def check(self) -> None:
         """Raise SourceError where it is no folder."""
 
-    def list_files(self) -> list[FileEntry]:
-        """Every file, sorted by printable path."""
+    def iter_files(self) -> Iterator[FileEntry]:
+        """Every file, in the order of printable paths."""
 
     def read_file(self, os_path: str, max_bytes: int) -> bytes:
         """The bytes of a listed file; raises ImageError where they cannot be had, or are too many."""
@@ -49,8 +50,8 @@ class LocalFolder:
     def check(self) -> None:
         check_folder(self.path)
 
-    def list_files(self) -> list[FileEntry]:
-        return list_files(self.path)
+    def iter_files(self) -> Iterator[FileEntry]:
+        return iter_files(self.path)
 
     def read_file(self, os_path: str, max_bytes: int) -> bytes:
         return read_file(self.path, os_path, max_bytes)
@@ -70,7 +71,7 @@ class StoredFolder:
     def check(self) -> None:
         """Nothing: a folder of a store is there where something is below it."""
 
-    def list_files(self) -> list[FileEntry]:
+    def iter_files(self) -> Iterator[FileEntry]:
         found = []
         for fact in list_objects(self.url):
             name = fact.name
@@ -78,7 +79,7 @@ class StoredFolder:
                 continue
             reason = "not_a_file" if name.endswith("/") else "stray_file" if is_stray_path(name) else None
             found.append(FileEntry(printable(name), name, fact.size_bytes, fact.mtime_ns, reason, fact.etag))
-        return sorted(found, key=lambda entry: (entry.path, os.fsencode(entry.os_path)))
+        return iter(sorted(found, key=lambda entry: (entry.path, os.fsencode(entry.os_path))))
 
     def read_file(self, os_path: str, max_bytes: int) -> bytes:
         return read_object(self.url / os_path, max_bytes)

@@ -62,11 +62,16 @@ def has_files(folder: Path) -> bool:
 
 
 def list_files(folder: Path) -> list[FileEntry]:
-    """Every file under `folder`, sorted by printable path.
+    """All that `iter_files` gives."""
+    return list(iter_files(folder))
+
+
+def iter_files(folder: Path) -> Iterator[FileEntry]:
+    """Every file under `folder`, in the order of printable paths; the names of one folder at a time are in memory.
 
     Links to files inside the folder are followed. A link that leads outside, to a folder or to nothing gets a row
     with a reason (`link_outside`, `link_to_folder`, `broken_link`), as do a FIFO, socket or device (`not_a_file`), a
-    folder without permission (`unreadable`) and stray files (`stray_file`).
+    folder without permission (`unreadable`, its path ends in `/`) and stray files (`stray_file`).
 
     Raises:
         SourceError: where `folder` is not a folder or cannot be listed.
@@ -77,7 +82,7 @@ def list_files(folder: Path) -> list[FileEntry]:
         os.scandir(root).close()
     except OSError as error:
         raise SourceError(f"The folder {printable(str(folder))} cannot be listed: {error.strerror}.") from None
-    return sorted(_walk(root), key=lambda entry: (entry.path, os.fsencode(entry.os_path)))
+    return _walk(root)
 
 
 def read_file(folder: Path, os_path: str, max_bytes: int) -> bytes:
@@ -116,20 +121,31 @@ def _has_link(folder: Path, os_path: str) -> bool:
 
 
 def _walk(root: str) -> Iterator[FileEntry]:
-    folders = [("", False)]  # not recursive: folders may be nested deeper than Python's stack
-    while folders:
-        inside, stray = folders.pop()
-        try:
-            entries = list(os.scandir(os.path.join(root, inside)))
-        except OSError:
-            yield FileEntry(printable(inside), inside, 0, 0, "unreadable")
+    # Not recursive: folders may be nested deeper than Python's stack.
+    open_folders = [("", False, _names(root) or [])]
+    while open_folders:
+        inside, stray, names = open_folders[-1]
+        if not names:
+            open_folders.pop()
             continue
-        for entry in entries:
-            os_path = f"{inside}/{entry.name}" if inside else entry.name
-            if _is_folder(entry):
-                folders.append((os_path, stray or entry.name.lower() in STRAY_FOLDERS))
-            else:
-                yield _entry(root, os_path, entry, stray)
+        name = names.pop()
+        os_path = inside + name
+        if not name.endswith("/"):
+            yield _entry(root, os_path, name, stray)
+        elif (below := _names(os.path.join(root, os_path))) is None:
+            yield FileEntry(printable(os_path), os_path, 0, 0, "unreadable")
+        else:
+            open_folders.append((os_path, stray or name[:-1].lower() in STRAY_FOLDERS, below))
+
+
+def _names(folder: str) -> list[str] | None:
+    """The names in a folder, the first one last; those of folders end in `/`, as in the paths of what is in them."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [f"{entry.name}/" if _is_folder(entry) else entry.name for entry in entries]
+    except OSError:
+        return None
+    return sorted(names, key=printable, reverse=True)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -139,12 +155,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _entry(root: str, os_path: str, entry: os.DirEntry[str], stray: bool) -> FileEntry:
-    reason = "stray_file" if stray or _is_stray(entry.name) else None
+def _entry(root: str, os_path: str, name: str, stray: bool) -> FileEntry:
+    reason = "stray_file" if stray or _is_stray(name) else None
+    path = os.path.join(root, os_path)
     try:
-        found = entry.stat(follow_symlinks=False)
-        if entry.is_symlink():
-            target = os.path.realpath(os.path.join(root, os_path))
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            target = os.path.realpath(path)
             if not os.path.exists(target):
                 reason = "broken_link"
             elif os.path.commonpath([root, target]) != root:

@@ -13,8 +13,9 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,12 +25,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from data.atomic import content_version, file_sha256, write_json
+from data.atomic import atomic_file, content_version, file_sha256, write_json
 from data.dataset import FileFact, check_file, read_card
 from data.errors import CountError, InputError, SettingError
 from data.folders import folder_at, image_folder
 from data.listing import FileEntry
 from data.manifest import OK, QUARANTINED, write_table
+from data.parallel import in_batches
 from data.storage import Url
 from data.workspace import SUMMARY_CARD
 from models.bundle import Bundle, open_bundle
@@ -208,27 +210,27 @@ def plan_scoring(
         )
     check_places(folder, out)
     images = image_folder(folder)
-    entries = images.list_files()
+    entries = images.iter_files()
     if only is not None:
         wanted = frozenset(only)
-        entries = [entry for entry in entries if entry.path in wanted]
-        if len(entries) != len(wanted):
-            raise InputError(f"{len(wanted) - len(entries)} of {len(wanted)} files are no longer in {folder}.")
-    if not entries:
+        found = [entry for entry in entries if entry.path in wanted]
+        if len(found) != len(wanted):
+            raise InputError(f"{len(wanted) - len(found)} of {len(wanted)} files are no longer in {folder}.")
+        entries = iter(found)
+    first = next(entries, None)
+    if first is None:
         raise InputError(f"{folder} holds no files. Give the folder that holds the images.")
-    plan = ScorePlan(
-        folder=images.reference,
-        bundle=bundle.reference,
-        num_files=len(entries),
-        rows_per_part=rows_per_part,
-        engine=engine,
-        embedding_size=bundle.card.embedding_size if embeddings else None,
-    )
-    (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
-    listed = _plan_table(entries)
-    _keep_rows(out, bundle, plan, listed, retry_quarantined)
-    # A row group a part, so that a part reads its own rows and not those of all the others.
-    write_table(_work(out) / "plan.parquet", listed, rows_per_part)
+    with atomic_file(_work(out) / "plan.parquet") as listed:
+        plan = ScorePlan(
+            folder=images.reference,
+            bundle=bundle.reference,
+            num_files=_write_plan(listed, chain([first], entries), rows_per_part),
+            rows_per_part=rows_per_part,
+            engine=engine,
+            embedding_size=bundle.card.embedding_size if embeddings else None,
+        )
+        (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
+        _keep_rows(out, bundle, plan, listed, retry_quarantined)
     write_json(_work(out) / "plan.json", plan.model_dump(mode="json"))
     return plan
 
@@ -354,6 +356,19 @@ def _table(rows: list[dict[str, Any]], plan: ScorePlan) -> pa.Table:
     return table.append_column(plan.schema.field(EMBEDDING), column)
 
 
+def _write_plan(path: Path, entries: Iterable[FileEntry], rows_per_part: int) -> int:
+    """Write the files down as they are listed; how many they are.
+
+    A row group is a part, so that a part reads its own rows and not those of all the others.
+    """
+    num_files = 0
+    with pq.ParquetWriter(path, _PLAN_SCHEMA, compression="zstd") as writer:
+        for part in in_batches(entries, rows_per_part):
+            writer.write_table(_plan_table(part), row_group_size=len(part))
+            num_files += len(part)
+    return num_files
+
+
 def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:
     columns = [
         [entry.path for entry in entries],
@@ -366,7 +381,7 @@ def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:
     return pa.table(columns, schema=_PLAN_SCHEMA)
 
 
-def _keep_rows(out: Path, bundle: Bundle, plan: ScorePlan, listed: pa.Table, retry_quarantined: bool) -> None:
+def _keep_rows(out: Path, bundle: Bundle, plan: ScorePlan, listed: Path, retry_quarantined: bool) -> None:
     """Keep the rows of the table that lies there, as far as it is of this bundle and folder, for the parts to come.
 
     Where the same files are listed in the same parts, those parts are kept as they are, and nothing is done here.
@@ -374,10 +389,16 @@ def _keep_rows(out: Path, bundle: Bundle, plan: ScorePlan, listed: pa.Table, ret
     before, bundle_key = _work(out) / "plan.parquet", _bundle_key(bundle, plan)
     if not before.is_file() or pq.read_schema(before).names != _PLAN_SCHEMA.names:  # of an earlier Darkroom
         return
-    with pq.ParquetFile(before) as file:
-        same_parts = file.metadata.row_group(0).num_rows == min(plan.rows_per_part, plan.num_files)
-        if retry_quarantined or not (same_parts and file.read().equals(listed)):
+    with pq.ParquetFile(before) as file, pq.ParquetFile(listed) as now:
+        if retry_quarantined or not _same_parts(file, now):
             keep_known_rows(_work(out), _whole_parts(out, file, bundle_key, retry_quarantined), bundle_key)
+
+
+def _same_parts(one: pq.ParquetFile, other: pq.ParquetFile) -> bool:
+    num_groups = one.num_row_groups
+    return num_groups == other.num_row_groups and all(
+        one.read_row_group(index).equals(other.read_row_group(index)) for index in range(num_groups)
+    )
 
 
 def _whole_parts(out: Path, listed: pq.ParquetFile, bundle_key: str, retry_quarantined: bool) -> Iterator[pa.Table]:

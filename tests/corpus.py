@@ -629,7 +629,7 @@ def write_corpus(folder: Path, outside: Path) -> dict[str, Case]:
 
 
 def deep_folder(folder: Path, label: str) -> str:
-    """Nest folders until their path is too long even for root to open; returns the path of the first such one."""
+    """Nest folders until their path is too long even for root to open; gives the path of the first such, as listed."""
     inside, level = label, os.open(folder / label, os.O_RDONLY | os.O_DIRECTORY)
     while len(os.fsencode(os.path.realpath(folder))) + 1 + len(inside) < os.pathconf("/", "PC_PATH_MAX"):
         name = "d" * 200
@@ -638,7 +638,7 @@ def deep_folder(folder: Path, label: str) -> str:
         os.close(level)
         inside, level = f"{inside}/{name}", below
     os.close(level)
-    return inside
+    return f"{inside}/"
 
 
 def change(folder: Path, written: dict[str, Case]) -> None:

@@ -9,13 +9,23 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import ImageError, SourceError
-from data.listing import STRAY_FOLDERS, STRAY_NAMES, STRAY_SUFFIXES, has_files, list_files, printable, read_file
+from data.listing import (
+    STRAY_FOLDERS,
+    STRAY_NAMES,
+    STRAY_SUFFIXES,
+    has_files,
+    iter_files,
+    list_files,
+    printable,
+    read_file,
+)
 from tests.corpus import deep_folder
 
 
@@ -93,6 +103,24 @@ def test_the_order_is_the_same_on_every_machine(tmp_path: Path) -> None:
     assert [entry.path for entry in list_files(tmp_path)] == want
 
 
+def test_the_names_of_one_folder_at_a_time_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png", "c/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    opened, scandir = [], os.scandir
+
+    def noted(folder: str) -> Any:
+        opened.append(os.path.basename(folder.rstrip("/")))
+        return scandir(folder)
+
+    entries = iter_files(tmp_path)
+    monkeypatch.setattr(os, "scandir", noted)
+    assert [next(entries).path for _ in range(2)] == ["a/1.png", "a/2.png"]
+    assert opened == [tmp_path.name, "a"]
+    assert [entry.path for entry in entries] == ["b/1.png", "c/1.png"]
+    assert opened == [tmp_path.name, "a", "b", "c"]
+
+
 def test_folders_nested_deeper_than_pythons_stack_are_listed() -> None:
     folder = Path(tempfile.mkdtemp())  # pytest could not remove its own
     try:
@@ -114,7 +142,7 @@ def test_a_path_that_is_too_long_to_open_is_unreadable_even_for_root(tmp_path: P
     (tmp_path / "cats/a.png").touch()
     deep = deep_folder(tmp_path, "cats")
     assert reasons(tmp_path) == {"cats/a.png": None, deep: "unreadable"}
-    assert reason_of(tmp_path, f"{deep}/x.png") == "unreadable"
+    assert reason_of(tmp_path, f"{deep}x.png") == "unreadable"
 
 
 def test_links_are_followed_only_to_files_inside(tmp_path: Path) -> None:
@@ -205,7 +233,7 @@ def test_what_may_not_be_read_is_unreadable() -> None:
         user = os.geteuid()
         os.seteuid(user or 65534)  # root reads everything
         try:
-            assert reasons(folder) == {"locked": "unreadable", "file.png": None}
+            assert reasons(folder) == {"locked/": "unreadable", "file.png": None}
             assert reason_of(folder, "file.png") == "unreadable"
         finally:
             os.seteuid(user)
