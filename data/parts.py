@@ -30,7 +30,7 @@ from data.errors import CountError, ImageError
 from data.ingest import IngestPlan, read_plan
 from data.labels import LabelMap
 from data.listing import read_file
-from data.manifest import OK, QUARANTINED, ManifestRow, to_table, write_table
+from data.manifest import OK, QUARANTINED, ManifestRow, read_group, to_table, write_table
 from data.parallel import in_batches, num_cpus, ordered_map
 from data.perceptual import SIDE, perceptual_hash, thumbnail
 from data.quality import pixel_statistics
@@ -58,8 +58,7 @@ def write_part(staging: Path, index: int) -> PartCounts:
     final = part_folder(staging, index)
     reused, num_known = final.is_dir(), 0
     if not reused:
-        with pq.ParquetFile(staging / "plan.parquet") as listed:
-            files = listed.read_row_group(index).to_pylist()
+        files = read_group(staging / "plan.parquet", index).to_pylist()
         known = _taken_over(plan, known_files(staging.parent, files), files)
         num_known = len(known)
         with atomic_folder(final) as temporary:

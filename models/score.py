@@ -30,7 +30,7 @@ from data.dataset import FileFact, check_file, read_card
 from data.errors import CountError, InputError, SettingError
 from data.folders import folder_at, image_folder
 from data.listing import FileEntry
-from data.manifest import OK, QUARANTINED, write_table
+from data.manifest import OK, QUARANTINED, read_group, write_table
 from data.parallel import in_batches
 from data.storage import Url
 from data.workspace import SUMMARY_CARD
@@ -261,8 +261,7 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
         num_threads: None takes all processors; whatever it is, the bytes are the same.
     """
     plan = read_plan(out)
-    with pq.ParquetFile(_work(out) / "plan.parquet") as listed:
-        files = listed.read_row_group(index).to_pylist()
+    files = read_group(_work(out) / "plan.parquet", index).to_pylist()
     bundle_key = _bundle_key(bundle, plan)
     key = _part_key(bundle_key, files)
     final, note = out / part_name(index), _note(out, index)

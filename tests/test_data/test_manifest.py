@@ -8,12 +8,22 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import WorkError
-from data.manifest import HARMLESS_REASONS, SCHEMA, ManifestRow, count_reasons, read_manifest, to_table, write_table
+from data.manifest import (
+    HARMLESS_REASONS,
+    SCHEMA,
+    ManifestRow,
+    count_reasons,
+    read_group,
+    read_manifest,
+    to_table,
+    write_table,
+)
 
 text = st.text(st.characters(codec="utf-8"))
 BLANK = ManifestRow(**{field.name: None for field in fields(ManifestRow)})  # type: ignore[arg-type]
@@ -52,6 +62,23 @@ def test_rows_come_back_from_disk(tmp_path_factory: pytest.TempPathFactory, made
 def test_the_columns_on_disk_are_the_fields_of_a_row() -> None:
     assert SCHEMA.names == [field.name for field in fields(ManifestRow)]
     assert to_table([]).schema.equals(SCHEMA)
+
+
+def test_row_groups_are_found_by_one_reading_of_the_footer_until_the_file_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, footers, read_metadata = tmp_path / "plan.parquet", [], pq.read_metadata
+
+    def noted(where: Path) -> pq.FileMetaData:
+        footers.append(where)
+        return read_metadata(where)
+
+    monkeypatch.setattr(pq, "read_metadata", noted)
+    for first in (0, 100):
+        write_table(path, pa.table({"number": range(first, first + 10)}), rows_per_group=4)
+        groups = [read_group(path, index)["number"].to_pylist() for index in (2, 0, 1)]
+        assert groups == [[*range(first + start, first + stop)] for start, stop in ((8, 10), (0, 4), (4, 8))]
+    assert footers == [path, path]
 
 
 def test_columns_can_be_chosen(tmp_path: Path) -> None:
