@@ -54,7 +54,7 @@ from data.parallel import num_cpus
 from data.turbojpeg import decode_plain_jpeg, shrink_by
 from data.workspace import Workspace
 from models.bundle import Bundle, open_bundle
-from models.runtime import RUN_BATCH, Engine, Runner
+from models.runtime import Engine, Runner
 from models.score import plan_scoring, score_part, summarize
 from models.score_rows import score_rows
 
@@ -130,11 +130,9 @@ def limit(tree: Path, bundle: Bundle, runner: Runner) -> float:
         return pixels
 
     images = np.stack(decode_all())  # the same few again and again would stay in a core's cache
-    starts = range(0, len(images), RUN_BATCH)
 
     def run_all(_: int) -> None:
-        for start in starts:
-            runner(images[start : start + RUN_BATCH])
+        runner(images)
 
     with ThreadPoolExecutor(cores) as pool:
         decoding = seconds(decode_all) / len(names)
@@ -212,9 +210,7 @@ def stages(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> dict[str, f
     whole = each(partial(decode, policy=policy), contents)
     found |= {"header, JPEG": jpeg, "orientation, checks, resize": max(0.0, whole - jpeg)}
     pixels = np.stack([decode(data, policy) for data in contents])
-    found["inference"] = each(
-        lambda start: runner(pixels[start : start + RUN_BATCH]), list(range(0, len(names), RUN_BATCH))
-    )
+    found["inference"] = seconds(lambda: runner(pixels)) / len(names) * 1e3
     files = [{"path": name, "os_path": name.encode(), "reason": None} for name in names]
     rows = seconds(lambda: list(score_rows(files, folder, runner, bundle, num_threads=1))) / len(names) * 1e3
     found["rows, and what the sum leaves"] = max(0.0, rows - sum(found.values()))

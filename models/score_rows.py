@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 TOP_K = 5
 EMBEDDING = "embedding"
-# Small, so that the threads end together; the network takes them in runs of its own size.
-_BATCH = 16
+# Few, so that the threads end together, and enough that they seldom hand over; the network takes them in its own runs.
+_BATCH = 24
 
 # A file of the plan, and its bytes or why it has none.
 _File = dict[str, Any]

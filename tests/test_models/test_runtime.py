@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -43,6 +44,27 @@ def network(path: Path, inputs: list[tuple[int, list[int]]], outputs: list[tuple
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     return path
+
+
+@pytest.mark.parametrize(("side", "images_a_run"), [(32, 25), (40, 16), (200, 1)])
+def test_runs_are_as_large_as_suits_a_core_and_neither_they_nor_the_threads_change_a_row(tmp_path, side, images_a_run):
+    keras.utils.set_random_seed(1)
+    export_onnx(build_scratch("residual32", (side, side), 3, dropout=0.5), tmp_path / "model.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (2 * images_a_run + 1, side, side, 3), dtype=np.uint8)
+    alone = OnnxRunner(tmp_path / "model.onnx", num_threads=1)
+    one_by_one = np.concatenate([alone(images[place : place + 1]) for place in range(len(images))])
+    for num_threads in (1, 2, 3):
+        runner = OnnxRunner(tmp_path / "model.onnx", num_threads=num_threads)
+        run, sizes = runner._session.run, list[int]()
+
+        def noted(names, fed, run=run, sizes=sizes):
+            sizes.append(len(fed["image"]))
+            return run(names, fed)
+
+        runner._session = SimpleNamespace(run=noted)
+        np.testing.assert_array_equal(runner(images), one_by_one)
+        assert sorted(sizes, reverse=True) == [images_a_run, images_a_run, 1]
+        assert runner(images[:0]).shape == (0, 3)
 
 
 def test_a_network_that_takes_or_gives_something_else_is_refused(tmp_path):
