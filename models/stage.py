@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def run_stage(
     cluster = None if stage.name == HEAD else cluster or _cluster_here(settings)
     if cluster is None:
         epoch = _fit(stage, model, dataset, settings)
-        run_epochs(stage, settings, history, epoch, lambda: keep_state(folder, model, history), on_epoch)
+        with keeping_interrupts():
+            run_epochs(stage, settings, history, epoch, lambda: keep_state(folder, model, history), on_epoch)
     elif not is_over(history, stage.epochs, settings.patience):
         if not history:
             optimizer.build(model.trainable_variables)
@@ -150,6 +152,20 @@ def run_stage(
         history = read_history(folder)
     model.load_weights(folder / BEST)
     return model, history
+
+
+@contextmanager
+def keeping_interrupts() -> Iterator[None]:
+    """Raise the KeyboardInterrupt of which TensorFlow's bindings made a RuntimeError.
+
+    They do where it comes while they raise an exception of their own, which nobody else would have seen.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "REPLACED BY KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def run_epochs(

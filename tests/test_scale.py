@@ -22,7 +22,7 @@ def test_the_document_multiplies_unit_costs_by_images_and_by_parts_of_a_thousand
         "| hours of one core, int8 and fp32 | 10 and 20 | 1,000 and 2,000 |",
         "| rows in Prefect's database, and its size | 0.16 million, 0.01 GiB | 16.00 million, 0.95 GiB |",
         "| plan: minutes to list and write it | 1.0 | 100.0 |",
-        "| plan: memory while it is made | 9.5 GiB | 953.7 GiB |",
+        "| plan: memory while it is made, all files in one folder | 9.5 GiB | 953.7 GiB |",
         "| summary: minutes | 2.0 | 200.0 |",
         "| requests to an object store: reading | 10,000,000 | 1,000,000,000 |",
     ):

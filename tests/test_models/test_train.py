@@ -140,6 +140,17 @@ def test_images_are_blended_anew_in_each_epoch_and_never_without_mixing(dataset)
     np.testing.assert_array_equal(pixels(NO_MIXING, 0), images)
 
 
+def test_an_interrupt_that_tensorflow_made_an_error_of_is_an_interrupt_again_and_other_errors_stay():
+    swallowed = (
+        "pybind11::error_already_set: MISMATCH of original and normalized active exception types: ORIGINAL "
+        "InvalidArgumentError REPLACED BY KeyboardInterrupt: <EMPTY MESSAGE>"
+    )
+    with pytest.raises(KeyboardInterrupt), stages.keeping_interrupts():
+        raise RuntimeError(swallowed)
+    with pytest.raises(RuntimeError, match="of another kind"), stages.keeping_interrupts():
+        raise RuntimeError("of another kind")
+
+
 @pytest.mark.parametrize("settings", [SCRATCH, TRANSFER], ids=["scratch", "transfer"])
 def test_no_stage_is_fed_by_what_waits_for_the_tuner_at_the_end_of_an_epoch(
     settings, dataset, features, tmp_path, monkeypatch
