@@ -130,13 +130,9 @@ def limit(tree: Path, bundle: Bundle, runner: Runner) -> float:
         return pixels
 
     images = np.stack(decode_all())  # the same few again and again would stay in a core's cache
-
-    def run_all(_: int) -> None:
-        runner(images)
-
     with ThreadPoolExecutor(cores) as pool:
         decoding = seconds(decode_all) / len(names)
-        inference = seconds(lambda: list(pool.map(run_all, range(cores)))) / len(images)
+        inference = seconds(lambda: list(pool.map(runner, [images] * cores))) / len(images)
     return cores / (decoding + inference)
 
 

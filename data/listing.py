@@ -58,7 +58,7 @@ def check_folder(folder: Path) -> None:
 
 def has_files(folder: Path) -> bool:
     """Whether anything but folders lies anywhere under `folder`."""
-    return next(_walk(os.path.realpath(folder)), None) is not None
+    return next(iter_files(folder), None) is not None
 
 
 def list_files(folder: Path) -> list[FileEntry]:

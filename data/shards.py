@@ -20,7 +20,7 @@ from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +33,7 @@ from data.labels import LabelMap
 from data.settings import SettingsModel
 
 ShardFormat = Literal["tfrecord", "parquet"]
+T = TypeVar("T")
 _NAME = re.compile(r"(?P<split>[a-z]+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.(?P<format>tfrecord|parquet)")
 # A row group ends with either: what a writer and a reader of Parquet hold in memory.
 _ROWS_A_GROUP = 256
@@ -119,9 +120,7 @@ def num_records(path: Path) -> int:
 
 def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
     """The records of a shard in order; raises FormatError where the file is damaged."""
-    reader = _read_tfrecord(path) if path.suffix == ".tfrecord" else _read_parquet(path, labels)
-    with _refusing_damage(path):
-        yield from reader
+    return _guarded(path, _read_tfrecord(path) if path.suffix == ".tfrecord" else _read_parquet(path, labels))
 
 
 def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
@@ -130,9 +129,10 @@ def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Containe
     Raises:
         FormatError: where the file is damaged.
     """
-    copy = _copy_tfrecord if source.suffix == ".tfrecord" else _copy_parquet
-    with _refusing_damage(source):
-        copy(source, target, labels, dropped)
+    if source.suffix == ".tfrecord":
+        _copy_tfrecord(source, target, dropped)
+    else:
+        _copy_parquet(source, target, labels, dropped)
 
 
 def row_groups(path: Path) -> Iterator[pa.Table]:
@@ -150,6 +150,12 @@ def _refusing_damage(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise FormatError(f"The shard {path} is damaged ({type(error).__name__}). {_AGAIN}") from None
+
+
+def _guarded(path: Path, items: Iterator[T]) -> Iterator[T]:
+    """What is read of a shard; who takes it may fail in ways of their own, which are no damage of the shard."""
+    with _refusing_damage(path):
+        yield from items
 
 
 class _TFRecordShard:
@@ -212,14 +218,14 @@ def _raw_records(path: Path) -> Iterator[bytes]:
     import tensorflow as tf
 
     num_records(path)  # TensorFlow takes a file that is cut within a record's length for one that ends before it
-    return iter(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
 
 
-def _copy_tfrecord(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
+def _copy_tfrecord(source: Path, target: Path, dropped: Container[tuple[str, str]]) -> None:
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(target)) as writer:
-        for raw in _raw_records(source):
+        for raw in _guarded(source, _raw_records(source)):
             feature = tf.train.Example.FromString(raw).features.feature
             path, sha256 = (feature[name].bytes_list.value[0].decode() for name in ("image/filename", "image/sha256"))
             if (path, sha256) not in dropped:
@@ -286,7 +292,7 @@ def _parquet_file(path: Path, labels: LabelMap) -> pq.ParquetWriter:
 
 def _copy_parquet(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
     with _parquet_file(target, labels) as writer:
-        for group in row_groups(source):
+        for group in _guarded(source, row_groups(source)):
             names = pc.struct_field(group["image"], "path").to_pylist()
             kept = [key not in dropped for key in zip(names, group["sha256"].to_pylist(), strict=True)]
             if any(kept):

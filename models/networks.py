@@ -217,10 +217,13 @@ def _cifar6(image_size: tuple[int, int], num_classes: int, dropout: float) -> An
 
 def _conv(x: Any, name: str, filters: int, stride: int = 1, zero: bool = False) -> Any:
     """Convolution 3 x 3 and batch normalisation; with `zero` its scale begins at zero."""
+    return _batch_norm(_conv_alone(x, name, filters, stride), name, zero)
+
+
+def _conv_alone(x: Any, name: str, filters: int, stride: int = 1) -> Any:
     import keras
 
-    x = keras.layers.Conv2D(filters, 3, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    return _batch_norm(x, name, zero)
+    return keras.layers.Conv2D(filters, 3, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
 
 
 def _batch_norm(x: Any, name: str, zero: bool = False) -> Any:
@@ -292,19 +295,13 @@ def _airbench32(image_size: tuple[int, int], num_classes: int, dropout: float) -
     """
     import keras
 
-    def conv(x: Any, name: str, filters: int) -> Any:
-        return keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
-
-    def normalised(x: Any, name: str) -> Any:
-        return keras.layers.ReLU(name=f"{name}_relu")(_batch_norm(x, name))
-
     def body(x: Any) -> Any:
         x = keras.layers.Conv2D(24, 2, use_bias=False, trainable=False, name=WHITENING_LAYER)(x)
         x = keras.layers.ReLU(name="whitening_relu")(x)
         for number, filters in enumerate((64, 256, 256), start=1):
-            first, second = f"conv{number}a", f"conv{number}b"
-            x = normalised(_pool(conv(x, first, filters), first), first)
-            x = normalised(conv(x, second, filters), second)
+            name = f"conv{number}a"
+            x = _batch_norm(_pool(_conv_alone(x, name, filters), name), name)
+            x = _conv_relu(keras.layers.ReLU(name=f"{name}_relu")(x), f"conv{number}b", filters)
         return x
 
     model = _classifier("airbench32", image_size, num_classes, dropout, body)

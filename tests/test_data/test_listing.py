@@ -224,6 +224,20 @@ def test_a_folder_that_is_none_is_named_with_what_to_do(tmp_path: Path) -> None:
         list_files(tmp_path / os.fsdecode(b"caf\xe9"))
 
 
+def test_a_folder_that_may_not_be_opened_is_not_said_to_hold_nothing() -> None:
+    with tempfile.TemporaryDirectory() as name:  # root closes pytest's folders to others
+        folder = Path(name)
+        user = os.geteuid()
+        folder.chmod(0)
+        os.seteuid(user or 65534)  # root reads everything
+        try:
+            for asks in (has_files, list_files):
+                with pytest.raises(SourceError, match="cannot be listed: Permission denied"):
+                    asks(folder)
+        finally:
+            os.seteuid(user)
+
+
 def test_what_may_not_be_read_is_unreadable() -> None:
     with tempfile.TemporaryDirectory() as name:  # root closes pytest's folders to others
         folder = Path(name)

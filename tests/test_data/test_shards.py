@@ -108,6 +108,19 @@ def test_a_shard_is_written_again_without_some_records_and_as_it_was_otherwise(
         assert target.read_bytes() == write(place / "again.tfrecord", kept).read_bytes()
 
 
+@pytest.mark.parametrize("shard_format", FORMATS)
+def test_only_what_is_wrong_with_the_shard_that_is_copied_is_called_damage(
+    tmp_path: Path, shard_format: ShardFormat
+) -> None:
+    source = write(tmp_path / f"source.{shard_format}", [record(number) for number in range(5)])
+    with pytest.raises(Exception, match="nowhere") as caught:
+        copy_without(source, tmp_path / "nowhere" / source.name, LABELS, set())
+    assert not isinstance(caught.value, FormatError)
+    source.write_bytes(source.read_bytes()[:-20])
+    with pytest.raises(FormatError, match="source"):
+        copy_without(source, tmp_path / source.name.replace("source", "target"), LABELS, set())
+
+
 def test_a_tfrecord_is_read_by_tensorflow_with_the_usual_feature_names(tmp_path: Path) -> None:
     made = [record(0), record(1, "jpeg"), record(2, copy=3)]
     path = write(tmp_path / "x.tfrecord", made)
