@@ -10,10 +10,10 @@ theirs. Both train and validate on the same images, with EfficientNet-Lite0 at 1
 validation accuracy of the best epoch of each, which must not be lower than theirs by more than an image in a hundred.
 Ours has a few images more, held out for a test, as each data set has.
 
-Steps. The same networks fed by `batches` (shards decoded each epoch) and by a pipeline by hand, whose images are
-decoded and resized once and then kept in memory (`cache`), shuffled, batched, prefetched: images a second of `fit`,
-validation left out, from the second epoch on, of 800 images. TensorFlow's tuner of the buffers, which is part of such
-a pipeline by hand, may keep the end of an epoch waiting for up to as long as the epoch (`data.input.untuned`).
+Steps. The same networks fed by `batches` and by a pipeline by hand, both with images that are decoded once and then
+kept in memory (`keep`, `cache`), shuffled, batched, prefetched: images a second of `fit`, validation left out, from the
+second epoch on, of 800 images. TensorFlow's tuner of the buffers, which is part of such a pipeline by hand, may keep
+the end of an epoch waiting for up to as long as the epoch (`data.input.untuned`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ import tensorflow as tf
 from benchmarks.side_by_side import Ratio, show, write
 from data.dataset import Dataset, open_dataset
 from data.ingest import IngestSettings, plan_ingest
-from data.input import Shuffle, batches
+from data.input import Shuffle, batches, keep
 from data.parts import write_part
 from data.publication import publish
 from data.sources import resolve
@@ -209,8 +209,9 @@ def steps(name: str, source: Path, place: Path, side: int, build: Callable[[], A
     amount = sum(dataset.card.class_counts("train"))
     if amount != sum(1 for _ in (source / "train").rglob("*.jpg")):
         raise SystemExit(f"{name}: the two sides would not be fed the same images.")
+    kept = keep(dataset, "train")
     feeds: tuple[Callable[[int], Any], ...] = (
-        lambda epoch: batches(dataset, "train", BATCH, Shuffle(0, epoch)),
+        lambda epoch: batches(dataset, "train", BATCH, Shuffle(0, epoch), kept=kept),
         lambda _: by_hand,
     )
     rates: tuple[list[float], ...] = ([], [])

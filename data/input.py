@@ -1,14 +1,15 @@
 """Shards to `tf.data`: batches of `(uint8[N, H, W, 3], int32[N])` for training, deterministic for a seed and an epoch.
 
 What is shuffled is the stored bytes, before they are decoded, so the buffer is small; what is drawn for an image
-depends on its content hash, the seed and the epoch alone, so a run that is killed goes on as if it had not been.
+depends on its content hash, the seed and the epoch alone, so a run that is killed goes on as if it had not been. Where
+all decoded images take little memory they may be kept there from epoch to epoch, which changes nothing but the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from data.shards import row_groups
 
 _MOST_SHUFFLED = 16_384
 _SHUFFLED_BYTES = 512 * 2**20
+_KEPT_BYTES = 256 * 2**20  # as much again lies in the buffer of the shuffle
 _MOST_UNEVEN = 1.25
 _PREFETCHED = 2
 
@@ -78,6 +80,7 @@ def batches(
     shuffle: Shuffle | None = None,
     augmentation: AugmentPolicy | None = None,
     share: Share = WHOLE,
+    kept: Mapping[str, Any] | None = None,
 ) -> Any:
     """A `tf.data.Dataset` of `(uint8[N, H, W, 3], int32[N])`, every image once; the last batch may be smaller.
 
@@ -88,11 +91,11 @@ def batches(
         shuffle: None keeps the order of the shards.
         augmentation: Changes to each image, drawn from its hash, the seed and the epoch; needs `shuffle`.
         share: The part of the split that is read.
+        kept: What `keep` gave for the same split and share: the same batches without decoding an image.
 
     Raises:
         InputError: where the split is empty.
-        FormatError: where a shard is not what the card says. Hashed once a process (again where it was written since),
-            because damage that TensorFlow finds within an epoch would end the run without saying what to do.
+        FormatError: where a shard is not what the card says.
         ValueError: where an augmentation is given without a shuffle.
     """
     import tensorflow as tf
@@ -100,35 +103,53 @@ def batches(
     if augmentation is not None and shuffle is None:
         raise ValueError("An augmentation is drawn from the seed and the epoch of a shuffle: give both or neither.")
     shards = share.shards(dataset, split)
-    for shard in shards:
-        path = dataset.folder / shard.file
-        _check_hash(path, shard.sha256, path.stat().st_mtime_ns)
-    height, width = dataset.card.policy.image_size
-    stored, parsed = _stored(dataset, [dataset.folder / shard.file for shard in shards], shuffle)
+    order = np.random.default_rng(_mix(shuffle)).permutation(len(shards)) if shuffle else range(len(shards))
+    ordered = [shards[place] for place in order]
+    if kept is None:
+        elements, decoded = _stored(dataset, ordered)
+    else:
+        elements, decoded = reduce(lambda x, y: x.concatenate(y), (kept[shard.file] for shard in ordered)), _as_it_is
     if not share.takes_shards(dataset, split):
-        stored = stored.shard(share.num_readers, share.reader)
+        elements = elements.shard(share.num_readers, share.reader)
     if shuffle:
         mean_bytes = sum(shard.bytes for shard in shards) / sum(shard.num_rows for shard in shards)
         buffer = max(1, min(_MOST_SHUFFLED, int(_SHUFFLED_BYTES / mean_bytes)))
-        stored = stored.shuffle(buffer, seed=_mix(shuffle), reshuffle_each_iteration=False)
+        elements = elements.shuffle(buffer, seed=_mix(shuffle), reshuffle_each_iteration=False)
     wanted = None if augmentation is None or augmentation.changes_nothing else augmentation
 
     def ready(*element: Any) -> tuple[Any, Any]:
-        encoded, label, sha256, copy = parsed(*element)
-        # Reads PNG too, and unlike decode_image computes JPEG as Pillow does.
-        image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-        image = tf.ensure_shape(image, (height, width, 3))
+        image, label, sha256, copy = decoded(*element)
         if wanted is not None and shuffle is not None:
             words = tf.strings.join([sha256, tf.strings.as_string(copy), str(shuffle.seed), str(shuffle.epoch)], "/")
             seed = tf.stack([tf.strings.to_hash_bucket_strong(words, 2**31 - 1, key) for key in ([1, 2], [3, 4])])
             image = augment(image, tf.cast(seed, tf.int32), wanted)
         return image, tf.cast(label, tf.int32)
 
-    # AutoGraph has nothing to convert here, and cannot read modules with postponed annotations.
-    plain = tf.autograph.experimental.do_not_convert(ready)
-    counted = stored.apply(tf.data.experimental.assert_cardinality(share.num_rows(dataset, split)))
-    decoded = counted.map(plain, num_parallel_calls=num_cpus(), deterministic=True)
-    return untuned(decoded.batch(batch_size).prefetch(_PREFETCHED))
+    counted = elements.apply(tf.data.experimental.assert_cardinality(share.num_rows(dataset, split)))
+    return untuned(_mapped(counted, ready).batch(batch_size).prefetch(_PREFETCHED))
+
+
+def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Mapping[str, Any] | None:
+    """The decoded elements of each shard in memory; None where they would take over 256 MiB.
+
+    For training in many epochs: a fine-tuning is a twentieth faster.
+
+    Raises:
+        InputError: where the split is empty.
+        FormatError: where a shard is not what the card says.
+    """
+    import tensorflow as tf
+
+    shards = share.shards(dataset, split)
+    height, width = dataset.card.policy.image_size
+    if sum(shard.num_rows for shard in shards) * height * width * 3 > _KEPT_BYTES:
+        return None
+
+    def in_memory(shard: ShardFact) -> Any:
+        whole = _mapped(*_stored(dataset, [shard])).batch(shard.num_rows)
+        return tf.data.Dataset.from_tensor_slices(next(iter(untuned(whole))))
+
+    return {shard.file: in_memory(shard) for shard in shards}
 
 
 def untuned(feed: Any) -> Any:
@@ -144,41 +165,72 @@ def untuned(feed: Any) -> Any:
     return feed.with_options(options)
 
 
-def _stored(dataset: Dataset, paths: list[Path], shuffle: Shuffle | None) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
-    """Elements, and what makes `(encoded, label, sha256, copy)` of one.
+def _mapped(elements: Any, change: Callable[..., Any]) -> Any:
+    import tensorflow as tf
 
-    With `shuffle`, the shards are in an order of their own each epoch. Elements are parsed in the step that decodes
-    them: a step of its own costs a tenth of the decoding.
+    # AutoGraph has nothing to convert here, and cannot read modules with postponed annotations.
+    plain = tf.autograph.experimental.do_not_convert(change)
+    return elements.map(plain, num_parallel_calls=num_cpus(), deterministic=True)
+
+
+def _as_it_is(*element: Any) -> tuple[Any, ...]:
+    return element
+
+
+def _stored(dataset: Dataset, shards: Sequence[ShardFact]) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+    """Elements as they are stored, and what makes `(image, label, sha256, copy)` of one.
+
+    Elements are parsed in the step that decodes them: a step of its own costs a tenth of the decoding. The shards are
+    hashed once a process (again where one was written since), because damage that TensorFlow finds within an epoch
+    would end the run without saying what to do.
     """
     import tensorflow as tf
 
-    if shuffle:
-        order = np.random.default_rng(_mix(shuffle)).permutation(len(paths))
-        paths = [paths[place] for place in order]
-    names = [str(path) for path in paths]
-    if dataset.card.shard_format == "tfrecord":
-        features = {
-            "image/encoded": tf.io.FixedLenFeature([], tf.string),
-            "image/class/label": tf.io.FixedLenFeature([], tf.int64),
-            "image/sha256": tf.io.FixedLenFeature([], tf.string),
-            "image/copy": tf.io.FixedLenFeature([], tf.int64),
-        }
+    for shard in shards:
+        path = dataset.folder / shard.file
+        _check_hash(path, shard.sha256, path.stat().st_mtime_ns)
+    names = [str(dataset.folder / shard.file) for shard in shards]
+    elements, parsed = (_examples if dataset.card.shard_format == "tfrecord" else _rows)(names)
+    height, width = dataset.card.policy.image_size
 
-        def parsed(raw: Any) -> tuple[Any, ...]:
-            found = tf.io.parse_single_example(raw, features)
-            return tuple(found[key] for key in features)
+    def decoded(*element: Any) -> tuple[Any, ...]:
+        encoded, *others = parsed(*element)
+        # Reads PNG too, and unlike decode_image computes JPEG as Pillow does.
+        image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+        return tf.ensure_shape(image, (height, width, 3)), *others
 
-        return tf.data.TFRecordDataset(names), parsed
+    return elements, decoded
+
+
+def _examples(names: list[str]) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+    import tensorflow as tf
+
+    features = {
+        "image/encoded": tf.io.FixedLenFeature([], tf.string),
+        "image/class/label": tf.io.FixedLenFeature([], tf.int64),
+        "image/sha256": tf.io.FixedLenFeature([], tf.string),
+        "image/copy": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+    def parsed(raw: Any) -> tuple[Any, ...]:
+        found = tf.io.parse_single_example(raw, features)
+        return tuple(found[key] for key in features)
+
+    return tf.data.TFRecordDataset(names), parsed
+
+
+def _rows(names: list[str]) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+    import tensorflow as tf
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for name in paths:
-            for group in row_groups(name):
+        for name in names:
+            for group in row_groups(Path(name)):
                 image = [row["bytes"] for row in group["image"].to_pylist()]
                 columns = [group[key].to_pylist() for key in ("label", "sha256", "copy")]
                 yield (np.array(image, dtype=object), *(np.array(column) for column in columns))
 
     signature = tuple(tf.TensorSpec([None], kind) for kind in (tf.string, tf.int64, tf.string, tf.int64))
-    return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch(), lambda *columns: columns
+    return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch(), _as_it_is
 
 
 @cache

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from data.dataset import Dataset
 from data.errors import SettingError, WorkError
-from data.input import WHOLE, Share, Shuffle, batches
+from data.input import WHOLE, Share, Shuffle, batches, keep
 from models.bundle import EpochLog
 from models.cluster import Cluster, local_cluster, run_workers
 from models.mixing import NO_MIXING, Mixing, mixed
@@ -97,10 +98,11 @@ def image_stage(
         if not steps:
             raise SettingError(f"{num_rows} training images are too few for {total_replicas} replicas: use less.")
 
+    kept = cache(partial(keep, dataset, "train", share))
+
     def feed(epoch: int) -> Any:
-        fed = batches(
-            dataset, "train", settings.batch_size, Shuffle(settings.seed, epoch), settings.augmentation, share
-        )
+        shuffle = Shuffle(settings.seed, epoch)
+        fed = batches(dataset, "train", settings.batch_size, shuffle, settings.augmentation, share, kept())
         return fed if total_replicas == 1 else fed.rebatch(even_sizes(shares[share.reader], steps * num_replicas))
 
     epochs, rate = settings.epochs or 60, peak_rate(settings)

@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The speed of an example is no part of what a test says: by default Hypothesis fails what takes over 200 ms.
+settings.register_profile("darkroom", deadline=None)
+settings.load_profile("darkroom")
 
 # Before anything imports Prefect: nothing of the user's profile, server or records is read or written.
 _HOME = Path(tempfile.mkdtemp(prefix="darkroom-tests-"))

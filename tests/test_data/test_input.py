@@ -20,7 +20,7 @@ from data.dataset import Dataset
 from data.decode import DecodePolicy, decode, decode_stored
 from data.errors import FormatError, InputError
 from data.ingest import IngestSettings
-from data.input import WHOLE, Share, Shuffle, batches
+from data.input import WHOLE, Share, Shuffle, batches, keep
 from data.shards import ShardRules
 from tests.datasets import ingest
 
@@ -251,6 +251,29 @@ def test_readers_share_a_split_without_a_gap_or_an_image_twice(
     assert sum(read, Counter()) == counted(batches(dataset, "train", 4))
     assert [found.total() for found in read] == [reader.num_rows(dataset, "train") for reader in readers]
     assert max(found.total() for found in read) <= 1.25 * min(found.total() for found in read) + 1
+
+
+@pytest.mark.parametrize("share", [WHOLE, Share(1, 2), Share(2, 7)])
+def test_images_kept_in_memory_make_the_same_batches_and_their_shards_are_not_read_again(
+    share: Share, dataset: Dataset
+) -> None:
+    kept = keep(dataset, "train", share)
+    assert kept is not None
+    shuffles = [(None, None), *((Shuffle(3, epoch), policy) for epoch in range(3) for policy in (None, POLICY))]
+    expected = [collected(batches(dataset, "train", 4, *each, share)) for each in shuffles]
+    gone = Dataset(dataset.folder / "gone", dataset.card)
+    for each, (images, labels) in zip(shuffles, expected, strict=True):
+        found = collected(batches(gone, "train", 4, *each, share, kept))
+        np.testing.assert_array_equal(found[0], images)
+        np.testing.assert_array_equal(found[1], labels)
+
+
+def test_images_that_would_fill_the_memory_are_not_kept(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 36 * SIZE[0] * SIZE[1] * 3
+    monkeypatch.setattr(data_input, "_KEPT_BYTES", size)
+    assert keep(dataset, "train") is not None
+    monkeypatch.setattr(data_input, "_KEPT_BYTES", size - 1)
+    assert keep(dataset, "train") is None
 
 
 @pytest.mark.parametrize(("counts", "whole"), [((5, 4, 5, 4), True), ((5, 4, 5), False), ((9,), False)])

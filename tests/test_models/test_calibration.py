@@ -57,7 +57,7 @@ def test_the_temperature_stays_in_its_bounds_and_at_one_where_nothing_is_wrong()
     assert fit_temperature(logits * 1e6, np.array([1, 0])) == pytest.approx(20.0, rel=1e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     logits=st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=6),
     temperature=st.floats(0.05, 20),
@@ -99,7 +99,7 @@ def test_the_threshold_by_hand() -> None:
     assert choose_threshold(two_classes([0.9, 0.9, 0.8]), np.array([0, 1, 1]), 0.9) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     confidence=st.lists(st.sampled_from(AS_STORED), min_size=1, max_size=20),
     seed=st.integers(0, 1000),
@@ -181,7 +181,7 @@ def test_a_calibration_is_the_same_after_it_was_written_and_read(method: Calibra
     np.testing.assert_array_equal(again.apply(logits), calibration.apply(logits))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), num_images=st.integers(1, 40), scale=st.sampled_from([0.0, 1.0, 1e4]))
 def test_isotonic_probabilities_are_distributions_and_no_truth_is_impossible(
     seed: int, num_images: int, scale: float
@@ -207,7 +207,7 @@ def test_curves_that_do_not_fit_the_logits_are_refused() -> None:
         Calibration(method="isotonic", curves=(level, level)).apply(np.zeros((1, 3)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     confidence=st.lists(st.sampled_from(AS_STORED), min_size=1, max_size=20),
     coverage=st.sampled_from([0.01, 0.3, 0.5, 0.7, 0.9, 1.0]),

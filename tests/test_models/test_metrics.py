@@ -59,7 +59,7 @@ def test_the_interval_is_wilsons_formula() -> None:
     assert wilson_interval(3, 3).low < 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), num_images=st.integers(1, 60), num_classes=st.integers(2, 8))
 def test_the_parts_add_up_for_any_predictions(seed: int, num_images: int, num_classes: int) -> None:
     probabilities, truth = random_case(seed, num_images, num_classes)
