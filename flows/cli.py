@@ -220,6 +220,30 @@ def evaluate(
 
 
 @app.command()
+def versus(
+    bundle: Bundle,
+    table: Annotated[str, typer.Argument(help="A CSV of paths and labels; the surest label of an image first.")],
+    means: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=CLASS", help="The table's word for a class, where it is another. Repeatable."),
+    ] = None,
+    path_column: Annotated[str | None, typer.Option(help="The column of paths, where its name is unusual.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="The column of labels, where its name is unusual.")] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare an evaluated model with a table of other answers: a cloud recognition API's, or a person's."""
+    pairs = [word.partition("=")[::2] for word in means or []]
+    if wrong := next((f"{word}" for word, label in pairs if not word or not label), None):
+        raise InputError(f"--means {wrong} is no pair. Write it as WORD=CLASS, such as --means Feline=cats.")
+    _prepare(verbose, tensorflow=False)
+    from flows.versus import versus as flow
+
+    _show(flow(bundle, table, dict(pairs), path_column, label_column, workspace), as_json)
+
+
+@app.command()
 def promote(
     bundle: Bundle,
     why: Annotated[str, typer.Option(help="The reason, kept in the history.")] = "by hand",

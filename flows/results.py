@@ -15,12 +15,15 @@ from data.splits import SPLITS
 from data.workspace import INSPECTION_CARD, Workspace
 from models.blessing import BlessedCard
 from models.bundle import BundleCard
+from models.comparison import ClassPairs, Pairs
 from models.dataset_page import DATASET_PAGE
 from models.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
 from models.experiment_page import EXPERIMENT_PAGE
 from models.inspection import Inspection
+from models.metrics import Interval, wilson_interval
 from models.report import EvaluationReport
 from models.score import NamedCount, ScoreSummary
+from models.versus import Versus
 
 if TYPE_CHECKING:
     from models.explain import Explained  # which draws, and loads matplotlib
@@ -219,6 +222,72 @@ class EvaluateResult(Result):
             blessed=report.blessing.blessed if report.blessing else None,
             blessing=report.blessing.why if report.blessing else None,
             report=str(page),
+        )
+
+
+class Right(Result):
+    """Right answers, and the 95 % Wilson interval of their share."""
+
+    num_correct: int
+    num_images: int
+    interval: Interval
+
+    @classmethod
+    def of(cls, num_correct: int, num_images: int) -> Right:
+        return cls(num_correct=num_correct, num_images=num_images, interval=wilson_interval(num_correct, num_images))
+
+
+class SideBySide(Result):
+    """A model and a table on the same images."""
+
+    model: Right
+    table: Right
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> SideBySide:
+        counts = (pairs.num_new_correct, pairs.num_current_correct)
+        model, table = (Right.of(count, pairs.num_images) for count in counts)
+        return cls(model=model, table=table)
+
+
+class ClassSideBySide(SideBySide):
+    """The same, on the images whose truth is one class."""
+
+    label: str
+
+    @classmethod
+    def of_class(cls, pairs: ClassPairs) -> ClassSideBySide:
+        return cls(label=pairs.label, **dict(SideBySide.of(pairs)))
+
+
+class VersusResult(Result):
+    """A model beside somebody else's answers; in `overall` and `classes` no answer counts as a wrong one."""
+
+    bundle: str
+    dataset: str
+    split: str
+    table: str
+    overall: SideBySide
+    answered: SideBySide
+    classes: tuple[ClassSideBySide, ...]
+    num_only_model: int
+    num_only_table: int
+    p_value: float
+    num_unanswered: int
+    num_unknown_rows: int
+    rows: str
+
+    @classmethod
+    def of(cls, found: Versus) -> VersusResult:
+        shared = ("bundle", "dataset", "split", "table", "num_unanswered", "num_unknown_rows", "rows")
+        return cls(
+            overall=SideBySide.of(found.overall),
+            answered=SideBySide.of(found.answered),
+            classes=tuple(ClassSideBySide.of_class(pairs) for pairs in found.classes),
+            num_only_model=found.overall.num_only_new,
+            num_only_table=found.overall.num_only_current,
+            p_value=found.overall.p_value,
+            **{name: getattr(found, name) for name in shared},
         )
 
 

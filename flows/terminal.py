@@ -21,13 +21,16 @@ from flows.results import (
     IngestResult,
     InspectResult,
     Result,
+    Right,
     RunResult,
     ScoreResult,
     TrainResult,
+    VersusResult,
 )
 
 _FIRST_ROWS = 5
 _FIRST_TRIALS = 20
+_FIRST_CLASSES = 20
 _ENDED = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
 
 
@@ -165,6 +168,32 @@ def _(result: EvaluateResult) -> list[tuple[str, str]]:
         *([("blessed", f"{'yes' if result.blessed else 'no'}: {result.blessing}")] if result.blessing else []),
         ("report", result.report),
     ]
+
+
+@summary_lines.register
+def _(result: VersusResult) -> list[tuple[str, str]]:
+    overall, answered = result.overall, result.answered
+    missing = f"; {result.num_unanswered} images without an answer count as wrong" if result.num_unanswered else ""
+    unknown = f"; rows that name none of these images: {result.num_unknown_rows}" if result.num_unknown_rows else ""
+    alone = f"{result.num_only_model} right by the model alone, {result.num_only_table} by the table alone"
+    lines = [
+        ("judged on", f"{overall.model.num_images} {result.split} images of {result.dataset}"),
+        ("model", f"{_share(overall.model)}: {result.bundle}"),
+        ("table", f"{_share(overall.table)}: {result.table}{missing}{unknown}"),
+        ("difference", f"{alone}; equals would differ so much with p = {result.p_value:.2g} (McNemar)"),
+    ]
+    if result.num_unanswered:
+        shares = f"model {_share(answered.model)}, table {_share(answered.table)}"
+        lines.append(("answered", f"on those {answered.model.num_images} images alone: {shares}"))
+    for each in result.classes[:_FIRST_CLASSES]:
+        counts = f"model {each.model.num_correct}, table {each.table.num_correct}"
+        lines.append(("class", f"{each.label}, {each.model.num_images} images: {counts} right"))
+    return [*lines, ("rows", result.rows)]
+
+
+def _share(right: Right) -> str:
+    interval = f"{right.interval.low:.3f} to {right.interval.high:.3f}"
+    return f"{right.num_correct / right.num_images:.4f} ({interval})"
 
 
 @summary_lines.register

@@ -4,7 +4,7 @@ and the decision that follows from it (`models.blessing` takes it).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,21 @@ class Pairs(Frozen):
     num_only_current: int
     num_only_new: int
     p_value: float
+
+    @classmethod
+    def of(cls, current_right: NDArray[np.bool_], new_right: NDArray[np.bool_], **others: str) -> Self:
+        """Count them: `bool[N]` each, of the same images in the same order."""
+        only_current = int((current_right & ~new_right).sum())
+        only_new = int((new_right & ~current_right).sum())
+        return cls(
+            num_images=len(new_right),
+            num_current_correct=int(current_right.sum()),
+            num_new_correct=int(new_right.sum()),
+            num_only_current=only_current,
+            num_only_new=only_new,
+            p_value=mcnemar(only_current, only_new),
+            **others,
+        )
 
     @property
     def difference(self) -> float:
@@ -122,26 +137,13 @@ def compare(
         surpluses.append(calibration_errors(weights, new, truth) - calibration_errors(weights, current, truth))
     errors = [expected_calibration_error(reliability_bins(scores, truth)) for scores in (current, new)]
     return Comparison(
-        overall=Pairs(**_pairs(current_right, new_right)),
+        overall=Pairs.of(current_right, new_right),
         accuracy_difference=interval_of(np.concatenate(gains), float(gain.mean())),
         current_calibration_error=errors[0],
         new_calibration_error=errors[1],
         calibration_difference=interval_of(np.concatenate(surpluses), errors[1] - errors[0]),
         classes=tuple(
-            ClassPairs(label=labels.names[index], **_pairs(current_right[truth == index], new_right[truth == index]))
+            ClassPairs.of(current_right[truth == index], new_right[truth == index], label=labels.names[index])
             for index in np.unique(truth)
         ),
     )
-
-
-def _pairs(current_right: NDArray[np.bool_], new_right: NDArray[np.bool_]) -> dict[str, float]:
-    only_current = int((current_right & ~new_right).sum())
-    only_new = int((new_right & ~current_right).sum())
-    return {
-        "num_images": len(new_right),
-        "num_current_correct": int(current_right.sum()),
-        "num_new_correct": int(new_right.sum()),
-        "num_only_current": only_current,
-        "num_only_new": only_new,
-        "p_value": mcnemar(only_current, only_new),
-    }

@@ -9,10 +9,11 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from data.dataset import DatasetCard
 from data.splits import SPLITS
 from models.bundle import BundleCard
-from models.comparison import Decision
+from models.comparison import Decision, Pairs
 from models.markdown import table, text
 from models.report import EvaluationReport, headline
 from models.score import ScoreSummary
+from models.versus import Versus
 
 
 def key_of(*parts: str) -> str:
@@ -72,6 +73,23 @@ def blessing_artifact(name: str, decision: Decision) -> None:
     create_markdown_artifact(
         "\n".join(lines), key=key_of("blessing", name.partition("@")[0]), description="Which version scores, and why"
     )
+
+
+def versus_artifact(found: Versus) -> None:
+    """A bundle beside a table of answers, by class."""
+    pairs = found.overall
+    lines = [f"# {text(found.bundle)} beside {text(found.table)}", ""]
+    lines += [f"On {pairs.num_images} {found.split} images of {text(found.dataset)}; McNemar p = {pairs.p_value:.2g}."]
+    lines += [f"The table answers {found.answered.num_images} of them; no answer counts as wrong.", ""]
+    rows = [["all", *_both_right(pairs)], ["all that the table answers", *_both_right(found.answered)]]
+    rows += [[each.label, *_both_right(each)] for each in found.classes]
+    lines += table(["", "images", "model right", "table right"], rows)
+    key = key_of("versus", found.bundle.partition("@")[0])
+    create_markdown_artifact("\n".join(lines), key=key, description="A model beside somebody else's answers")
+
+
+def _both_right(pairs: Pairs) -> list[str]:
+    return [str(count) for count in (pairs.num_images, pairs.num_new_correct, pairs.num_current_correct)]
 
 
 def score_artifact(summary: ScoreSummary, out: str) -> None:

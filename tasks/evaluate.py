@@ -1,4 +1,4 @@
-"""Tasks of the evaluate flow."""
+"""Tasks of the evaluate and versus flows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
 from data.workspace import Workspace
-from models import blessing, evaluate
+from models import blessing, evaluate, versus
 from models.bundle import open_bundle
 from models.report import EvaluationReport
 from models.settings import BlessingRules
-from tasks.artifacts import blessing_artifact, report_artifacts
+from tasks.artifacts import blessing_artifact, report_artifacts, versus_artifact
 
 
 @task(cache_policy=NO_CACHE)
@@ -34,3 +34,13 @@ def bless_bundle(bundle: Path, report: EvaluationReport, place: Workspace) -> No
     if report.blessing:
         blessing.bless(bundle, report.blessing, place, flow_run.get_id())
         blessing_artifact(f"{report.bundle.name}@{report.bundle.version}", report.blessing)
+
+
+@task(cache_policy=NO_CACHE)
+def compare_with_table(
+    bundle: Path, table: str, means: dict[str, str], path_column: str | None, label_column: str | None
+) -> versus.Versus:
+    """Compare a bundle with a table of answers, show both on the run."""
+    found = versus.versus(open_bundle(bundle), Path(table), means, path_column, label_column)
+    versus_artifact(found)
+    return found

@@ -21,6 +21,7 @@ from flows.rollback import rollback
 from flows.score import score
 from flows.terminal import summary_lines
 from flows.train import train
+from flows.versus import versus
 from models.settings import BlessingRules, TrainSettings
 from tests.datasets import write_images
 
@@ -86,6 +87,23 @@ def test_the_decision_is_in_the_result_the_pointer_and_the_runs_artifact(
     shown = artifact("blessing-night")
     assert shown.startswith(f"# {second.bundle} is {'blessed' if second.blessed else 'not blessed'}")
     assert "| Better than guessing | yes |" in shown
+
+
+def test_a_table_of_other_answers_is_shown_beside_the_models_own(
+    place: Workspace, judged: list[EvaluateResult], tmp_path: Path
+) -> None:
+    images = sorted((place.root / "source/colours/test").rglob("[0-9]*"))
+    table = tmp_path / "service.csv"
+    table.write_text("file,label\n" + "".join(f"{path.name},{path.parent.name}\n" for path in images[:-2]))
+    result = versus(judged[0].bundle, str(table), workspace=str(place.root))
+    num_images = judged[0].num_images
+    assert (result.overall.table.num_correct, result.overall.table.num_images) == (num_images - 2, num_images)
+    assert (result.overall.model.num_correct, result.num_unanswered) == (judged[0].num_correct, 2)
+    assert Path(result.rows).is_file()
+    lines = dict(summary_lines(result))
+    assert lines["table"].endswith("service.csv; 2 images without an answer count as wrong")
+    assert lines["answered"].startswith(f"on those {num_images - 2} images alone: model ")
+    assert f"| all | {num_images} | {judged[0].num_correct} | {num_images - 2} |" in artifact("versus-night")
 
 
 def test_promote_and_rollback_move_what_scores(place: Workspace, judged: list[EvaluateResult]) -> None:

@@ -31,6 +31,7 @@ COMMANDS = (
     "ingest",
     "train",
     "evaluate",
+    "versus",
     "promote",
     "rollback",
     "explain",

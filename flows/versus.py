@@ -1,0 +1,36 @@
+"""Flow `versus`: a bundle beside the answers of a cloud recognition API, or of anybody else."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from data.workspace import BUNDLE_CARD
+from flows.results import VersusResult
+from flows.settings import open_workspace
+from tasks import evaluate as tasks
+
+
+@flow(name="versus", flow_run_name="{bundle}")
+def versus(
+    bundle: str,
+    table: str,
+    means: dict[str, str] | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    workspace: str | None = None,
+) -> VersusResult:
+    """Compare a bundle, on the images that it was judged by, with a table of somebody else's answers to them.
+
+    Args:
+        bundle: A name (newest version), name@version, name@blessed, or a path; evaluated before.
+        table: A CSV with a column of paths and one of labels, the surest label of an image first.
+        means: The table's words for classes, where they are others.
+        path_column: Of the table, where it has no usual name.
+        label_column: Of the table, where it has no usual name.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+    """
+    place = open_workspace(workspace)
+    folder = place.find_model(bundle)
+    found = tasks.compare_with_table(folder, table, means or {}, path_column, label_column)
+    place.share(folder, BUNDLE_CARD)
+    return VersusResult.of(found)
