@@ -234,13 +234,13 @@ def versus(
     verbose: Verbose = False,
 ) -> None:
     """Compare an evaluated model with a table of other answers: a cloud recognition API's, or a person's."""
-    pairs = [word.partition("=")[::2] for word in means or []]
-    if wrong := next((f"{word}" for word, label in pairs if not word or not label), None):
-        raise InputError(f"--means {wrong} is no pair. Write it as WORD=CLASS, such as --means Feline=cats.")
+    meant = dict(pair.partition("=")[::2] for pair in means or [])
+    if not all(word and label for word, label in meant.items()):
+        raise InputError("--means takes WORD=CLASS, such as --means Feline=cats.")
     _prepare(verbose, tensorflow=False)
     from flows.versus import versus as flow
 
-    _show(flow(bundle, table, dict(pairs), path_column, label_column, workspace), as_json)
+    _show(flow(bundle, table, meant, path_column, label_column, workspace), as_json)
 
 
 @app.command()

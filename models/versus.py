@@ -92,7 +92,7 @@ def versus(
     columns = {"path": judged["path"], "truth": judged["truth"], "bundle": judged["predicted"], "table": theirs}
     write_table(rows, pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()}))
     truth, ours, others = (np.array(values, dtype=object) for values in (judged["truth"], judged["predicted"], theirs))
-    answered = others != None  # noqa: E711  each one, not the array
+    answered = np.array([answer is not None for answer in theirs])
     table_right, bundle_right = others == truth, ours == truth
     return Versus(
         bundle=bundle.reference,

@@ -123,7 +123,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the flows are called with; they themselves do nothing."""
     calls: list[Any] = []
-    for flow in ("run", "ingest", "train", "evaluate"):
+    for flow in ("run", "ingest", "train", "evaluate", "versus"):
         module = __import__(f"flows.{flow}", fromlist=[flow])
         monkeypatch.setattr(module, flow, lambda *arguments, **_: calls.append(arguments))
     monkeypatch.setattr(cli, "_prepare", lambda verbose, tensorflow: None)
@@ -226,6 +226,12 @@ def test_run_takes_both_kinds_of_options_over_those_of_its_recipe(
     assert (plan.train.model, plan.splits.validation) == ("cifar4", 0.15)  # the recipe's own
 
 
+def test_the_words_of_a_table_are_given_with_what_they_mean(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--means", "Feline=cats", "--means", "a=b=c", "--label-column", "word"]
+    call(monkeypatch, "versus", "photos-cifar4", "answers.csv", *words)
+    assert given == [("photos-cifar4", "answers.csv", {"Feline": "cats", "a": "b=c"}, None, "word", None)]
+
+
 def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     call(monkeypatch, "run", "photos", "--model", "starter")
     call(monkeypatch, "run", "photos", "--model", "starter", "--image-size", "64")
@@ -248,6 +254,7 @@ def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], mon
         (["train", "x", "--augment", "wild"], "--augment: There is no augmentation 'wild'. Use one of none, light, "),
         (["train", "x", "--model", "nonet"], "There is no network 'nonet'. Use starter, "),
         (["run", "digits", "--learning-rate", "-1"], "--learning-rate must be greater than 0. Received: '-1'."),
+        (["versus", "x", "t.csv", "--means", "Feline"], "--means takes WORD=CLASS, such as --means Feline=cats."),
         (["run", "no.yaml"], "The recipe no.yaml cannot be read: No such file or directory. Check the path."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
