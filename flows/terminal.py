@@ -154,14 +154,14 @@ def _(result: CompareResult) -> list[tuple[str, str]]:
         ),
     ]
     if test:
-        interval = f"95 % interval {test.interval.low:.3f} to {test.interval.high:.3f}"
+        interval = f"95 % interval {_range(test.interval.low, test.interval.high)}"
         lines.append(("accuracy", f"{test.accuracy:.4f} on {test.num_images} test images ({interval})"))
     return [*lines, ("page", result.page)]
 
 
 @summary_lines.register
 def _(result: EvaluateResult) -> list[tuple[str, str]]:
-    interval = f"95 % interval {result.accuracy_low:.3f} to {result.accuracy_high:.3f}"
+    interval = f"95 % interval {_range(result.accuracy_low, result.accuracy_high)}"
     return [
         ("accuracy", f"{result.accuracy:.4f} on {result.num_images} {result.split} images ({interval})"),
         ("macro F1", f"{result.macro_f1:.4f}"),
@@ -192,8 +192,7 @@ def _(result: VersusResult) -> list[tuple[str, str]]:
 
 
 def _share(right: Right) -> str:
-    interval = f"{right.interval.low:.3f} to {right.interval.high:.3f}"
-    return f"{right.num_correct / right.num_images:.4f} ({interval})"
+    return f"{right.num_correct / right.num_images:.4f} ({_range(right.interval.low, right.interval.high)})"
 
 
 @summary_lines.register
@@ -240,13 +239,17 @@ def _(result: RunResult) -> list[tuple[str, str]]:
     return lines
 
 
+def _range(low: float, high: float) -> str:
+    return f"{low:.3f} to {high:.3f}"
+
+
 def _trials(result: CompareResult) -> Table:
     options = [varied.option for varied in result.best.values]
     columns = ("trial", *options, "ended", "epochs", "validation", "95 % interval", "seconds")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
     for row in result.trials[:_FIRST_TRIALS]:
         accuracy = "" if row.accuracy is None else f"{row.accuracy:.4f}"
-        interval = f"{row.interval.low:.3f} to {row.interval.high:.3f}" if row.interval else ""
+        interval = _range(row.interval.low, row.interval.high) if row.interval else ""
         values = [varied.value for varied in row.values]
         cells = (row.number, *values, _ENDED[row.status], row.num_epochs, accuracy, interval, f"{row.seconds:.0f}")
         table.add_row(*(Text(_plain(str(cell))) for cell in cells))
