@@ -23,6 +23,7 @@ from flows.options import (
     BLESSING_OPTIONS,
     INGEST_OPTIONS,
     INSPECT_OPTIONS,
+    MAX_JUDGED,
     TRAIN_OPTIONS,
     settings_command,
     wrong_setting,
@@ -79,6 +80,7 @@ def run(
     source: Annotated[str | None, typer.Option(help="Images in place of the recipe's own source.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     precision: PrecisionOption = "auto",
+    max_judged: MaxJudged = MAX_JUDGED,
     workspace: Workspace = None,
     runner: Runner = None,
     address: Address = None,
@@ -94,7 +96,7 @@ def run(
     _prepare(verbose, tensorflow=True)
     from flows.run import run as flow
 
-    _show(flow(plan, source, workspace, precision=precision, **workers), as_json)
+    _show(flow(plan, source, workspace, precision=precision, max_judged=max_judged, **workers), as_json)
 
 
 @settings_command(app, INGEST_OPTIONS)
@@ -105,7 +107,7 @@ def ingest(
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Read files again that an earlier ingest set aside.")
     ] = False,
-    max_judged: MaxJudged = 10_000,
+    max_judged: MaxJudged = MAX_JUDGED,
     workspace: Workspace = None,
     runner: Runner = None,
     address: Address = None,
@@ -127,7 +129,7 @@ def inspect(
     changes: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name on the page. [default: the source's]")] = None,
     out: Annotated[str | None, typer.Option(help="Folder for the page. [default: in the workspace]")] = None,
-    max_judged: MaxJudged = 10_000,
+    max_judged: MaxJudged = MAX_JUDGED,
     workspace: Workspace = None,
     runner: Runner = None,
     address: Address = None,
@@ -182,6 +184,7 @@ def compare(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Make trials again that failed.")] = False,
     source: Annotated[str | None, typer.Option(help="Images in place of the recipe's own source.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    max_judged: MaxJudged = MAX_JUDGED,
     workspace: Workspace = None,
     runner: Runner = None,
     address: Address = None,
@@ -198,7 +201,8 @@ def compare(
     _prepare(verbose, tensorflow=True)
     from flows.compare import compare as flow
 
-    _show(flow(recipe, options, settings, trials, prune_after, retry_failed, source, workspace, **workers), as_json)
+    chosen = (trials, prune_after, retry_failed, source, max_judged)
+    _show(flow(recipe, options, settings, *chosen, workspace, **workers), as_json)
 
 
 @settings_command(app, BLESSING_OPTIONS)

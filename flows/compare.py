@@ -13,6 +13,7 @@ from data.locks import exclusive
 from data.workspace import EXPERIMENT_CARD, Workspace
 from flows.evaluate import evaluate
 from flows.ingest import ingest
+from flows.options import MAX_JUDGED
 from flows.results import CompareResult
 from flows.runners import Runner, choose_runner
 from flows.settings import RunnerKind, open_workspace
@@ -34,6 +35,7 @@ def compare(
     prune_after: int = 5,
     retry_failed: bool = False,
     source: str | None = None,
+    max_judged: int = MAX_JUDGED,
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,
@@ -48,6 +50,7 @@ def compare(
         prune_after: Epochs that every trial has before it can be stopped as hopeless; 0 never stops one.
         retry_failed: Make trials again that failed.
         source: A local copy of the images, in place of the recipe's own source.
+        max_judged: Images whose labels are judged for `dataset.html`, chosen by their hashes; 0 judges none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
@@ -62,7 +65,7 @@ def compare(
         options=tuple(VariedOption(option=option, values=tuple(values)) for option, values in vary.items()),
         num_combinations=len(combinations),
         prune_after=prune_after,
-        trials=_planned(chosen, _ingested(chosen, source, place, workers)),
+        trials=_planned(chosen, _ingested(chosen, source, max_judged, place, workers)),
     )
     folder = place.experiment(plan.name, plan.version)
     with exclusive(folder):
@@ -100,15 +103,23 @@ def _planned(chosen: Sequence[Variation], datasets: Sequence[str]) -> tuple[Tria
     )
 
 
-def _ingested(chosen: Sequence[Variation], source: str | None, place: Workspace, workers: Runner) -> list[str]:
+def _ingested(
+    chosen: Sequence[Variation], source: str | None, max_judged: int, place: Workspace, workers: Runner
+) -> list[str]:
     """The data set of each variation; those with the same ingest settings share one."""
     made: dict[str, str] = {}
     for variation in chosen:
         settings = variation.recipe.ingest_settings()
         key = settings.model_dump_json()
         if key not in made:
-            images, at = source or variation.recipe.source, place.reference
-            made[key] = ingest(images, settings, workspace=at, runner=workers.kind, address=workers.address).dataset
+            made[key] = ingest(
+                source or variation.recipe.source,
+                settings,
+                max_judged=max_judged,
+                workspace=place.reference,
+                runner=workers.kind,
+                address=workers.address,
+            ).dataset
     return [made[variation.recipe.ingest_settings().model_dump_json()] for variation in chosen]
 
 

@@ -7,6 +7,7 @@ from prefect import flow
 from data.ingest import IngestSettings
 from data.locks import exclusive
 from data.workspace import INSPECTION_CARD, check_name, name_from
+from flows.options import MAX_JUDGED
 from flows.results import InspectResult
 from flows.runners import choose_runner, open_workers
 from flows.settings import RunnerKind, open_folder, open_workspace
@@ -20,7 +21,7 @@ def inspect(
     source: str,
     settings: IngestSettings | None = None,
     out: str | None = None,
-    max_judged: int = tasks.MAX_JUDGED,
+    max_judged: int = MAX_JUDGED,
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,

@@ -7,6 +7,7 @@ from prefect import flow
 from data.ingest import IngestSettings, share_dataset
 from data.locks import exclusive
 from data.workspace import check_name, name_from
+from flows.options import MAX_JUDGED
 from flows.results import IngestResult
 from flows.runners import choose_runner, open_workers
 from flows.settings import RunnerKind, open_workspace
@@ -20,7 +21,7 @@ def ingest(
     source: str,
     settings: IngestSettings | None = None,
     retry_quarantined: bool = False,
-    max_judged: int = pages.MAX_JUDGED,
+    max_judged: int = MAX_JUDGED,
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 
+# Most of what the page of a data set costs is the features of the images whose labels are judged.
+MAX_JUDGED = 10_000
+
 # Option to the place of its setting in a recipe.
 INGEST_OPTIONS: Mapping[str, Path] = {
     "image-size": ("policy", "image_size"),

@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from flows.evaluate import evaluate
 from flows.explain import explain
 from flows.ingest import ingest
+from flows.options import MAX_JUDGED
 from flows.recipe import Recipe, load_recipe
 from flows.results import EvaluateResult, RunResult, Target
 from flows.score import score
@@ -33,6 +34,7 @@ def run(
     runner: RunnerKind | None = None,
     address: str | None = None,
     precision: Precision = "auto",
+    max_judged: int = MAX_JUDGED,
 ) -> RunResult:
     """Ingest, train, evaluate, explain, and score the test images (or the new images that come with a sample).
 
@@ -43,10 +45,18 @@ def run(
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
         precision: Of scoring: fp32, int8, or auto: int8 where it gave the same answers as fp32 on validation images.
+        max_judged: Images whose labels are judged for `dataset.html`, chosen by their hashes; 0 judges none.
     """
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
     place = open_workspace(workspace).reference
-    data = ingest(source or plan.source, plan.ingest_settings(), workspace=place, runner=runner, address=address)
+    data = ingest(
+        source or plan.source,
+        plan.ingest_settings(),
+        max_judged=max_judged,
+        workspace=place,
+        runner=runner,
+        address=address,
+    )
     bundle = train(data.dataset, plan.train, place, runner, address)
     report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)
     examples = choose_examples(Path(bundle.folder), Path(data.source_folder))

@@ -21,9 +21,6 @@ from models.dataset_page import write_inspection as write
 from models.inspection import Inspection, extract_part_features, inspect_staging
 from models.label_errors import export_backbone
 
-# Most of what a page costs is the features of the images whose labels are judged.
-MAX_JUDGED = 10_000
-
 
 def without_consequences(settings: IngestSettings) -> IngestSettings:
     """The same settings, with all images as they are: no augmented copies, nothing set aside for its content."""

@@ -70,13 +70,13 @@ class Runs:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trials, "train_network", counted)
             try:
-                compare(recipe, VARY, workspace=str(workspace))
+                compare(recipe, VARY, max_judged=0, workspace=str(workspace))
             except WorkError as error:
                 self.error = error
             (self.folder,) = (workspace / "experiments").iterdir()
             self.left = sorted(path.name for path in self.folder.iterdir())
             full = False
-            self.result: CompareResult = compare(recipe, VARY, workspace=str(workspace))
+            self.result: CompareResult = compare(recipe, VARY, max_judged=0, workspace=str(workspace))
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,11 @@ def test_the_bundle_is_what_train_makes_of_the_best_settings(runs: Runs, recipe:
     np.testing.assert_allclose(figures[0], figures[1], rtol=2e-3, atol=2e-3)
     assert (mine.best_epoch, mine.settings) == (theirs.best_epoch, theirs.settings)
     assert list((runs.folder.parents[1] / "models/quick").glob(".staging-*")) == []
+
+
+def test_no_label_is_judged_where_none_is_to_be(runs: Runs, workspace: Path) -> None:
+    pages = [json.loads(path.read_text()) for path in workspace.glob("datasets/*/*/inspection.json")]
+    assert [page["label_errors"] for page in pages] == [None] * len({row.dataset for row in runs.result.trials})
 
 
 def test_the_test_figure_is_of_the_bundles_own_report(runs: Runs) -> None:

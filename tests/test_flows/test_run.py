@@ -183,8 +183,10 @@ def test_new_images_that_come_with_a_sample_are_what_is_scored(
     made = samples.Sample(name="colours", key="sample-colours", licence="none", citation="none", write=write)
     monkeypatch.setitem(samples.SAMPLES, "colours", made)
     plan = recipe("sample:colours").model_copy(update={"train": QUICK.model_copy(update={"epochs": 1})})
-    finished = run(plan, workspace=str(tmp_path))
+    finished = run(plan, workspace=str(tmp_path), max_judged=0)
     assert [row["path"] for row in prediction_rows(finished.score.out)] == [
         f"{number}.png" for number in range(500, 507)
     ]
     assert finished.evaluate.num_images < 18
+    (page,) = tmp_path.glob("datasets/*/*/inspection.json")
+    assert json.loads(page.read_text())["label_errors"] is None
