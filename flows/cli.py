@@ -226,7 +226,7 @@ def evaluate(
 @app.command()
 def versus(
     bundle: Bundle,
-    table: Annotated[str, typer.Argument(help="A CSV of paths and labels; the surest label of an image first.")],
+    table: Annotated[str, typer.Argument(help="A CSV, or its URL, of paths and labels; the surest label first.")],
     means: Annotated[
         list[str] | None,
         typer.Option(metavar="WORD=CLASS", help="The table's word for a class, where it is another. Repeatable."),

@@ -6,7 +6,7 @@ from prefect import flow
 
 from data.workspace import BUNDLE_CARD
 from flows.results import VersusResult
-from flows.settings import open_workspace
+from flows.settings import local_copy, open_workspace
 from tasks import evaluate as tasks
 
 
@@ -23,7 +23,7 @@ def versus(
 
     Args:
         bundle: A name (newest version), name@version, name@blessed, or a path; evaluated before.
-        table: A CSV with a column of paths and one of labels, the surest label of an image first.
+        table: A CSV, or its URL, with a column of paths and one of labels, the surest label of an image first.
         means: The table's words for classes, where they are others.
         path_column: Of the table, where it has no usual name.
         label_column: Of the table, where it has no usual name.
@@ -31,6 +31,6 @@ def versus(
     """
     place = open_workspace(workspace)
     folder = place.find_model(bundle)
-    found = tasks.compare_with_table(folder, table, means or {}, path_column, label_column)
+    found = tasks.compare_with_table(folder, local_copy(table), means or {}, path_column, label_column)
     place.share(folder, BUNDLE_CARD)
     return VersusResult.of(found)

@@ -38,9 +38,9 @@ def bless_bundle(bundle: Path, report: EvaluationReport, place: Workspace) -> No
 
 @task(cache_policy=NO_CACHE)
 def compare_with_table(
-    bundle: Path, table: str, means: dict[str, str], path_column: str | None, label_column: str | None
+    bundle: Path, table: Path, means: dict[str, str], path_column: str | None, label_column: str | None
 ) -> versus.Versus:
     """Compare a bundle with a table of answers, show both on the run."""
-    found = versus.versus(open_bundle(bundle), Path(table), means, path_column, label_column)
+    found = versus.versus(open_bundle(bundle), table, means, path_column, label_column)
     versus_artifact(found)
     return found

@@ -26,6 +26,7 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.score import score
 from flows.train import train
+from flows.versus import versus
 from models.settings import BlessingRules, TrainSettings
 from tests.datasets import NUM_IMAGES, write_images
 from tests.stores import KEY, S3, SECRET, s3_server
@@ -115,6 +116,12 @@ def test_two_machines_work_in_one_workspace(
         "quick", [f"s3://photos/colours/test/green/{picture}"], "s3://results/pictures", max_searched=0, workspace=PLACE
     )
     assert set(s3.objects("results/pictures")) == {Path(path).name for path in (*shown.pictures, shown.page)}
+
+    s3.put("photos/answers.csv", f"path,label\ntest/green/{picture},green\n".encode())
+    compared = versus("quick", "s3://photos/answers.csv", workspace=PLACE)
+    assert (compared.answered.table.num_correct, compared.answered.table.num_images) == (1, 1)
+    shared = s3.objects(f"results/darkroom/models/quick/{trained.bundle.partition('@')[2]}/report")
+    assert shared["versus-answers.parquet"] == Path(compared.rows).read_bytes()
 
     everything = b"".join(s3.objects("results").values()) + caplog.text.encode() + str(judged).encode()
     for secret in (KEY, SECRET):
