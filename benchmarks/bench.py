@@ -14,7 +14,9 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -24,7 +26,8 @@ from benchmarks.side_by_side import Ratio, described, from_json, machine, markdo
 BENCHMARKS = ("scoring", "embeddings", "ingest", "reading", "training", "overhead", "startup", "memory")
 # Of what would take hours in full, a part; by itself each script does all of it.
 LESS = {"memory": ("--files", "100000")}
-PROFILE = "milliseconds an image, one thread, int8"
+SCORING_PROFILE = "milliseconds an image, one thread, int8"
+INGEST_PROFILE = "milliseconds of processor time an image, JPEG to JPEG: darkroom, Pillow loop"
 
 
 def main() -> int:
@@ -53,16 +56,23 @@ def main() -> int:
     ratios = [ratio for name in BENCHMARKS if name in found for ratio in from_json(found[name])]
     show(ratios)
     if arguments.write:
-        arguments.write.write_text(page(ratios, found.get("scoring", {}).get("details", {}).get(PROFILE, {})))
+        profiles = (detail(found, "scoring", SCORING_PROFILE), detail(found, "ingest", INGEST_PROFILE))
+        arguments.write.write_text(page(ratios, *profiles))
     for name in failed:
         print(f"{name} failed: see above.", file=sys.stderr)
     return int(bool(failed) or not all(each.reached for each in ratios))
 
 
-def page(ratios: list[Ratio], profile: dict[str, float]) -> str:
+def detail(found: dict[str, Any], benchmark: str, name: str) -> dict[str, Any]:
+    """What a benchmark wrote beside its ratios; nothing where it was not run."""
+    details: dict[str, Any] = found.get(benchmark, {}).get("details", {}).get(name, {})
+    return details
+
+
+def page(ratios: list[Ratio], scoring: dict[str, float], ingest: dict[str, Sequence[float]]) -> str:
     """The page of Markdown."""
-    total = sum(profile.values())
-    lines = [f"| {what} | {value:.3f} | {value / total:.0%} |" for what, value in profile.items()]
+    lines = [f"| {what} | {ms:.3f} | {ms / sum(scoring.values()):.0%} |" for what, ms in scoring.items()]
+    rows = [f"| {what} | {ours:.3f} | {loop:.3f} |" for what, (ours, loop) in ingest.items()]
     return "\n".join(
         [
             "# Beside the usual ways",
@@ -82,6 +92,12 @@ def page(ratios: list[Ratio], profile: dict[str, float]) -> str:
             "| what | ms | share |",
             "|---|---|---|",
             *lines,
+            "",
+            "An ingest to JPEG shards, milliseconds of processor time an image, beside the loop over Pillow:",
+            "",
+            "| what | darkroom | Pillow loop |",
+            "|---|---|---|",
+            *rows,
             "",
         ]
     )

@@ -9,7 +9,8 @@ and writes Parquet, as ours does for this comparison; it crops the centre (it ca
 OpenCV, does not look at EXIF and, like ours, hashes the files. It has a process a core. The loop opens, converts,
 resizes, saves and writes TFRecord, in one process. Ours also finds copies, hashes pictures, measures quality, checks
 and publishes; all of that is counted. PNG is what shards hold unless told otherwise. With JPEG the loop's work is
-nearly all in libjpeg-turbo, as ours is, so there is little that could be done in a third of the time.
+nearly all in libjpeg-turbo, as ours is, so there is little that could be done in a third of the time: the details
+say what an image's time is spent on, on both sides.
 
 Two figures each. By the clock: images a second and core, ours and img2dataset's on all cores, the loop's on one. By
 processor time: images for a second of it, in all processes. Ours has a process a core too, as `--runner processes` has;
@@ -24,6 +25,7 @@ files. Without `--images`, and without the shared photographs, the files are mad
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -34,26 +36,36 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from PIL import Image
+from rich.console import Console
+from rich.table import Table
 
+from benchmarks.bench import INGEST_PROFILE
 from benchmarks.photographs import write_photographs
-from benchmarks.side_by_side import Ratio, show, write
+from benchmarks.side_by_side import Ratio, seconds, show, write
+from data.decode import DecodePolicy, decode
+from data.encode import encode_jpeg
 from data.ingest import IngestSettings, plan_ingest
+from data.listing import read_file
 from data.parallel import CPU_SHARE, num_cpus
 from data.parts import write_part
+from data.perceptual import perceptual_hash, thumbnail
 from data.publication import publish
+from data.quality import pixel_statistics
 from data.shards import ShardRules
 from data.sources import resolve
+from data.turbojpeg import decode_plain_jpeg, shrink_by
 from data.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +74,7 @@ IMG2DATASET, LOOP = 2.0, 3.0
 VERSION = "1.47.0"
 SIDE = 160
 QUALITY = 95
-_SHARD = 250
+_MEASURED_ALONE = 1000
 
 # Run by the Python of its own environment: images, format, urls, output folder, processes.
 _THEIRS = """
@@ -119,9 +131,13 @@ def main() -> int:
                 ratios += compare(
                     f"{encoding.upper()}: ingest and {label}", *pair, labels, (cores, their_cores), target
                 )
+        whole = [statistics.median(cost.cpu for cost in costs[side]) * 1e3 for side in ("tfrecord", "loop")]
+        profile = stages(files[:_MEASURED_ALONE], *whole)
     show(ratios)
+    show_stages(profile)
     if arguments.json:
-        write(ratios, arguments.json, {"files": arguments.files, "rounds": arguments.rounds})
+        details = {"files": arguments.files, "rounds": arguments.rounds, INGEST_PROFILE: profile}
+        write(ratios, arguments.json, details)
     return int(not all(each.reached for each in ratios))
 
 
@@ -254,6 +270,63 @@ def loop(files: list[Path], encoding: str, place: Path) -> Cost:
             }
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
     return Cost((time.perf_counter() - wall) / len(files), (time.process_time() - cpu) / len(files))
+
+
+def stages(files: Sequence[Path], whole: float, loop_whole: float) -> dict[str, tuple[float, float]]:
+    """What the time of an image goes to, with JPEG shards: ours, and the loop's.
+
+    Args:
+        files: JPEGs.
+        whole: Milliseconds of processor time that an image of ours took in all.
+        loop_whole: The same of the loop.
+    """
+    policy = DecodePolicy(image_size=(SIDE, SIDE))
+
+    def each(work: Callable[[Any], object], things: Sequence[Any]) -> float:
+        return seconds(lambda: [work(thing) for thing in things]) / len(things) * 1e3
+
+    def shrunk(data: bytes) -> None:
+        with Image.open(io.BytesIO(data)) as image:
+            decode_plain_jpeg(data, image, shrink_by(image.size, (SIDE, SIDE)))
+
+    def opened(data: bytes) -> Image.Image:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.convert("RGB")
+
+    def resized(image: Image.Image) -> Image.Image:
+        return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+
+    contents = [path.read_bytes() for path in files]
+    pixels = [decode(data, policy) for data in contents]
+    large = [opened(data) for data in contents]
+    small = [resized(image) for image in large]
+    jpeg = each(shrunk, contents)
+    found = {
+        "read": (
+            each(lambda path: read_file(path.parent, path.name, policy.max_bytes), files),
+            each(Path.read_bytes, files),
+        ),
+        "header and JPEG, ours shrinking as it decodes": (jpeg, each(opened, contents)),
+        "checks and resize": (max(0.0, each(partial(decode, policy=policy), contents) - jpeg), each(resized, large)),
+        "encode": (
+            each(partial(encode_jpeg, quality=QUALITY), pixels),
+            each(lambda image: image.save(io.BytesIO(), "JPEG", quality=QUALITY, subsampling=0), small),
+        ),
+        "hash of the file": (each(lambda data: hashlib.sha256(data).hexdigest(), contents), 0.0),
+        "quality": (each(partial(pixel_statistics, policy=policy), pixels), 0.0),
+        "thumbnail and its hash": (each(lambda image: perceptual_hash(thumbnail(image)), pixels), 0.0),
+    }
+    sums = [sum(side) for side in zip(*found.values(), strict=True)]
+    rest = (max(0.0, whole - sums[0]), max(0.0, loop_whole - sums[1]))
+    return found | {"records, manifest, copies, publication, and what the sum leaves": rest}
+
+
+def show_stages(profile: dict[str, tuple[float, float]]) -> None:
+    """The profile on standard output."""
+    table = Table("what", "darkroom", "Pillow loop", title=INGEST_PROFILE)
+    for what, sides in profile.items():
+        table.add_row(what, *(f"{value:.3f}" for value in sides))
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bench import SCORING_PROFILE
 from benchmarks.processes import environment
 from benchmarks.side_by_side import Ratio, compare_rates, seconds, show, write
 from data.dataset import open_dataset
@@ -273,7 +274,7 @@ def main() -> int:
     same, details = agreement(arguments.images, dataset, bundle, model, runners)
     ratios += same
     details["times as fast as Keras's best round"] = best_round
-    details["milliseconds an image, one thread, int8"] = stages(tree, bundle, runners["int8"], out)
+    details[SCORING_PROFILE] = stages(tree, bundle, runners["int8"], out)
     details["darkroom score, start-up and Prefect's own server included"] = whole_command(
         tree, bundle, out, arguments.files
     )
