@@ -126,6 +126,8 @@ def batches(
         return image, tf.cast(label, tf.int32)
 
     counted = elements.apply(tf.data.experimental.assert_cardinality(share.num_rows(dataset, split)))
+    if kept is not None and wanted is None:  # all that is left to do is the same for a batch
+        return untuned(_mapped(counted.batch(batch_size), ready).prefetch(_PREFETCHED))
     return untuned(_mapped(counted, ready).batch(batch_size).prefetch(_PREFETCHED))
 
 
@@ -153,15 +155,17 @@ def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Mapping[str, Any
 
 
 def untuned(feed: Any) -> Any:
-    """The same elements, read without TensorFlow's tuner of the buffers.
+    """The same elements, read without TensorFlow's tuner of the buffers and without its rewriting of the graph.
 
-    It sleeps for 10 ms, 20 ms, 40 ms and so on, and now and then the end of an epoch waits for it to wake, which makes
-    an epoch of 10.3 s one of 20.5 s (TensorFlow 2.21).
+    The tuner sleeps for 10 ms, 20 ms, 40 ms and so on, and now and then the end of an epoch waits for it to wake, which
+    makes an epoch of 10.3 s one of 20.5 s (TensorFlow 2.21). The rewriting finds nothing to do here, and copies all
+    images that are kept in memory, in each epoch.
     """
     import tensorflow as tf
 
     options = tf.data.Options()
     options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
     return feed.with_options(options)
 
 
