@@ -27,7 +27,7 @@ BENCHMARKS = ("scoring", "embeddings", "ingest", "reading", "training", "overhea
 # Of what would take hours in full, a part; by itself each script does all of it.
 LESS = {"memory": ("--files", "100000")}
 SCORING_PROFILE = "milliseconds an image, one thread, int8"
-INGEST_PROFILE = "milliseconds of processor time an image, JPEG to JPEG: darkroom, Pillow loop"
+INGEST_PROFILE = "milliseconds an image, one thread, JPEG to JPEG: darkroom, Pillow loop"
 
 
 def main() -> int:
@@ -93,7 +93,8 @@ def page(ratios: list[Ratio], scoring: dict[str, float], ingest: dict[str, Seque
             "|---|---|---|",
             *lines,
             "",
-            "An ingest to JPEG shards, milliseconds of processor time an image, beside the loop over Pillow:",
+            "An ingest to JPEG shards on one thread, milliseconds an image, beside the loop over Pillow; the last line",
+            "is what the processor time of the whole leaves:",
             "",
             "| what | darkroom | Pillow loop |",
             "|---|---|---|",

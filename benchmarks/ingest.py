@@ -42,7 +42,6 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,7 +52,7 @@ from rich.table import Table
 
 from benchmarks.bench import INGEST_PROFILE
 from benchmarks.photographs import write_photographs
-from benchmarks.side_by_side import Ratio, seconds, show, write
+from benchmarks.side_by_side import Ratio, milliseconds_each, show, write
 from data.decode import DecodePolicy, decode
 from data.encode import encode_jpeg
 from data.ingest import IngestSettings, plan_ingest
@@ -272,6 +271,12 @@ def loop(files: list[Path], encoding: str, place: Path) -> Cost:
     return Cost((time.perf_counter() - wall) / len(files), (time.process_time() - cpu) / len(files))
 
 
+def shrunk(data: bytes, size: tuple[int, int]) -> None:
+    """Decode a plain JPEG to no less than `size` (width, height), as ours does before it resizes."""
+    with Image.open(io.BytesIO(data)) as image:
+        decode_plain_jpeg(data, image, shrink_by(image.size, size))
+
+
 def stages(files: Sequence[Path], whole: float, loop_whole: float) -> dict[str, tuple[float, float]]:
     """What the time of an image goes to, with JPEG shards: ours, and the loop's.
 
@@ -281,13 +286,6 @@ def stages(files: Sequence[Path], whole: float, loop_whole: float) -> dict[str, 
         loop_whole: The same of the loop.
     """
     policy = DecodePolicy(image_size=(SIDE, SIDE))
-
-    def each(work: Callable[[Any], object], things: Sequence[Any]) -> float:
-        return seconds(lambda: [work(thing) for thing in things]) / len(things) * 1e3
-
-    def shrunk(data: bytes) -> None:
-        with Image.open(io.BytesIO(data)) as image:
-            decode_plain_jpeg(data, image, shrink_by(image.size, (SIDE, SIDE)))
 
     def opened(data: bytes) -> Image.Image:
         with Image.open(io.BytesIO(data)) as image:
@@ -300,21 +298,24 @@ def stages(files: Sequence[Path], whole: float, loop_whole: float) -> dict[str, 
     pixels = [decode(data, policy) for data in contents]
     large = [opened(data) for data in contents]
     small = [resized(image) for image in large]
-    jpeg = each(shrunk, contents)
+    jpeg = milliseconds_each(partial(shrunk, size=(SIDE, SIDE)), contents)
     found = {
         "read": (
-            each(lambda path: read_file(path.parent, path.name, policy.max_bytes), files),
-            each(Path.read_bytes, files),
+            milliseconds_each(lambda path: read_file(path.parent, path.name, policy.max_bytes), files),
+            milliseconds_each(Path.read_bytes, files),
         ),
-        "header and JPEG, ours shrinking as it decodes": (jpeg, each(opened, contents)),
-        "checks and resize": (max(0.0, each(partial(decode, policy=policy), contents) - jpeg), each(resized, large)),
+        "header and JPEG, ours shrinking as it decodes": (jpeg, milliseconds_each(opened, contents)),
+        "checks and resize": (
+            max(0.0, milliseconds_each(partial(decode, policy=policy), contents) - jpeg),
+            milliseconds_each(resized, large),
+        ),
         "encode": (
-            each(partial(encode_jpeg, quality=QUALITY), pixels),
-            each(lambda image: image.save(io.BytesIO(), "JPEG", quality=QUALITY, subsampling=0), small),
+            milliseconds_each(partial(encode_jpeg, quality=QUALITY), pixels),
+            milliseconds_each(lambda image: image.save(io.BytesIO(), "JPEG", quality=QUALITY, subsampling=0), small),
         ),
-        "hash of the file": (each(lambda data: hashlib.sha256(data).hexdigest(), contents), 0.0),
-        "quality": (each(partial(pixel_statistics, policy=policy), pixels), 0.0),
-        "thumbnail and its hash": (each(lambda image: perceptual_hash(thumbnail(image)), pixels), 0.0),
+        "hash of the file": (milliseconds_each(lambda data: hashlib.sha256(data).hexdigest(), contents), 0.0),
+        "quality": (milliseconds_each(partial(pixel_statistics, policy=policy), pixels), 0.0),
+        "thumbnail and its hash": (milliseconds_each(lambda image: perceptual_hash(thumbnail(image)), pixels), 0.0),
     }
     sums = [sum(side) for side in zip(*found.values(), strict=True)]
     rest = (max(0.0, whole - sums[0]), max(0.0, loop_whole - sums[1]))

@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import cycle, islice
@@ -40,19 +39,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench import SCORING_PROFILE
+from benchmarks.ingest import shrunk
 from benchmarks.processes import environment
-from benchmarks.side_by_side import Ratio, compare_rates, seconds, show, write
+from benchmarks.side_by_side import Ratio, compare_rates, milliseconds_each, seconds, show, write
 from data.dataset import open_dataset
 from data.decode import decode, decode_with_header
 from data.folders import image_folder
 from data.manifest import write_table
 from data.parallel import num_cpus
-from data.turbojpeg import decode_plain_jpeg, shrink_by
 from data.workspace import Workspace
 from models.bundle import Bundle, open_bundle
 from models.runtime import Engine, Runner
@@ -193,18 +191,11 @@ def stages(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> dict[str, f
     names = [entry.os_path for entry in islice(folder.iter_files(), _MEASURED_ALONE)]
     height, width = policy.image_size
 
-    def shrunk(path: Path, data: bytes) -> None:
-        with Image.open(path) as image:
-            decode_plain_jpeg(data, image, shrink_by(image.size, (width, height)))
-
-    def each(work: Callable[[Any], object], things: list[Any]) -> float:
-        return seconds(lambda: [work(thing) for thing in things]) / len(names) * 1e3
-
-    found = {"read": each(lambda name: folder.read_file(name, policy.max_bytes), names)}
+    found = {"read": milliseconds_each(lambda name: folder.read_file(name, policy.max_bytes), names)}
     contents = [folder.read_file(name, policy.max_bytes) for name in names]
-    found["hash"] = each(lambda data: hashlib.sha256(data).hexdigest(), contents)
-    jpeg = each(lambda pair: shrunk(*pair), [(tree / name, data) for name, data in zip(names, contents, strict=True)])
-    whole = each(partial(decode, policy=policy), contents)
+    found["hash"] = milliseconds_each(lambda data: hashlib.sha256(data).hexdigest(), contents)
+    jpeg = milliseconds_each(partial(shrunk, size=(width, height)), contents)
+    whole = milliseconds_each(partial(decode, policy=policy), contents)
     found |= {"header, JPEG": jpeg, "orientation, checks, resize": max(0.0, whole - jpeg)}
     pixels = np.stack([decode(data, policy) for data in contents])
     found["inference"] = seconds(lambda: runner(pixels)) / len(names) * 1e3
