@@ -87,7 +87,7 @@ def measure(name: str, files: list[bytes], num_images: int) -> None:
         entries += [(f"{index}/{change}", make(image)) for change, make in CHANGES.items()]
 
     def read(data: bytes) -> tuple[str, bytes, tuple[int, int]]:
-        small = thumbnail(decode(data, POLICY))
+        small = thumbnail(Image.fromarray(decode(data, POLICY)))
         return perceptual_hash(small), small.tobytes(), Image.open(io.BytesIO(data)).size
 
     rows = list(ordered_map(read, (data for _, data in entries), num_cpus(), 256))

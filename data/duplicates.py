@@ -47,6 +47,8 @@ _MAX_COMPARISONS = 20_000_000_000
 _MAX_CANDIDATES = 2_000_000
 _MAX_SAME_HASH = 10
 _CHUNK_COMPARISONS = 1_000_000
+# Up to so many, comparing all with all takes less time than looking into the buckets.
+_FEW_HASHES = 5000
 _CHUNK_CANDIDATES = 1024
 
 _RANK = {"test": 0, "validation": 1, "train": 2}
@@ -343,6 +345,8 @@ def _same_hash_steps(within: Ints) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _different_hashes(hashes: NDArray[np.uint64], max_distance: int) -> tuple[Ints, int]:
+    if len(hashes) <= _FEW_HASHES:
+        return _all_with_all(hashes, max_distance)
     bands = [((hashes >> np.uint64(_BAND_BITS * band)) & np.uint64(0xFFFF)).astype(np.int64) for band in range(_BANDS)]
     while max_distance > 0 and _num_comparisons(bands, max_distance // _BANDS) > _MAX_COMPARISONS:
         max_distance = max_distance // _BANDS * _BANDS - 1
@@ -359,6 +363,20 @@ def _different_hashes(hashes: NDArray[np.uint64], max_distance: int) -> tuple[In
             distances.append(distance[near].astype(np.int64))
             if sum(map(len, distances[1:])) > _MAX_CANDIDATES:
                 found, distances, max_distance = _bounded(found, distances, max_distance)
+    found, distances, max_distance = _bounded(found, distances, max_distance)
+    return np.concatenate(found), max(max_distance, 0)
+
+
+def _all_with_all(hashes: NDArray[np.uint64], max_distance: int) -> tuple[Ints, int]:
+    found = [np.zeros((0, 2), np.int64)]
+    distances = [np.zeros(0, np.int64)]
+    rows = _CHUNK_COMPARISONS // max(1, len(hashes))
+    for start in range(0, len(hashes), rows):
+        distance = np.bitwise_count(hashes[start : start + rows, None] ^ hashes[start:])
+        left, right = np.nonzero((distance > 0) & (distance <= max_distance))
+        once = left < right
+        found.append(start + np.stack([left[once], right[once]], axis=1))
+        distances.append(distance[left[once], right[once]].astype(np.int64))
     found, distances, max_distance = _bounded(found, distances, max_distance)
     return np.concatenate(found), max(max_distance, 0)
 

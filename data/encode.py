@@ -33,9 +33,9 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     )
 
 
-def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
-    """JPEG of `uint8[H, W, 3]` without chroma subsampling."""
+def encode_jpeg(image: Image.Image, quality: int) -> bytes:
+    """JPEG of an RGB image without chroma subsampling."""
     stream = io.BytesIO()
     # libjpeg-turbo's own interface, as simplejpeg has it, takes its inaccurate DCT up to a quality of 95.
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling=0)
+    image.save(stream, "JPEG", quality=quality, subsampling=0)
     return stream.getvalue()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from data.atomic import file_sha256
 from data.augment import AugmentPolicy, augment
@@ -229,12 +230,12 @@ def _rows(names: list[str]) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
     def rows() -> Iterator[tuple[Any, ...]]:
         for name in names:
             for group in row_groups(Path(name)):
-                image = [row["bytes"] for row in group["image"].to_pylist()]
-                columns = [group[key].to_pylist() for key in ("label", "sha256", "copy")]
-                yield (np.array(image, dtype=object), *(np.array(column) for column in columns))
+                columns = (pc.struct_field(group["image"], "bytes"), group["label"], group["sha256"], group["copy"])
+                yield tuple(column.to_numpy() for column in columns)
 
     signature = tuple(tf.TensorSpec([None], kind) for kind in (tf.string, tf.int64, tf.string, tf.int64))
-    return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch(), _as_it_is
+    # One row group is read ahead: those who decode never wait for the file.
+    return tf.data.Dataset.from_generator(rows, output_signature=signature).prefetch(1).unbatch(), _as_it_is
 
 
 @cache

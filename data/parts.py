@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
+from PIL import Image
 
 from data.atomic import atomic_folder
 from data.augment import augment_copy
@@ -34,7 +34,7 @@ from data.manifest import OK, QUARANTINED, ManifestRow, read_group, to_table, wr
 from data.parallel import in_batches, num_cpus, ordered_map
 from data.perceptual import SIDE, perceptual_hash, thumbnail
 from data.quality import pixel_statistics
-from data.shards import Record, ShardRules, ShardWriter, num_records, open_writer
+from data.shards import Record, ShardWriter, num_records, open_writer
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,8 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
         return Known(_quarantined(file, data, error.reason), None, ())
     sha256 = hashlib.sha256(data).hexdigest()
     split = plan.splits.split(sha256, file["source_split"])
-    small = thumbnail(decoded.pixels)
+    image = Image.fromarray(decoded.pixels)
+    small = thumbnail(image)
     row = ManifestRow(
         path=file["path"],
         sha256=sha256,
@@ -159,28 +160,26 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
         augment_copy(decoded.pixels, sha256, copy, settings.seed, settings.augmentation)
         for copy in range(1, copies + 1)
     )
+    pictures = chain([(decoded.pixels, image)], ((pixels, Image.fromarray(pixels)) for pixels in changed))
+    rules = settings.shards
     return Known(
         row,
         small,
         tuple(
             Record(
-                encoded=_encode(pixels, settings.shards),
-                format=settings.shards.images,
-                height=pixels.shape[0],
-                width=pixels.shape[1],
+                encoded=encode_png(pixels) if rules.images == "png" else encode_jpeg(picture, rules.jpeg_quality),
+                format=rules.images,
+                height=picture.height,
+                width=picture.width,
                 label=file["label"],
                 label_index=labels.index(file["label"]),
                 path=file["path"],
                 sha256=sha256,
                 copy=copy,
             )
-            for copy, pixels in enumerate(chain([decoded.pixels], changed))
+            for copy, (pixels, picture) in enumerate(pictures)
         ),
     )
-
-
-def _encode(pixels: NDArray[np.uint8], rules: ShardRules) -> bytes:
-    return encode_png(pixels) if rules.images == "png" else encode_jpeg(pixels, rules.jpeg_quality)
 
 
 def _quarantined(file: dict[str, Any], data: bytes | None, reason: str) -> ManifestRow:

@@ -33,9 +33,9 @@ def _dct_rows() -> NDArray[np.float64]:
     return np.asarray(np.cos(np.pi / SIDE * (position + 0.5) * frequency), dtype=np.float64)
 
 
-def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`uint8[H, W, 3]` in grey, stretched to `uint8[32, 32]`."""
-    grey = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
+    """An RGB image in grey, stretched to `uint8[32, 32]`."""
+    grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(grey, dtype=np.uint8)
 
 

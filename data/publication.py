@@ -37,6 +37,7 @@ from data.errors import CountError, InputError
 from data.ingest import CODE_VERSION, IngestPlan, read_plan, version_note
 from data.labels import LabelMap
 from data.manifest import HARMLESS_REASONS, OK, count_reasons, write_table
+from data.parallel import num_cpus, ordered_map
 from data.shards import copy_without, num_records, shard_name
 from data.splits import SPLITS
 from data.workspace import DATASET_CARD, Workspace
@@ -177,26 +178,31 @@ def _gather_shards(plan: IngestPlan, parts: list[Path], manifest: pa.Table, fold
 
     A shard that holds images which the gate set aside is written again without them; one of nothing else is left out.
     """
-    shard_format = plan.settings.shards.format
     (folder / "shards").mkdir()
     aside = manifest.filter(pc.is_valid(pc.field("copy_of")))
     dropped = set(zip(aside["path"].to_pylist(), aside["sha256"].to_pylist(), strict=True))
-    facts = []
+    wanted = []
     for split in SPLITS:
         found = [(part, kept, gone) for part in parts for kept, gone in [_count(part, split, dropped)] if kept]
         for index, (part, kept, gone) in enumerate(found):
-            source = part / f"{split}.{shard_format}"
-            file = f"shards/{shard_name(split, index, len(found), shard_format)}"
-            if gone:
-                copy_without(source, folder / file, LabelMap(plan.labels), dropped)
-            else:
-                _link(source, folder / file)
-            copies = kept * plan.settings.copies if split == "train" else 0
-            if (stored := num_records(folder / file)) != kept + copies:
-                raise CountError(f"{file} of {plan.settings.name} holds {stored} images, not {kept + copies}.")
-            fact = FileFact.of(folder, file)
-            facts.append(ShardFact(**fact.model_dump(), split=split, num_rows=kept + copies, num_copies=copies))
-    return tuple(facts)
+            file = f"shards/{shard_name(split, index, len(found), plan.settings.shards.format)}"
+            wanted.append((part, split, file, kept, gone))
+
+    def placed(shard: tuple[Path, str, str, int, int]) -> ShardFact:
+        part, split, file, kept, gone = shard
+        source = part / f"{split}.{plan.settings.shards.format}"
+        if gone:
+            copy_without(source, folder / file, LabelMap(plan.labels), dropped)
+        else:
+            _link(source, folder / file)
+        copies = kept * plan.settings.copies if split == "train" else 0
+        if (stored := num_records(folder / file)) != kept + copies:
+            raise CountError(f"{file} of {plan.settings.name} holds {stored} images, not {kept + copies}.")
+        fact = FileFact.of(folder, file)
+        return ShardFact(**fact.model_dump(), split=split, num_rows=kept + copies, num_copies=copies)
+
+    # Hashing is most of it, and leaves Python to the other threads.
+    return tuple(ordered_map(placed, wanted, num_cpus(), window=2 * num_cpus()))
 
 
 def _count(part: Path, split: str, dropped: set[tuple[str, str]]) -> tuple[int, int]:

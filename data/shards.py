@@ -254,20 +254,31 @@ def parquet_schema(labels: LabelMap) -> pa.Schema:
 class _ParquetShard:
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
-        self._rows: list[dict[str, Any]] = []
+        self._records: list[Record] = []
         self._bytes = 0
 
     def write(self, record: Record) -> None:
-        image = {"bytes": record.encoded, "path": record.path}
-        self._rows.append({"image": image, "label": record.label_index, "sha256": record.sha256, "copy": record.copy})
+        self._records.append(record)
         self._bytes += len(record.encoded)
-        if len(self._rows) >= _ROWS_A_GROUP or self._bytes >= _BYTES_A_GROUP:
+        if len(self._records) >= _ROWS_A_GROUP or self._bytes >= _BYTES_A_GROUP:
             self.flush()
 
     def flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-            self._rows, self._bytes = [], 0
+        if not self._records:
+            return
+        stored = self._schema.field("image").type
+        bytes_and_path = (
+            pa.array([each.encoded for each in self._records], stored.field("bytes").type),
+            pa.array([each.path for each in self._records], stored.field("path").type),
+        )
+        columns = [
+            pa.StructArray.from_arrays(bytes_and_path, fields=stored.fields),
+            [each.label_index for each in self._records],
+            [each.sha256 for each in self._records],
+            [each.copy for each in self._records],
+        ]
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+        self._records, self._bytes = [], 0
 
 
 @contextmanager

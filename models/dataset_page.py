@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from data.atomic import write_json
 from data.decode import DecodePolicy, decode
 from data.encode import encode_jpeg
@@ -95,7 +97,7 @@ def source_thumbnails(folder: Path, inspection: Inspection) -> dict[str, bytes]:
 
 def _thumbnail(folder: Path, os_path: str, policy: DecodePolicy) -> bytes | None:
     try:
-        return encode_jpeg(decode(read_file(folder, os_path, policy.max_bytes), policy), 85)
+        return encode_jpeg(Image.fromarray(decode(read_file(folder, os_path, policy.max_bytes), policy)), 85)
     except ImageError:
         return None
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from PIL import Image
 
 from data.dataset import Dataset
 from data.decode import decode_stored
@@ -126,7 +127,7 @@ def _leaks(judged: Judged) -> LeakedImages | None:
 def _thumbnails(dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> dict[str, bytes]:
     wanted = {mistake.path for mistake in mistakes}
     return {
-        record.path: encode_jpeg(decode_stored(record.encoded), 90)
+        record.path: encode_jpeg(Image.fromarray(decode_stored(record.encoded)), 90)
         for record in dataset.records(split)
         if record.path in wanted
     }
@@ -142,5 +143,6 @@ def _heat_maps(bundle: Bundle, dataset: Dataset, split: str, mistakes: Sequence[
     for record in dataset.records(split):
         if record.path in answers:
             pixels = decode_stored(record.encoded)
-            found[record.path] = encode_jpeg(heat_over(pixels, grad_cam(model, pixels, answers[record.path])), 90)
+            heat = heat_over(pixels, grad_cam(model, pixels, answers[record.path]))
+            found[record.path] = encode_jpeg(Image.fromarray(heat), 90)
     return found

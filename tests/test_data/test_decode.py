@@ -406,7 +406,7 @@ def test_read_header_says_what_pillow_says_without_decoding() -> None:
 def test_stored_images_come_back_as_they_went_in() -> None:
     pixels = picture("stored")
     np.testing.assert_array_equal(decode_stored(encode_png(pixels)), pixels)
-    jpeg = encode_jpeg(pixels, 95)
+    jpeg = encode_jpeg(Image.fromarray(pixels), 95)
     assert np.abs(decode_stored(jpeg).astype(int) - pixels).max() <= 8
     with Image.open(io.BytesIO(jpeg)) as image:
         assert JpegImagePlugin.get_sampling(image) == 0

@@ -98,12 +98,12 @@ def copies_of(files: dict[str, bytes], policy: DecodePolicy = POLICY) -> set[tup
         pixels = decode(files[path], policy)
         width, height = Image.open(io.BytesIO(files[path])).size
         split, label, _ = path.split("/")
-        thumbnails.append(thumbnail(pixels))
+        thumbnails.append(thumbnail(Image.fromarray(pixels)))
         rows.append(
             {
                 "path": path,
                 "sha256": hashlib.sha256(files[path]).hexdigest(),
-                "perceptual_hash": perceptual_hash(thumbnail(pixels)),
+                "perceptual_hash": perceptual_hash(thumbnails[-1]),
                 "width": width,
                 "height": height,
                 "label": label,
@@ -172,17 +172,20 @@ SET_ASIDE = {
     st.lists(st.integers(0, 2**64 - 1), max_size=20),
     st.lists(st.tuples(st.integers(0, 19), st.sets(st.integers(0, 63), max_size=14)), max_size=30),
     st.integers(0, 11),
+    st.sampled_from([0, 5000]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_search_finds_what_comparing_all_with_all_finds(
-    base: list[int], changed: list[tuple[int, set[int]]], max_distance: int
+    base: list[int], changed: list[tuple[int, set[int]]], max_distance: int, few: int
 ) -> None:
     near = [base[place] ^ sum(1 << bit for bit in bits) for place, bits in changed if place < len(base)]
     values = list(dict.fromkeys(base + near))[:60]
     expected = {
         (i, j) for j, b in enumerate(values) for i, a in enumerate(values[:j]) if (a ^ b).bit_count() <= max_distance
     }
-    pairs, reached = near_hashes(np.array(values, dtype=np.uint64), max_distance)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("data.duplicates._FEW_HASHES", few)
+        pairs, reached = near_hashes(np.array(values, dtype=np.uint64), max_distance)
     assert reached == max_distance
     assert len(pairs) == len(expected)
     assert {(int(i), int(j)) for i, j in pairs} == expected
@@ -196,7 +199,9 @@ def test_equal_hashes_are_compared_with_ten_of_them_at_most() -> None:
     assert found == ten | {(500, 501), (500, 502), (501, 502)} | {(i, j) for i in range(10) for j in (500, 501, 502)}
 
 
-def test_where_too_much_looks_alike_the_distance_is_lowered_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("few", [0, 5000])
+def test_where_too_much_looks_alike_the_distance_is_lowered_and_said(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr("data.duplicates._FEW_HASHES", few)
     hashes = np.unique(np.random.default_rng(0).integers(0, 2**12, 2000).astype(np.uint64))
     monkeypatch.setattr("data.duplicates._MAX_CANDIDATES", 10_000)
     pairs, reached = near_hashes(hashes)
@@ -204,6 +209,11 @@ def test_where_too_much_looks_alike_the_distance_is_lowered_and_said(monkeypatch
     assert 0 < reached < 10
     assert (distance <= reached).sum() == len(pairs) <= 10_000
     assert (distance <= reached + 1).sum() > 10_000
+
+
+def test_where_there_would_be_too_much_to_compare_only_equal_hashes_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = np.unique(np.random.default_rng(0).integers(0, 2**12, 2000).astype(np.uint64))
+    monkeypatch.setattr("data.duplicates._FEW_HASHES", 0)
     monkeypatch.setattr("data.duplicates._MAX_COMPARISONS", 0)
     assert near_hashes(hashes)[1] == 0
 
@@ -240,8 +250,8 @@ def test_small_images_that_look_alike_are_not_copies() -> None:
 
 
 def test_similarity_is_symmetric_one_for_the_same_and_blind_to_brightness() -> None:
-    first = np.array([thumbnail(scene(1)), thumbnail(scene(1)), thumbnail(scene(1))])
-    second = np.array([first[0], first[0] // 2 + 60, thumbnail(scene(2))])
+    first = np.array([thumbnail(Image.fromarray(scene(1)))] * 3)
+    second = np.array([first[0], first[0] // 2 + 60, thumbnail(Image.fromarray(scene(2)))])
     found = similarity(first, second)
     assert found[0] == pytest.approx(1, abs=1e-5)
     assert found[1] > 0.97
