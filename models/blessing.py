@@ -121,15 +121,12 @@ def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Worksp
         None where there is nothing to decide: another part than the test images, or a bundle outside the workspace.
     """
     folder = judged.bundle.folder
-    if judged.split != "test" or not is_in_workspace(folder, place):
+    if not _is_decided_on(folder, judged.split, place):
         return None
     card = read_blessed(place, folder.parent.name)
-    if card and card.current == folder.name:
-        return _decided_before(card)
+    if card and (settled := _settled(folder, card)):
+        return settled
     current = card.current if card else None
-    if card and any(event.version == folder.name for event in card.history):
-        why = f"was blessed before and is no longer: darkroom promote {folder.parent.name}@{folder.name} brings it back"
-        return Decision(blessed=False, why=why, current=current)
     checks = _floors(metrics, rules)
     if not all(check.passed for check in checks):
         return Decision(blessed=False, why=_why_not(checks), current=current, checks=checks)
@@ -156,6 +153,27 @@ def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Worksp
         checks=checks,
         comparison=comparison,
     )
+
+
+def still_stands(decision: Decision | None, bundle: Bundle, split: str, place: Workspace | None) -> bool:
+    """Whether `decide` would decide the same again, by the same rules on the same images, as far as is known at once.
+
+    Args:
+        decision: What it decided.
+        bundle: The bundle.
+        split: The part of the data set that judged it.
+        place: Where the current bundle lies; None where nothing was to be decided.
+    """
+    if place is None or not _is_decided_on(bundle.folder, split, place):
+        return decision is None
+    card = read_blessed(place, bundle.folder.parent.name)
+    if card and (settled := _settled(bundle.folder, card)):
+        return decision == settled
+    if decision is None or decision.blessed or decision.current != (card.current if card else None):
+        return False
+    if decision.comparison is None:  # not better than the floors, or it could not be compared, which may be mended
+        return not all(check.passed for check in decision.checks)
+    return card is not None and _is_whole(place, card.name, card.current)
 
 
 def bless(bundle: Path, decision: Decision, place: Workspace, run_id: str | None) -> None:
@@ -197,6 +215,20 @@ def roll_back(name: str, place: Workspace, why: str, run_id: str | None) -> Bles
             f"darkroom promote {name}@VERSION"
         )
     return _move(place, name, "rollback", earlier[-1], why, run_id)
+
+
+def _is_decided_on(bundle: Path, split: str, place: Workspace) -> bool:
+    return split == "test" and is_in_workspace(bundle, place)
+
+
+def _settled(bundle: Path, card: BlessedCard) -> Decision | None:
+    """What is decided already by what was blessed before; None where the images must decide."""
+    if card.current == bundle.name:
+        return _decided_before(card)
+    if any(event.version == bundle.name for event in card.history):
+        why = f"was blessed before and is no longer: darkroom promote {card.name}@{bundle.name} brings it back"
+        return Decision(blessed=False, why=why, current=card.current)
+    return None
 
 
 def _move(

@@ -1,11 +1,13 @@
 """Evaluation: a bundle on a split that training never saw, as figures, pages and the predictions they came from.
 
 The network runs through the same runtime as scoring, on the stored pixels, which are those that scoring computes from
-the files. `report/predictions.parquet` holds one row an image: with it every figure can be computed again.
+the files. `report/predictions.parquet` holds one row an image: with it every figure can be computed again. Where all
+that the report is made from is as it was, the bundle is not judged again (`models/made.py`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,22 +20,26 @@ from data.decode import decode_stored
 from data.encode import encode_jpeg
 from data.manifest import write_table
 from data.workspace import Workspace
-from models.blessing import decide
+from models.blessing import decide, still_stands
 from models.bundle import Bundle
 from models.calibration import UNCALIBRATED, coverage_and_accuracy
 from models.gradcam import grad_cam
 from models.judged import PREDICTIONS, Judged, judge
 from models.layers import has_feature_maps, unmirrored
+from models.made import made_before, version_of, write_made
 from models.metrics import Interval, expected_calibration_error, measure, reliability_bins, wilson_interval
-from models.model_card import write_model_card
+from models.model_card import MODEL_CARD, write_model_card
 from models.panels import heat_over
 from models.report import (
+    REPORT_CARD,
+    REPORT_PAGE,
     EvaluationReport,
     LeakedImages,
     Mistake,
     Reference,
     TrainingSummary,
     leaked_images,
+    read_report,
     worst_mistakes,
     write_report,
 )
@@ -41,6 +47,10 @@ from models.resampling import resampled_intervals
 from models.settings import BlessingRules
 from models.slices import slices_of
 
+logger = logging.getLogger(__name__)
+
+# Raised whenever the same bundle and images would give another report.
+_CODE_VERSION = 1
 _MAX_HEAT_MAPS = 8
 
 
@@ -54,6 +64,9 @@ def evaluate_bundle(
 ) -> EvaluationReport:
     """Judge a bundle on a split and write its report; the bundle itself is not touched.
 
+    The report that is there stays where it was made from the same bundle, data set, rules and libraries, and the
+    decision on the blessing would be the same.
+
     Args:
         bundle: What is judged.
         dataset: Images of the same classes, decoded by the same policy.
@@ -66,6 +79,20 @@ def evaluate_bundle(
         InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
             was trained or calibrated on.
     """
+    rules = rules or BlessingRules()
+    made_from = version_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        dataset.card.model_dump(mode="json"),
+        split,
+        rules.model_dump(mode="json"),
+        generated_by,
+    )
+    if made_before(bundle.report_folder, made_from):
+        report = read_report(bundle.report_folder)
+        if still_stands(report.blessing, bundle, split, place):
+            logger.info("%s is judged already, by the %s images of %s.", bundle.reference, split, dataset.reference)
+            return report
     judged = judge(bundle, dataset, split)
     chances, truth, card = judged.probabilities, judged.truth, bundle.card
     coverage, accuracy = coverage_and_accuracy(chances, truth, card.threshold)
@@ -88,7 +115,7 @@ def evaluate_bundle(
         accuracy_at_threshold=accuracy,
         accuracy_at_threshold_interval=None if accuracy is None else _share_interval(accuracy, coverage * len(truth)),
         leaks=_leaks(judged),
-        blessing=decide(judged, metrics, rules or BlessingRules(), place) if place else None,
+        blessing=decide(judged, metrics, rules, place) if place else None,
         training=TrainingSummary(
             model=card.settings.model,
             num_epochs=len(card.history),
@@ -105,6 +132,7 @@ def evaluate_bundle(
     write_model_card(folder, report, bundle, dataset.card)
     thumbnails = _thumbnails(dataset, split, report.worst_mistakes)
     write_report(folder, report, card.history, thumbnails, _heat_maps(bundle, dataset, split, report.worst_mistakes))
+    write_made(folder, made_from, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
     return report
 
 

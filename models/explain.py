@@ -7,6 +7,7 @@
   classes.png                              activation maximisation of classes
   channels.png                             of channels, and the images that excite them most
   explain.html                             all of it on one page, with what each picture shows and its source
+  made.json                                what they were made from: see models/made.py
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from models.exciting import MAX_SEARCHED
 from models.explain_page import EXPLAIN_PAGE, Explanation, ShownImage, explain_page
 from models.judged import PREDICTIONS
 from models.layers import feature_maps, unmirrored
+from models.made import made_before, version_of, write_made
 from models.page import write_page
 from models.panels import Panel, sheet
 from models.report import read_report
@@ -42,7 +44,9 @@ logger = logging.getLogger(__name__)
 # All of their pictures are in memory at once, about 1 MB an image.
 MAX_IMAGES = 64
 MAX_CLASSES = 10
-_OURS = re.compile(r"explain\.html|(\d{3}-[A-Za-z0-9._-]+|filters|classes|channels)\.png")
+# Raised whenever the same network and images would give other pictures.
+_CODE_VERSION = 1
+_OURS = re.compile(r"explain\.html|made\.json|(\d{3}-[A-Za-z0-9._-]+|filters|classes|channels)\.png")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class _Loaded:
 
     name: str
     path: str
+    sha256: str
     pixels: NDArray[np.uint8]
     truth: int | None
 
@@ -73,6 +78,8 @@ def explain_images(
     max_searched: int = MAX_SEARCHED,
 ) -> Explained:
     """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
+
+    They stay where they were made from the same network, images, data set and libraries.
 
     Args:
         bundle: The network to look into.
@@ -89,6 +96,18 @@ def explain_images(
     """
     _check(bundle, images, out, dataset)
     loaded, set_aside = _load(bundle, images)
+    made_from = version_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        [(item.name, item.path, item.sha256, item.truth) for item in loaded],
+        set_aside,
+        dataset.card.model_dump(mode="json") if dataset else None,
+        max_searched,
+        generated_by,
+    )
+    if before := made_before(out, made_from):
+        logger.info("%d images are explained already: %s", len(loaded), out / EXPLAIN_PAGE)
+        return _explained(out, before, set_aside)
     labels, runner, model = bundle.card.labels, bundle.runner(), unmirrored(bundle.keras_model())
     feature_maps(model)  # refuses a network without, before any work
 
@@ -108,9 +127,14 @@ def explain_images(
     with atomic_folder(out) as temporary:
         names = _write_sheets(temporary, loaded, views, network)
         write_page(temporary / EXPLAIN_PAGE, page)
+        write_made(temporary, made_from, (*names, EXPLAIN_PAGE))
         remove_folder(out)
     logger.info("explained %d images: %s", len(views), out / EXPLAIN_PAGE)
-    return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names), set_aside)
+    return _explained(out, names, set_aside)
+
+
+def _explained(out: Path, names: Sequence[str], set_aside: tuple[tuple[str, str], ...]) -> Explained:
+    return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names if name != EXPLAIN_PAGE), set_aside)
 
 
 def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> list[str]:
@@ -162,6 +186,7 @@ def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[
         _Loaded(
             name=f"{number:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', path.stem)[:60]}",
             path=printable(str(path)),
+            sha256=sha256,
             pixels=pixels,
             truth=truths.get(sha256),
         )

@@ -4,7 +4,8 @@
   report.html          one file for people: pictures inside, no script, nothing fetched from anywhere
   model_card.md        what the model is, for those who get it (`models.model_card`)
   predictions.parquet  one row an image
-  report.json          the same figures for programs; written last, its presence means done
+  report.json          the same figures for programs
+  made.json            what all that was made from, and their hashes (`models.made`); written last
 """
 
 from __future__ import annotations

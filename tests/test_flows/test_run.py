@@ -105,7 +105,7 @@ def test_the_pictures_are_of_real_test_images(result: RunResult, images: Path) -
 
 
 def test_the_same_run_again_makes_nothing_again(result: RunResult, images: Path, workspace: Path) -> None:
-    work = ("*.tfrecord", "dataset.json", "manifest.parquet", "model.keras", "model.onnx", "bundle.json")
+    work = ("*.tfrecord", "dataset.json", "manifest.parquet", "model.keras", "model.onnx", "bundle.json", "report/**/*")
     parts = "scores/*/part-*.parquet"
 
     def written() -> dict[Path, int]:
@@ -114,11 +114,17 @@ def test_the_same_run_again_makes_nothing_again(result: RunResult, images: Path,
 
     before = written()
     again = run(recipe(images), workspace=str(workspace), precision="fp32")
-    assert {path.name for path in before} >= {"model.keras", "manifest.parquet", "part-00000.parquet"}
+    assert {path.name for path in before} >= {
+        "model.keras",
+        "manifest.parquet",
+        "report.html",
+        "explain.html",
+        "part-00000.parquet",
+    }
     assert written() == before
     assert again.ingest == result.ingest.model_copy(update={"reused": True})
     assert again.train == result.train.model_copy(update={"reused": True})
-    assert again.evaluate == result.evaluate
+    assert (again.evaluate, again.explain) == (result.evaluate, result.explain)
     assert again.score.rows_reused == again.score.num_files == result.score.num_files
     assert again.score.labels == result.score.labels
 

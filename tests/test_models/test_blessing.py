@@ -22,7 +22,7 @@ from data.decode import DecodePolicy
 from data.errors import FormatError, InputError
 from data.ingest import IngestSettings
 from data.workspace import Workspace
-from models.blessing import bless, decide, promote, read_blessed, roll_back
+from models.blessing import bless, decide, promote, read_blessed, roll_back, still_stands
 from models.bundle import Bundle, open_bundle, write_card
 from models.calibration import Calibration
 from models.comparison import Decision
@@ -310,6 +310,50 @@ def test_a_second_evaluation_of_the_blessed_bundle_says_the_same(template, place
     card = read_blessed(place, "night")
     assert decision_on(second, photos, place) == decision
     assert read_blessed(place, "night") == card
+
+
+def test_a_decision_stands_until_what_it_was_compared_with_changes(template, place, photos) -> None:
+    def stands(decision: Decision, bundle: Bundle) -> bool:
+        return still_stands(decision, bundle, "test", place)
+
+    low = make_bundle(template, place, "a0", photos, border=250.0)
+    no_better_than_guessing = decision_on(low, photos, place)
+    assert stands(no_better_than_guessing, low)
+    first = make_bundle(template, place, "a1", photos, border=GOOD)
+    blessed = decision_on(first, photos, place)
+    assert stands(blessed, first)
+    assert not stands(no_better_than_guessing, low)  # there is one to name by now
+    worse = make_bundle(template, place, "a2", photos, border=170.0)
+    refused = decision_on(worse, photos, place)
+    assert stands(refused, worse)
+    (first.folder / "model.onnx").rename(place.root / "kept")
+    assert not stands(refused, worse)
+    assert decision_on(worse, photos, place).why.startswith("it cannot be compared with a1")
+    assert not stands(decision_on(worse, photos, place), worse)
+    (place.root / "kept").rename(first.folder / "model.onnx")
+    third = make_bundle(template, place, "a3", photos, border=GOOD)
+    newest = decision_on(third, photos, place)
+    assert newest.blessed
+    assert stands(newest, third)
+    assert not stands(refused, worse)
+    assert not stands(blessed, first)
+    assert stands(decision_on(first, photos, place), first)
+    assert not still_stands(newest, third, "validation", place)
+    assert still_stands(None, third, "validation", place)
+    assert still_stands(None, third, "test", None)
+
+
+def test_a_refused_bundle_is_judged_again_when_another_is_blessed(template, place, photos) -> None:
+    decision_on(make_bundle(template, place, "a1", photos, border=GOOD), photos, place)
+    worse = make_bundle(template, place, "a2", photos, border=170.0)
+    refused = evaluate_bundle(worse, photos, "test", "pytest", place)
+    assert refused.blessing
+    assert refused.blessing.current == "a1"
+    assert evaluate_bundle(worse, photos, "test", "pytest", place) == refused
+    decision_on(make_bundle(template, place, "a3", photos, border=GOOD), photos, place)
+    again = evaluate_bundle(worse, photos, "test", "pytest", place)
+    assert again.blessing
+    assert again.blessing.current == "a3"
 
 
 def test_the_pointer_goes_back_step_by_step_and_nothing_is_deleted(template, place, photos) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,7 +18,9 @@ from data.dataset import Dataset
 from data.errors import InputError
 from models.bundle import Bundle, open_bundle
 from models.evaluate import evaluate_bundle
+from models.judged import Judged, judge
 from models.report import EvaluationReport
+from models.settings import BlessingRules
 from tests.bundles import tiny_bundle
 from tests.test_models.test_score import run, table
 
@@ -112,6 +116,42 @@ def test_other_labels_and_another_decode_policy_are_refused(copied, dataset):
 
 def test_evaluation_does_not_touch_the_bundle_itself(bundle, copied, report):
     assert open_bundle(copied.folder).card == bundle.card
+
+
+def test_a_report_is_made_again_only_where_something_it_was_made_from_has_changed(
+    bundle, dataset, tmp_path, monkeypatch
+):
+    own = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle", ignore=shutil.ignore_patterns("report")))
+    judgements = []
+
+    def counting(*what: Any) -> Judged:
+        judgements.append(1)
+        return judge(*what)
+
+    monkeypatch.setattr("models.evaluate.judge", counting)
+
+    def written() -> dict[str, tuple[int, bytes]]:
+        return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in own.report_folder.iterdir()}
+
+    first = evaluate_bundle(own, dataset, "test", "pytest")
+    before = written()
+    assert evaluate_bundle(own, dataset, "test", "pytest") == first
+    assert (len(judgements), written()) == (1, before)
+    evaluate_bundle(own, dataset, "test", "pytest", rules=BlessingRules(min_accuracy=0.5))
+    evaluate_bundle(own, dataset, "test", "pytest")
+    assert len(judgements) == 3
+    for number, name in enumerate(("predictions.parquet", "model_card.md", "report.html", "report.json", "made.json")):
+        (own.report_folder / name).write_bytes(b"{}")
+        evaluate_bundle(own, dataset, "test", "pytest")
+        assert len(judgements) == 4 + number
+        (own.report_folder / name).unlink()
+        assert evaluate_bundle(own, dataset, "test", "pytest") == first
+        judgements.pop()
+    assert {name: content for name, (_, content) in written().items()} == {
+        name: content for name, (_, content) in before.items()
+    }
+    changed = own.card.model_copy(update={"threshold": 0.9})
+    assert evaluate_bundle(replace(own, card=changed), dataset, "test", "pytest").threshold == 0.9
 
 
 def test_the_page_shows_what_the_network_looked_at_in_its_worst_mistakes(copied, report):

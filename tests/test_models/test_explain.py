@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from models.bundle import open_bundle
 from models.evaluate import evaluate_bundle
 from models.explain import MAX_IMAGES, choose_examples, explain_images
 from models.maximise import maximise
-from models.views import strongest_channels
+from models.views import NetworkView, strongest_channels, view_network
 from tests.bundles import tiny_bundle
 
-WHOLE = {"classes.png", "channels.png", "filters.png", "explain.html"}
+WHOLE = {"classes.png", "channels.png", "filters.png", "explain.html", "made.json"}
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_unreadable_images_become_reasons_and_the_others_pictures_with_the_same_
     name = "001-.._touch_x_script_"
     names = [f"{name}.png", f"{name}-activations.png", "filters.png", "classes.png", "channels.png"]
     assert [path.name for path in done.pictures] == names
-    assert {path.name for path in (tmp_path / "one").iterdir()} == {*names, "explain.html"}
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {*names, "explain.html", "made.json"}
     for picture in done.pictures:
         with Image.open(picture) as opened:
             opened.load()
@@ -116,9 +117,43 @@ def test_an_earlier_explanation_is_replaced_and_a_folder_with_other_files_is_ref
         explain_images(bundle, [other], other, "pytest")
 
 
-def test_after_a_failure_there_is_nothing_new_and_what_was_there_is_kept(bundle, hostile, tmp_path, quick, monkeypatch):
+def test_what_was_explained_is_not_drawn_again_unless_something_it_shows_has_changed(
+    bundle, dataset, images, tmp_path, quick, monkeypatch
+):
+    shown = tmp_path / "shown.png"
+    first, second = sorted((images / "test/amber").glob("*.png"))[:2]
+    shutil.copy(first, shown)
+    given = [shown, tmp_path / "missing.png"]
     out = tmp_path / "out"
-    done = explain_images(bundle, hostile[1:2], out, "pytest")
+    done = explain_images(bundle, given, out, "pytest", dataset)
+    drawn = []
+
+    def counting(*work: Any) -> NetworkView:
+        drawn.append(1)
+        return view_network(*work)
+
+    monkeypatch.setattr("models.explain.view_network", counting)
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert explain_images(bundle, given, out, "pytest", dataset) == done
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert not drawn
+    explain_images(bundle, given, out, "pytest", dataset, max_searched=3)
+    assert len(drawn) == 1
+    shutil.copy(second, shown)
+    explain_images(bundle, given, out, "pytest", dataset, max_searched=3)
+    assert len(drawn) == 2
+    (out / "classes.png").write_bytes(b"cut")
+    explain_images(bundle, given, out, "pytest", dataset, max_searched=3)
+    assert len(drawn) == 3
+    explain_images(bundle, given, out, "pytest", dataset, max_searched=3)
+    assert len(drawn) == 3
+
+
+def test_after_a_failure_there_is_nothing_new_and_what_was_there_is_kept(
+    bundle, hostile, images, tmp_path, quick, monkeypatch
+):
+    out = tmp_path / "out"
+    done = explain_images(bundle, [images / "test/amber" / "none.png", *hostile[1:2]], out, "pytest")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
     def fails(path: Path, page: str) -> None:
