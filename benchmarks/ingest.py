@@ -1,6 +1,6 @@
 """Image files to shards: an ingest against img2dataset and against the loop over Pillow that people write.
 
-    python benchmarks/ingest.py [--images ../shared/data/cats_dogs/train] [--files 2000] [--rounds 3]
+    python benchmarks/ingest.py [--images ../shared/data/cats_dogs/train] [--files 2000] [--rounds 5]
         [--json ingest.json]
 
 All sides make images of 160 x 160 from the same local files, once as PNG and once as JPEG of quality 95 (ours and the
@@ -73,17 +73,18 @@ IMG2DATASET, LOOP = 2.0, 3.0
 VERSION = "1.47.0"
 SIDE = 160
 QUALITY = 95
+FILES_A_SHARD = 250  # of either side
 _MEASURED_ALONE = 1000
 
-# Run by the Python of its own environment: images, format, urls, output folder, processes.
+# Run by the Python of its own environment: images, quality, urls, output folder, processes, files a shard.
 _THEIRS = """
 import json, resource, sys
 from img2dataset import download
 if __name__ == "__main__":
-    encoding, quality, urls, output, processes = sys.argv[1:]
+    encoding, quality, urls, output, processes, files_a_shard = sys.argv[1:]
     download(url_list=urls, input_format="txt", output_folder=output, output_format="parquet", image_size=160,
              resize_mode="center_crop", encode_format=encoding, encode_quality=int(quality), extract_exif=False,
-             processes_count=int(processes), thread_count=8, number_sample_per_shard=250)
+             processes_count=int(processes), thread_count=8, number_sample_per_shard=int(files_a_shard))
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(json.dumps(sum(each.ru_utime + each.ru_stime for each in used)), file=sys.stderr)
 """
@@ -102,7 +103,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=SHARED)
     parser.add_argument("--files", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     spawn = get_context("spawn")
@@ -169,6 +170,7 @@ def in_turns(sides: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, lis
     costs: dict[str, list[Cost]] = {name: [] for name in sides}
     for _ in range(1 + rounds):
         for name, run in sides.items():
+            os.sync()  # ours flushes its files to disk, and would wait for those that another side left to be written
             costs[name].append(run())
     return {name: found[1:] for name, found in costs.items()}
 
@@ -200,7 +202,7 @@ def ours(workers: Executor, source: Path, num_files: int, shard_format: str, enc
             "format": shard_format,
             "images": encoding,
             "jpeg_quality": QUALITY,
-            "rows_per_shard": -(-num_files // num_cpus()),
+            "rows_per_shard": FILES_A_SHARD,
         }
     )
     settings = IngestSettings.model_validate({"name": "b", "shards": shards, "policy": {"image_size": (SIDE, SIDE)}})
@@ -238,7 +240,10 @@ def _img2dataset(python: Path, files: list[Path], encoding: str, place: Path) ->
     encode, quality = ("png", 1) if encoding == "png" else ("jpg", QUALITY)
     command = [str(python), "-c", _THEIRS, encode, str(quality)]
     done = subprocess.run(
-        [*command, str(urls), str(output), str(num_cpus())], check=True, capture_output=True, text=True
+        [*command, str(urls), str(output), str(num_cpus()), str(FILES_A_SHARD)],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     stats = [json.loads(path.read_text()) for path in output.glob("*_stats.json")]
     if sum(each["successes"] for each in stats) != len(files):

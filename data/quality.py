@@ -75,7 +75,7 @@ def pixel_statistics(pixels: NDArray[np.uint8], policy: DecodePolicy) -> PixelSt
     red, green, blue = channels
     # Whole numbers, so that sums are exact and their order is no matter. BLAS would start threads of its own, in each
     # of ours; einsum has none.
-    luminance = np.einsum("c,cn->n", _THOUSANDTHS, channels.astype(np.float32)).astype(np.float64)
+    luminance = np.einsum("c,cn->n", _THOUSANDTHS, channels, dtype=np.float32).astype(np.float64)
     mean = float(luminance.mean())
     variance = float(np.einsum("n,n->", luminance, luminance)) / len(luminance) - mean**2
     num_clipped = np.count_nonzero((red & green & blue) == 255) + np.count_nonzero((red | green | blue) == 0)
