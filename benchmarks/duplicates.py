@@ -24,7 +24,8 @@ import pyarrow as pa
 from PIL import Image
 
 from data.decode import DecodePolicy, decode
-from data.duplicates import Images, find_copies, near_hashes
+from data.duplicates import Images, find_copies
+from data.hash_search import near_hashes
 from data.parallel import num_cpus, ordered_map
 from data.perceptual import perceptual_hash, thumbnail
 

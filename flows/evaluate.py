@@ -7,7 +7,7 @@ from prefect import flow
 from data.workspace import BUNDLE_CARD
 from flows.results import EvaluateResult
 from flows.settings import open_workspace
-from models.blessing import held
+from models.blessed import held
 from models.bundle import open_bundle
 from models.report import REPORT_PAGE
 from models.settings import BlessingRules

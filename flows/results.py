@@ -13,7 +13,7 @@ from data.duplicates import DuplicateSummary
 from data.sources import Source
 from data.splits import SPLITS
 from data.workspace import INSPECTION_CARD, Workspace
-from models.blessing import BlessedCard
+from models.blessed import BlessedCard
 from models.bundle import BundleCard
 from models.comparison import ClassPairs, Pairs
 from models.dataset_page import DATASET_PAGE

@@ -7,7 +7,7 @@ from prefect import flow
 from data.workspace import check_name
 from flows.results import BlessingResult
 from flows.settings import open_workspace
-from models.blessing import held
+from models.blessed import held
 from tasks import blessing as tasks
 
 

@@ -1,111 +1,36 @@
-"""The blessing: which version of a model scores, decided by a comparison on the same images, and moved back at need.
-
-`models/<name>/blessed.json` holds the name of the blessed version and the history of how it came to be; it is replaced
-whole, and no bundle is ever deleted for it. `NAME@blessed` means that version wherever a bundle is asked for.
+"""The blessing: whether a version of a model is to score, decided by a comparison on the same images.
 
 A new bundle is blessed where it passes the floors and is not worse than the blessed one on images that neither was
-made with. What "not worse" means stands in docs/judgement.md.
+made with. What "not worse" means stands in docs/judgement.md; where the outcome is kept, in `models/blessed.py`.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import Field
 
-from data.atomic import write_json
-from data.dataset import Dataset, open_dataset, read_card
+from data.dataset import Dataset, open_dataset
 from data.errors import FormatError, InputError
-from data.locks import exclusive
 from data.workspace import BUNDLE_CARD, Workspace
+from models.blessed import BlessedCard, is_in_workspace, is_whole_version, read_blessed
 from models.bundle import Bundle, open_bundle
 from models.comparison import Check, Comparison, Decision, Pairs, compare
 from models.judged import PREDICTIONS, Judged
-from models.metrics import Frozen, Metrics
+from models.metrics import Metrics
 from models.page import percent
 from models.publish import split_logits
 from models.report import read_report
 from models.settings import BlessingRules
 
-logger = logging.getLogger(__name__)
-
-SCHEMA_VERSION = 1
 # A difference that two equally good bundles show less often than this is not put down to chance.
 SIGNIFICANCE = 0.05
-
-
-Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-
-
-class BlessingEvent(Frozen):
-    """How a version became the blessed one.
-
-    Attributes:
-        action: `bless` after a comparison, `promote` or `rollback` by hand.
-        version: The version that is blessed from then on.
-        replaced: The one that was until then.
-        at: UTC, ISO 8601.
-        run_id: Prefect's id of the flow run; None outside of Prefect.
-        decision: For `bless`.
-    """
-
-    action: Literal["bless", "promote", "rollback"]
-    version: Version
-    replaced: Version | None
-    at: str
-    run_id: str | None
-    why: str
-    decision: Decision | None = None
-
-
-class BlessedCard(Frozen):
-    """`blessed.json`: `current` is the version that scores, `history` how it came to be, the oldest first."""
-
-    schema_version: int = SCHEMA_VERSION
-    name: str
-    current: Version
-    history: tuple[BlessingEvent, ...]
-
-    def line(self) -> tuple[str, ...]:
-        """The versions to which a rollback can lead, the oldest first, the current one last."""
-        line: list[str] = []
-        for event in self.history:
-            if event.action == "rollback":
-                line = line[: line.index(event.version)] if event.version in line else []
-            line.append(event.version)
-        return tuple(line)
-
-
-def is_in_workspace(bundle: Path, place: Workspace) -> bool:
-    """Whether a bundle's folder is a version under its name; only these are blessed."""
-    return bundle.resolve().parent.parent == place.models.resolve()
-
-
-def read_blessed(place: Workspace, name: str) -> BlessedCard | None:
-    """What is blessed under a name; None where nothing is. Raises FormatError where the card is damaged."""
-    path = place.blessed_card(name)
-    place.fetch_file(path)
-    return read_card(path, BlessedCard, SCHEMA_VERSION) if path.exists() else None
-
-
-@contextmanager
-def held(name: str, place: Workspace) -> Iterator[None]:
-    """One process at a time decides on a name; training under that name goes on meanwhile."""
-    if not (place.models / name).is_dir():
-        yield
-        return
-    with exclusive(place.models / name / ".blessing"):
-        yield
 
 
 def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
@@ -173,48 +98,7 @@ def still_stands(decision: Decision | None, bundle: Bundle, split: str, place: W
         return False
     if decision.comparison is None:  # not better than the floors, or it could not be compared, which may be mended
         return not all(check.passed for check in decision.checks)
-    return card is not None and _is_whole(place, card.name, card.current)
-
-
-def bless(bundle: Path, decision: Decision, place: Workspace, run_id: str | None) -> None:
-    """Move the pointer to a bundle that was found good; where it is there already, nothing changes."""
-    card = read_blessed(place, bundle.parent.name)
-    if decision.blessed and not (card and card.current == bundle.name):
-        _move(place, bundle.parent.name, "bless", bundle.name, decision.why, run_id, decision)
-
-
-def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
-    """Bless a bundle by hand, whatever the comparison said.
-
-    Raises:
-        InputError: where it lies outside the workspace or is the blessed one already.
-        FormatError: where it is damaged.
-    """
-    if not is_in_workspace(bundle, place):
-        raise InputError(f"{bundle} lies outside of {place.models}: only a version of a name there can be blessed.")
-    open_bundle(bundle)
-    card = read_blessed(place, bundle.parent.name)
-    if card and card.current == bundle.name:
-        raise InputError(f"{bundle.parent.name}@{bundle.name} is the blessed one already.")
-    return _move(place, bundle.parent.name, "promote", bundle.name, why, run_id)
-
-
-def roll_back(name: str, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
-    """Bless the version again that was blessed before the current one; versions that were removed are passed over.
-
-    Raises:
-        InputError: where nothing is blessed under the name, or nothing was before.
-    """
-    card = read_blessed(place, name)
-    if card is None:
-        raise InputError(f"No version of {name!r} is blessed, so there is none to go back from.")
-    earlier = [version for version in card.line()[:-1] if version != card.current and _is_whole(place, name, version)]
-    if not earlier:
-        raise InputError(
-            f"No version of {name} was blessed before {card.current} and is still there. Choose one with: "
-            f"darkroom promote {name}@VERSION"
-        )
-    return _move(place, name, "rollback", earlier[-1], why, run_id)
+    return card is not None and is_whole_version(place, card.name, card.current)
 
 
 def _is_decided_on(bundle: Path, split: str, place: Workspace) -> bool:
@@ -229,40 +113,6 @@ def _settled(bundle: Path, card: BlessedCard) -> Decision | None:
         why = f"was blessed before and is no longer: darkroom promote {card.name}@{bundle.name} brings it back"
         return Decision(blessed=False, why=why, current=card.current)
     return None
-
-
-def _move(
-    place: Workspace,
-    name: str,
-    action: Literal["bless", "promote", "rollback"],
-    version: str,
-    why: str,
-    run_id: str | None,
-    decision: Decision | None = None,
-) -> BlessedCard:
-    before = read_blessed(place, name)
-    event = BlessingEvent(
-        action=action,
-        version=version,
-        replaced=before.current if before else None,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        run_id=run_id,
-        why=why,
-        decision=decision,
-    )
-    card = BlessedCard(name=name, current=version, history=(*(before.history if before else ()), event))
-    write_json(place.blessed_card(name), card.model_dump(mode="json"))
-    place.share_file(place.blessed_card(name))
-    logger.info("%s@%s is blessed (%s): %s.", name, version, action, why)
-    return card
-
-
-def _is_whole(place: Workspace, name: str, version: str) -> bool:
-    try:
-        open_bundle(place.fetch(place.model(name, version), BUNDLE_CARD))
-    except FormatError:
-        return False
-    return True
 
 
 def _decided_before(card: BlessedCard) -> Decision:

@@ -1,9 +1,9 @@
 """Scoring a folder: a plan, parts of a prediction table, a summary.
 
 `<out>/part-00000.parquet …` hold `SCHEMA`, and the column `embedding` where it was asked for, sorted by path;
-`summary.json` is written last and lists them. Work in
-progress lies in `<out>/.scoring/`: `plan.parquet` and, for each finished part, `part-00000.json` with the key of what
-it was made from, by which a rerun knows that it need not be made again.
+`summary.json` is written last and lists them. Work in progress lies in `<out>/.scoring/`: `plan.parquet` and, for each
+finished part, `part-00000.json` with the key of what it was made from, by which a rerun knows that it need not be made
+again.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from data.workspace import Workspace
-from models import blessing
-from models.blessing import BlessedCard
+from models import blessed
+from models.blessed import BlessedCard
 from models.comparison import Decision
 from tasks.artifacts import blessing_artifact
 
@@ -18,13 +18,13 @@ from tasks.artifacts import blessing_artifact
 @task(cache_policy=NO_CACHE)
 def promote(bundle: Path, place: Workspace, why: str) -> BlessedCard:
     """Bless a bundle by hand; show it on the run."""
-    return _shown(blessing.promote(bundle, place, why, flow_run.get_id()))
+    return _shown(blessed.promote(bundle, place, why, flow_run.get_id()))
 
 
 @task(cache_policy=NO_CACHE)
 def roll_back(name: str, place: Workspace, why: str) -> BlessedCard:
     """Bless the version again that was blessed before; show it on the run."""
-    return _shown(blessing.roll_back(name, place, why, flow_run.get_id()))
+    return _shown(blessed.roll_back(name, place, why, flow_run.get_id()))
 
 
 def _shown(card: BlessedCard) -> BlessedCard:

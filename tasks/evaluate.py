@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 
 from data.dataset import open_dataset
 from data.workspace import Workspace
-from models import blessing, evaluate, versus
+from models import blessed, evaluate, versus
 from models.bundle import open_bundle
 from models.report import EvaluationReport
 from models.settings import BlessingRules
@@ -32,7 +32,7 @@ def evaluate_bundle(
 def bless_bundle(bundle: Path, report: EvaluationReport, place: Workspace) -> None:
     """Let a bundle that was found good score from now on; show the decision on the run."""
     if report.blessing:
-        blessing.bless(bundle, report.blessing, place, flow_run.get_id())
+        blessed.bless(bundle, report.blessing, place, flow_run.get_id())
         blessing_artifact(f"{report.bundle.name}@{report.bundle.version}", report.blessing)
 
 

@@ -21,8 +21,9 @@ from data import publication
 from data.augment import AugmentPolicy
 from data.dataset import Dataset, open_dataset
 from data.decode import DecodePolicy, decode
-from data.duplicates import Images, Pairs, choose_leaks, duplicates_table, find_copies, near_hashes
+from data.duplicates import Images, Pairs, choose_leaks, duplicates_table, find_copies
 from data.errors import InputError
+from data.hash_search import near_hashes
 from data.ingest import IngestSettings, plan_ingest
 from data.parts import write_part
 from data.perceptual import perceptual_hash, similarity, thumbnail
@@ -184,7 +185,7 @@ def test_the_search_finds_what_comparing_all_with_all_finds(
         (i, j) for j, b in enumerate(values) for i, a in enumerate(values[:j]) if (a ^ b).bit_count() <= max_distance
     }
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("data.duplicates._FEW_HASHES", few)
+        patched.setattr("data.hash_search._FEW_HASHES", few)
         pairs, reached = near_hashes(np.array(values, dtype=np.uint64), max_distance)
     assert reached == max_distance
     assert len(pairs) == len(expected)
@@ -201,9 +202,9 @@ def test_equal_hashes_are_compared_with_ten_of_them_at_most() -> None:
 
 @pytest.mark.parametrize("few", [0, 5000])
 def test_where_too_much_looks_alike_the_distance_is_lowered_and_said(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
-    monkeypatch.setattr("data.duplicates._FEW_HASHES", few)
+    monkeypatch.setattr("data.hash_search._FEW_HASHES", few)
     hashes = np.unique(np.random.default_rng(0).integers(0, 2**12, 2000).astype(np.uint64))
-    monkeypatch.setattr("data.duplicates._MAX_CANDIDATES", 10_000)
+    monkeypatch.setattr("data.hash_search._MAX_CANDIDATES", 10_000)
     pairs, reached = near_hashes(hashes)
     distance = np.bitwise_count(hashes[:, None] ^ hashes[None])[np.triu_indices(len(hashes), 1)]
     assert 0 < reached < 10
@@ -213,8 +214,8 @@ def test_where_too_much_looks_alike_the_distance_is_lowered_and_said(monkeypatch
 
 def test_where_there_would_be_too_much_to_compare_only_equal_hashes_are(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = np.unique(np.random.default_rng(0).integers(0, 2**12, 2000).astype(np.uint64))
-    monkeypatch.setattr("data.duplicates._FEW_HASHES", 0)
-    monkeypatch.setattr("data.duplicates._MAX_COMPARISONS", 0)
+    monkeypatch.setattr("data.hash_search._FEW_HASHES", 0)
+    monkeypatch.setattr("data.hash_search._MAX_COMPARISONS", 0)
     assert near_hashes(hashes)[1] == 0
 
 

@@ -242,6 +242,36 @@ def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(
     assert summary["rows_reused"] == 10 * min(done, 10)
 
 
+def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
+    environment: dict[str, str], client: Any, tmp_path: Path
+) -> None:
+    from prefect.events import Event, Resource
+    from prefect.settings import get_current_settings
+    from prefect.states import Completed, Running
+
+    (automation,) = yaml.safe_load((ROOT / "prefect-automations.yaml").read_text())
+    assert automation["trigger"]["within"] >= 3 * get_current_settings().flows.heartbeat_frequency
+    automation["trigger"]["within"] = 10  # the least that Prefect takes
+    file = tmp_path / "automations.yaml"
+    file.write_text(yaml.safe_dump([automation]))
+    command = ["prefect", "automation", "create", "--from-file", str(file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    deployment = client.read_deployment_by_name("score/score-folder")
+    silent, ended = (client.create_flow_run_from_deployment(deployment.id, state=Running()).id for _ in range(2))
+    signs = [
+        Event(event="prefect.flow-run.heartbeat", resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run}"}))
+        for run in (silent, ended)
+    ]
+    client._client.post("/events", json=[sign.model_dump(mode="json") for sign in signs]).raise_for_status()
+    client.set_flow_run_state(ended, Completed())
+    _wait_for(lambda: client.read_flow_run(silent).state.is_final(), 90, tmp_path / "no.log")
+    state = client.read_flow_run(silent).state
+    assert state.is_crashed()
+    assert "no sign of life" in state.message
+    assert client.read_flow_run(ended).state.is_completed()
+
+
 def _start(command: list[str], environment: dict[str, str], log: Path, folder: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as stream:
         return subprocess.Popen(

@@ -22,7 +22,8 @@ from data.decode import DecodePolicy
 from data.errors import FormatError, InputError
 from data.ingest import IngestSettings
 from data.workspace import Workspace
-from models.blessing import bless, decide, promote, read_blessed, roll_back, still_stands
+from models.blessed import bless, promote, read_blessed, roll_back
+from models.blessing import decide, still_stands
 from models.bundle import Bundle, open_bundle, write_card
 from models.calibration import Calibration
 from models.comparison import Decision
