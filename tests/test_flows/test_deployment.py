@@ -246,11 +246,11 @@ def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
     environment: dict[str, str], client: Any, tmp_path: Path
 ) -> None:
     from prefect.events import Event, Resource
-    from prefect.settings import get_current_settings
+    from prefect.settings.models.flows import FlowsSettings
     from prefect.states import Completed, Running
 
     (automation,) = yaml.safe_load((ROOT / "prefect-automations.yaml").read_text())
-    assert automation["trigger"]["within"] >= 3 * get_current_settings().flows.heartbeat_frequency
+    assert automation["trigger"]["within"] >= 3 * FlowsSettings.model_fields["heartbeat_frequency"].default
     automation["trigger"]["within"] = 10  # the least that Prefect takes
     file = tmp_path / "automations.yaml"
     file.write_text(yaml.safe_dump([automation]))
@@ -258,7 +258,8 @@ def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     deployment = client.read_deployment_by_name("score/score-folder")
-    silent, ended = (client.create_flow_run_from_deployment(deployment.id, state=Running()).id for _ in range(2))
+    given = {"parameters": {"folder": "images", "model": "colours"}, "state": Running()}
+    silent, ended = (client.create_flow_run_from_deployment(deployment.id, **given).id for _ in range(2))
     signs = [
         Event(event="prefect.flow-run.heartbeat", resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run}"}))
         for run in (silent, ended)
