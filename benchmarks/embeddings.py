@@ -42,7 +42,7 @@ def compare(tree: Path, bundle: Bundle, engine: Engine, out: Path, rounds: int) 
 
 def main() -> int:
     """Measure and print the table."""
-    arguments = parse(__doc__)
+    arguments = parse(__doc__, rounds=5)
     bundle, _ = make_bundle(arguments.images, arguments.where)
     tree = make_tree(arguments.images, arguments.where, arguments.files)
     out = arguments.where / "table-embeddings"

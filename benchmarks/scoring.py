@@ -1,6 +1,6 @@
 """Files to labels: a scoring against Keras's reader and `predict`, and against what the machine can do at most.
 
-    python benchmarks/scoring.py [--images ../shared/data/cats_dogs] [--files 4000] [--rounds 5] [--where FOLDER]
+    python benchmarks/scoring.py [--images ../shared/data/cats_dogs] [--files 4000] [--rounds 9] [--where FOLDER]
         [--json scoring.json]
 
 The network is the transfer bundle that `darkroom ingest` and `darkroom train` make of the images (EfficientNet-Lite0,
@@ -8,8 +8,8 @@ The network is the transfer bundle that `darkroom ingest` and `darkroom train` m
 Ours is the plain path of a scoring (plan, two parts at a time, table and summary on disk) with the network loaded, as
 theirs is loaded; what `darkroom score` takes with all its start-up stands in the details. Theirs is
 `image_dataset_from_directory` with prefetch, in batches of 32 or 64, whichever is faster, and `model.predict`. Its
-rounds differ: TensorFlow's tuner of the buffers may keep the end of one waiting (`data.input.untuned`). What ours is
-against the best of its rounds stands in the details.
+rounds differ: TensorFlow's tuner of the buffers may keep the end of one waiting (`data.input.untuned`). So there are
+nine of them, which int8 and fp32 share; what ours is against the best of them stands in the details.
 
 Labels and accuracy are compared image by image: with Keras on the very pixels that we decode, and, in the details, with
 Keras on what its own reader decodes. Accuracy is that on images that were not trained on.
@@ -45,7 +45,7 @@ from rich.table import Table
 from benchmarks.bench import SCORING_PROFILE
 from benchmarks.ingest import shrunk
 from benchmarks.processes import environment
-from benchmarks.side_by_side import Ratio, compare_rates, milliseconds_each, seconds, show, write
+from benchmarks.side_by_side import Ratio, milliseconds_each, of_rates, rates_in_turns, seconds, show, write
 from data.dataset import open_dataset
 from data.decode import decode, decode_with_header
 from data.folders import image_folder
@@ -218,12 +218,12 @@ def whole_command(tree: Path, bundle: Bundle, out: Path, num_files: int) -> dict
     return {"seconds": took, "images/s": num_files / took}
 
 
-def parse(description: str | None) -> argparse.Namespace:
+def parse(description: str | None, rounds: int) -> argparse.Namespace:
     """The command line: images, files, rounds, json, and the folder where, which is made."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "cats_dogs")
     parser.add_argument("--files", type=int, default=4000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--where", type=Path, default=Path(tempfile.gettempdir()) / "darkroom-scoring-benchmark")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -235,7 +235,7 @@ def parse(description: str | None) -> argparse.Namespace:
 
 def main() -> int:
     """Measure and print the tables."""
-    arguments = parse(__doc__)
+    arguments = parse(__doc__, rounds=9)
     where: Path = arguments.where
     bundle, dataset = make_bundle(arguments.images, where)
     tree, out = make_tree(arguments.images, where, arguments.files), where / "table"
@@ -252,14 +252,14 @@ def main() -> int:
         times[batch_size] = seconds(partial(keras_labels, model, small, size, batch_size))
     batch_size = min(times, key=times.__getitem__)
 
-    theirs = (f"keras, batches of {batch_size}", lambda: keras_labels(model, tree, size, batch_size))
+    theirs = f"keras, batches of {batch_size}"
+    sides = {f"darkroom {name}": partial(score, tree, bundle, runner, out) for name, runner in runners.items()}
+    keras_side = partial(keras_labels, model, tree, size, batch_size)
+    rates = rates_in_turns(arguments.files, {**sides, theirs: keras_side}, arguments.rounds)
     ratios = [
-        compare_rates(
-            f"scoring {name}", target, arguments.files,
-            (f"darkroom {name}", partial(score, tree, bundle, runners[name], out)), theirs, arguments.rounds,
-        )
+        of_rates(f"scoring {name}", target, rates, f"darkroom {name}", theirs)
         for name, target in (("int8", INT8_RATIO), ("fp32", FP32_RATIO))
-    ]  # fmt: skip
+    ]
     best_round = {each.name: statistics.median(each.our_rounds) / max(each.their_rounds) for each in ratios}
     ratios.append(share_of_limit(tree, bundle, runners["int8"], out, arguments.files, arguments.rounds))
     same, details = agreement(arguments.images, dataset, bundle, model, runners)

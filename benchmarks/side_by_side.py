@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -64,14 +64,25 @@ def compare_rates(
     rounds: int = 3,
     unit: str = "images/s",
 ) -> Ratio:
-    """Time two ways of working through `amount` things in turns; the first round of each is a warm-up, not counted."""
-    ours[1](), theirs[1]()
-    our_rates, their_rates = [], []
-    for _ in range(rounds):
-        our_rates.append(amount / seconds(ours[1]))
-        their_rates.append(amount / seconds(theirs[1]))
-    ratio = statistics.median(our_rates) / statistics.median(their_rates)
-    return Ratio(name, ours[0], theirs[0], unit, tuple(our_rates), tuple(their_rates), ratio, target)
+    """Time two ways of working through `amount` things in turns."""
+    rates = rates_in_turns(amount, dict((ours, theirs)), rounds)
+    return of_rates(name, target, rates, ours[0], theirs[0], unit)
+
+
+def rates_in_turns(amount: int, sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, ...]]:
+    """Things a second of each side, one a round; the first round is a warm-up, not counted."""
+    for work in sides.values():
+        work()
+    found = [{name: amount / seconds(work) for name, work in sides.items()} for _ in range(rounds)]
+    return {name: tuple(rates[name] for rates in found) for name in sides}
+
+
+def of_rates(
+    name: str, target: float, rates: Mapping[str, tuple[float, ...]], ours: str, theirs: str, unit: str = "images/s"
+) -> Ratio:
+    """The comparison of two sides whose rates are known."""
+    ratio = statistics.median(rates[ours]) / statistics.median(rates[theirs])
+    return Ratio(name, ours, theirs, unit, rates[ours], rates[theirs], ratio, target)
 
 
 def seconds(work: Callable[[], object]) -> float:
