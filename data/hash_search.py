@@ -98,6 +98,8 @@ def _all_with_all(hashes: NDArray[np.uint64], max_distance: int) -> tuple[Ints, 
         once = left < right
         found.append(start + np.stack([left[once], right[once]], axis=1))
         distances.append(distance[left[once], right[once]].astype(np.int64))
+        if sum(map(len, distances[1:])) > _MAX_CANDIDATES:
+            found, distances, max_distance = _bounded(found, distances, max_distance)
     found, distances, max_distance = _bounded(found, distances, max_distance)
     return np.concatenate(found), max(max_distance, 0)
 
