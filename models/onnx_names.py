@@ -1,7 +1,8 @@
 """Names and order in an ONNX graph that follow from what it computes: one network gives the same bytes each time.
 
 tf2onnx numbers what it adds by a counter that goes on from export to export, and of equal constants it keeps the one
-that the process's hash seed brings first.
+that the process's hash seed brings first. Where feature maps are of one pixel it turns transpositions into reshapes
+that change nothing, and how many of them are left differs from export to export (1.17).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any
 def use_stable_names(model: Any) -> None:
     """Put the nodes of an `onnx.ModelProto` in the order in which its outputs need them, and name all by its place.
 
-    Equal constants are stored once; inputs and outputs keep their names, their free first axis is `batch`. A network
-    with control flow is left as it is, because the graphs inside its nodes use the names of the outer one.
+    Reshapes to the shape that is there already are left out. Equal constants are stored once; inputs and outputs keep
+    their names, their free first axis is `batch`. A network with control flow is left as it is, because the graphs
+    inside its nodes use the names of the outer one.
     """
     graph = model.graph
     if any(part.HasField("g") or part.graphs for node in graph.node for part in node.attribute):
         return
+    _drop_idle_reshapes(model)
     graph.doc_string = ""  # the name of a TensorFlow function, with a counter in it
     ends = [end.name for end in (*graph.input, *graph.output)]
     names = {name: name for name in ("", *ends)}
@@ -48,6 +51,33 @@ def use_stable_names(model: Any) -> None:
         copies = [type(value).FromString(value.SerializeToString()) for value in values]
         del field[:]
         field.extend(copies)
+
+
+def _drop_idle_reshapes(model: Any) -> None:
+    """Give who takes the output of a reshape that changes no shape its input."""
+    from onnx import numpy_helper, shape_inference
+
+    graph = model.graph
+    known = shape_inference.infer_shapes(model).graph
+    shapes = {
+        each.name: [size.dim_value for size in each.type.tensor_type.shape.dim]  # 0 where it is free
+        for each in (*known.value_info, *known.input)
+    }
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    outputs = {end.name for end in graph.output}
+    same: dict[str, str] = {}
+    for node in graph.node:  # each after those that make its inputs
+        node.input[:] = [same.get(name, name) for name in node.input]
+        if node.op_type != "Reshape" or node.output[0] in outputs or node.input[1] not in constants:
+            continue
+        wanted = numpy_helper.to_array(constants[node.input[1]]).tolist()
+        found = shapes.get(node.input[0], [])
+        # -1 stands for what the others leave: the free axis, if it is the only one.
+        if wanted == [size or -1 for size in found] and wanted.count(-1) <= 1:
+            same[node.output[0]] = node.input[0]
+    idle = [node for node in graph.node if node.op_type == "Reshape" and node.output[0] in same]
+    for node in idle:
+        graph.node.remove(node)
 
 
 def _as_needed(graph: Any) -> Iterator[Any]:

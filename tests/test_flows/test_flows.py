@@ -70,7 +70,8 @@ def test_the_flows_find_each_others_results_by_name(prefect_server: str, images:
     assert [Path(path).name for path in shown.pictures] == [
         f"000-{picture.stem}.png", f"000-{picture.stem}-activations.png", "filters.png", "classes.png", "channels.png",
     ]  # fmt: skip
-    assert {*shown.pictures, shown.page} == {str(path) for path in (tmp_path / "pictures").iterdir()}
+    made_card = str(tmp_path / "pictures" / "made.json")
+    assert {*shown.pictures, shown.page, made_card} == {str(path) for path in (tmp_path / "pictures").iterdir()}
     assert [(count.reason, count.num_files) for count in shown.set_aside] == [("truncated", 1)]
     table = score(str(images), "quick", str(tmp_path / "table"), rows_per_part=25, workspace=place)
     assert (table.num_files, table.num_parts) == (made.num_files, -(-made.num_files // 25))

@@ -115,7 +115,10 @@ def test_two_machines_work_in_one_workspace(
     shown = explain(
         "quick", [f"s3://photos/colours/test/green/{picture}"], "s3://results/pictures", max_searched=0, workspace=PLACE
     )
-    assert set(s3.objects("results/pictures")) == {Path(path).name for path in (*shown.pictures, shown.page)}
+    assert set(s3.objects("results/pictures")) == {
+        "made.json",
+        *(Path(path).name for path in (*shown.pictures, shown.page)),
+    }
 
     s3.put("photos/answers.csv", f"path,label\ntest/green/{picture},green\n".encode())
     compared = versus("quick", "s3://photos/answers.csv", workspace=PLACE)

@@ -49,6 +49,30 @@ def test_the_same_network_gives_the_same_bytes_each_time(tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_a_reshape_that_changes_nothing_is_left_out_and_the_others_stay():
+    shapes = {"kept": [-1, 4, 1, 1], "turned": [-1, 1, 2, 2], "flat": [-1, 4], "last": [-1, 4]}
+    steps = [("x", "kept"), ("kept", "turned"), ("turned", "flat"), ("flat", "last")]
+    nodes = [helper.make_node("Reshape", [source, f"to {target}"], [target]) for source, target in steps]
+    nodes.insert(2, helper.make_node("Relu", ["turned"], ["positive"]))
+    nodes[3].input[0] = "positive"
+    graph = helper.make_graph(
+        nodes,
+        "reshapes",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4, 1, 1])],
+        [helper.make_tensor_value_info("last", TensorProto.FLOAT, ["n", 4])],
+        [numpy_helper.from_array(np.array(shape), f"to {name}") for name, shape in shapes.items()],
+    )
+    model = helper.make_model(graph, opset_imports=OPSET, ir_version=8)
+    images = np.arange(-6, 6, dtype=np.float32).reshape(3, 4, 1, 1)
+    before = ort.InferenceSession(model.SerializeToString()).run(None, {"x": images})[0]
+    use_stable_names(model)
+    onnx.checker.check_model(model, full_check=True)
+    # The last one gives the output its name, so it stays too.
+    assert [node.op_type for node in model.graph.node] == ["Reshape", "Relu", "Reshape", "Reshape"]
+    assert len(model.graph.initializer) == 2
+    np.testing.assert_array_equal(ort.InferenceSession(model.SerializeToString()).run(None, {"x": images})[0], before)
+
+
 def test_networks_with_other_weights_differ(tmp_path):
     model = keras.Sequential([keras.Input((8, 8, 3), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(2)])
     export_onnx(model, tmp_path / "before.onnx")
