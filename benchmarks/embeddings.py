@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.scoring import make_bundle, make_tree, parse, score
-from benchmarks.side_by_side import Ratio, seconds, show, write
+from benchmarks.side_by_side import Ratio, in_turns, seconds, show, write
 from models.bundle import Bundle
 from models.runtime import Engine
 
@@ -27,15 +27,13 @@ TARGET = 1.05
 
 
 def compare(tree: Path, bundle: Bundle, engine: Engine, out: Path, rounds: int) -> Ratio:
-    """Seconds with and without, in turns; the first round of each is a warm-up, not counted."""
+    """Seconds with and without, in turns."""
     runner = bundle.runner(engine, num_threads=1)
 
-    def timed(embeddings: bool) -> Any:
+    def timed(embeddings: bool) -> float:
         return seconds(lambda: score(tree, bundle, runner, out, engine, embeddings))
 
-    timed(True), timed(False)
-    found = [(timed(True), timed(False)) for _ in range(rounds)]
-    ours, theirs = (tuple(times) for times in zip(*found, strict=True))
+    ours, theirs = in_turns({"with": partial(timed, True), "without": partial(timed, False)}, rounds).values()
     ratio = statistics.median(ours) / statistics.median(theirs)
     return Ratio(f"embeddings, {engine}", "with", "without", "s", ours, theirs, ratio, TARGET, at_most=True)
 

@@ -52,7 +52,7 @@ from rich.table import Table
 
 from benchmarks.bench import INGEST_PROFILE
 from benchmarks.photographs import write_photographs
-from benchmarks.side_by_side import Ratio, milliseconds_each, show, write
+from benchmarks.side_by_side import Ratio, in_turns, milliseconds_each, show, write
 from data.decode import DecodePolicy, decode
 from data.encode import encode_jpeg
 from data.ingest import IngestSettings, plan_ingest
@@ -120,7 +120,7 @@ def main() -> int:
                 "tfrecord": partial(ours, workers, source, len(files), "tfrecord", encoding, place),
                 "loop": partial(loop, files, encoding, place),
             }
-            costs = in_turns(sides, arguments.rounds)
+            costs = in_turns({name: partial(on_a_written_disk, run) for name, run in sides.items()}, arguments.rounds)
             cores = num_cpus()
             for other, format_name, label, their_cores, target in (
                 ("img2dataset", "Parquet", f"img2dataset {VERSION}", cores, IMG2DATASET),
@@ -165,20 +165,16 @@ def environment() -> Path:
     return python
 
 
-def in_turns(sides: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
-    """The costs of each side, one a round; the first round is a warm-up and not counted."""
-    costs: dict[str, list[Cost]] = {name: [] for name in sides}
-    for _ in range(1 + rounds):
-        for name, run in sides.items():
-            os.sync()  # ours flushes its files to disk, and would wait for those that another side left to be written
-            costs[name].append(run())
-    return {name: found[1:] for name, found in costs.items()}
+def on_a_written_disk(run: Callable[[], Cost]) -> Cost:
+    """The cost, once others' files are on the disk: ours flushes its own, and would wait for theirs."""
+    os.sync()
+    return run()
 
 
 def compare(
     name: str,
-    ours: list[Cost],
-    theirs: list[Cost],
+    ours: Sequence[Cost],
+    theirs: Sequence[Cost],
     labels: tuple[str, str],
     cores: tuple[int, int],
     target: float,
@@ -238,13 +234,8 @@ def _img2dataset(python: Path, files: list[Path], encoding: str, place: Path) ->
     urls.write_text("\n".join(path.as_uri() for path in files))
     # A PNG's quality is its level of compression.
     encode, quality = ("png", 1) if encoding == "png" else ("jpg", QUALITY)
-    command = [str(python), "-c", _THEIRS, encode, str(quality)]
-    done = subprocess.run(
-        [*command, str(urls), str(output), str(num_cpus()), str(FILES_A_SHARD)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    given = [encode, *map(str, (quality, urls, output, num_cpus(), FILES_A_SHARD))]
+    done = subprocess.run([str(python), "-c", _THEIRS, *given], check=True, capture_output=True, text=True)
     stats = [json.loads(path.read_text()) for path in output.glob("*_stats.json")]
     if sum(each["successes"] for each in stats) != len(files):
         raise SystemExit(f"img2dataset made {sum(each['successes'] for each in stats)} of {len(files)} images.")

@@ -15,13 +15,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+T = TypeVar("T")
 _LIBRARIES = ("tensorflow", "keras", "onnxruntime", "pillow", "numpy", "pyarrow", "prefect")
 
 
@@ -70,11 +72,15 @@ def compare_rates(
 
 
 def rates_in_turns(amount: int, sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, ...]]:
-    """Things a second of each side, one a round; the first round is a warm-up, not counted."""
-    for work in sides.values():
-        work()
-    found = [{name: amount / seconds(work) for name, work in sides.items()} for _ in range(rounds)]
-    return {name: tuple(rates[name] for rates in found) for name in sides}
+    """Things a second of each side, one a round."""
+    times = in_turns({name: partial(seconds, work) for name, work in sides.items()}, rounds)
+    return {name: tuple(amount / each for each in found) for name, found in times.items()}
+
+
+def in_turns(sides: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, tuple[T, ...]]:
+    """What each side gives, once a round; the first round is a warm-up and not counted."""
+    found = [{name: run() for name, run in sides.items()} for _ in range(1 + rounds)]
+    return {name: tuple(given[name] for given in found[1:]) for name in sides}
 
 
 def of_rates(

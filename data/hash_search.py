@@ -67,41 +67,47 @@ def _same_hash_steps(within: Ints) -> Iterator[tuple[Ints, Ints]]:
 
 def _different_hashes(hashes: NDArray[np.uint64], max_distance: int) -> tuple[Ints, int]:
     if len(hashes) <= _FEW_HASHES:
-        return _all_with_all(hashes, max_distance)
-    bands = [((hashes >> np.uint64(_BAND_BITS * band)) & np.uint64(0xFFFF)).astype(np.int64) for band in range(_BANDS)]
-    while max_distance > 0 and _num_comparisons(bands, max_distance // _BANDS) > _MAX_COMPARISONS:
-        max_distance = max_distance // _BANDS * _BANDS - 1
-    most = max_distance // _BANDS  # stays when the distance is lowered: earlier bands were searched with it
+        pieces = _all_with_all(hashes, max_distance)
+    else:
+        bands = [
+            ((hashes >> np.uint64(_BAND_BITS * band)) & np.uint64(0xFFFF)).astype(np.int64) for band in range(_BANDS)
+        ]
+        while max_distance > 0 and _num_comparisons(bands, max_distance // _BANDS) > _MAX_COMPARISONS:
+            max_distance = max_distance // _BANDS * _BANDS - 1
+        pieces = _in_buckets(hashes, bands, max_distance)
     found = [np.zeros((0, 2), np.int64)]
     distances = [np.zeros(0, np.int64)]
+    for pairs, distance in pieces:
+        near = distance <= max_distance  # which may have been lowered since
+        found.append(pairs[near])
+        distances.append(distance[near])
+        if sum(map(len, distances[1:])) > _MAX_CANDIDATES:
+            found, distances, max_distance = _bounded(found, distances, max_distance)
+    found, distances, max_distance = _bounded(found, distances, max_distance)
+    return np.concatenate(found), max(max_distance, 0)
+
+
+def _all_with_all(hashes: NDArray[np.uint64], max_distance: int) -> Iterator[tuple[Ints, Ints]]:
+    """The different hashes within a distance, as pairs with the smaller index first, and how far apart; in pieces."""
+    rows = _CHUNK_COMPARISONS // max(1, len(hashes))
+    for start in range(0, len(hashes), rows):
+        distance = np.bitwise_count(hashes[start : start + rows, None] ^ hashes[start:])
+        left, right = np.nonzero((distance > 0) & (distance <= max_distance))
+        once = left < right
+        left, right = left[once], right[once]
+        yield start + np.stack([left, right], axis=1), distance[left, right].astype(np.int64)
+
+
+def _in_buckets(hashes: NDArray[np.uint64], bands: list[Ints], max_distance: int) -> Iterator[tuple[Ints, Ints]]:
+    """The same by the buckets of the hashes' quarters, `bands`; which index is first is left open."""
+    most = max_distance // _BANDS
     for band in range(_BANDS if max_distance > 0 else 0):
         for left, right in _bucket_pairs(bands[band], _flips(most)):
             differ = hashes[left] ^ hashes[right]
             distance = np.bitwise_count(differ)
             near = (distance > 0) & (distance <= max_distance)
             near[near] = _is_first_band(differ[near], band, most)
-            found.append(np.stack([left[near], right[near]], axis=1))
-            distances.append(distance[near].astype(np.int64))
-            if sum(map(len, distances[1:])) > _MAX_CANDIDATES:
-                found, distances, max_distance = _bounded(found, distances, max_distance)
-    found, distances, max_distance = _bounded(found, distances, max_distance)
-    return np.concatenate(found), max(max_distance, 0)
-
-
-def _all_with_all(hashes: NDArray[np.uint64], max_distance: int) -> tuple[Ints, int]:
-    found = [np.zeros((0, 2), np.int64)]
-    distances = [np.zeros(0, np.int64)]
-    rows = _CHUNK_COMPARISONS // max(1, len(hashes))
-    for start in range(0, len(hashes), rows):
-        distance = np.bitwise_count(hashes[start : start + rows, None] ^ hashes[start:])
-        left, right = np.nonzero((distance > 0) & (distance <= max_distance))
-        once = left < right
-        found.append(start + np.stack([left[once], right[once]], axis=1))
-        distances.append(distance[left[once], right[once]].astype(np.int64))
-        if sum(map(len, distances[1:])) > _MAX_CANDIDATES:
-            found, distances, max_distance = _bounded(found, distances, max_distance)
-    found, distances, max_distance = _bounded(found, distances, max_distance)
-    return np.concatenate(found), max(max_distance, 0)
+            yield np.stack([left[near], right[near]], axis=1), distance[near].astype(np.int64)
 
 
 def _bounded(found: list[Ints], distances: list[Ints], max_distance: int) -> tuple[list[Ints], list[Ints], int]:

@@ -160,24 +160,28 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
         augment_copy(decoded.pixels, sha256, copy, settings.seed, settings.augmentation)
         for copy in range(1, copies + 1)
     )
-    pictures = chain([(decoded.pixels, image)], ((pixels, Image.fromarray(pixels)) for pixels in changed))
-    rules = settings.shards
+    if settings.shards.images == "jpeg":
+        pictures = chain([image], map(Image.fromarray, changed))
+        encoded = (encode_jpeg(picture, settings.shards.jpeg_quality) for picture in pictures)
+    else:
+        encoded = (encode_png(pixels) for pixels in chain([decoded.pixels], changed))
+    height, width = settings.policy.image_size
     return Known(
         row,
         small,
         tuple(
             Record(
-                encoded=encode_png(pixels) if rules.images == "png" else encode_jpeg(picture, rules.jpeg_quality),
-                format=rules.images,
-                height=picture.height,
-                width=picture.width,
+                encoded=content,
+                format=settings.shards.images,
+                height=height,
+                width=width,
                 label=file["label"],
                 label_index=labels.index(file["label"]),
                 path=file["path"],
                 sha256=sha256,
                 copy=copy,
             )
-            for copy, (pixels, picture) in enumerate(pictures)
+            for copy, content in enumerate(encoded)
         ),
     )
 

@@ -21,7 +21,7 @@ def use_stable_names(model: Any) -> None:
     graph = model.graph
     if any(part.HasField("g") or part.graphs for node in graph.node for part in node.attribute):
         return
-    _drop_idle_reshapes(model)
+    _pass_idle_reshapes(model)
     graph.doc_string = ""  # the name of a TensorFlow function, with a counter in it
     ends = [end.name for end in (*graph.input, *graph.output)]
     names = {name: name for name in ("", *ends)}
@@ -53,8 +53,8 @@ def use_stable_names(model: Any) -> None:
         field.extend(copies)
 
 
-def _drop_idle_reshapes(model: Any) -> None:
-    """Give who takes the output of a reshape that changes no shape its input."""
+def _pass_idle_reshapes(model: Any) -> None:
+    """Give who takes the output of a reshape that changes no shape its input: then nothing needs the reshape."""
     from onnx import numpy_helper, shape_inference
 
     graph = model.graph
@@ -75,9 +75,6 @@ def _drop_idle_reshapes(model: Any) -> None:
         # -1 stands for what the others leave: the free axis, if it is the only one.
         if wanted == [size or -1 for size in found] and wanted.count(-1) <= 1:
             same[node.output[0]] = node.input[0]
-    idle = [node for node in graph.node if node.op_type == "Reshape" and node.output[0] in same]
-    for node in idle:
-        graph.node.remove(node)
 
 
 def _as_needed(graph: Any) -> Iterator[Any]:
