@@ -55,7 +55,7 @@ _REFUSED_CODES = frozenset(
 # Of one object, not of whoever asks: the others can still be read.
 _OF_ONE_OBJECT = frozenset({"AccessDenied", "InvalidObjectState", "NoSuchKey", "NoSuchVersion", "404", "403", ""})
 _UNREACHABLE = re.compile(r"Connect|Timeout|Endpoint|ServiceRequest|ServerDisconnected|Transport|DNS", re.I)
-_NO_CREDENTIALS = re.compile(r"Credential|Token|Auth|Profile", re.I)
+_NO_CREDENTIALS = re.compile(r"Credential|Token|Auth|Profile|Signing", re.I)
 
 
 @dataclass(frozen=True, order=True)
@@ -263,10 +263,7 @@ def _in_plain_words(error: Exception, url: Url) -> Exception:
     if isinstance(error, FileNotFoundError) or status == 404:
         return SourceError(f"There is nothing at {where}. Check the URL.")
     if not status and _NO_CREDENTIALS.search(kind):
-        return InputError(
-            f"No credentials were found for {where} ({kind}). Set them as the store's own tools take them: "
-            "docs/storage.md says how."
-        )
+        return _no_credentials(url, kind)
     if not status and (isinstance(error, ConnectionError | TimeoutError) or _UNREACHABLE.search(kind)):
         return WorkError(
             f"{where} cannot be reached ({kind}). Check the network and the endpoint, and start the same command "
@@ -277,6 +274,13 @@ def _in_plain_words(error: Exception, url: Url) -> Exception:
     return WorkError(
         f"The store of {where} failed ({said}), also when tried again. Start the same command again later: what is "
         "done is kept."
+    )
+
+
+def _no_credentials(url: Url, kind: str) -> InputError:
+    return InputError(
+        f"No credentials were found for {printable(str(url))} ({kind}), or none that its client can read. Set them as "
+        "the store's own tools take them: docs/storage.md says how."
     )
 
 
@@ -328,6 +332,8 @@ def _file_system(url: Url) -> Any:
         raise SettingError(
             f"{url.scheme}:// needs packages that are not installed: python -m pip install 'darkroom-flows[{extra}]'"
         ) from None
+    except ValueError as error:  # Azure's client: no account, or a connection string that it cannot read
+        raise _no_credentials(url, type(error).__name__) from None
     except Exception as error:
         raise _in_plain_words(error, url) from None
 

@@ -229,6 +229,20 @@ def test_without_credentials_it_is_said_where_they_go(s3, tmp_path, monkeypatch)
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+def test_a_client_that_finds_no_account_says_where_credentials_go(monkeypatch):
+    """As Azure's does, at once, with what it was given in its message."""
+    import fsspec
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("unable to connect to account for AccountKey=KEY")
+
+    monkeypatch.setattr(fsspec, "filesystem", refuse)
+    with pytest.raises(InputError, match=r"^No credentials were found for az://photos/2026 \(ValueError\)") as failure:
+        list(list_objects(Url("az", "photos/2026")))
+    assert "KEY" not in str(failure.value)
+    assert failure.value.__suppress_context__
+
+
 def test_a_bucket_that_does_not_exist_is_named(s3, tmp_path):
     with pytest.raises(SourceError, match=r"^The bucket of s3://nothing/here does not exist"):
         list(list_objects(Url("s3", "nothing/here")))
