@@ -55,7 +55,8 @@ _REFUSED_CODES = frozenset(
 # Of one object, not of whoever asks: the others can still be read.
 _OF_ONE_OBJECT = frozenset({"AccessDenied", "InvalidObjectState", "NoSuchKey", "NoSuchVersion", "404", "403", ""})
 _UNREACHABLE = re.compile(r"Connect|Timeout|Endpoint|ServiceRequest|ServerDisconnected|Transport|DNS", re.I)
-_NO_CREDENTIALS = re.compile(r"Credential|Token|Auth|Profile|Signing", re.I)
+# Azure's client raises a bare ValueError without an account, botocore for an endpoint that is no address.
+_NO_CREDENTIALS = re.compile(r"Credential|Token|Auth|Profile|Signing|Region|^ValueError$", re.I)
 
 
 @dataclass(frozen=True, order=True)
@@ -263,7 +264,10 @@ def _in_plain_words(error: Exception, url: Url) -> Exception:
     if isinstance(error, FileNotFoundError) or status == 404:
         return SourceError(f"There is nothing at {where}. Check the URL.")
     if not status and _NO_CREDENTIALS.search(kind):
-        return _no_credentials(url, kind)
+        return InputError(
+            f"No credentials were found for {where} ({kind}), or its client cannot use what is set: key, region, "
+            "endpoint. Set them as the store's own tools take them: docs/storage.md says how."
+        )
     if not status and (isinstance(error, ConnectionError | TimeoutError) or _UNREACHABLE.search(kind)):
         return WorkError(
             f"{where} cannot be reached ({kind}). Check the network and the endpoint, and start the same command "
@@ -274,13 +278,6 @@ def _in_plain_words(error: Exception, url: Url) -> Exception:
     return WorkError(
         f"The store of {where} failed ({said}), also when tried again. Start the same command again later: what is "
         "done is kept."
-    )
-
-
-def _no_credentials(url: Url, kind: str) -> InputError:
-    return InputError(
-        f"No credentials were found for {printable(str(url))} ({kind}), or none that its client can read. Set them as "
-        "the store's own tools take them: docs/storage.md says how."
     )
 
 
@@ -332,8 +329,6 @@ def _file_system(url: Url) -> Any:
         raise SettingError(
             f"{url.scheme}:// needs packages that are not installed: python -m pip install 'darkroom-flows[{extra}]'"
         ) from None
-    except ValueError as error:  # Azure's client: no account, or a connection string that it cannot read
-        raise _no_credentials(url, type(error).__name__) from None
     except Exception as error:
         raise _in_plain_words(error, url) from None
 

@@ -243,6 +243,20 @@ def test_a_client_that_finds_no_account_says_where_credentials_go(monkeypatch):
     assert failure.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("AWS_ENDPOINT_URL_S3", "no address"), ("AWS_DEFAULT_REGION", "no where!")]
+)
+def test_a_setting_that_a_client_cannot_use_is_not_a_failure_of_the_store(s3, tmp_path, monkeypatch, name, value):
+    import s3fs
+
+    monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    for error in refusals(Url("s3", "photos"), tmp_path):
+        assert isinstance(error, InputError)
+        assert "its client cannot use what is set: key, region, endpoint" in str(error)
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
 def test_a_bucket_that_does_not_exist_is_named(s3, tmp_path):
     with pytest.raises(SourceError, match=r"^The bucket of s3://nothing/here does not exist"):
         list(list_objects(Url("s3", "nothing/here")))
