@@ -359,6 +359,20 @@ def preview(
 
 
 @app.command()
+def server(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all of the machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4200,
+) -> None:
+    """Start a Prefect server with its UI: the record of all runs, their schedules and automations."""
+    from flows.settings import prepare_environment
+
+    prepare_environment("INFO")
+    from flows.server import serve_operator
+
+    serve_operator(host, port)
+
+
+@app.command()
 def recipes() -> None:
     """List the recipes that come with Darkroom."""
     from flows.recipe import load_recipe, recipe_names
@@ -478,7 +492,7 @@ def _unexpected(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}. Check the path and its permissions."
     if "Failed to reach API" in str(error) or type(error).__name__ == "ConnectError":
         return (
-            "the Prefect server that PREFECT_API_URL names cannot be reached. Start it with 'prefect server start', or "
+            "the Prefect server that PREFECT_API_URL names cannot be reached. Start it with 'darkroom server', or "
             "unset PREFECT_API_URL."
         )
     said = " ".join(str(error).split())[:300]

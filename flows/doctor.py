@@ -7,10 +7,11 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -19,8 +20,20 @@ from rich.text import Text
 from data.errors import DarkroomError, InputError
 from data.storage import EXTRAS, PACKAGES, list_objects
 from data.workspace import Workspace
+from flows.server_health import server_health
 
-_PACKAGES = ("prefect", "fastapi", "tensorflow", "keras", "onnxruntime", "tf2onnx", "pillow", "pyarrow", "scikit-learn")
+_DISTRIBUTION = "darkroom-flows"
+_PACKAGES = (
+    "prefect",
+    "sqlalchemy",
+    "tensorflow",
+    "keras",
+    "onnxruntime",
+    "tf2onnx",
+    "pillow",
+    "pyarrow",
+    "scikit-learn",
+)
 _ROOM_NEEDED_BYTES = 2 * 2**30
 _KAGGLE = ("www.kaggle.com", 443)
 
@@ -102,11 +115,34 @@ def _packages() -> Finding:
     if absent:
         remedy = "Install from requirements.lock: python -m pip install -r requirements.lock"
         return Finding(subject="packages", status="missing", found=f"not installed: {', '.join(absent)}", remedy=remedy)
-    minor = int(version("fastapi").split(".")[1])
-    if minor >= 151:
-        remedy = "Prefect's server and fastapi 0.151 or newer do not fit: python -m pip install 'fastapi<0.151'"
-        return Finding(subject="packages", status="missing", found=", ".join(found), remedy=remedy)
+    untested = untested_packages()
+    if untested:
+        named = ", ".join(f"{name} {found} (tested: {tested})" for name, found, tested in untested)
+        wanted = " ".join(f"'{name}{tested}'" for name, _, tested in untested)
+        return Finding(
+            subject="packages",
+            status="missing",
+            found=f"not the versions that Darkroom was tested with: {named}",
+            remedy=f"python -m pip install {wanted}",
+        )
     return Finding(subject="packages", status="ok", found=", ".join(found))
+
+
+def untested_packages() -> list[tuple[str, str, str]]:
+    """Name, installed version and tested range of each package that is installed in a version outside of its range.
+
+    The ranges are those of Darkroom's own dependencies, extras included, as pyproject.toml gives them.
+    """
+    outside = []
+    for text in requires(_DISTRIBUTION) or []:
+        wanted = Requirement(text)
+        try:
+            found = version(wanted.name)
+        except PackageNotFoundError:
+            continue
+        if not wanted.specifier.contains(found, prereleases=True):
+            outside.append((wanted.name, found, str(wanted.specifier)))
+    return sorted(set(outside))
 
 
 def _processors() -> Finding:
@@ -175,15 +211,33 @@ def _prefect() -> Finding:
 
     url = get_current_settings().api.url
     if not url:
-        remedy = "To watch runs in the UI: 'prefect server start', then set PREFECT_API_URL=http://127.0.0.1:4200/api"
+        remedy = "To watch runs in the UI: 'darkroom server', then set PREFECT_API_URL=http://127.0.0.1:4200/api"
         found = f"no server set: each command starts its own, with its record in {get_current_settings().home}"
         return Finding(subject="prefect", status="note", found=found, remedy=remedy)
     try:
         httpx.get(f"{url}/health", timeout=5).raise_for_status()
     except httpx.HTTPError as error:
-        remedy = "Start it with 'prefect server start', or unset PREFECT_API_URL."
+        remedy = "Start it with 'darkroom server', or unset PREFECT_API_URL."
         return Finding(subject="prefect", status="missing", found=f"{url}: {type(error).__name__}", remedy=remedy)
-    return Finding(subject="prefect", status="ok", found=f"server at {url}")
+    return _scheduler(url)
+
+
+def _scheduler(url: str) -> Finding:
+    """Whether the server has made the runs that its schedules ask for, and whether somebody takes them."""
+    health = server_health(url)
+    if health.unscheduled:
+        found = f"server at {url}; its scheduler has made no run for {', '.join(health.unscheduled)}"
+        remedy = (
+            "Look for ERROR lines in the server's log, check its packages with 'darkroom doctor' there, restart it."
+        )
+        return Finding(subject="prefect", status="missing", found=found, remedy=remedy)
+    schedules = f"{health.num_schedules} active schedule{'' if health.num_schedules == 1 else 's'}"
+    found = f"server at {url}; {schedules}" + (", next runs made" if health.num_schedules else "")
+    if health.num_late:
+        late = "1 run is late" if health.num_late == 1 else f"{health.num_late} runs are late"
+        remedy = "Start a worker: prefect worker start --pool darkroom --type process"
+        return Finding(subject="prefect", status="note", found=f"{found}; {late}", remedy=remedy)
+    return Finding(subject="prefect", status="ok", found=found)
 
 
 def _runner() -> Finding:

@@ -220,7 +220,7 @@ def _in_a_sentence(runner: Runner, *died: type[BaseException]) -> Iterator[None]
         elif "Failed to reach API" in str(error):
             said = (
                 f"has workers that do not reach Prefect's server ({_first_line(error)}). Start one that they reach "
-                "with 'prefect server start --host 0.0.0.0', and set PREFECT_API_URL to its address in the network, as "
+                "with 'darkroom server --host 0.0.0.0', and set PREFECT_API_URL to its address in the network, as "
                 f"http://host:4200/api. {again}"
             )
         else:

@@ -1,23 +1,29 @@
-"""Prefect's API for one command, where no server is set: it starts beside the imports, and ends when its parent ends.
+"""Prefect's server: the operator's (`darkroom server`), and the small one that a command starts where none is set.
 
-Prefect starts one of its own at a flow's first request, and loads all of the server into the flow's process to do so.
-This one is a process that begins before anything else is loaded. It outlives the Ctrl-C that a terminal sends to
-everything in it, so that the run's end is still recorded; a parent that was killed leaves none behind.
+The small one starts beside the imports and ends when its parent ends. Prefect itself would start one at a flow's first
+request, and load all of the server into the flow's process to do so. Ours is a process that begins before anything else
+is loaded. It outlives the Ctrl-C that a terminal sends to everything in it, so that the run's end is still recorded; a
+parent that was killed leaves none behind.
+
+Both keep their record in SQLite unless told otherwise, and both take its write lock when a transaction begins
+(`use_write_transactions`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data.errors import WorkError
 from data.locks import exclusive
@@ -67,7 +73,7 @@ def _wait(port: int, timeout_seconds: float, said: IO[bytes], home: Path) -> Non
         last = lines[-1].rstrip(".") if lines else f"{type(error).__name__}, and it says nothing"
         raise WorkError(
             f"Prefect's server for this command, with its record in {home}, did not start: {last}. Set PREFECT_HOME to "
-            "another folder, or start a server with 'prefect server start' and set PREFECT_API_URL to it."
+            "another folder, or start a server with 'darkroom server' and set PREFECT_API_URL to it."
         ) from None
     finally:
         connection.close()
@@ -89,6 +95,7 @@ def serve(file_descriptor: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    use_write_transactions()
     _make_database()
     server = uvicorn.Server(uvicorn.Config(create_app(ephemeral=True, final=True), log_level="error", lifespan="on"))
 
@@ -98,6 +105,38 @@ def serve(file_descriptor: int) -> None:
 
     threading.Thread(target=end_with_the_parent, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=file_descriptor)])
+
+
+def serve_operator(host: str, port: int) -> None:
+    """Run `prefect server start` in this process, UI and services included, until it is told to stop."""
+    from prefect.cli import app
+
+    use_write_transactions()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.argv = ["prefect", "server", "start", "--host", host, "--port", str(port)]  # its only way to take arguments
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how it is stopped
+        app()
+
+
+def use_write_transactions() -> None:
+    """Let the server's SQLite transactions take the write lock when they begin, and wait for it there.
+
+    Prefect begins most of them without the lock and asks for it at the first write. Where another connection has
+    written meanwhile, SQLite refuses at once with "database is locked", however long its timeout
+    (https://www.sqlite.org/isolation.html, SQLITE_BUSY_SNAPSHOT), and the heartbeat or event is lost. A lock that is
+    asked for first is waited for, for a minute. Other databases are left as they are.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.database.dependencies import set_database_config
+    from prefect.settings import get_current_settings
+
+    class WriteTransactions(AioSqliteConfiguration):
+        def begin_transaction(self, session: Any, with_for_update: bool = False) -> Any:
+            return super().begin_transaction(session, with_for_update=True)
+
+    url = get_current_settings().server.database.connection_url
+    if url is not None and url.get_secret_value().startswith("sqlite"):
+        set_database_config(WriteTransactions(connection_url=url.get_secret_value()))
 
 
 def _make_database() -> None:

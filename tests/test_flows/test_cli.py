@@ -395,7 +395,7 @@ def test_wrong_input_ends_with_status_2_and_failed_work_with_1(prefect_server: s
     assert sentence(wrong) == "DARKROOM_MAX_WORKERS must be a valid integer. Received: 'many'."
     unreachable = darkroom(*command, folder=tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert unreachable.returncode == 1
-    assert "Start it with 'prefect server start', or unset PREFECT_API_URL." in sentence(unreachable)
+    assert "Start it with 'darkroom server', or unset PREFECT_API_URL." in sentence(unreachable)
 
 
 def test_the_first_command_in_a_fresh_prefect_home_needs_no_server(tmp_path: Path) -> None:

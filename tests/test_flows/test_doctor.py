@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from data.mirror import Mirror
 from data.storage import Url
 from data.workspace import Workspace
 from flows import doctor
 from flows.doctor import Examination, Finding, examine, show_findings
+from tests.processes import ROOT
 from tests.stores import s3_server
 
 
@@ -43,6 +47,27 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_are_still_made(
     assert found["workspace"].status == "ok"
     assert not (tmp_path / "new").exists()
     assert all(finding.remedy for finding in found.values() if finding.status == "note")
+
+
+def test_a_package_outside_of_what_was_tested_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor._packages().status == "ok"
+    monkeypatch.setattr(doctor, "version", lambda name: "2.1.9" if name == "sqlalchemy" else version(name))
+    found = doctor._packages()
+    assert found.status == "missing"
+    assert "sqlalchemy 2.1.9" in found.found
+    assert "'sqlalchemy<2.1,>=2.0.40'" in found.remedy
+    assert "fastapi" not in found.found
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_the_locked_versions_are_within_the_ranges_of_pyproject(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [each for extra in project["optional-dependencies"].values() for each in extra]
+    wanted = {Requirement(text).name: Requirement(text).specifier for text in [*project["dependencies"], *extras]}
+    locked = [Requirement(line) for line in (ROOT / name).read_text().splitlines() if line and line[0] not in " #-"]
+    pins = [(each.name, str(each.specifier).removeprefix("==")) for each in locked if each.name in wanted]
+    assert ("sqlalchemy", "2.0.58") in pins
+    assert [(package, pin) for package, pin in pins if not wanted[package].contains(pin, prereleases=True)] == []
 
 
 def test_the_urls_that_can_be_read_are_named_and_what_the_others_need(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,4 +84,49 @@ def test_a_home_that_cannot_be_made_is_said_in_a_sentence(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith(f"darkroom: Prefect's server for this command, with its record in {home}, did not ")
-    assert done.stderr.endswith("start a server with 'prefect server start' and set PREFECT_API_URL to it.\n")
+    assert done.stderr.endswith("start a server with 'darkroom server' and set PREFECT_API_URL to it.\n")
+
+
+TWO_WRITERS = """
+import asyncio
+from uuid import uuid4
+from prefect.server.database import provide_database_interface
+from prefect.server.schemas.core import Flow
+from prefect.server import models
+if {ours}:
+    from flows.server import use_write_transactions
+    use_write_transactions()
+db = provide_database_interface()
+
+async def write(name):
+    async with db.session_context(begin_transaction=True) as session:
+        await models.flows.create_flow(session=session, flow=Flow(name=name))
+
+async def read_then_write():
+    async with db.session_context(begin_transaction=True) as session:
+        await models.flows.read_flow(session=session, flow_id=uuid4())
+        other = asyncio.create_task(write("other"))
+        await asyncio.sleep(1)
+        await models.flows.create_flow(session=session, flow=Flow(name="ours"))
+    await other
+
+async def main():
+    await db.create_db()
+    await read_then_write()
+    async with db.session_context() as session:
+        print(sorted(flow.name for flow in await models.flows.read_flows(session=session)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["prefect's", "ours"])
+def test_a_transaction_that_reads_before_it_writes_waits_for_other_writers(tmp_path: Path, ours: bool) -> None:
+    """With Prefect's own transactions it does not, so there are others: where it does one day, remove them."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
+    script = TWO_WRITERS.format(ours=ours)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    if ours:
+        assert done.stdout == "['other', 'ours']\n", done.stderr
+    else:
+        assert "database is locked" in done.stderr
