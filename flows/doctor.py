@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from data.errors import DarkroomError, InputError
-from data.storage import EXTRAS, PACKAGES, list_objects
-from data.workspace import Workspace
+from darkroom.data.errors import DarkroomError, InputError
+from darkroom.data.stores.storage import EXTRAS, PACKAGES, list_objects
+from darkroom.data.stores.workspace import Workspace
 
 _PACKAGES = ("prefect", "fastapi", "tensorflow", "keras", "onnxruntime", "tf2onnx", "pillow", "pyarrow", "scikit-learn")
 _ROOM_NEEDED_BYTES = 2 * 2**30
@@ -110,13 +110,13 @@ def _packages() -> Finding:
 
 
 def _processors() -> Finding:
-    from data.parallel import num_cpus
+    from darkroom.data.files.parallel import num_cpus
 
     return Finding(subject="processors", status="ok", found=f"{num_cpus()} that this process may use")
 
 
 def _gpu() -> Finding:
-    from flows.quiet import load_tensorflow
+    from darkroom.flows.quiet import load_tensorflow
 
     load_tensorflow()
     import tensorflow as tf
@@ -129,7 +129,7 @@ def _gpu() -> Finding:
 
 
 def _weights() -> Finding:
-    from models.efficientnet_lite import check_weights
+    from darkroom.models.networks.efficientnet_lite import check_weights
 
     check_weights()
     cache = Path.home() / ".keras" / "models"
@@ -187,8 +187,8 @@ def _prefect() -> Finding:
 
 
 def _runner() -> Finding:
-    from data.parallel import num_cpus
-    from flows.runners import choose_runner, configured_runner, num_cluster_slots
+    from darkroom.data.files.parallel import num_cpus
+    from darkroom.flows.runners import choose_runner, configured_runner, num_cluster_slots
 
     runner = configured_runner(None, None)
     if runner.address is None:
