@@ -26,7 +26,7 @@ tests: .venv/development
 	$(BIN)/python -m pytest
 
 faults: .venv/development
-	$(BIN)/python -m pytest tests/test_faults --faults 100 --timeout 3600
+	$(BIN)/python -m pytest tests/faults --faults 100 --timeout 3600
 
 bench: .venv/development
 	$(BIN)/python benchmarks/bench.py --json bench.json --write docs/benchmarks.md
@@ -45,4 +45,4 @@ bench: .venv/development
 	touch $@
 
 clean:
-	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build src/*.egg-info

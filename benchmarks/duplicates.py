@@ -23,11 +23,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from data.decode import DecodePolicy, decode
-from data.duplicates import Images, find_copies
-from data.hash_search import near_hashes
-from data.parallel import num_cpus, ordered_map
-from data.perceptual import perceptual_hash, thumbnail
+from darkroom.data.files.parallel import num_cpus, ordered_map
+from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.quality.duplicates import Images, find_copies
+from darkroom.data.quality.hash_search import near_hashes
+from darkroom.data.quality.perceptual import perceptual_hash, thumbnail
 
 POLICY = DecodePolicy()
 NUM_HASHES = 1_000_000

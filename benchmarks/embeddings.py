@@ -20,8 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.scoring import make_bundle, make_tree, parse, score
 from benchmarks.side_by_side import Ratio, in_turns, seconds, show, write
-from models.bundle import Bundle
-from models.runtime import Engine
+from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.bundle.runtime import Engine
 
 TARGET = 1.05
 

@@ -1,7 +1,7 @@
 """A real Prefect flow whose parts do nothing: what a part costs before any image is read.
 
 `run_empty_parts` starts the flow in a process of its own and watches it and the server. The flow submits its parts as
-the product's flows do (`tasks.window.submit_all`), with the product's task runner and the options of its tasks.
+the product's flows do (`tasks/window.py`), with the product's task runner and the options of its tasks.
 """
 
 from __future__ import annotations
@@ -103,15 +103,15 @@ def run_empty_parts(
 
 def main(num_parts: int) -> None:
     """The flow itself; prints its figures as JSON."""
-    from flows.settings import prepare_environment
+    from darkroom.flows.settings import prepare_environment
 
     prepare_environment("CRITICAL")
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
 
-    from flows.runners import choose_runner, open_workers
-    from tasks.retries import machine_failed
-    from tasks.window import submit_all
+    from darkroom.flows.runners import choose_runner, open_workers
+    from darkroom.tasks.retries import machine_failed
+    from darkroom.tasks.window import submit_all
 
     @task(
         task_run_name="part {index}",

@@ -75,17 +75,17 @@ def make_tiny_bundle(folder: Path) -> None:
 
 def scan(tree: Path, work: Path) -> int:
     """List a folder."""
-    from data.listing import list_files
+    from darkroom.data.files.listing import list_files
 
     return len(list_files(tree))
 
 
 def plan_ingest(tree: Path, work: Path) -> int:
     """List, label, plan the splits and the parts."""
-    from data.ingest import IngestSettings, plan_ingest, read_plan
-    from data.labelling import LabelRules
-    from data.sources import resolve
-    from data.workspace import Workspace
+    from darkroom.data.ingest.plan import IngestSettings, plan_ingest, read_plan
+    from darkroom.data.labels.labelling import LabelRules
+    from darkroom.data.sources.resolve import resolve
+    from darkroom.data.stores.workspace import Workspace
 
     workspace = Workspace(work / f"workspace-{time.time_ns()}")
     settings = IngestSettings(name="growth", labels=LabelRules(source="filename", pattern=r"(?P<label>[0-9])\.png$"))
@@ -94,7 +94,7 @@ def plan_ingest(tree: Path, work: Path) -> int:
 
 def draw_splits(tree: Path, work: Path) -> int:
     """Draw a split for as many content hashes as the tree has files."""
-    from data.splits import SplitPlan, SplitRules
+    from darkroom.data.dataset.splits import SplitPlan, SplitRules
 
     plan = SplitPlan.of({None}, SplitRules())
     num_files = int(tree.name.split("-")[1])
@@ -105,7 +105,7 @@ def find_duplicates(tree: Path, work: Path) -> int:
     """Search as many hashes as the tree has files for copies: random ones, and one in a hundred a near copy."""
     import pyarrow as pa
 
-    from data.duplicates import Images, find_copies
+    from darkroom.data.quality.duplicates import Images, find_copies
 
     num_files = int(tree.name.split("-")[1])
     random = np.random.default_rng(0)
@@ -132,14 +132,14 @@ def find_duplicates(tree: Path, work: Path) -> int:
 
 def ingest(tree: Path, work: Path) -> int:
     """Ingest a folder: decode, hash, shard, search for copies, publish."""
-    from data.dataset import open_dataset
-    from data.decode import DecodePolicy
-    from data.ingest import IngestSettings, plan_ingest
-    from data.labelling import LabelRules
-    from data.parts import write_part
-    from data.publication import publish
-    from data.sources import resolve
-    from data.workspace import Workspace
+    from darkroom.data.dataset.dataset import open_dataset
+    from darkroom.data.images.decode import DecodePolicy
+    from darkroom.data.ingest.parts import write_part
+    from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+    from darkroom.data.ingest.publication import publish
+    from darkroom.data.labels.labelling import LabelRules
+    from darkroom.data.sources.resolve import resolve
+    from darkroom.data.stores.workspace import Workspace
 
     workspace = Workspace(work / f"workspace-{time.time_ns()}")
     rules = LabelRules(source="filename", pattern=r"(?P<label>[0-9])\.png$")
@@ -152,8 +152,8 @@ def ingest(tree: Path, work: Path) -> int:
 
 def plan_scoring(tree: Path, work: Path) -> int:
     """List a folder to score and write the plan."""
-    from models.bundle import open_bundle
-    from models.score import plan_scoring
+    from darkroom.models.bundle.bundle import open_bundle
+    from darkroom.models.scoring.plan import plan_scoring
 
     return plan_scoring(tree, open_bundle(work / "bundle"), work / f"scores-{time.time_ns()}", 1000).num_files
 

@@ -53,19 +53,19 @@ from rich.table import Table
 from benchmarks.bench import INGEST_PROFILE
 from benchmarks.photographs import write_photographs
 from benchmarks.side_by_side import Ratio, in_turns, milliseconds_each, show, write
-from data.decode import DecodePolicy, decode
-from data.encode import encode_jpeg
-from data.ingest import IngestSettings, plan_ingest
-from data.listing import read_file
-from data.parallel import CPU_SHARE, num_cpus
-from data.parts import write_part
-from data.perceptual import perceptual_hash, thumbnail
-from data.publication import publish
-from data.quality import pixel_statistics
-from data.shards import ShardRules
-from data.sources import resolve
-from data.turbojpeg import decode_plain_jpeg, shrink_by
-from data.workspace import Workspace
+from darkroom.data.dataset.shards import ShardRules
+from darkroom.data.files.listing import read_file
+from darkroom.data.files.parallel import CPU_SHARE, num_cpus
+from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
+from darkroom.data.ingest.parts import write_part
+from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.publication import publish
+from darkroom.data.quality.assessment import pixel_statistics
+from darkroom.data.quality.perceptual import perceptual_hash, thumbnail
+from darkroom.data.sources.resolve import resolve
+from darkroom.data.stores.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared/data/cats_dogs/train"

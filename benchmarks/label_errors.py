@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from data.decode import DecodePolicy, decode
-from data.labels import LabelMap
-from data.parallel import num_cpus, ordered_map
-from models.label_errors import Judged, export_backbone, find_label_errors
-from models.runtime import OnnxRunner
+from darkroom.data.files.parallel import num_cpus, ordered_map
+from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.models.bundle.runtime import OnnxRunner
+from darkroom.models.inspecting.label_errors import Judged, export_backbone, find_label_errors
 
 _BATCH = 64
 

@@ -48,12 +48,12 @@ class Sample:
 
 def score_stubbed(tree: Path, bundle: Path, out: Path) -> None:
     """The flow in this process, with a network that does nothing."""
-    from flows.settings import prepare_environment
+    from darkroom.flows.settings import prepare_environment
 
     prepare_environment("CRITICAL")
-    from flows.score import score
-    from models import score as plain
-    from models.bundle import Bundle, open_bundle
+    from darkroom.flows.score import score
+    from darkroom.models.bundle.bundle import Bundle, open_bundle
+    from darkroom.models.scoring import parts as plain
 
     class Nothing:
         """Takes the place of a network."""

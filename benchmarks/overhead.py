@@ -8,9 +8,9 @@ flow's process and in the server beside it. Both are measured apart and put in r
 - Prefect: a real flow of 104 tasks that do nothing (100 parts of 1,000 images, and room for the other tasks of a
   scoring) on a running server, submitted as the product submits them. Counted are all processor seconds of the flow's
   process, its imports among them, and those of the server until its record holds the end of every task.
-- Images: the plain functions, `models.score.score_part`, on photographs of 404 x 361 with EfficientNet-Lite0 at
-  160 x 160, decoding and real inference, from files to a part of the table; no Prefect. As fp32 and, which is the
-  harder case, as the faster int8.
+- Images: the plain functions, `score_part` of models/scoring/parts.py, on photographs of 404 x 361 with
+  EfficientNet-Lite0 at 160 x 160, decoding and real inference, from files to a part of the table; no Prefect. As fp32
+  and, which is the harder case, as the faster int8.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ _A_PART, _CALIBRATION = 400, 64
 
 def image_cpu_seconds(folder: Path, rounds: int) -> Mapping[str, list[float]]:
     """Processor seconds of one image in each round, by precision."""
-    from flows.quiet import load_tensorflow
+    from darkroom.flows.quiet import load_tensorflow
 
     load_tensorflow()
-    from models.bundle import open_bundle
-    from models.runtime import OnnxRunner
-    from models.score import plan_scoring, score_part
+    from darkroom.models.bundle.bundle import open_bundle
+    from darkroom.models.bundle.runtime import OnnxRunner
+    from darkroom.models.scoring.parts import score_part
+    from darkroom.models.scoring.plan import plan_scoring
     from tests.bundles import tiny_bundle
 
     photographs = folder / "photographs"
@@ -68,11 +69,11 @@ def _networks(folder: Path, photographs: Path) -> dict[str, Path]:
     """EfficientNet-Lite0 for two classes, with random weights: its speed does not depend on them."""
     import keras
 
-    from data.decode import DecodePolicy, decode
-    from models.efficientnet_lite import build_backbone
-    from models.networks import LOGITS_LAYER, with_embeddings
-    from models.quantize import quantize
-    from models.runtime import export_onnx
+    from darkroom.data.images.decode import DecodePolicy, decode
+    from darkroom.models.bundle.quantize import quantize
+    from darkroom.models.bundle.runtime import export_onnx
+    from darkroom.models.networks.architectures import LOGITS_LAYER, with_embeddings
+    from darkroom.models.networks.efficientnet_lite import build_backbone
 
     backbone = build_backbone(_IMAGE_SIZE)
     model = keras.Model(backbone.input, keras.layers.Dense(2, name=LOGITS_LAYER)(backbone.output))

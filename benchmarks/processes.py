@@ -53,7 +53,7 @@ def environment(home: Path) -> dict[str, str]:
     """The variables of a process with a Prefect home of its own, and nothing of the user's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DARKROOM_"))}
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_LOGGING_LEVEL": "WARNING"}
-    return kept | quiet | {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return kept | quiet | {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT / "src")}
 
 
 @contextmanager

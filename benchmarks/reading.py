@@ -28,13 +28,13 @@ import tensorflow as tf
 
 from benchmarks.ingest import SHARED, SIDE, write_source
 from benchmarks.side_by_side import compare_rates, show, write
-from data.dataset import Dataset, open_dataset
-from data.ingest import IngestSettings, plan_ingest
-from data.input import Shuffle, batches
-from data.parts import write_part
-from data.publication import publish
-from data.sources import resolve
-from data.workspace import Workspace
+from darkroom.data.dataset.dataset import Dataset, open_dataset
+from darkroom.data.dataset.input import Shuffle, batches
+from darkroom.data.ingest.parts import write_part
+from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.publication import publish
+from darkroom.data.sources.resolve import resolve
+from darkroom.data.stores.workspace import Workspace
 
 BATCH = 32
 BY_HAND, PARQUET = 1.0, 0.8

@@ -88,7 +88,7 @@ def run_imagenet(source: Path, work: Path) -> Row:
     """The mean, over dogs and cats, of the share whose most likely class is a breed of dog, or a domestic cat."""
     import pyarrow.parquet as pq
 
-    from models.imagenet import class_names
+    from darkroom.models.bundle.imagenet import class_names
 
     result, seconds, cpu_seconds = darkroom(["score", str(source), "--model", IMAGENET], work)
     rows = [
@@ -117,7 +117,7 @@ def run_imagenet(source: Path, work: Path) -> Row:
 
 def darkroom(arguments: list[str], work: Path) -> tuple[dict[str, Any], float, float]:
     """The result of a command, and the seconds and CPU seconds that it took."""
-    command = [sys.executable, "-m", "flows.cli", *arguments, "--workspace", str(work), "--json"]
+    command = [sys.executable, "-m", "darkroom.flows.cli", *arguments, "--workspace", str(work), "--json"]
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, check=True)
     seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -157,8 +157,8 @@ def _in_a_process(what: str, tree: Path, where: Path) -> dict[str, float]:
 
 def plan_here(tree: Path, where: Path) -> dict[str, float]:
     """List a tree and write its plan."""
-    from models.bundle import open_bundle
-    from models.score import plan_scoring
+    from darkroom.models.bundle.bundle import open_bundle
+    from darkroom.models.scoring.plan import plan_scoring
 
     bundle, out = open_bundle(where / "bundle"), where / f"plan-{tree.name}"
     start = time.process_time()
@@ -169,7 +169,9 @@ def plan_here(tree: Path, where: Path) -> dict[str, float]:
 
 def table_here(tree: Path, where: Path) -> dict[str, float]:
     """Score a tree, and count its rows."""
-    from models.score import open_runner, plan_scoring, score_part, summarize
+    from darkroom.models.scoring.parts import open_runner, score_part
+    from darkroom.models.scoring.plan import plan_scoring
+    from darkroom.models.scoring.summary import summarize
 
     runner, bundle = open_runner(where / "bundle")
     out = where / f"table-{tree.name}"

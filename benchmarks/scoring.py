@@ -8,8 +8,9 @@ The network is the transfer bundle that `darkroom ingest` and `darkroom train` m
 Ours is the plain path of a scoring (plan, two parts at a time, table and summary on disk) with the network loaded, as
 theirs is loaded; what `darkroom score` takes with all its start-up stands in the details. Theirs is
 `image_dataset_from_directory` with prefetch, in batches of 32 or 64, whichever is faster, and `model.predict`. Its
-rounds differ: TensorFlow's tuner of the buffers may keep the end of one waiting (`data.input.untuned`). So there are
-nine of them, which int8 and fp32 share; what ours is against the best of them stands in the details.
+rounds differ: TensorFlow's tuner of the buffers may keep the end of one waiting (`untuned` in
+data/dataset/input.py). So there are nine of them, which int8 and fp32 share; what ours is against the best of them
+stands in the details.
 
 Labels and accuracy are compared image by image: with Keras on the very pixels that we decode, and, in the details, with
 Keras on what its own reader decodes. Accuracy is that on images that were not trained on.
@@ -46,16 +47,18 @@ from benchmarks.bench import SCORING_PROFILE
 from benchmarks.ingest import shrunk
 from benchmarks.processes import environment
 from benchmarks.side_by_side import Ratio, milliseconds_each, of_rates, rates_in_turns, seconds, show, write
-from data.dataset import open_dataset
-from data.decode import decode, decode_with_header
-from data.folders import image_folder
-from data.manifest import write_table
-from data.parallel import num_cpus
-from data.workspace import Workspace
-from models.bundle import Bundle, open_bundle
-from models.runtime import Engine, Runner
-from models.score import plan_scoring, score_part, summarize
-from models.score_rows import score_rows
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.dataset.manifest import write_table
+from darkroom.data.files.parallel import num_cpus
+from darkroom.data.images.decode import decode, decode_with_header
+from darkroom.data.stores.folders import image_folder
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.bundle import Bundle, open_bundle
+from darkroom.models.bundle.runtime import Engine, Runner
+from darkroom.models.scoring.parts import score_part
+from darkroom.models.scoring.plan import plan_scoring
+from darkroom.models.scoring.rows import score_rows
+from darkroom.models.scoring.summary import summarize
 
 INT8_RATIO, FP32_RATIO, OF_THE_LIMIT = 5.0, 2.0, 0.90
 INT8_SAME, FP32_SAME, ACCURACY_LOST = 0.995, 0.999, 0.003
@@ -66,7 +69,7 @@ _MEASURED_ALONE = 1000
 def make_bundle(images: Path, where: Path) -> tuple[Bundle, Path]:
     """The bundle and the folder of its data set, made by the product's own commands where they are not there yet."""
     place = Workspace(where / "workspace")
-    command = [sys.executable, "-m", "flows.cli"]
+    command = [sys.executable, "-m", "darkroom.flows.cli"]
     rest = ["--workspace", str(place.root)]
     for what in (["ingest", str(images), "--name", _NAME], ["train", _NAME, "--name", _NAME]):
         subprocess.run([*command, *what, *rest], check=True, env=environment(where / "home"))
@@ -211,7 +214,17 @@ def stages(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> dict[str, f
 def whole_command(tree: Path, bundle: Bundle, out: Path, num_files: int) -> dict[str, float]:
     """`darkroom score` from its start to its end, with the server that it starts for itself; images a second."""
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "flows.cli", "score", str(tree), "--model", str(bundle.folder), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "darkroom.flows.cli",
+        "score",
+        str(tree),
+        "--model",
+        str(bundle.folder),
+        "--out",
+        str(out),
+    ]
     start = time.perf_counter()
     subprocess.run(command, check=True, env=environment(out.parent / "home"), capture_output=True)
     took = time.perf_counter() - start

@@ -62,7 +62,7 @@ def first_image_seconds(folder: Path, variables: Mapping[str, str]) -> float:
 
 def _darkroom(*arguments: str) -> list[str]:
     script = Path(sys.executable).with_name("darkroom")
-    return [str(script), *arguments] if script.is_file() else [sys.executable, "-m", "flows.cli", *arguments]
+    return [str(script), *arguments] if script.is_file() else [sys.executable, "-m", "darkroom.flows.cli", *arguments]
 
 
 def measure(folder: Path, rounds: int) -> tuple[list[Ratio], dict[str, float]]:

@@ -14,7 +14,7 @@ Steps. The same networks fed by `batches` and by a pipeline by hand, both with i
 kept in memory (`keep`, `cache`), shuffled, batched, prefetched: images a second of `fit`, validation left out, of 800
 images, from the second epoch on; now one side goes first, now the other. TensorFlow's tuner of the buffers, which is
 part of such a pipeline by hand, may keep the end of an epoch waiting for up to as long as the epoch
-(`data.input.untuned`).
+(`darkroom.data.dataset.input.untuned`).
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ import keras
 import tensorflow as tf
 
 from benchmarks.side_by_side import Ratio, show, write
-from data.dataset import Dataset, open_dataset
-from data.ingest import IngestSettings, plan_ingest
-from data.input import Shuffle, batches, keep
-from data.parts import write_part
-from data.publication import publish
-from data.sources import resolve
-from data.workspace import Workspace
-from models.features import extract_features, prepare_backbone
-from models.networks import build_backbone, build_scratch, with_head
-from models.settings import TrainSettings
-from models.state import best_epoch
-from models.train import train_network
+from darkroom.data.dataset.dataset import Dataset, open_dataset
+from darkroom.data.dataset.input import Shuffle, batches, keep
+from darkroom.data.ingest.parts import write_part
+from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.publication import publish
+from darkroom.data.sources.resolve import resolve
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.networks.architectures import build_backbone, build_scratch, with_head
+from darkroom.models.settings import TrainSettings
+from darkroom.models.training.features import extract_features, prepare_backbone
+from darkroom.models.training.train import train_network
+from darkroom.models.training_loop.state import best_epoch
 
 SHARED = Path(__file__).parents[2] / "shared/data/cats_dogs"
 NETWORK = "efficientnet-lite0"

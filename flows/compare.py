@@ -8,22 +8,22 @@ from typing import Any
 
 from prefect import flow
 
-from data.dataset import open_dataset
-from data.locks import exclusive
-from data.workspace import EXPERIMENT_CARD, Workspace
-from flows.evaluate import evaluate
-from flows.ingest import ingest
-from flows.options import MAX_JUDGED
-from flows.results import CompareResult
-from flows.runners import Runner, choose_runner
-from flows.settings import RunnerKind, open_workspace
-from flows.train import cached_features, train
-from flows.variations import Variation, command, variations
-from models.experiment import ExperimentPlan, HeldOutFigures, TrialPlan, Varied, VariedOption
-from models.metrics import Interval
-from models.search import draw
-from models.settings import BlessingRules
-from tasks import compare as tasks
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.files.locks import exclusive
+from darkroom.data.stores.workspace import EXPERIMENT_CARD, Workspace
+from darkroom.flows.evaluate import evaluate
+from darkroom.flows.ingest import ingest
+from darkroom.flows.options import MAX_JUDGED
+from darkroom.flows.results import CompareResult
+from darkroom.flows.runners import Runner, choose_runner
+from darkroom.flows.settings import RunnerKind, open_workspace
+from darkroom.flows.train import cached_features, train
+from darkroom.flows.variations import Variation, command, variations
+from darkroom.models.experiments.experiment import ExperimentPlan, HeldOutFigures, TrialPlan, Varied, VariedOption
+from darkroom.models.experiments.search import draw
+from darkroom.models.measures.metrics import Interval
+from darkroom.models.settings import BlessingRules
+from darkroom.tasks import compare as tasks
 
 
 @flow(name="compare", flow_run_name="{recipe}")

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from data.errors import DarkroomError, InputError
-from data.storage import EXTRAS, PACKAGES, list_objects
-from data.workspace import Workspace
-from flows.server_health import server_health
+from darkroom.data.errors import DarkroomError, InputError
+from darkroom.data.stores.storage import EXTRAS, PACKAGES, list_objects
+from darkroom.data.stores.workspace import Workspace
+from darkroom.flows.server_health import server_health
 
 _DISTRIBUTION = "darkroom-flows"
 _PACKAGES = (
@@ -146,13 +146,13 @@ def untested_packages() -> list[tuple[str, str, str]]:
 
 
 def _processors() -> Finding:
-    from data.parallel import num_cpus
+    from darkroom.data.files.parallel import num_cpus
 
     return Finding(subject="processors", status="ok", found=f"{num_cpus()} that this process may use")
 
 
 def _gpu() -> Finding:
-    from flows.quiet import load_tensorflow
+    from darkroom.flows.quiet import load_tensorflow
 
     load_tensorflow()
     import tensorflow as tf
@@ -165,7 +165,7 @@ def _gpu() -> Finding:
 
 
 def _weights() -> Finding:
-    from models.efficientnet_lite import check_weights
+    from darkroom.models.networks.efficientnet_lite import check_weights
 
     check_weights()
     cache = Path.home() / ".keras" / "models"
@@ -241,8 +241,8 @@ def _scheduler(url: str) -> Finding:
 
 
 def _runner() -> Finding:
-    from data.parallel import num_cpus
-    from flows.runners import choose_runner, configured_runner, num_cluster_slots
+    from darkroom.data.files.parallel import num_cpus
+    from darkroom.flows.runners import choose_runner, configured_runner, num_cluster_slots
 
     runner = configured_runner(None, None)
     if runner.address is None:

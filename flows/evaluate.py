@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from prefect import flow
 
-from data.workspace import BUNDLE_CARD
-from flows.results import EvaluateResult
-from flows.settings import open_workspace
-from models.blessed import held
-from models.bundle import open_bundle
-from models.report import REPORT_PAGE
-from models.settings import BlessingRules
-from tasks import evaluate as tasks
+from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.flows.results import EvaluateResult
+from darkroom.flows.settings import open_workspace
+from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.judging.blessed import held
+from darkroom.models.judging.report import REPORT_PAGE
+from darkroom.models.settings import BlessingRules
+from darkroom.tasks import evaluate as tasks
 
 
 @flow(name="evaluate", flow_run_name="{bundle}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.results import ExplainResult
-from flows.settings import local_copy, open_folder, open_workspace
-from models.bundle import open_bundle
-from models.exciting import MAX_SEARCHED
-from tasks import explain as tasks
+from darkroom.flows.results import ExplainResult
+from darkroom.flows.settings import local_copy, open_folder, open_workspace
+from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
+from darkroom.tasks import explain as tasks
 
 
 @flow(name="explain", flow_run_name="{bundle}")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from prefect import flow
 
-from data.ingest import IngestSettings, share_dataset
-from data.locks import exclusive
-from data.workspace import check_name, name_from
-from flows.options import MAX_JUDGED
-from flows.results import IngestResult
-from flows.runners import choose_runner, open_workers
-from flows.settings import RunnerKind, open_workspace
-from tasks import examine as pages
-from tasks import ingest as tasks
-from tasks.window import submit_all
+from darkroom.data.files.locks import exclusive
+from darkroom.data.ingest.plan import IngestSettings, share_dataset
+from darkroom.data.stores.workspace import check_name, name_from
+from darkroom.flows.options import MAX_JUDGED
+from darkroom.flows.results import IngestResult
+from darkroom.flows.runners import choose_runner, open_workers
+from darkroom.flows.settings import RunnerKind, open_workspace
+from darkroom.tasks import examine as pages
+from darkroom.tasks import ingest as tasks
+from darkroom.tasks.window import submit_all
 
 
 @flow(name="ingest", flow_run_name="{source}")

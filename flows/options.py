@@ -12,7 +12,7 @@ import typer
 import typer.core
 import typer.main
 
-from data.errors import SettingError
+from darkroom.data.errors import SettingError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -145,7 +145,7 @@ def wrong_setting(error: ValidationError) -> str:
     """One sentence for settings that pydantic refused, naming the option where there is one."""
     from pydantic import BaseModel
 
-    from data.settings import what_is_wrong
+    from darkroom.data.settings import what_is_wrong
 
     first = error.errors()[0]
     location = tuple(str(part) for part in first["loc"])
@@ -173,7 +173,7 @@ def _with_parameters(function: Callable[..., None], parameters: Sequence[inspect
 def _parameter(option: str, path: Path) -> inspect.Parameter:
     from pydantic_core import PydanticUndefined
 
-    from data.settings import field_help
+    from darkroom.data.settings import field_help
 
     model, field = _field(path)
     info = model.model_fields[field]
@@ -194,7 +194,7 @@ def _parameter(option: str, path: Path) -> inspect.Parameter:
 
 
 def _field(path: Path) -> tuple[type[BaseModel], str]:
-    from flows.recipe import Recipe
+    from darkroom.flows.recipe import Recipe
 
     model: type[BaseModel] = Recipe
     for part in path[:-1]:

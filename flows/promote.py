@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.results import BlessingResult
-from flows.settings import open_workspace
-from models.blessed import held
-from tasks import blessing as tasks
+from darkroom.flows.results import BlessingResult
+from darkroom.flows.settings import open_workspace
+from darkroom.models.judging.blessed import held
+from darkroom.tasks import blessing as tasks
 
 
 @flow(name="promote", flow_run_name="{bundle}")

@@ -10,13 +10,13 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from data.errors import SettingError
-from data.ingest import IngestSettings
-from data.settings import what_is_wrong
-from data.storage import refuse_secrets
-from data.workspace import name_from
-from models.networks import describe
-from models.settings import BlessingRules, TrainSettings
+from darkroom.data.errors import SettingError
+from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.settings import what_is_wrong
+from darkroom.data.stores.storage import refuse_secrets
+from darkroom.data.stores.workspace import name_from
+from darkroom.models.networks.architectures import describe
+from darkroom.models.settings import BlessingRules, TrainSettings
 
 
 class Recipe(IngestSettings):
@@ -95,7 +95,7 @@ def load_recipe(reference: str, changes: Mapping[str, Any] | None = None) -> Rec
 
 
 def _folder() -> Any:
-    return files("flows.recipes")
+    return files("darkroom.flows.recipes")
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

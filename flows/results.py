@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from data.dataset import DatasetCard, ReasonCount
-from data.duplicates import DuplicateSummary
-from data.sources import Source
-from data.splits import SPLITS
-from data.workspace import INSPECTION_CARD, Workspace
-from models.blessed import BlessedCard
-from models.bundle import BundleCard
-from models.comparison import ClassPairs, Pairs
-from models.dataset_page import DATASET_PAGE
-from models.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
-from models.experiment_page import EXPERIMENT_PAGE
-from models.inspection import Inspection
-from models.metrics import Interval, wilson_interval
-from models.report import EvaluationReport
-from models.score import NamedCount, ScoreSummary
-from models.versus import Versus
+from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
+from darkroom.data.dataset.leaks import DuplicateSummary
+from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.sources.resolve import Source
+from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
+from darkroom.models.bundle.bundle import BundleCard
+from darkroom.models.experiments.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
+from darkroom.models.experiments.experiment_page import EXPERIMENT_PAGE
+from darkroom.models.inspecting.dataset_page import DATASET_PAGE
+from darkroom.models.inspecting.inspection import Inspection
+from darkroom.models.judging.blessed import BlessedCard
+from darkroom.models.judging.report import EvaluationReport
+from darkroom.models.judging.versus import Versus
+from darkroom.models.measures.comparison import ClassPairs, Pairs
+from darkroom.models.measures.metrics import Interval, wilson_interval
+from darkroom.models.scoring.summary import NamedCount, ScoreSummary
 
 if TYPE_CHECKING:
-    from models.explain import Explained  # which draws, and loads matplotlib
+    from darkroom.models.explaining.explain import Explained  # which draws, and loads matplotlib
 
 
 class Result(BaseModel):

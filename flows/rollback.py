@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from data.workspace import check_name
-from flows.results import BlessingResult
-from flows.settings import open_workspace
-from models.blessed import held
-from tasks import blessing as tasks
+from darkroom.data.stores.workspace import check_name
+from darkroom.flows.results import BlessingResult
+from darkroom.flows.settings import open_workspace
+from darkroom.models.judging.blessed import held
+from darkroom.tasks import blessing as tasks
 
 
 @flow(name="rollback", flow_run_name="{name}")

@@ -7,17 +7,17 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.evaluate import evaluate
-from flows.explain import explain
-from flows.ingest import ingest
-from flows.options import MAX_JUDGED
-from flows.recipe import Recipe, load_recipe
-from flows.results import EvaluateResult, RunResult, Target
-from flows.score import score
-from flows.settings import RunnerKind, open_workspace
-from flows.train import train
-from models.settings import Precision
-from tasks.explain import choose_examples
+from darkroom.flows.evaluate import evaluate
+from darkroom.flows.explain import explain
+from darkroom.flows.ingest import ingest
+from darkroom.flows.options import MAX_JUDGED
+from darkroom.flows.recipe import Recipe, load_recipe
+from darkroom.flows.results import EvaluateResult, RunResult, Target
+from darkroom.flows.score import score
+from darkroom.flows.settings import RunnerKind, open_workspace
+from darkroom.flows.train import train
+from darkroom.models.settings import Precision
+from darkroom.tasks.explain import choose_examples
 
 
 def _run_name() -> str:

@@ -22,13 +22,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
-from data.errors import SettingError, WorkError
-from data.lease import grant
-from data.parallel import num_cpus
-from flows.settings import RunnerKind, Settings
+from darkroom.data.errors import SettingError, WorkError
+from darkroom.data.files.lease import grant
+from darkroom.data.files.parallel import num_cpus
+from darkroom.flows.settings import RunnerKind, Settings
 
 if TYPE_CHECKING:
-    from tasks.window import Workers
+    from darkroom.tasks.window import Workers
 
 _NUM_THREADS = 2  # a part keeps all processors busy, and a second one while the first is read or written
 _TIMEOUT_SECONDS = 10
@@ -105,7 +105,7 @@ def open_workers(runner: Runner, folder: Path) -> AbstractContextManager[Workers
 def _threads(runner: Runner, folder: Path) -> Iterator[Workers]:
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from tasks.window import Workers
+    from darkroom.tasks.window import Workers
 
     threads: Any = ThreadPoolTaskRunner(max_workers=runner.max_workers)
     with threads:
@@ -118,7 +118,7 @@ def _processes(runner: Runner, folder: Path) -> Iterator[Workers]:
 
     from prefect.task_runners import ProcessPoolTaskRunner
 
-    from tasks.window import Workers
+    from darkroom.tasks.window import Workers
 
     number = runner.max_workers
     pool = ProcessPoolTaskRunner(max_workers=number, initializer=_begin_process)
@@ -153,7 +153,7 @@ def _dask(runner: Runner, folder: Path) -> Iterator[Workers]:
     from prefect.utilities.asyncutils import run_coro_as_sync
     from prefect_dask import DaskTaskRunner
 
-    from tasks.window import Workers
+    from darkroom.tasks.window import Workers
 
     cluster = DaskTaskRunner(address=runner.address, client_kwargs={"timeout": _TIMEOUT_SECONDS})
     with grant(folder, 1) as lease, cluster:
@@ -181,7 +181,7 @@ def _ray(runner: Runner, folder: Path) -> Iterator[Workers]:
     import ray
     from prefect_ray import RayTaskRunner
 
-    from tasks.window import Workers
+    from darkroom.tasks.window import Workers
 
     cluster = RayTaskRunner(address=runner.address, init_kwargs={"log_to_driver": False, "logging_level": "ERROR"})
     with grant(folder, 1) as lease:

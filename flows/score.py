@@ -9,17 +9,18 @@ from pathlib import Path
 
 from prefect import flow
 
-from data.locks import exclusive
-from data.storage import place_from
-from data.workspace import Workspace, name_from
-from flows.results import ScoreResult
-from flows.runners import choose_runner, open_workers
-from flows.settings import RunnerKind, open_mirror, open_workspace
-from models.score import WORK_FOLDER, check_places
-from models.score_output import TableOutput
-from models.settings import Precision
-from tasks import score as tasks
-from tasks.window import submit_all
+from darkroom.data.files.locks import exclusive
+from darkroom.data.stores.storage import place_from
+from darkroom.data.stores.workspace import Workspace, name_from
+from darkroom.flows.results import ScoreResult
+from darkroom.flows.runners import choose_runner, open_workers
+from darkroom.flows.settings import RunnerKind, open_mirror, open_workspace
+from darkroom.models.scoring.output import TableOutput
+from darkroom.models.scoring.plan import check_places
+from darkroom.models.scoring.schema import WORK_FOLDER
+from darkroom.models.settings import Precision
+from darkroom.tasks import score as tasks
+from darkroom.tasks.window import submit_all
 
 
 @flow(name="score", flow_run_name="{folder}")

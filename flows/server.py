@@ -25,9 +25,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO, Any
 
-from data.errors import WorkError
-from data.locks import exclusive
-from flows.settings import name_server
+from darkroom.data.errors import WorkError
+from darkroom.data.files.locks import exclusive
+from darkroom.flows.settings import name_server
 
 _HOST = "127.0.0.1"
 _END_TIMEOUT_SECONDS = 10
@@ -49,7 +49,7 @@ def start_server() -> Callable[[], None]:
         # Open for as long as the server runs.
         said = tempfile.TemporaryFile()  # noqa: SIM115
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "flows.server", str(listening.fileno())],
+            [sys.executable, "-P", "-m", "darkroom.flows.server", str(listening.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=said,

@@ -11,20 +11,19 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from data.atomic import content_version
-from data.errors import SettingError, SourceError
-from data.mirror import Mirror
-from data.storage import Url, place_from
-from data.workspace import Workspace, name_from
+from darkroom.data.errors import SettingError, SourceError
+from darkroom.data.files.atomic import content_version
+from darkroom.data.stores.mirror import Mirror
+from darkroom.data.stores.storage import Url, place_from
+from darkroom.data.stores.workspace import Workspace, name_from
 
-# Prefect carries the lines of other loggers to its UI only where they have a level of their own.
-for _room in ("data", "models"):
-    logging.getLogger(_room).setLevel(logging.INFO)
+# Prefect carries the lines of another logger to its UI only where it has a level of its own.
+logging.getLogger("darkroom").setLevel(logging.INFO)
 
 RunnerKind = Literal["threads", "processes", "dask", "ray"]
 
 _DEFAULTS = {
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "data,models",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "darkroom",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # SQLite under a busy disk: wait for a lock, do not fail on it.

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.results import (
+from darkroom.flows.results import (
     BlessingResult,
     CompareResult,
     EvaluateResult,
@@ -50,12 +50,11 @@ class _StandardError(logging.StreamHandler[TextIO]):
 
 
 def show_log_lines(level: int) -> None:
-    """Write what the rooms log to standard error."""
+    """Write what Darkroom logs to standard error."""
     handler = _StandardError()
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
-    for room in ("data", "models"):
-        logging.getLogger(room).addHandler(handler)
+    logging.getLogger("darkroom").addHandler(handler)
 
 
 def show(result: Result, as_json: bool) -> None:

@@ -6,19 +6,19 @@ from pathlib import Path
 
 from prefect import flow
 
-from data.dataset import Dataset, open_dataset
-from data.locks import exclusive
-from data.workspace import BUNDLE_CARD
-from flows.results import TrainResult
-from flows.runners import Runner, choose_runner, open_workers
-from flows.settings import RunnerKind, open_workspace, training_cluster
-from models.features import features_folder
-from models.joining import open_cluster, with_workers_of
-from models.networks import describe
-from models.publish import bundle_name
-from models.settings import TrainSettings
-from tasks import train as tasks
-from tasks.window import submit_all
+from darkroom.data.dataset.dataset import Dataset, open_dataset
+from darkroom.data.files.locks import exclusive
+from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.flows.results import TrainResult
+from darkroom.flows.runners import Runner, choose_runner, open_workers
+from darkroom.flows.settings import RunnerKind, open_workspace, training_cluster
+from darkroom.models.networks.architectures import describe
+from darkroom.models.settings import TrainSettings
+from darkroom.models.training.features import features_folder
+from darkroom.models.training.joining import open_cluster, with_workers_of
+from darkroom.models.training.publish import bundle_name
+from darkroom.tasks import train as tasks
+from darkroom.tasks.window import submit_all
 
 
 @flow(name="train", flow_run_name="{dataset}")

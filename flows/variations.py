@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from data.errors import SettingError
-from flows.options import INGEST_OPTIONS, PATH_OF, TRAIN_OPTIONS, setting_changes
-from flows.recipe import Recipe, load_recipe, merged
+from darkroom.data.errors import SettingError
+from darkroom.flows.options import INGEST_OPTIONS, PATH_OF, TRAIN_OPTIONS, setting_changes
+from darkroom.flows.recipe import Recipe, load_recipe, merged
 
 MAX_COMBINATIONS = 1000
 # These decide on which images a network is judged: trials that differ in them cannot be compared.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import flow
 
-from data.workspace import BUNDLE_CARD
-from flows.results import VersusResult
-from flows.settings import local_copy, open_workspace
-from tasks import evaluate as tasks
+from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.flows.results import VersusResult
+from darkroom.flows.settings import local_copy, open_workspace
+from darkroom.tasks import evaluate as tasks
 
 
 @flow(name="versus", flow_run_name="{bundle}")

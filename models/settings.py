@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from data.augment import PRESETS, AugmentPolicy
-from data.settings import SettingsModel
+from darkroom.data.images.augment import PRESETS, AugmentPolicy
+from darkroom.data.settings import SettingsModel
 
 Precision = Literal["auto", "fp32", "int8"]
 CalibrationMethod = Literal["temperature", "isotonic"]

@@ -6,14 +6,14 @@ import re
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from data.dataset import DatasetCard
-from data.splits import SPLITS
-from models.bundle import BundleCard
-from models.comparison import Decision, Pairs
-from models.markdown import table, text
-from models.report import EvaluationReport, headline
-from models.score import ScoreSummary
-from models.versus import Versus
+from darkroom.data.dataset.dataset import DatasetCard
+from darkroom.data.dataset.splits import SPLITS
+from darkroom.models.bundle.bundle import BundleCard
+from darkroom.models.judging.report import EvaluationReport, headline
+from darkroom.models.judging.versus import Versus
+from darkroom.models.measures.comparison import Decision, Pairs
+from darkroom.models.pages.markdown import table, text
+from darkroom.models.scoring.summary import ScoreSummary
 
 
 def key_of(*parts: str) -> str:

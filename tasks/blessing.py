@@ -8,11 +8,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from data.workspace import Workspace
-from models import blessed
-from models.blessed import BlessedCard
-from models.comparison import Decision
-from tasks.artifacts import blessing_artifact
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.judging import blessed
+from darkroom.models.judging.blessed import BlessedCard
+from darkroom.models.measures.comparison import Decision
+from darkroom.tasks.artifacts import blessing_artifact
 
 
 @task(cache_policy=NO_CACHE)

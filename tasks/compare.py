@@ -10,11 +10,17 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from data.provenance import complete_run_record, write_run_record
-from data.workspace import Workspace
-from models import experiment, trials
-from models.experiment import ExperimentCard, ExperimentPlan, HeldOutFigures, TrialPlan, TrialRecord
-from tasks.artifacts import key_of
+from darkroom.data.files.provenance import complete_run_record, write_run_record
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.experiments import experiment, trials
+from darkroom.models.experiments.experiment import (
+    ExperimentCard,
+    ExperimentPlan,
+    HeldOutFigures,
+    TrialPlan,
+    TrialRecord,
+)
+from darkroom.tasks.artifacts import key_of
 
 
 @task(cache_policy=NO_CACHE)

@@ -8,13 +8,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from data.dataset import open_dataset
-from data.workspace import Workspace
-from models import blessed, evaluate, versus
-from models.bundle import open_bundle
-from models.report import EvaluationReport
-from models.settings import BlessingRules
-from tasks.artifacts import blessing_artifact, report_artifacts, versus_artifact
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.judging import blessed, evaluate, versus
+from darkroom.models.judging.report import EvaluationReport
+from darkroom.models.settings import BlessingRules
+from darkroom.tasks.artifacts import blessing_artifact, report_artifacts, versus_artifact
 
 
 @task(cache_policy=NO_CACHE)

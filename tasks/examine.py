@@ -9,17 +9,17 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data.dataset import open_dataset
-from data.ingest import IngestSettings, read_plan
-from data.lease import Lease, working_under
-from data.parts import PartCounts
-from data.sources import Source
-from data.workspace import INSPECTION_CARD
-from models import inspection
-from models.dataset_page import source_thumbnails
-from models.dataset_page import write_inspection as write
-from models.inspection import Inspection, extract_part_features, inspect_staging
-from models.label_errors import export_backbone
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.files.lease import Lease, working_under
+from darkroom.data.ingest.parts import PartCounts
+from darkroom.data.ingest.plan import IngestSettings, read_plan
+from darkroom.data.sources.resolve import Source
+from darkroom.data.stores.workspace import INSPECTION_CARD
+from darkroom.models.inspecting import inspection
+from darkroom.models.inspecting.dataset_page import source_thumbnails
+from darkroom.models.inspecting.dataset_page import write_inspection as write
+from darkroom.models.inspecting.inspection import Inspection, extract_part_features, inspect_staging
+from darkroom.models.inspecting.label_errors import export_backbone
 
 
 def without_consequences(settings: IngestSettings) -> IngestSettings:

@@ -7,12 +7,12 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data.dataset import open_dataset
-from data.errors import InputError
-from data.workspace import Workspace
-from models import explain
-from models.bundle import open_bundle
-from models.explain import Explained
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.errors import InputError
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.explaining import explain
+from darkroom.models.explaining.explain import Explained
 
 
 @task(cache_policy=NO_CACHE)

@@ -8,16 +8,16 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from data import ingest, parts, publication
-from data.dataset import DatasetCard, open_dataset
-from data.ingest import IngestSettings, Planned
-from data.lease import Lease, working_under
-from data.parts import PartCounts
-from data.provenance import complete_run_record, write_run_record
-from data.sources import Source, resolve
-from data.workspace import Workspace
-from tasks.artifacts import dataset_artifact
-from tasks.retries import machine_failed
+from darkroom.data.dataset.dataset import DatasetCard, open_dataset
+from darkroom.data.files.lease import Lease, working_under
+from darkroom.data.files.provenance import complete_run_record, write_run_record
+from darkroom.data.ingest import parts, plan, publication
+from darkroom.data.ingest.parts import PartCounts
+from darkroom.data.ingest.plan import IngestSettings, Planned
+from darkroom.data.sources.resolve import Source, resolve
+from darkroom.data.stores.workspace import Workspace
+from darkroom.tasks.artifacts import dataset_artifact
+from darkroom.tasks.retries import machine_failed
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[5, 60], retry_condition_fn=machine_failed)
@@ -29,7 +29,7 @@ def fetch_source(reference: str, workspace: Workspace) -> Source:
 @task(cache_policy=NO_CACHE)
 def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace, retry_quarantined: bool) -> Planned:
     """List and label the files."""
-    planned = ingest.plan_ingest(source, settings, workspace, retry_quarantined)
+    planned = plan.plan_ingest(source, settings, workspace, retry_quarantined)
     if planned.published:
         complete_run_record(planned.published, "ingest", flow_run.get_id(), settings.model_dump(mode="json"))
     return planned
@@ -51,7 +51,7 @@ def write_part(staging: Path, index: int, lease: Lease | None = None) -> PartCou
 @task(cache_policy=NO_CACHE)
 def publish_dataset(staging: Path, workspace: Workspace) -> Path:
     """Put the parts together under a version."""
-    settings = ingest.read_plan(staging).settings.model_dump(mode="json")
+    settings = plan.read_plan(staging).settings.model_dump(mode="json")
     folder = publication.publish(staging, workspace)
     write_run_record(folder, "ingest", flow_run.get_id(), settings)
     return folder

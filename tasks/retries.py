@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.errors import DarkroomError
+from darkroom.data.errors import DarkroomError
 
 
 def machine_failed(task: Any, run: Any, state: Any) -> bool:

@@ -9,21 +9,23 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from data.dataset import open_dataset
-from data.lease import Lease, working_under
-from data.locks import exclusive
-from data.provenance import write_run_record
-from data.storage import Url
-from data.workspace import Workspace
-from models import score
-from models.bundle import Bundle, open_bundle
-from models.imagenet import READY_MADE, ready_made_bundle
-from models.runtime import Engine, Runner
-from models.score import PartDone, ScorePlan, ScoreSummary
-from models.score_output import TableOutput
-from models.settings import Precision
-from tasks.artifacts import score_artifact
-from tasks.retries import machine_failed
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.files.lease import Lease, working_under
+from darkroom.data.files.locks import exclusive
+from darkroom.data.files.provenance import write_run_record
+from darkroom.data.stores.storage import Url
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.bundle import Bundle, open_bundle
+from darkroom.models.bundle.imagenet import READY_MADE, ready_made_bundle
+from darkroom.models.bundle.runtime import Engine, Runner
+from darkroom.models.scoring import parts, plan, summary
+from darkroom.models.scoring.output import TableOutput
+from darkroom.models.scoring.parts import PartDone
+from darkroom.models.scoring.plan import ScorePlan
+from darkroom.models.scoring.summary import ScoreSummary
+from darkroom.models.settings import Precision
+from darkroom.tasks.artifacts import score_artifact
+from darkroom.tasks.retries import machine_failed
 
 
 @task(cache_policy=NO_CACHE)
@@ -52,9 +54,9 @@ def plan_scoring(
     opened = open_bundle(bundle)
     engine = opened.engine(precision)
     out.fetch()
-    plan = score.plan_scoring(folder, opened, out.folder, rows_per_part, only, retry_quarantined, engine, embeddings)
+    made = plan.plan_scoring(folder, opened, out.folder, rows_per_part, only, retry_quarantined, engine, embeddings)
     out.share_plan()
-    return plan
+    return made
 
 
 @task(
@@ -67,20 +69,20 @@ def plan_scoring(
 def score_part(out: Path, index: int, bundle: Path, lease: Lease | None = None) -> PartDone:
     """Score the files of one part and write it."""
     with working_under(lease):
-        return score.score_part(out, index, *_runner(bundle, score.read_plan(out).engine))
+        return parts.score_part(out, index, *_runner(bundle, plan.read_plan(out).engine))
 
 
 @task(cache_policy=NO_CACHE)
 def summarize(out: TableOutput, rows_reused: int, started_at: str, seconds: float) -> ScoreSummary:
     """Count the rows, write the summary, show it on the run."""
-    summary = score.summarize(out.folder, rows_reused, started_at, seconds, flow_run.get_id())
-    write_run_record(out.folder, "score", flow_run.get_id(), score.read_plan(out.folder).model_dump(mode="json"))
+    made = summary.summarize(out.folder, rows_reused, started_at, seconds, flow_run.get_id())
+    write_run_record(out.folder, "score", flow_run.get_id(), plan.read_plan(out.folder).model_dump(mode="json"))
     out.share_table()
-    score_artifact(summary, out.reference)
-    return summary
+    score_artifact(made, out.reference)
+    return made
 
 
 @lru_cache(maxsize=1)
 def _runner(bundle: Path, engine: Engine) -> tuple[Runner, Bundle]:
     """A bundle's folder is never changed once it is published, so one loaded network serves all parts of a run."""
-    return score.open_runner(bundle, engine)
+    return parts.open_runner(bundle, engine)

@@ -8,15 +8,15 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from data.dataset import open_dataset
-from data.lease import Lease, working_under
-from data.provenance import complete_run_record, write_run_record
-from data.workspace import BUNDLE_CARD, Workspace
-from models import features, joining, publish, train
-from models.bundle import BundleCard, open_bundle
-from models.cluster import Cluster
-from models.settings import TrainSettings
-from tasks.artifacts import training_artifact
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.files.lease import Lease, working_under
+from darkroom.data.files.provenance import complete_run_record, write_run_record
+from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
+from darkroom.models.bundle.bundle import BundleCard, open_bundle
+from darkroom.models.settings import TrainSettings
+from darkroom.models.training import features, joining, publish, train
+from darkroom.models.training_loop.cluster import Cluster
+from darkroom.tasks.artifacts import training_artifact
 
 
 @task(cache_policy=NO_CACHE)

@@ -16,8 +16,8 @@ from prefect.utilities.callables import get_call_parameters
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from data.lease import Lease
-from data.parallel import STOP
+from darkroom.data.files.lease import Lease
+from darkroom.data.files.parallel import STOP
 
 logger = logging.getLogger(__name__)
 

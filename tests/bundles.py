@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data.dataset import FileFact
-from data.decode import DecodePolicy
-from data.provenance import library_versions
-from models.bundle import BundleCard, write_card
-from models.calibration import UNCALIBRATED
-from models.networks import LOGITS_LAYER, with_embeddings
-from models.runtime import OnnxRunner, export_onnx
-from models.settings import TrainSettings
+from darkroom.data.files.cards import FileFact
+from darkroom.data.files.provenance import library_versions
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.models.bundle.bundle import BundleCard, write_card
+from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
+from darkroom.models.measures.calibration import UNCALIBRATED
+from darkroom.models.networks.architectures import LOGITS_LAYER, with_embeddings
+from darkroom.models.settings import TrainSettings
 
 
 def tiny_bundle(

@@ -21,7 +21,7 @@ for _name in [name for name in os.environ if name.startswith(("PREFECT_", "DARKR
     del os.environ[_name]
 os.environ["PREFECT_HOME"] = str(_HOME)
 
-from flows.settings import prepare_environment  # noqa: E402
+from darkroom.flows.settings import prepare_environment  # noqa: E402
 
 prepare_environment("CRITICAL")
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from data.decode import DecodePolicy
+from darkroom.data.images.decode import DecodePolicy
 
 HEIGHT, WIDTH = 32, 48
 POLICY = DecodePolicy(image_size=(HEIGHT, WIDTH))

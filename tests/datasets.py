@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.dataset import Dataset, open_dataset
-from data.decode import DecodePolicy
-from data.ingest import IngestSettings, plan_ingest
-from data.parts import write_part
-from data.publication import publish
-from data.shards import ShardRules
-from data.sources import resolve
-from data.workspace import Workspace
+from darkroom.data.dataset.dataset import Dataset, open_dataset
+from darkroom.data.dataset.shards import ShardRules
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.ingest.parts import write_part
+from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.publication import publish
+from darkroom.data.sources.resolve import resolve
+from darkroom.data.stores.workspace import Workspace
 
 COLOURS = {"amber": (200, 150, 60), "blue": (60, 90, 200), "green": (70, 170, 80)}
 NUM_IMAGES = {"train": 12, "validation": 5, "test": 6}  # of each colour

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.sources import Source
+from darkroom.data.sources.resolve import Source
 
 
 def noise_png(number: int, side: int = 16) -> bytes:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.networks import flip_averaged
+from darkroom.models.networks.architectures import flip_averaged
 
 Form = Literal["plain", "nested", "preprocessed", "mirrored"]
 FORMS: tuple[Form, ...] = ("plain", "nested", "preprocessed", "mirrored")

@@ -10,18 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from data.dataset import Dataset, open_dataset
-from data.decode import decode_stored, decode_with_header
-from data.errors import ImageError
-from data.ingest import IngestSettings, plan_ingest
-from data.listing import list_files, printable, read_file
-from data.parts import write_part
-from data.publication import publish
-from data.shards import ShardRules
-from data.sources import Source
-from data.workspace import Workspace
-from models.runtime import OnnxRunner
-from models.score import ScoreSummary, open_runner, plan_scoring, score_part, summarize
+from darkroom.data.dataset.dataset import Dataset, open_dataset
+from darkroom.data.dataset.shards import ShardRules
+from darkroom.data.errors import ImageError
+from darkroom.data.files.listing import list_files, printable, read_file
+from darkroom.data.images.decode import decode_stored, decode_with_header
+from darkroom.data.ingest.parts import write_part
+from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.publication import publish
+from darkroom.data.sources.resolve import Source
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.runtime import OnnxRunner
+from darkroom.models.scoring.parts import open_runner, score_part
+from darkroom.models.scoring.plan import plan_scoring
+from darkroom.models.scoring.summary import ScoreSummary, summarize
 from tests.bundles import tiny_bundle
 from tests.corpus import HEIGHT, LABELS, POLICY, WIDTH, Case, change, encoded, picture, write_corpus
 

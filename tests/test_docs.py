@@ -14,8 +14,8 @@ import pytest
 import typer.main
 from PIL import Image
 
-from flows.cli import app
-from flows.recipe import recipe_names
+from darkroom.flows.commands import app
+from darkroom.flows.recipe import recipe_names
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -85,7 +85,9 @@ def test_the_make_targets_of_the_documentation_exist() -> None:
 
 
 def test_recipes_are_listed() -> None:
-    done = subprocess.run([sys.executable, "-m", "flows.cli", "recipes"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "darkroom.flows.cli", "recipes"], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == recipe_names()
 
@@ -108,11 +110,15 @@ def test_the_readme_works_step_by_step(tmp_path: Path) -> None:
     Image.fromarray(np.full((60, 80, 3), 40, np.uint8)).save(tmp_path / "photos" / "cats" / "tom.jpg")
     write_photos(tmp_path / "new-photos", 5)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "DARKROOM"))}
-    environment |= {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(ROOT)}
+    environment |= {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(ROOT / "src")}
     (steps,) = [text for text in blocks(ROOT / "README.md", "sh") if "darkroom score" in text]
     for words in commands(steps):
         done = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+            [sys.executable, "-m", "darkroom.flows.cli", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"darkroom {' '.join(words)}\n{done.stderr}"
         assert "Traceback" not in done.stderr

@@ -16,19 +16,20 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import softmax
 
-from data.dataset import Dataset
-from data.decode import decode
-from data.errors import InputError
-from data.input import Shuffle, batches
-from models.bundle import Bundle, EpochLog, open_bundle, write_card
-from models.evaluate import evaluate_bundle
-from models.features import stored_batches
-from models.networks import build_scratch
-from models.score import open_runner, plan_scoring, score_part
-from models.settings import TrainSettings
-from models.stage import is_over
-from models.state import best_epoch
-from models.train import train_network
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.input import Shuffle, batches
+from darkroom.data.errors import InputError
+from darkroom.data.images.decode import decode
+from darkroom.models.bundle.bundle import Bundle, EpochLog, open_bundle, write_card
+from darkroom.models.bundle.inference import stored_batches
+from darkroom.models.judging.evaluate import evaluate_bundle
+from darkroom.models.networks.architectures import build_scratch
+from darkroom.models.scoring.parts import open_runner, score_part
+from darkroom.models.scoring.plan import plan_scoring
+from darkroom.models.settings import TrainSettings
+from darkroom.models.training.train import train_network
+from darkroom.models.training_loop.stage import is_over
+from darkroom.models.training_loop.state import best_epoch
 from tests.bundles import tiny_bundle
 from tests.datasets import COLOURS, NUM_IMAGES, ingest, write_images
 

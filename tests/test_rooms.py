@@ -1,11 +1,13 @@
-"""The rooms: who may import whom, who may read the environment, and names that would shadow others."""
+"""The rooms: who may import whom, who may read the environment, how long a file may be, and what is installed."""
 
 from __future__ import annotations
 
 import ast
+import os
+import re
 import subprocess
 import sys
-import tomllib
+import venv
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from zipfile import ZipFile
@@ -13,41 +15,125 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("data", "models", "tasks", "flows")
-MAY_IMPORT = {
-    "data": {"data"},
-    "models": {"models", "data"},
-    "tasks": {"tasks", "models", "data"},
-    "flows": {"flows", "tasks", "models", "data"},
-}
-FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+MAX_LINES = 400
+# Each imports nothing of a later one; docs/architecture.md has them in this order, with a line for each. What lies in
+# `data/` or `models/` itself, beside the rooms, comes before them.
+ORDER = (
+    "data",
+    "data/files",
+    "data/stores",
+    "data/sources",
+    "data/labels",
+    "data/images",
+    "data/dataset",
+    "data/quality",
+    "data/ingest",
+    "models",
+    "models/measures",
+    "models/pages",
+    "models/networks",
+    "models/bundle",
+    "models/training_loop",
+    "models/training",
+    "models/explaining/techniques",
+    "models/judging",
+    "models/scoring",
+    "models/explaining",
+    "models/experiments",
+    "models/inspecting",
+    "tasks",
+    "flows",
+    "flows/recipes",
+)
+TOPS = ("data", "models", "tasks", "flows")
+FILES = sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level names of everything that a file imports, at its top or inside a function."""
+def imports(path: Path, types: bool = True) -> set[str]:
+    """The full names of all that a file imports, anywhere in it; without `types`, not what only type checkers see."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not types:
+        tree.body = [
+            node for node in tree.body if not isinstance(node, ast.If) or "TYPE_CHECKING" not in ast.unparse(node.test)
+        ]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name_of(path)} imports relatively"
-            found.add(str(node.module).split(".")[0])
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
+def file_of(name: str) -> Path | None:
+    """The file of a module of ours, or of the one that gives a name."""
+    parts = name.split(".")
+    if parts[0] != "darkroom" or len(parts) < 2:
+        return None
+    for last in (len(parts), len(parts) - 1):
+        path = ROOT.joinpath(*parts[1:last])
+        if path.with_suffix(".py").is_file():
+            return path.with_suffix(".py")
+        if (path / "__init__.py").is_file():
+            return path / "__init__.py"
+    raise AssertionError(f"there is no {name}")
+
+
+def room_of(path: Path) -> str:
+    return name_of(path.parent)
+
+
+def test_every_folder_of_code_is_a_room_that_says_what_it_holds() -> None:
+    assert {room_of(path) for path in FILES} == set(ORDER)
+    for room in ORDER:
+        init = ROOT / room / "__init__.py"
+        (only,) = ast.parse(init.read_text(encoding="utf-8")).body  # nothing is exported again
+        assert isinstance(only, ast.Expr)
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_room_imports_only_the_rooms_below_it(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    ours = imports(path) & {*ROOMS, "tests", "benchmarks"}
-    assert ours <= MAY_IMPORT[room]
-    if room in ("data", "models"):
-        assert "prefect" not in imports(path)
-    if room == "data":
-        assert not {"keras", "onnxruntime"} & imports(path)
+def test_a_room_imports_no_later_one(path: Path) -> None:
+    for name in imports(path):
+        first = name.split(".")[0]
+        assert first not in {*TOPS, "tests", "benchmarks"}, name
+        theirs = file_of(name)
+        if theirs:
+            assert ORDER.index(room_of(theirs)) <= ORDER.index(room_of(path)), name
+    libraries = {name.split(".")[0] for name in imports(path)}
+    if path.relative_to(ROOT).parts[0] in ("data", "models"):
+        assert "prefect" not in libraries
+    if path.relative_to(ROOT).parts[0] == "data":
+        assert not {"keras", "onnxruntime"} & libraries
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Within a room too, and whether at a file's top or inside a function."""
+    graph = {path: {file for name in imports(path, types=False) if (file := file_of(name))} - {path} for path in FILES}
+    while free := [path for path, needed in graph.items() if not needed & graph.keys()]:
+        for path in free:
+            del graph[path]
+    assert sorted(map(name_of, graph)) == []
+
+
+def test_the_documentation_gives_the_rooms_in_their_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `((?:data|models|tasks|flows)(?:/[\w/]+)?)/` \|", page, re.MULTILINE) == list(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_file_is_longer_than_one_reads_at_a_time(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_the_tests_lie_in_the_rooms_of_what_they_test() -> None:
+    """A test's file may be named after a promise in place of a file, but not lie in a room that there is not."""
+    folders = {path.parent.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("*.py")}
+    assert folders - {".", "faults"} <= set(ORDER)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -62,42 +148,118 @@ def test_only_the_settings_of_the_flows_touch_the_environment(path: Path) -> Non
     assert not touched or name_of(path) == "flows/settings.py"
 
 
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_process_of_python_takes_no_module_from_the_folder_it_is_started_in(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.List) and node.elts and ast.unparse(node.elts[0]) == "sys.executable":
+            assert ast.unparse(node.elts[1]) == "'-P'"
+
+
 def test_no_file_of_the_flows_shadows_another_module() -> None:
-    """Prefect puts the folder of an entrypoint first on the path, so `flows/x.py` is what `import x` finds."""
-    others = {*sys.stdlib_module_names, *packages_distributions(), *ROOMS, "tests"}
+    """Prefect puts the folder of an entrypoint that is a file first on the path: `import x` then finds `flows/x.py`."""
+    others = {*sys.stdlib_module_names, *packages_distributions(), *TOPS, "tests"} - {"darkroom"}
     names = {path.stem if path.suffix == ".py" else path.name for path in (ROOT / "flows").iterdir()}
     assert names & others == set()
-
-
-def test_every_folder_with_modules_is_a_package() -> None:
-    folders = {path.parent for path in FILES}
-    assert {name_of(folder) for folder in folders if not (folder / "__init__.py").is_file()} == set()
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    assert sorted(declared) == sorted(name_of(folder).replace("/", ".") for folder in folders)
 
 
 def test_a_package_folder_of_tests_has_no_init_file() -> None:
     assert list((ROOT / "tests").rglob("__init__.py")) == []
 
 
-def test_the_wheel_holds_the_rooms_with_their_recipes_and_templates_and_nothing_else(tmp_path: Path) -> None:
-    tracked = subprocess.run(
-        ["git", "ls-files", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.split()
-    if not tracked:
-        pytest.skip("not a git checkout")
-    for name in [*tracked, "pyproject.toml", "README.md", "LICENSE", "NOTICE"]:
-        copy = tmp_path / "source" / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    built = subprocess.run(
-        [*command, "--wheel-dir", tmp_path, tmp_path / "source"], capture_output=True, text=True, check=False
+def test_only_darkroom_is_importable(tmp_path: Path) -> None:
+    tried = (
+        "import importlib.util; print([n for n in ('data', 'models', 'tasks', 'flows') if importlib.util.find_spec(n)])"
     )
-    if "setuptools" in built.stderr and built.returncode:
-        pytest.skip("setuptools is not installed in this environment")
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    done = subprocess.run([sys.executable, "-c", tried], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What git would have of this checkout, as it is now, its links as links."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not listed:
+        pytest.skip("not a git checkout")
+    folder = tmp_path_factory.mktemp("checkout") / "darkroom"
+    for name in listed:
+        source, copy = ROOT / name, folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():
+            copy.symlink_to(source.readlink())
+        elif source.exists():
+            copy.write_bytes(source.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that this checkout gives."""
+    return build_wheel(checkout, tmp_path_factory.mktemp("wheel"))
+
+
+def build_wheel(source: Path, out: Path) -> Path:
+    pytest.importorskip("setuptools", reason="setuptools is not installed in this environment")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    run(*command, "--wheel-dir", out, source, cwd=out)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
     with ZipFile(wheel) as opened:
-        held = {name for name in opened.namelist() if ".dist-info/" not in name}
-    assert held == set(tracked)
+        return {name: opened.read(name) for name in opened.namelist() if ".dist-info/" not in name}
+
+
+def test_the_wheel_holds_the_rooms_with_their_recipes_and_templates_and_nothing_else(
+    checkout: Path, wheel: Path
+) -> None:
+    real = [path for top in TOPS for path in (checkout / top).rglob("*") if path.is_file()]
+    wanted = {f"darkroom/{path.relative_to(checkout).as_posix()}": path.read_bytes() for path in real}
+    wanted |= {
+        f"darkroom/{name}": (checkout / "src/darkroom" / name).read_bytes() for name in ("__init__.py", "py.typed")
+    }
+    assert contents(wheel) == wanted
+
+
+def test_the_source_distribution_gives_the_same_wheel(checkout: Path, wheel: Path, tmp_path: Path) -> None:
+    script = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+    run(sys.executable, "-c", script, tmp_path, cwd=checkout)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    assert contents(build_wheel(archive, tmp_path)) == contents(wheel)
+
+
+def test_the_installed_wheel_runs_away_from_any_checkout(wheel: Path, tmp_path: Path) -> None:
+    """In an environment of its own that has the wheel, and the other packages of this one, but not this checkout."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    with ZipFile(wheel) as opened:
+        opened.extractall(site)
+    for path in (
+        Path(pytest.__file__).parents[1].iterdir()
+    ):  # not by a .pth file, whose own .pth files name the checkout
+        if not path.name.startswith(("__editable__", "_darkroom", "darkroom")) and not (site / path.name).exists():
+            (site / path.name).symlink_to(path)
+    python, place = tmp_path / "venv" / "bin" / "python", tmp_path / "place"
+    place.mkdir()
+    home = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": "", "DARKROOM_CACHE": str(tmp_path / "cache")}
+    where = run(python, "-c", "import darkroom.flows.cli as c; print(c.__file__)", cwd=place, **home)
+    assert Path(where.strip()).is_relative_to(site)
+    command: list[str | Path] = [python, "-P", "-m", "darkroom.flows.cli", "run", "digits", "--epochs", "1"]
+    said = run(*command, "--max-judged", "0", "--workspace", tmp_path / "workspace", cwd=place, **home)
+    assert "data set    digits@ec4452c60846" in said
+    assert "scored      100 files" in said
+    assert list(place.iterdir()) == []

@@ -1,1 +1,1 @@
-"""Recipes: one YAML file for each known data set, validated by `flows.recipe`."""
+"""Recipes: one YAML file for each known data set, validated by `darkroom.flows.recipe`."""

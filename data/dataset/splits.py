@@ -1,0 +1,95 @@
+"""Splits that never move a file: each is drawn from the image's own content hash.
+
+A file's place is `sha256(seed, sha256 of the file)` read as a number in [0, 1), cut at the fractions. It depends on
+nothing but the image and the seed, so adding files never moves an old one, copies of one image land together, and the
+expected share of every class is the same (the stratification is in expectation; see `docs` in the README).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from darkroom.data.settings import SettingsModel
+
+SPLITS = ("train", "validation", "test")
+
+
+class SplitRules(SettingsModel):
+    """Fractions for what the source does not decide itself.
+
+    Attributes:
+        validation: Share of the images (or of the source's training part) that stops training and fits calibration.
+        test: Share of the images on which figures are reported; used only where the source holds nothing out.
+        seed: Another seed gives another draw.
+        keep: Keep the split folders of the source where it has them.
+    """
+
+    validation: float = Field(default=0.15, gt=0, lt=1)
+    test: float = Field(default=0.15, gt=0, lt=1)
+    seed: int = 0
+    keep: bool = True
+
+    @model_validator(mode="after")
+    def _leaves_some_for_training(self) -> SplitRules:
+        if self.validation + self.test >= 0.9:
+            raise ValueError("validation and test together leave under a tenth for training: lower one of them")
+        return self
+
+
+def draw(sha256: str, seed: int) -> float:
+    """A number in [0, 1) from an image's content hash and the seed."""
+    digest = hashlib.sha256(f"{seed}:{sha256}".encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits are what a float holds: never rounded up to 1
+
+
+class SplitPlan(BaseModel):
+    """How each source split maps to ours, decided once for the whole source.
+
+    Attributes:
+        rules: The fractions and the seed.
+        held_out: The source's splits other than train; () where it has none or they are not kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: SplitRules
+    held_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, source_splits: Collection[str | None], rules: SplitRules) -> SplitPlan:
+        """The plan for a source whose labelled files lie in these splits (None: in no split folder)."""
+        kept = rules.keep and ("train" in source_splits or None in source_splits)
+        held_out = tuple(s for s in ("validation", "test") if s in source_splits) if kept else ()
+        return cls(rules=rules, held_out=held_out)
+
+    def split(self, sha256: str, source_split: str | None) -> str:
+        """`train`, `validation` or `test` for one image.
+
+        A source with one held-out part only, whatever its name, has it as the judge: `test`; the validation part is
+        then carved from training, so that what stops training is never what figures are reported on.
+        """
+        if self.held_out:
+            if source_split in self.held_out:
+                return str(source_split) if len(self.held_out) == 2 else "test"
+            if len(self.held_out) == 2:
+                return "train"
+            return "validation" if draw(sha256, self.rules.seed) < self.rules.validation else "train"
+        place = draw(sha256, self.rules.seed)
+        if place < self.rules.test:
+            return "test"
+        return "validation" if place < self.rules.test + self.rules.validation else "train"
+
+    @property
+    def decision(self) -> str:
+        """One sentence for the log."""
+        if len(self.held_out) == 2:
+            return "splits: train, validation and test as the source has them"
+        if self.held_out:
+            return (
+                f"splits: the source's {self.held_out[0]} part is the judge (test); "
+                f"{self.rules.validation:.0%} of the rest is carved off as validation"
+            )
+        return f"splits: drawn by content hash, {self.rules.validation:.0%} validation, {self.rules.test:.0%} test"

@@ -1,0 +1,137 @@
+"""Files and folders that appear whole or not at all: temporary name on the same file system, then rename.
+
+A temporary name starts with `.tmp-`, so that a reader that lists a folder can skip what a killed run left; the next run
+that locks the folder removes it (`darkroom.data.files.locks`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from darkroom.data.errors import WorkError
+
+TEMPORARY_PREFIX = ".tmp-"
+_TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{32}(\.\w+)*")
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name of its own in the folder of `path`, so that a rename never crosses a file system."""
+    return path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it is flushed to disk and becomes `path`.
+
+    After an exception nothing stands at `path` that was not there before, and the temporary file is gone.
+
+    Raises:
+        WorkError: where the disk is full.
+    """
+    temporary = temporary_beside(path)
+    with _naming_a_full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder with all that is in it. Where `path` exists already (another run was first), it is kept."""
+    temporary = temporary_beside(path)
+    with _naming_a_full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for folder, _, files in os.walk(temporary):
+                for name in files:
+                    _flush(Path(folder, name))
+                _flush(Path(folder))
+            try:
+                os.rename(temporary, path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder at once: whoever is killed meanwhile leaves nothing under its name. A missing one is no error."""
+    temporary = temporary_beside(path)
+    try:
+        path.rename(temporary)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed runs left under temporary names in `folder` and anywhere in the hidden folders in it.
+
+    Only for the one who holds the folder's lock: another's unfinished work may still be being written.
+    """
+    for place, folders, files in os.walk(folder):
+        unfinished = [name for name in folders if _TEMPORARY.fullmatch(name)]
+        for name in unfinished:
+            shutil.rmtree(Path(place, name), ignore_errors=True)
+        for name in filter(_TEMPORARY.fullmatch, files):
+            Path(place, name).unlink(missing_ok=True)
+        at_the_top = Path(place) == folder
+        folders[:] = [name for name in folders if name not in unfinished and (not at_the_top or name[0] == ".")]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON with sorted keys, whole or not at all. The only JSON writer."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_version(*parts: Any) -> str:
+    """A short content hash (12 hex digits) of JSON-able parts; the same parts give the same version."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _naming_a_full_disk(path: Path) -> Iterator[None]:
+    """Libraries report a full disk each in its own way, most without the name of the file."""
+    try:
+        yield
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC).lower() in str(error).lower():
+            raise WorkError(
+                f"No room is left on the disk of {path.parent}: {path.name} was not written. Free some, and start the "
+                "same command again."
+            ) from error
+        raise
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

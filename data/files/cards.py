@@ -1,0 +1,63 @@
+"""Cards: the JSON file that is written last into a folder, and lists the folder's files with sizes and SHA-256."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from darkroom.data.errors import FormatError
+from darkroom.data.files.atomic import file_sha256
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class FileFact(BaseModel):
+    """A file that a card answers for: name relative to the card's folder, size in bytes, SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, folder: Path, file: str) -> FileFact:
+        path = folder / file
+        return cls(file=file, bytes=path.stat().st_size, sha256=file_sha256(path))
+
+
+def check_file(folder: Path, fact: FileFact) -> None:
+    """Refuse a file that a card lists and that is missing, outside the folder, or of another size."""
+    path = folder / fact.file
+    if Path(fact.file).is_absolute() or ".." in Path(fact.file).parts:
+        raise FormatError(f"The card in {folder} names {fact.file!r}, outside its folder. It is not ours: refused.")
+    found = path.stat().st_size if path.is_file() else None
+    if found != fact.bytes:
+        what = "is missing" if found is None else f"has {found} bytes, not {fact.bytes}"
+        raise FormatError(
+            f"{path} {what}, as its card says it should. Delete {folder} and make it again, or restore it."
+        )
+
+
+def read_card(path: Path, model: type[M], schema_version: int) -> M:
+    """A card as `model`; raises FormatError with both versions where `schema_version` is not ours."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        found = raw.get("schema_version")
+    except FileNotFoundError:
+        raise FormatError(f"{path.parent} has no {path.name}: it is not finished, or not what you meant.") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path} cannot be read: {error}.") from None
+    if found != schema_version:
+        raise FormatError(f"{path} has schema version {found}, this Darkroom reads {schema_version}. Update Darkroom.")
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "decode_version":
+            raise FormatError(f"The images of {path.parent} were {first['msg']}.") from None
+        where = ".".join(str(part) for part in first["loc"])
+        raise FormatError(f"{path} is damaged at {where}: {first['msg']}.") from None

@@ -1,0 +1,105 @@
+"""Work that other processes do for a run, on this machine or on others: for as long as the run holds a lease.
+
+A lease is a file in the folder that the run has locked. Workers look for it while they work, and stop when it is gone:
+the run has ended, or was killed, and another one has locked the folder since and swept the file away, which has a
+temporary name (`darkroom.data.files.atomic`). So nobody writes for long into a folder that belongs to another run.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.data.errors import WorkError
+from darkroom.data.files.atomic import temporary_beside
+from darkroom.data.files.parallel import CPU_SHARE, STOP
+
+_LOOK_EVERY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Lease:
+    """On which terms another process works for a run.
+
+    Attributes:
+        file: There for as long as the work is wanted.
+        num_cpus: Processors that one part may use.
+    """
+
+    file: Path
+    num_cpus: int
+
+    def end(self) -> None:
+        """Let all who work under it stop."""
+        self.file.unlink(missing_ok=True)
+
+
+@contextmanager
+def grant(folder: Path, num_cpus: int) -> Iterator[Lease]:
+    """A lease in a folder that the caller has locked; it ends with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lease = Lease(temporary_beside(folder / "lease"), num_cpus)
+    lease.file.touch()
+    try:
+        yield lease
+    finally:
+        lease.end()
+
+
+@contextmanager
+def working_under(lease: Lease | None) -> Iterator[None]:
+    """Within the block `darkroom.data.files.parallel` keeps to the terms of a lease; None changes nothing.
+
+    Raises:
+        WorkError: where the lease has ended, or the folder that it lies in is not to be seen from here.
+    """
+    if lease is None:
+        yield
+        return
+    if not lease.file.parent.is_dir():
+        raise WorkError(
+            f"The worker on {socket.gethostname()} does not see the folder {lease.file.parent}. All machines of a "
+            "cluster need the images, the workspace and the output under the same paths: keep them on a file system "
+            "that all share."
+        )
+    watched = _Watched(lease.file)
+    stop, share = STOP.set(watched), CPU_SHARE.set(lease.num_cpus)
+    try:
+        if watched.is_set():
+            raise WorkError("Not begun, because the run has ended.")
+        yield
+    finally:
+        STOP.reset(stop)
+        CPU_SHARE.reset(share)
+
+
+class _Watched:
+    """Whether a file is gone; looked up now and then, because it may be far away."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._look_at = 0.0
+        self._gone = False
+
+    def is_set(self) -> bool:
+        """Whether it is gone."""
+        if not self._gone and time.monotonic() >= self._look_at:
+            self._gone = not _is_there(self._file)
+            self._look_at = time.monotonic() + _LOOK_EVERY_SECONDS
+        return self._gone
+
+
+def _is_there(file: Path) -> bool:
+    """A file is opened and not asked for: NFS answers that from a cache, but an opening from the server."""
+    try:
+        os.close(os.open(file, os.O_RDONLY))
+    except FileNotFoundError:
+        return False
+    except OSError:  # what it says of the server it does not say of the file
+        return True
+    return True

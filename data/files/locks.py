@@ -1,0 +1,38 @@
+"""One process at a time on one output folder: the second waits, says so, and then finds the work done.
+
+A lock is `flock` on `<folder>/.lock`: the system lets go of it when its holder dies, however it dies, so nothing
+is ever left locked. The lock's file stays; what it holds means nothing.
+
+Whoever holds a folder first removes what killed runs left unfinished in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from darkroom.data.files.atomic import remove_unfinished
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def exclusive(folder: Path, outputs: Path | None = None) -> Iterator[None]:
+    """Hold `folder`, made where it is missing, against every other process that asks for it in the same way.
+
+    Args:
+        folder: Where the lock's file lies.
+        outputs: The folder that the lock protects, and which is swept; None for `folder` itself.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("Another run is working in %s: waiting for it to end.", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        remove_unfinished(outputs or folder)
+        yield

@@ -1,0 +1,72 @@
+"""A thread pool's map that keeps order and holds a bounded number of results; how it is told to stop, and its share."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from darkroom.data.errors import WorkError
+
+
+class Stop(Protocol):
+    """What says whether to go on: an event of this process, or a lease that another one granted (lease.py)."""
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+
+
+# Set by the one who waits for work in other threads: they cannot be interrupted, so they ask, after every item.
+STOP: ContextVar[Stop | None] = ContextVar("stop", default=None)
+# Processors for the work of this context, where other processes work on the same machine; None for all.
+CPU_SHARE: ContextVar[int | None] = ContextVar("cpu_share", default=None)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def num_cpus() -> int:
+    """Processors that the work of this context may use."""
+    share = CPU_SHARE.get()
+    if share is not None:
+        return share
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in order, `size` at a time; the last batch may be smaller."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
+def ordered_map(work: Callable[[T], R], items: Iterable[T], num_threads: int, window: int) -> Iterator[R]:
+    """`work(item)` for each item, in the items' order, with at most `window` results begun or waiting.
+
+    Raises:
+        WorkError: where `STOP` said so meanwhile.
+    """
+    stop = STOP.get()
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                _check(stop)
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= window:
+                    yield waiting.popleft().result()
+            while waiting:
+                _check(stop)
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _check(stop: Stop | None) -> None:
+    if stop and stop.is_set():
+        raise WorkError("Stopped before it was whole, because the run ends.")

@@ -1,0 +1,99 @@
+"""`run.json`: by what run, with what settings and which libraries an output was made.
+
+It stands beside the card and not in it: the card of the same content has the same bytes, whoever made it and when.
+"""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from darkroom.data.files.atomic import remove_unfinished, write_json
+
+RUN_RECORD = "run.json"
+_LIBRARIES = (
+    "darkroom-flows",
+    "keras",
+    "numpy",
+    "onnxruntime",
+    "optuna",
+    "pandas",
+    "pillow",
+    "prefect",
+    "pyarrow",
+    "scikit-learn",
+    "tensorflow",
+    "tf2onnx",
+)
+
+
+class LibraryVersion(BaseModel):
+    """A library that had a part in the result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+
+
+class RunRecord(BaseModel):
+    """What `run.json` holds.
+
+    Attributes:
+        flow: The flow that made the output.
+        run_id: Prefect's id of that run; None outside of Prefect.
+        finished_at: UTC, ISO 8601.
+        settings: All of them, resolved.
+        python: Python's version.
+        machine: System and architecture.
+        libraries: Versions of those that have a part in the result.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 1
+    flow: str
+    run_id: str | None
+    finished_at: str
+    settings: dict[str, Any]
+    python: str
+    machine: str
+    libraries: tuple[LibraryVersion, ...]
+
+
+def library_versions() -> tuple[LibraryVersion, ...]:
+    """The installed versions; a library that is not installed is left out."""
+    found = []
+    for name in _LIBRARIES:
+        try:
+            found.append(LibraryVersion(name=name, version=version(name)))
+        except PackageNotFoundError:
+            continue
+    return tuple(found)
+
+
+def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
+    """Write `run.json` into an output's folder, whole or not at all."""
+    record = RunRecord(
+        flow=flow,
+        run_id=run_id,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        settings=settings,
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}",
+        libraries=library_versions(),
+    )
+    write_json(folder / RUN_RECORD, record.model_dump(mode="json"))
+    return record
+
+
+def complete_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> None:
+    """Write `run.json` where the run that made the output was killed before it could."""
+    remove_unfinished(folder)
+    if not (folder / RUN_RECORD).is_file():
+        write_run_record(folder, flow, run_id, settings)

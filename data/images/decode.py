@@ -1,0 +1,350 @@
+"""The one way from an image file's bytes to pixels, and the policy that says how.
+
+Ingest, training and scoring all call `decode(data, policy)`; the policy travels in the dataset card and in the model
+bundle, so that what a network sees when it scores is what it saw when it was trained.
+
+What the policy leaves no choice about, because only one answer is right:
+- grey of 16 bits or of floats is scaled to 8 bits, never clipped (see `_to_eight_bits`);
+- CMYK, YCbCr, palette, grey and 1-bit images become RGB;
+- of an animation or a multi-page file, the first frame is taken;
+- ICC profiles are not applied: pixel values are taken as stored, as the training tutorials do.
+
+Plain JPEGs are decoded by libjpeg-turbo itself (`turbojpeg.py`), with the pixels that Pillow would give; all else, and
+whatever is odd about a JPEG, by Pillow.
+
+Bytes are hostile. Size is checked from the header before a pixel is decoded, and so is what makes decoders slow or
+hungry whatever the size: scans of a JPEG, tiles of a TIFF. Of the images over 20 megapixels one is decoded at a time
+(at most 2 GB).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from darkroom.data.errors import ImageError
+from darkroom.data.images.resizing import resize
+from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
+from darkroom.data.settings import SettingsModel
+
+# Pillow warns of broken metadata and of size; the reason code says what matters.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# EPS, PDF and the like are left out: they start other programs or are no photographs. JPEG 2000 too: OpenJPEG takes
+# 100 bytes for each pixel that a file of 2 KB promises, and gives a file cut short as if it were whole. MPO comes as
+# JPEG.
+Image.init()
+FORMATS = tuple(name for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM") if name in Image.OPEN)
+# Images that people have and that are not decoded here: HEIC, JPEG XL, JPEG 2000, Photoshop.
+_UNSUPPORTED = re.compile(
+    rb".{4}ftyp(hei|hev|mif1(?!.{0,48}avif))|\xff\x0a|\0\0\0\x0c(JXL |jP  )|\xff\x4f\xff\x51|8BPS", re.DOTALL
+)
+
+# Each scan of a progressive JPEG walks the whole image and may cost a hundred bytes; encoders write about ten.
+_MAX_SCANS = 100
+_MARKER = re.compile(rb"\xff[^\0\x01\xff\xd0-\xd8]")
+# Pillow decodes these in Python: 2 seconds for a megapixel.
+_SLOW_DECODERS = frozenset({"ppm", "ppm_plain", "bmp_rle"})
+_MAX_SLOW_PIXELS = 4_000_000
+_BIG_PIXELS = 20_000_000
+_STRIP_PIXELS = 2**20
+_one_big_image = threading.Lock()
+# glibc keeps blocks under 32 MB for the thread that freed them, so that the big images of all threads add up.
+Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+
+# EXIF tag 0x0112 to the transpositions that undo it (EXIF 2.32, 4.6.4.A).
+_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPS_SIDES = frozenset({5, 6, 7, 8})
+_INVERSE = {6: 8, 8: 6}
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+Side = Annotated[int, Field(ge=8, le=4096)]
+
+
+# 1: Pillow's `draft` and `resize`. 2: the same scaled JPEGs, resized by `data/images/resizing.py`.
+DECODE_VERSION: Literal[2] = 2
+
+
+class DecodePolicy(SettingsModel):
+    """How an image file becomes `uint8[H, W, 3]`.
+
+    Attributes:
+        version: Of the decoding code; raised whenever the same file and settings would give other pixels.
+        image_size: (height, width) of the result in pixels.
+        resize: `stretch` to the size; `pad`: fit inside and fill the rest with `padding`; `crop`: fill and cut the
+            centre.
+        interpolation: The filter, by Pillow's name; all but `nearest` are antialiased when they shrink.
+        apply_exif_rotation: Turn the image upright as its EXIF orientation asks.
+        scaled_jpeg: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, never below the size asked for.
+        background: RGB colour under transparent pixels.
+        padding: RGB colour of the bars of `pad`.
+        max_bytes: Largest file, in bytes; a larger one is `too_large`.
+        max_pixels: Largest image, width x height; a larger one is `too_large` and not a pixel of it is decoded.
+    """
+
+    version: Literal[2] = DECODE_VERSION
+    image_size: tuple[Side, Side] = (160, 160)
+    resize: Literal["stretch", "pad", "crop"] = "stretch"
+    interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    apply_exif_rotation: bool = True
+    scaled_jpeg: bool = True
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    padding: tuple[Byte, Byte, Byte] = (0, 0, 0)
+    max_bytes: int = Field(default=256 * 2**20, ge=1)
+    max_pixels: int = Field(default=120_000_000, ge=1, le=170_000_000)
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _of_this_code(cls, version: object) -> object:
+        if version != DECODE_VERSION:
+            raise PydanticCustomError(
+                "decode_version",
+                "decoded by version {found} of the decoding code; this Darkroom has version {ours}, which gives other "
+                "pixels. Ingest and train again, or use the Darkroom that made it",
+                {"found": str(version), "ours": DECODE_VERSION},
+            )
+        return version
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels `uint8[H, W, 3]`, and what the file's header says of the image as stored."""
+
+    pixels: NDArray[np.uint8]
+    format: str
+    width: int
+    height: int
+    mode: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file's header says: format, width and height as stored (before any rotation), Pillow's mode."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+
+
+def decode(data: bytes, policy: DecodePolicy) -> NDArray[np.uint8]:
+    """Pixels `uint8[H, W, 3]` of an image file's bytes; raises ImageError with a reason code."""
+    return decode_with_header(data, policy).pixels
+
+
+def read_header(data: bytes) -> Header | None:
+    """Format and stored size without decoding, or None where no header can be read."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _header(image)
+    except Exception:  # hostile bytes make Pillow's parsers raise nearly anything
+        return None
+
+
+def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
+    """The same as `decode`, with format, stored size and mode.
+
+    Raises:
+        ImageError: `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt` or `unsupported`.
+    """
+    if not data:
+        raise ImageError("empty")
+    if len(data) > policy.max_bytes:
+        raise ImageError("too_large", f"{len(data)} bytes, the limit is {policy.max_bytes}")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise _unidentified(data) from None
+    except Exception as error:
+        raise _image_error(error, data) from None
+    with image:
+        try:
+            header = _header(image)
+            _check_cost(data, image, policy)
+            if image.format == "PNG":
+                _check_chunks(data)
+            with _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext():
+                pixels = _pixels(data, image, policy)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise _image_error(error, data) from None
+    return Decoded(pixels, header.format, header.width, header.height, header.mode)
+
+
+def _header(image: Image.Image) -> Header:
+    width, height = image.size
+    if image.format == "TIFF" and _orientation(image) in _SWAPS_SIDES:  # Pillow has it upright already
+        width, height = height, width
+    return Header(image.format or "", width, height, image.mode)
+
+
+def _unidentified(data: bytes) -> ImageError:
+    """Why Pillow opened nothing: no image at all, or a known signature and a header that cannot be read."""
+    if _UNSUPPORTED.match(data):
+        return ImageError("unsupported", "HEIC, JPEG XL, JPEG 2000 and Photoshop files are not read")
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept and accept(data[:16]):
+            try:
+                factory(io.BytesIO(data), "")
+            except Exception as error:
+                # Pillow's ImageFile raises SyntaxError from the one that says what happened.
+                cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+                return _image_error(cause, data)
+    return ImageError("not_an_image")
+
+
+def _image_error(error: Exception, data: bytes) -> ImageError:
+    """The reason code for what Pillow raised."""
+    message = str(error)
+    lowered = message.lower()
+    if isinstance(error, (Image.DecompressionBombError, MemoryError)) or "too large" in lowered:
+        return ImageError("too_large", message)
+    # The types are those that Pillow takes for the end of data.
+    ended = isinstance(error, (EOFError, IndexError, TypeError, struct.error))
+    short_riff = data[:4] == b"RIFF" and len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if ended or short_riff or "truncat" in lowered or "not enough" in lowered or "reached eof" in lowered:
+        return ImageError("truncated", message)
+    return ImageError("unsupported" if isinstance(error, KeyError) else "corrupt", message)
+
+
+def _check_cost(data: bytes, image: Image.Image, policy: DecodePolicy) -> None:
+    """Refuse, before a pixel is decoded, what would take too much memory or time."""
+    if image.width * image.height > policy.max_pixels:
+        raise ImageError("too_large", f"{image.width} x {image.height} pixels, the limit is {policy.max_pixels} in all")
+    if image.format in ("JPEG", "MPO") and _num_scans(data) > _MAX_SCANS:
+        raise ImageError("too_large", f"more than {_MAX_SCANS} scans")
+    if isinstance(image, TiffImageFile):
+        tile = [image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
+        if not all(isinstance(side, int) for side in tile):
+            raise ImageError("corrupt", f"tiles of {tile[0]} x {tile[1]} pixels")
+        if tile[0] * tile[1] > policy.max_pixels:
+            raise ImageError("too_large", f"tiles of {tile[0]} x {tile[1]} pixels")
+        strips = [part.extents or (0, 0, 0, 0) for part in image.tile]
+        if sum((right - left) * (bottom - top) for left, top, right, bottom in strips) < image.width * image.height:
+            raise ImageError("truncated", "strips are missing")  # Pillow takes them as black
+    slow = isinstance(image, ImageFile.ImageFile) and any(tile[0] in _SLOW_DECODERS for tile in image.tile)
+    if slow and image.width * image.height > _MAX_SLOW_PIXELS:
+        raise ImageError("too_large", f"{image.width} x {image.height} pixels in a form that is slow to decode")
+
+
+def _num_scans(data: bytes) -> int:
+    """Scans of a JPEG; counted exactly only where there may be too many, since pixels hide no marker but appended
+    videos do."""
+    start_of_scan = b"\xff\xda"
+    if data.count(start_of_scan) <= _MAX_SCANS:
+        return 0
+    num_scans, position = 0, 2
+    while (found := _MARKER.search(data, position)) and found[0] != b"\xff\xd9":
+        num_scans += found[0] == start_of_scan
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return num_scans
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse a PNG with a bad CRC or without its end; Pillow does not look at the CRC of the pixels."""
+    view, place, kind = memoryview(data), 8, b""
+    while kind != b"IEND":
+        num_bytes, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 8 + num_bytes
+        (checksum,) = struct.unpack_from(">I", data, end)
+        if zlib.crc32(view[place + 4 : end]) != checksum:
+            raise ImageError("corrupt", f"bad CRC in {kind!r}")
+        place = end + 4
+
+
+def _pixels(data: bytes, image: Image.Image, policy: DecodePolicy) -> NDArray[np.uint8]:
+    if image.format == "PNG":
+        image.load()  # its EXIF may come after the pixels
+    orientation = _orientation(image)
+    turn = orientation if policy.apply_exif_rotation else 1
+    if image.format == "TIFF":  # Pillow turns it upright by itself
+        turn = 1 if policy.apply_exif_rotation else _INVERSE.get(orientation, orientation)
+    rgb: Image.Image | NDArray[np.uint8] | None = None
+    if image.format in ("JPEG", "MPO"):
+        height, width = policy.image_size
+        wanted = (height, width) if turn in _SWAPS_SIDES else (width, height)
+        rgb = decode_plain_jpeg(data, image, shrink_by(image.size, wanted) if policy.scaled_jpeg else 1)
+        if rgb is None and policy.scaled_jpeg:
+            image.draft(None, wanted)
+    if rgb is None:
+        image.load()
+        rgb = _to_rgb(image, policy.background)
+    if turn in _ORIENTATION:
+        rgb = (Image.fromarray(rgb) if isinstance(rgb, np.ndarray) else rgb).transpose(_ORIENTATION[turn])
+    return resize(rgb, policy)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except Exception:  # broken metadata is no reason to lose the pixels
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return _to_eight_bits(image).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layers = image if image.mode == "RGBA" and "transparency" not in image.info else image.convert("RGBA")
+        alpha = layers.getchannel("A")
+        if alpha.getextrema() == (255, 255):  # opaque: nothing shows through
+            return layers.convert("RGB")
+        return Image.composite(layers.convert("RGB"), Image.new("RGB", layers.size, background), alpha)
+    try:
+        return image.convert("RGB")
+    except ValueError as error:
+        raise ImageError("unsupported", f"mode {image.mode}: {error}") from None
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits, scaled so that white becomes 255.
+
+    White is 65535 for whole numbers; for floats the first of 1, 255 and 65535 that no pixel is above. Where a pixel is
+    above 65535 it is white. What is negative or not finite becomes 0.
+    """
+    rows = max(1, _STRIP_PIXELS // image.width)  # all at once would take eight times the image's memory
+
+    def strips() -> Iterator[NDArray[np.float64]]:
+        for top in range(0, image.height, rows):
+            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+            yield np.nan_to_num(np.asarray(strip, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
+
+    whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+    largest = max(float(strip.max()) for strip in strips())
+    white = next((white for white in whites if largest <= white), largest)
+    return Image.fromarray(np.concatenate([np.rint(strip * (255 / white)).astype(np.uint8) for strip in strips()]))
+
+
+def decode_stored(data: bytes) -> NDArray[np.uint8]:
+    """Pixels `uint8[H, W, 3]` of an image that a shard holds: already at the policy's size, so never resized."""
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)

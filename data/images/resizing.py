@@ -1,0 +1,68 @@
+"""To the size that a network takes: stretched, padded or cropped.
+
+By `fast_image_resize` (package `cykooz-resizer`): Pillow's filters in SIMD instructions, in a third of the time. Its
+results are the same on every processor, and differ from Pillow's by rounding: at most 2 of 255 for `bilinear`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from darkroom.data.images.decode import DecodePolicy
+
+_ALGORITHM = {
+    "nearest": ResizeAlg.nearest(),
+    "box": ResizeAlg.convolution(FilterType.box),
+    "bilinear": ResizeAlg.convolution(FilterType.bilinear),
+    "bicubic": ResizeAlg.convolution(FilterType.catmull_rom),
+    "lanczos": ResizeAlg.convolution(FilterType.lanczos3),
+}
+Size = tuple[int, int]
+
+
+def resize(image: Image.Image | NDArray[np.uint8], policy: DecodePolicy) -> NDArray[np.uint8]:
+    """`uint8[H, W, 3]` of the policy's size.
+
+    Args:
+        image: RGB, as Pillow holds it, which is not copied, or as `uint8[h, w, 3]`.
+        policy: Size, way of resizing, filter, and the colour of the bars of `pad`.
+    """
+    height, width = policy.image_size
+    size = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+    if policy.resize == "stretch":
+        return _filtered(image, size, (width, height), policy.interpolation)
+    if policy.resize == "crop":
+        scale = min(size[0] / width, size[1] / height)
+        # Rounding must not lead out of the image.
+        cut_width, cut_height = min(size[0], width * scale), min(size[1], height * scale)
+        cut = CropBox((size[0] - cut_width) / 2, (size[1] - cut_height) / 2, cut_width, cut_height)
+        return _filtered(image, size, (width, height), policy.interpolation, cut)
+    scale = min(width / size[0], height / size[1])
+    inner = (max(1, min(width, round(size[0] * scale))), max(1, min(height, round(size[1] * scale))))
+    canvas = np.empty((height, width, 3), np.uint8)
+    canvas[:] = policy.padding
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = _filtered(image, size, inner, policy.interpolation)
+    return canvas
+
+
+def _filtered(
+    image: Image.Image | NDArray[np.uint8], size: Size, wanted: Size, interpolation: str, cut: CropBox | None = None
+) -> NDArray[np.uint8]:
+    """The image, or what is cut out of it, at the size wanted; sizes are (width, height)."""
+    if size == wanted:
+        return np.asarray(image)
+    options = ResizeOptions(_ALGORITHM[interpolation], use_alpha=False, crop_box=cut)
+    if isinstance(image, Image.Image):
+        result = Image.new("RGB", wanted)
+        Resizer().resize_pil(image, result, options)
+        return np.asarray(result)
+    to = ImageData(*wanted, PixelType.U8x3)
+    Resizer().resize(ImageData(*size, PixelType.U8x3, image.tobytes()), to, options)
+    return np.frombuffer(to.get_buffer(), np.uint8).reshape(wanted[1], wanted[0], 3)

@@ -1,0 +1,250 @@
+"""From a source's folder to a data set: plan, write the parts (each on its own, in any order), publish.
+
+The work in progress lies in `datasets/<name>/.staging-<fingerprint>/`: `plan.json`, `plan.parquet` (the files, by
+part) and `parts/00000/` (a part of the manifest, at most one shard a split, and `thumbnails.npy` to compare images by).
+A part appears whole or not at all, so a run that was killed goes on with the parts that are missing. The fingerprint is
+a hash of the listing (paths, sizes, times) and of all settings; the version of the data set is a hash of the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from darkroom.data.dataset.dataset import is_whole
+from darkroom.data.dataset.leaks import Leaks
+from darkroom.data.dataset.manifest import write_table
+from darkroom.data.dataset.shards import ShardRules
+from darkroom.data.dataset.splits import SplitPlan, SplitRules
+from darkroom.data.errors import InputError
+from darkroom.data.files.atomic import content_version, write_json
+from darkroom.data.files.listing import list_files
+from darkroom.data.images.augment import AugmentPolicy
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.ingest.earlier import keep_work, with_earlier
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.labels.labelling import Labelling, LabelRules, label_files
+from darkroom.data.settings import SettingsModel
+from darkroom.data.sources.resolve import Source
+from darkroom.data.stores.workspace import DATASET_CARD, Workspace, check_name
+
+logger = logging.getLogger(__name__)
+
+# Raised whenever the same source and settings would give another data set.
+CODE_VERSION = 3
+
+_PLAN_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("os_path", pa.binary()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("label", pa.string()),
+        ("source_split", pa.string()),
+        ("reason", pa.string()),
+        ("part", pa.int32()),
+    ]
+)
+
+
+class IngestSettings(SettingsModel):
+    """All that decides what an ingest makes.
+
+    Attributes:
+        name: Of the data set.
+        labels, splits, policy, shards: The rules for each step.
+        augmentation: What `copies` look like.
+        copies: Augmented copies of each training image that are written into the shards.
+        seed: For the copies.
+        max_quarantined_share: The run fails where more than this share of the labelled images cannot be used.
+        leaks: What happens to training images that copy a test or validation image (same bytes, or same picture), to
+            validation images that copy a test image, and to training images that stand under two labels: `drop` sets
+            them aside, `fail` stops and names them, `keep` uses them and only lists them.
+    """
+
+    name: str
+    labels: LabelRules = LabelRules()
+    splits: SplitRules = SplitRules()
+    policy: DecodePolicy = DecodePolicy()
+    shards: ShardRules = ShardRules()
+    augmentation: AugmentPolicy = AugmentPolicy()
+    copies: int = Field(default=0, ge=0, le=100)
+    seed: int = 0
+    max_quarantined_share: float = Field(default=0.5, ge=0, le=1)
+    leaks: Leaks = "drop"
+
+    @model_validator(mode="after")
+    def _copies_differ(self) -> IngestSettings:
+        if self.copies and self.augmentation.changes_nothing:
+            raise ValueError("copies would be the same image again: give --copy-augment as well, or no copies")
+        return self
+
+
+class IngestPlan(BaseModel):
+    """What is to be done, as `plan.json` keeps it; the files stand in `plan.parquet` beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    folder: str
+    source: str
+    licence: str | None
+    citation: str | None
+    settings: IngestSettings
+    decisions: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: SplitPlan
+    num_files: int
+    num_parts: int
+    retry_quarantined: bool = False
+    code_version: int = CODE_VERSION
+
+    def gives_the_same(self, other: IngestPlan) -> bool:
+        """Whether a file that has not changed would be read and stored alike under the other plan."""
+        mine, others = (
+            (
+                plan.code_version,
+                plan.folder,
+                plan.settings.policy,
+                plan.settings.shards.model_copy(update={"rows_per_shard": 1}),
+                plan.settings.copies and (plan.settings.copies, plan.settings.augmentation, plan.settings.seed),
+            )
+            for plan in (self, other)
+        )
+        return mine == others
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Where the work is done and how many parts it has; or, where this was ingested before, the data set."""
+
+    staging: Path
+    num_parts: int
+    published: Path | None = None
+
+
+def plan_ingest(
+    source: Source, settings: IngestSettings, workspace: Workspace, retry_quarantined: bool = False
+) -> Planned:
+    """List and label the files of a source and write down the plan.
+
+    Args:
+        source: Where the files are.
+        settings: The rules.
+        workspace: Where the data set goes.
+        retry_quarantined: Read files again that an earlier ingest set aside, though they look unchanged.
+
+    Raises:
+        InputError: where the folder holds no labelled image or fewer than two classes.
+    """
+    check_name(settings.name)
+    entries = list_files(source.folder)
+    fingerprint = content_version(
+        CODE_VERSION,
+        settings.model_dump(mode="json"),
+        source.reference,
+        [(entry.path, entry.size_bytes, entry.mtime_ns, entry.reason) for entry in entries],
+    )
+    staging = workspace.datasets / settings.name / f".staging-{fingerprint}"
+    done = _published(workspace, settings.name, fingerprint)
+    if done and not retry_quarantined:
+        if (staging / "plan.json").is_file() and _num_done(staging) == read_plan(staging).num_parts:
+            keep_work(staging)  # the run that published it was killed before it came to that
+        return Planned(staging, 0, done)
+    if (staging / "plan.json").is_file():
+        num_parts = read_plan(staging).num_parts
+        done_before = (settings.name, _num_done(staging), num_parts)
+        logger.info("Going on with the ingest of %s that was begun before: %d of %d parts are done.", *done_before)
+        return Planned(staging, num_parts)
+    labelling = label_files(source.folder, entries, settings.labels)
+    used = [file for file in labelling.files if file.label]
+    splits = SplitPlan.of({file.source_split for file in used}, settings.splits)
+    plan = IngestPlan(
+        fingerprint=fingerprint,
+        folder=str(source.folder),
+        source=source.reference,
+        licence=source.licence,
+        citation=source.citation,
+        settings=settings,
+        decisions=(labelling.decision, splits.decision),
+        labels=LabelMap.of(file.label for file in used if file.label).names,
+        splits=splits,
+        num_files=len(entries),
+        num_parts=-(-len(entries) // settings.shards.rows_per_shard),
+        retry_quarantined=retry_quarantined,
+    )
+    table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), _earlier_work(plan, staging))
+    # A row group a part, so that a part reads its own rows and not those of all the others.
+    write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
+    write_json(staging / "plan.json", plan.model_dump(mode="json"))
+    for decision in plan.decisions:
+        logger.info("%s: %s.", settings.name, decision)
+    return Planned(staging, plan.num_parts)
+
+
+def read_plan(staging: Path) -> IngestPlan:
+    """The plan of a staging folder."""
+    return IngestPlan.model_validate_json((staging / "plan.json").read_text(encoding="utf-8"))
+
+
+def _earlier_work(plan: IngestPlan, staging: Path) -> list[Path]:
+    """Folders of earlier work on the same source with the same settings, the newest first."""
+    found = []
+    for folder in staging.parent.glob(".[es]*-*"):
+        try:
+            if folder != staging and read_plan(folder).gives_the_same(plan):
+                found.append(folder)
+        except (OSError, ValueError):  # given up before its plan was whole, or of another version of Darkroom
+            continue
+    return sorted(found, key=lambda folder: (-folder.stat().st_mtime_ns, folder.name))
+
+
+def _num_done(staging: Path) -> int:
+    """The parts that are whole."""
+    return sum(1 for _ in (staging / "parts").glob("[0-9]*"))
+
+
+def version_note(workspace: Workspace, name: str, fingerprint: str) -> Path:
+    """Which version a listing and its settings gave, so that a rerun need not read a single image."""
+    return workspace.datasets / name / ".fingerprints" / f"{fingerprint}.json"
+
+
+def share_dataset(folder: Path, workspace: Workspace) -> None:
+    """Bring a published data set to the workspace's store, and by what listing it is found again."""
+    workspace.share(folder, DATASET_CARD)
+    for note in sorted((folder.parent / ".fingerprints").glob("*.json")):
+        workspace.share_file(note)
+
+
+def _published(workspace: Workspace, name: str, fingerprint: str) -> Path | None:
+    note = version_note(workspace, name, fingerprint)
+    workspace.fetch_file(note)
+    try:
+        version = json.loads(note.read_text(encoding="utf-8"))["version"]
+        folder = workspace.fetch(workspace.dataset(name, version), DATASET_CARD)
+    except (OSError, ValueError, KeyError, InputError):
+        return None
+    return folder if is_whole(folder) else None
+
+
+def _plan_table(labelling: Labelling, rows_per_part: int) -> pa.Table:
+    """The files by part: in the order of a hash of their paths, so that every shard is a mixture of the classes."""
+    order = sorted(labelling.files, key=lambda file: hashlib.sha256(os.fsencode(file.entry.os_path)).digest())
+    columns = [
+        [file.entry.path for file in order],
+        [os.fsencode(file.entry.os_path) for file in order],
+        [file.entry.size_bytes for file in order],
+        [file.entry.mtime_ns for file in order],
+        [file.label for file in order],
+        [file.source_split for file in order],
+        [file.entry.reason for file in order],
+        [place // rows_per_part for place in range(len(order))],
+    ]
+    return pa.table(columns, schema=_PLAN_SCHEMA)

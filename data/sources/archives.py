@@ -1,0 +1,284 @@
+"""Archives (`.zip`, `.tar`, `.tar.gz`, `.tgz`) unpacked once into `sources/<first 16 hex digits of their sha256>/`.
+
+An archive is somebody else's file, so nothing that it says about itself is believed: bytes are counted while they are
+written, names are checked before they are used, and one bad entry refuses the whole archive, leaving nothing behind.
+Only plain files and folders come out, files with mode 0644. Memory: chunks of a MiB, 16 bytes of hash a name, and for
+a zip its table of contents (about 0.6 KB an entry).
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import logging
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from darkroom.data.errors import SourceError, WorkError
+from darkroom.data.files.atomic import atomic_folder, file_sha256
+from darkroom.data.files.listing import printable
+from darkroom.data.files.locks import exclusive
+from darkroom.data.files.names import SafeNames
+
+logger = logging.getLogger(__name__)
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+
+_MIB = 2**20
+_CHUNK_BYTES = _MIB
+# The most that tarfile may ask for at once; it reads long names and PAX headers whole.
+_MAX_READ_BYTES = 4 * _MIB
+# Not bzip2 and LZMA, rare in zips: zipfile unpacks a few KB of those into gigabytes of memory before it can be stopped.
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_BY_HAND = "Unpack it yourself if you trust it, and give the folder instead."
+_FETCH_AGAIN = "Fetch the archive again, or unpack what can be read and give the folder."
+# What zipfile, tarfile and the decompressors raise for bytes that are not what they should be.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+    IndexError,
+    RuntimeError,  # also RecursionError (a chain of tar headers) and NotImplementedError
+)
+_BAD_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """Beyond any of these an archive is refused.
+
+    Attributes:
+        max_entries: Files and folders.
+        max_unpacked_bytes: Of all files together (for a tar: of the unpacked stream).
+        max_ratio: Unpacked bytes for each byte of the archive; images hardly shrink, so a bomb stands out.
+        ratio_free_bytes: `max_ratio` is not looked at before this many unpacked bytes.
+    """
+
+    max_entries: int = 5_000_000
+    max_unpacked_bytes: int = 200 * 2**30
+    max_ratio: int = 200
+    ratio_free_bytes: int = 64 * _MIB
+
+
+DEFAULT_LIMITS = ArchiveLimits()
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name ends like an archive that `unpack` reads."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> Path:
+    """Unpack an archive, or find it unpacked by an earlier run.
+
+    Args:
+        archive: A `.zip`, `.tar`, `.tar.gz` or `.tgz` file.
+        workspace_sources: The workspace's `sources` folder; made where it is missing.
+        limits: Beyond them the archive is refused.
+
+    Returns:
+        The absolute path of `sources/<archive sha256[:16]>/`.
+
+    Raises:
+        SourceError: where the archive cannot be read, is damaged or empty, passes a limit, or holds an entry that is
+            encrypted, repeated, a link or a device, or would be written outside the folder.
+        WorkError: where the workspace cannot be written to.
+    """
+    try:
+        key = file_sha256(archive)[:16]
+    except OSError as error:
+        raise SourceError(f"The archive {printable(str(archive))} cannot be read: {error.strerror}.") from None
+    folder = Path(os.path.abspath(workspace_sources)) / key
+    if folder.is_dir():
+        logger.info("%s is unpacked already: %s", printable(str(archive)), folder)
+        return folder
+    unpacking = _Unpacking(archive, limits)
+    try:
+        with exclusive(folder.parent):
+            if folder.is_dir():  # by the run that this one has waited for
+                return folder
+            with atomic_folder(folder) as temporary:
+                unpacking.into(temporary)
+    except OSError as error:
+        if error.errno is None:  # gzip reports damage as an OSError without a number
+            raise unpacking.refusal(f"is damaged ({error})", _FETCH_AGAIN) from None
+        if error.errno in _BAD_NAME:
+            reason = f"has a name that cannot be a file here ({error.strerror})"
+            raise unpacking.refusal(reason, _BY_HAND) from None
+        raise WorkError(
+            f"{printable(str(archive))} cannot be unpacked into {folder}: {error.strerror}. "
+            "Free space there, or choose another folder with --workspace."
+        ) from None
+    except _DAMAGE as error:
+        raise unpacking.refusal(f"is cut short or damaged ({printable(str(error))})", _FETCH_AGAIN) from None
+    counts = f"{unpacking.num_files} files, {unpacking.unpacked_bytes / _MIB:.1f} MiB"
+    logger.info("Unpacked %s into %s: %s", printable(str(archive)), folder, counts)
+    return folder
+
+
+class _Unpacking:
+    """One archive on its way into a folder: what was counted so far, and the entry at hand for the sentences."""
+
+    def __init__(self, archive: Path, limits: ArchiveLimits) -> None:
+        self.archive = archive
+        self.limits = limits
+        self.archive_bytes = archive.stat().st_size
+        self.entry: str | None = None
+        self.num_entries = 0
+        self.num_files = 0
+        self.unpacked_bytes = 0
+        self._names = SafeNames()
+
+    def into(self, folder: Path) -> None:
+        if self.archive.name.lower().endswith(".zip"):
+            self._zip_into(folder)
+        else:
+            self._tar_into(folder)
+        self.entry = None
+        if not self.num_files:
+            raise self.refusal("holds no file", "Give an archive with images in it.")
+
+    def refusal(self, reason: str, remedy: str) -> SourceError:
+        where = f"its entry {printable(self.entry)!r}" if self.entry is not None else "it"
+        return SourceError(f"The archive {printable(str(self.archive))} is refused: {where} {reason}. {remedy}")
+
+    def enter(self, name: str, is_folder: bool) -> str:
+        """Count an entry and check its name; returns it relative, with plain `/` between its parts."""
+        self.entry = name
+        self.num_entries += 1
+        if self.num_entries > self.limits.max_entries:
+            raise self.refusal(f"comes after the limit of {self.limits.max_entries:,} entries", _BY_HAND)
+        try:
+            relative = self._names.check(name, is_folder)
+        except ValueError as error:
+            raise self.refusal(str(error), _BY_HAND) from None
+        self.num_files += not is_folder
+        return relative
+
+    def check_bytes(self, unpacked_bytes: int) -> None:
+        """Refuse once this many bytes are too many for this archive."""
+        if unpacked_bytes > self.limits.max_unpacked_bytes:
+            raise self.refusal(f"passes the limit of {self.limits.max_unpacked_bytes:,} unpacked bytes", _BY_HAND)
+        if unpacked_bytes > max(self.limits.ratio_free_bytes, self.limits.max_ratio * self.archive_bytes):
+            reason = f"unpacks to more than {self.limits.max_ratio} times the archive's size, as a zip bomb does"
+            raise self.refusal(reason, _BY_HAND)
+
+    def count_bytes(self, num_bytes: int) -> None:
+        self.unpacked_bytes += num_bytes
+        self.check_bytes(self.unpacked_bytes)
+
+    def _zip_into(self, folder: Path) -> None:
+        with zipfile.ZipFile(self.archive) as opened:
+            entries = opened.infolist()
+            # Everything that the table of contents gives away is refused before the first byte is written.
+            names = [self._check_zip_entry(info) for info in entries]
+            self.entry = None
+            self.check_bytes(sum(info.file_size for info in entries))
+            for info, name in zip(entries, names, strict=True):
+                self.entry = info.filename
+                if info.is_dir():
+                    (folder / name).mkdir(parents=True, exist_ok=True)
+                    continue
+                with opened.open(info) as stream:
+                    written_bytes = _write(folder / name, self._zip_chunks(stream))
+                if written_bytes != info.file_size:
+                    raise self.refusal(f"has {written_bytes} bytes instead of {info.file_size}", _FETCH_AGAIN)
+
+    def _check_zip_entry(self, info: zipfile.ZipInfo) -> str:
+        # Some tools of Windows write `\` between the parts, against the format's rule.
+        name = self.enter(info.filename.replace("\\", "/"), info.is_dir())
+        if info.flag_bits & 0x41:  # bit 0 encrypted, bit 6 strongly so
+            raise self.refusal("is encrypted", "Unpack it with its password and give the folder instead.")
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise self.refusal("is a link or a device, not a file", _BY_HAND)
+        if info.compress_type not in _ZIP_METHODS:
+            raise self.refusal(f"is compressed in a way other than Deflate (method {info.compress_type})", _BY_HAND)
+        return name
+
+    def _zip_chunks(self, stream: IO[bytes]) -> Iterator[bytes]:
+        while chunk := stream.read(_CHUNK_BYTES):
+            self.count_bytes(len(chunk))
+            yield chunk
+
+    def _tar_into(self, folder: Path) -> None:
+        with self.archive.open("rb") as raw:
+            is_gzip = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            source = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            stream = _ForwardStream(source, self)
+            # tarfile only ever sees the unpacked stream, through our counter.
+            with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as opened:
+                while (member := opened.next()) is not None:
+                    opened.members = []  # type: ignore[attr-defined]  # it would keep every entry in memory
+                    self._tar_entry(member, folder, stream)
+            # tarfile takes a damaged header for the end; the real end is a block of zeros.
+            if stream.last_read != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("the mark at its end is missing")
+            while stream.read(_CHUNK_BYTES):  # so that gzip compares its checksum
+                pass
+
+    def _tar_entry(self, member: tarfile.TarInfo, folder: Path, stream: _ForwardStream) -> None:
+        name = self.enter(member.name, member.isdir())
+        if member.isdir():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            return
+        if not member.isreg() or member.issparse():
+            raise self.refusal("is a link, a device or a sparse file, not a plain file", _BY_HAND)
+        stream.seek(member.offset_data)
+        if _write(folder / name, stream.chunks(member.size)) != member.size:
+            raise tarfile.ReadError("unexpected end of data")
+
+
+class _ForwardStream:
+    """The unpacked bytes of a tar as tarfile may see them: counted, never backwards, never very much at once."""
+
+    def __init__(self, source: IO[bytes], unpacking: _Unpacking) -> None:
+        self._source = source
+        self._unpacking = unpacking
+        self._position = 0
+        self.last_read = b""
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> int:
+        if position < self._position:
+            raise tarfile.ReadError("a header points backwards")
+        for _ in self.chunks(position - self._position):
+            pass
+        return self._position
+
+    def read(self, num_bytes: int) -> bytes:
+        if not 0 <= num_bytes <= _MAX_READ_BYTES:
+            raise tarfile.ReadError(f"a header says it has {num_bytes} bytes")
+        self.last_read = self._source.read(num_bytes)
+        self._position += len(self.last_read)
+        self._unpacking.count_bytes(len(self.last_read))
+        return self.last_read
+
+    def chunks(self, num_bytes: int) -> Iterator[bytes]:
+        """The next bytes, fewer where the stream ends."""
+        left_bytes = num_bytes
+        while left_bytes > 0 and (chunk := self.read(min(left_bytes, _CHUNK_BYTES))):
+            left_bytes -= len(chunk)
+            yield chunk
+
+
+def _write(path: Path, chunks: Iterator[bytes]) -> int:
+    """A new file, mode 0644, from chunks; returns the number of bytes written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "wb") as stream:
+        return sum(stream.write(chunk) for chunk in chunks)

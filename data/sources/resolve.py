@@ -1,0 +1,122 @@
+"""Sources: what a command is given (a folder, an archive, a URL, `kaggle:…`, `sample:…`) turned into a local folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.data.errors import SourceError
+from darkroom.data.files.atomic import content_version
+from darkroom.data.files.listing import check_folder, has_files, printable
+from darkroom.data.files.locks import exclusive
+from darkroom.data.sources import archives, arrays, kaggle, samples
+from darkroom.data.stores.mirror import Mirror
+from darkroom.data.stores.storage import Url, place_from
+from darkroom.data.stores.workspace import Workspace, name_from
+
+logger = logging.getLogger(__name__)
+
+_FORMS = (
+    "a folder, a .zip, .tar, .tar.gz or .tgz file, a .npz file of data and labels, either of these at s3://, gs:// or "
+    "az://, kaggle:owner/dataset, kaggle:owner/dataset/versions/N, kaggle:competitions/NAME or sample:NAME"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images on this machine.
+
+    Attributes:
+        reference: As given on the command line.
+        folder: The local folder with the images, absolute; not to be written to.
+        name: A name for the data set, should none be given.
+        kind: `folder`, `archive`, `arrays`, `store` (a folder in one), `kaggle` or `sample`.
+        licence: Of the images, where it is known.
+        citation: Whom to cite, where it is known.
+        new_images: Of a sample: a folder of images without labels that were kept back, to be scored.
+    """
+
+    reference: str
+    folder: Path
+    name: str
+    kind: str
+    licence: str | None = None
+    citation: str | None = None
+    new_images: Path | None = None
+
+
+def resolve(reference: str, workspace: Workspace) -> Source:
+    """Find, fetch, unpack or make the folder that a reference stands for; done once, found again by later runs.
+
+    Args:
+        reference: A folder (used as it lies), an archive, a `.npz` of arrays, the URL of one of these, `kaggle:…` or
+            `sample:NAME`. A folder whose name looks like one of those is written `./sample:NAME`.
+        workspace: Archives, arrays and samples are unpacked below its `sources`, and what is at a URL is fetched
+            there; Kaggle's go to kagglehub's own cache.
+
+    Raises:
+        SourceError: with what to do, where there is no such source, it is empty, or it cannot be fetched or unpacked.
+        WorkError: where there is no room for it.
+    """
+    scheme, _, rest = reference.partition(":")
+    if scheme == "kaggle":
+        fetched = kaggle.fetch(rest)
+        return Source(reference, _not_empty(fetched.folder), name_from(fetched.name), "kaggle", fetched.licence)
+    if scheme == "sample":
+        sample = samples.find_sample(rest)
+        folder = samples.make_sample(sample, workspace.sources)
+        return Source(
+            reference, folder / "images", sample.name, "sample", sample.licence, sample.citation, folder / "new"
+        )
+    place = place_from(reference) if "://" in reference else Path(reference)
+    if isinstance(place, Url):
+        return _fetched(place, workspace)
+    path = Path(os.path.abspath(place))
+    if reference and os.path.isdir(path):
+        return Source(reference, _not_empty(path), name_from(path.name), "folder")
+    if os.path.isfile(path):
+        return _unpacked(reference, path, workspace)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
+        raise SourceError(f"{printable(reference)!r} begins with {scheme + ':'!r}, which is not known. Give {_FORMS}.")
+    raise SourceError(f"There is no folder or archive {printable(reference)!r} in {Path.cwd()}. Give {_FORMS}.")
+
+
+def _unpacked(reference: str, path: Path, workspace: Workspace) -> Source:
+    """A file with images in it, as a folder."""
+    if arrays.is_array_file(path):
+        return Source(reference, arrays.write_images(path, workspace.sources), name_from(path.stem), "arrays")
+    if not archives.is_archive(path):
+        raise SourceError(f"{printable(reference)} is a file that is no known archive. Give {_FORMS}.")
+    return Source(reference, archives.unpack(path, workspace.sources), name_from(path.name), "archive")
+
+
+def _fetched(url: Url, workspace: Workspace) -> Source:
+    """What is at a URL, in `sources/<hash of the URL>/`: fetched again only as far as it has changed there."""
+    base = workspace.sources / content_version(str(url))
+    with exclusive(base):
+        if "/" in url.path and (archives.is_archive(Path(url.name)) or arrays.is_array_file(Path(url.name))):
+            mirror = Mirror(url.parent, base)
+            if mirror.pull_one(url.name):
+                return _unpacked(str(url), mirror.folder / url.name, workspace)
+        mirror = Mirror(url, base)
+        logger.info("%s: %d files fetched into %s", url, mirror.copy_exactly(), mirror.folder)
+        if not has_files(mirror.folder):
+            raise SourceError(f"{url} holds no object. Give the URL of the folder that holds the images.")
+        return Source(str(url), mirror.folder, name_from(url.name), "store")
+
+
+def _not_empty(folder: Path) -> Path:
+    """The folder, where there is at least one file anywhere in it."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise SourceError(
+            f"The folder {printable(str(folder))} cannot be listed: {error.strerror}. Allow reading, or give another."
+        ) from None
+    check_folder(folder)
+    if not has_files(folder):
+        raise SourceError(f"The folder {printable(str(folder))} holds no file. Give the folder that holds the images.")
+    return folder

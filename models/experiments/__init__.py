@@ -1,0 +1,1 @@
+"""`darkroom compare`: trials of settings, their search, and the page that ranks them."""

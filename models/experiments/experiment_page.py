@@ -1,0 +1,95 @@
+"""The page of an experiment: `experiment.html`, one file for people, and `experiment.png`, its plot alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.data.files.atomic import atomic_file
+from darkroom.models.bundle.bundle import EpochLog
+from darkroom.models.experiments.experiment import ExperimentCard, TrialRow, ranked
+from darkroom.models.experiments.search import NUM_UNSTOPPED
+from darkroom.models.pages.page import Picture, render, write_page
+
+EXPERIMENT_PAGE = "experiment.html"
+EXPERIMENT_PLOT = "experiment.png"
+EXPERIMENT_FILES = (EXPERIMENT_PAGE, EXPERIMENT_PLOT)
+
+
+@dataclass(frozen=True)
+class ValueFigures:
+    """The complete trials that share a value of an option: how many, their mean accuracy and the best one's."""
+
+    option: str
+    value: str
+    num_trials: int
+    mean: float
+    best: float
+
+
+def write_experiment_page(folder: Path, card: ExperimentCard, histories: Mapping[int, Sequence[EpochLog]]) -> None:
+    """Write the plot and the page; each appears whole or not at all.
+
+    Args:
+        folder: The experiment's.
+        card: What to show; its list of files is not looked at.
+        histories: The epochs of each trial, by its number.
+    """
+    from darkroom.models.pages import plots
+
+    order = ranked(card.trials)
+    judged = [row for row in order if row.interval is not None]
+    intervals = plots.trial_intervals(
+        [
+            (f"{row.number}  {_values(row)}", row.interval.low, row.accuracy, row.interval.high, row.status == "pruned")
+            for row in judged
+            if row.interval is not None and row.accuracy is not None
+        ]
+    )
+    curves = plots.trial_curves(
+        [([log.val_accuracy for log in histories[row.number]], row.status == "pruned") for row in judged]
+    )
+    page = render(
+        "experiment.html.j2",
+        card=card,
+        best=card.best_row,
+        told=", ".join(f"{varied.option} {varied.value}" for varied in card.best_row.values),
+        trials=order,
+        judged=judged,
+        num_complete=len(card.with_status("complete")),
+        num_alike=sum(1 for row in card.with_status("complete") if _overlap(row, card.best_row)) - 1,
+        num_unstopped=NUM_UNSTOPPED,
+        max_trials=plots.MAX_TRIALS,
+        by_value=by_value(card),
+        datasets=sorted({row.dataset for row in card.trials}),
+        seconds=sum(row.seconds for row in card.trials),
+        intervals=Picture.of_plot(intervals),
+        curves=Picture.of_plot(curves),
+    )
+    with atomic_file(folder / EXPERIMENT_PLOT) as temporary:
+        temporary.write_bytes(intervals)
+    write_page(folder / EXPERIMENT_PAGE, page)
+
+
+def by_value(card: ExperimentCard) -> list[ValueFigures]:
+    """For each option, its values by the mean accuracy of the complete trials that have them."""
+    found = []
+    for place, option in enumerate(card.options):
+        figures = []
+        for value in option.values:
+            having = [row.accuracy for row in card.with_status("complete") if row.values[place].value == value]
+            known = [accuracy for accuracy in having if accuracy is not None]
+            if known:
+                mean = sum(known) / len(known)
+                figures.append(ValueFigures(option.option, value, len(known), mean, max(known)))
+        found += sorted(figures, key=lambda row: -row.mean)
+    return found
+
+
+def _values(row: TrialRow) -> str:
+    return " · ".join(varied.value for varied in row.values)
+
+
+def _overlap(row: TrialRow, best: TrialRow) -> bool:
+    return row.interval is not None and best.interval is not None and row.interval.high >= best.interval.low

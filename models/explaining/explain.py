@@ -1,0 +1,227 @@
+"""What a network looks at: for some images where and on what, for the network as a whole what its parts answer to.
+
+<folder>/
+  <number>-<image's name>.png              the image, Grad-CAM of two classes, occlusion
+  <number>-<image's name>-activations.png  activations layer by layer
+  filters.png                              filters of the first layers
+  classes.png                              activation maximisation of classes
+  channels.png                             of channels, and the images that excite them most
+  explain.html                             all of it on one page, with what each picture shows and its source
+  made.json                                what they were made from: see models/pages/made.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.errors import ImageError, InputError, SettingError
+from darkroom.data.files.atomic import atomic_folder, remove_folder
+from darkroom.data.files.listing import printable, read_file
+from darkroom.data.images.decode import decode
+from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.explaining.explain_page import EXPLAIN_PAGE, Explanation, ShownImage, explain_page
+from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
+from darkroom.models.explaining.views import ImageView, NetworkView, view_image, view_network
+from darkroom.models.judging.judged import PREDICTIONS
+from darkroom.models.judging.report import read_report
+from darkroom.models.networks.layers import feature_maps, unmirrored
+from darkroom.models.pages.made import made_before, version_of, write_made
+from darkroom.models.pages.page import write_page
+from darkroom.models.pages.panels import Panel, sheet
+
+logger = logging.getLogger(__name__)
+
+# All of their pictures are in memory at once, about 1 MB an image.
+MAX_IMAGES = 64
+MAX_CLASSES = 10
+# Raised whenever the same network and images would give other pictures.
+_CODE_VERSION = 1
+_OURS = re.compile(r"explain\.html|made\.json|(\d{3}-[A-Za-z0-9._-]+|filters|classes|channels)\.png")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What came of the images: the files that were written, and which image could not be read and why."""
+
+    page: Path
+    pictures: tuple[Path, ...]
+    set_aside: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An image that can be read; `name` is that of its pictures, `truth` its class where the report knows it."""
+
+    name: str
+    path: str
+    sha256: str
+    pixels: NDArray[np.uint8]
+    truth: int | None
+
+
+def explain_images(
+    bundle: Bundle,
+    images: Sequence[Path],
+    out: Path,
+    generated_by: str,
+    dataset: Dataset | None = None,
+    max_searched: int = MAX_SEARCHED,
+) -> Explained:
+    """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
+
+    They stay where they were made from the same network, images, data set and libraries.
+
+    Args:
+        bundle: The network to look into.
+        images: At most 64 files.
+        out: A folder that does not exist, is empty, or holds nothing but an earlier explanation.
+        generated_by: The command, for the page.
+        dataset: Where the images that excite a channel are looked for; None leaves them out.
+        max_searched: About how many of its training images are looked at; 0 leaves them out.
+
+    Raises:
+        InputError: where not one image can be read, or `out` holds other files.
+        SettingError: where there are too many images, the data set's images have another size, or the network has no
+            convolutional layer.
+    """
+    _check(bundle, images, out, dataset)
+    loaded, set_aside = _load(bundle, images)
+    made_from = version_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        [(item.name, item.path, item.sha256, item.truth) for item in loaded],
+        set_aside,
+        dataset.card.model_dump(mode="json") if dataset else None,
+        max_searched,
+        generated_by,
+    )
+    if before := made_before(out, made_from):
+        logger.info("%d images are explained already: %s", len(loaded), out / EXPLAIN_PAGE)
+        return _explained(out, before, set_aside)
+    labels, runner, model = bundle.card.labels, bundle.runner(), unmirrored(bundle.keras_model())
+    feature_maps(model)  # refuses a network without, before any work
+
+    def probabilities(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return bundle.card.calibration.apply(runner(pixels))
+
+    classes = _shown_classes(probabilities(np.stack([item.pixels for item in loaded])))
+    views = [view_image(model, probabilities, item.pixels, item.truth, labels, classes) for item in loaded]
+    contributions = np.mean([view.contributions for view in views], axis=0)
+    image_size = bundle.card.policy.image_size
+    network = view_network(model, labels, classes, contributions, image_size, dataset, max_searched)
+    shown = [
+        ShownImage(item.name, item.path, None if item.truth is None else labels[item.truth], view)
+        for item, view in zip(loaded, views, strict=True)
+    ]
+    page = explain_page(Explanation(bundle, tuple(shown), network, set_aside, generated_by))
+    with atomic_folder(out) as temporary:
+        names = _write_sheets(temporary, loaded, views, network)
+        write_page(temporary / EXPLAIN_PAGE, page)
+        write_made(temporary, made_from, (*names, EXPLAIN_PAGE))
+        remove_folder(out)
+    logger.info("explained %d images: %s", len(views), out / EXPLAIN_PAGE)
+    return _explained(out, names, set_aside)
+
+
+def _explained(out: Path, names: Sequence[str], set_aside: tuple[tuple[str, str], ...]) -> Explained:
+    return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names if name != EXPLAIN_PAGE), set_aside)
+
+
+def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> list[str]:
+    """Paths worth a look: the worst mistakes of the report, and the right ones that were most certain, by class."""
+    report = read_report(bundle.report_folder)
+    wrong = [mistake.path for mistake in report.worst_mistakes[:num_wrong]]
+    rows = pq.read_table(bundle.report_folder / PREDICTIONS).to_pylist()
+    right = [row for row in rows if row["truth"] == row["predicted"]]
+    right.sort(key=lambda row: (-row["confidence"], row["path"]))
+    first: dict[str, str] = {}
+    for row in right:
+        first.setdefault(row["truth"], row["path"])
+    chosen = sorted(first.values()) + [row["path"] for row in right if row["path"] not in set(first.values())]
+    return wrong + chosen[:num_right]
+
+
+def _check(bundle: Bundle, images: Sequence[Path], out: Path, dataset: Dataset | None) -> None:
+    if not 1 <= len(images) <= MAX_IMAGES:
+        raise SettingError(f"One page takes 1 to {MAX_IMAGES} images, not {len(images)}. Give fewer at once.")
+    if dataset and dataset.card.policy.image_size != bundle.card.policy.image_size:
+        ours, theirs = (" x ".join(map(str, card.policy.image_size)) for card in (bundle.card, dataset.card))
+        raise SettingError(
+            f"The images of {dataset.reference} are {theirs}, {bundle.reference} takes {ours}. Give a data set of the "
+            "model's image size."
+        )
+    if out.exists():
+        names = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
+        others = sorted(name for name in names if not _OURS.fullmatch(name) or not out.is_dir())
+        if others:
+            raise InputError(f"{out} holds other files, such as {printable(others[0])}. Give a folder of its own.")
+
+
+def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[tuple[str, str], ...]]:
+    """The images that can be read, and of the others path and reason; raises InputError where none can be read."""
+    found: list[tuple[int, Path, bytes, NDArray[np.uint8]]] = []
+    set_aside: list[tuple[str, str]] = []
+    for number, path in enumerate(images):
+        try:
+            data = read_file(path.parent, path.name, bundle.card.policy.max_bytes)
+            found.append((number, path, data, decode(data, bundle.card.policy)))
+        except ImageError as error:
+            set_aside.append((printable(str(path)), error.reason))
+    if not found:
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in set_aside[:5])
+        raise InputError(f"None of the images can be read: {reasons}. Give the paths of image files.")
+    hashes = [hashlib.sha256(data).hexdigest() for _, _, data, _ in found]
+    truths = _known_truths(bundle, hashes)
+    loaded = [
+        _Loaded(
+            name=f"{number:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', path.stem)[:60]}",
+            path=printable(str(path)),
+            sha256=sha256,
+            pixels=pixels,
+            truth=truths.get(sha256),
+        )
+        for (number, path, _, pixels), sha256 in zip(found, hashes, strict=True)
+    ]
+    return loaded, tuple(set_aside)
+
+
+def _known_truths(bundle: Bundle, hashes: Sequence[str]) -> dict[str, int]:
+    """The class by SHA-256 of those images that the bundle was judged on."""
+    predictions = bundle.report_folder / PREDICTIONS
+    if not predictions.is_file():
+        return {}
+    rows = pq.read_table(predictions, columns=["sha256", "truth"], filters=[("sha256", "in", list(hashes))]).to_pylist()
+    return {row["sha256"]: bundle.card.labels.index(row["truth"]) for row in rows}
+
+
+def _shown_classes(chances: NDArray[np.float64]) -> list[int]:
+    """At most ten classes: those predicted, most often first, then the others; in label map order."""
+    counts = np.bincount(chances.argmax(axis=1), minlength=chances.shape[1])
+    return sorted(np.argsort(-counts, kind="stable")[:MAX_CLASSES].tolist())
+
+
+def _write_sheets(
+    folder: Path, loaded: Sequence[_Loaded], views: Sequence[ImageView], network: NetworkView
+) -> list[str]:
+    """Every picture as a file; gives their names."""
+    sheets: dict[str, Sequence[Sequence[Panel]]] = {}
+    for item, view in zip(loaded, views, strict=True):
+        sheets[f"{item.name}.png"] = [view.panels]
+        sheets[f"{item.name}-activations.png"] = [[panel] for panel in view.activations]
+    sheets["filters.png"] = [[panel] for panel in network.filters]
+    sheets["classes.png"] = [network.classes[at : at + 5] for at in range(0, len(network.classes), 5)]
+    sheets["channels.png"] = [(view.maximised, *view.exciting) for view in network.channels]
+    for name, rows in sheets.items():
+        if rows:
+            (folder / name).write_bytes(sheet(rows, 2.2 if len(rows[0]) > 1 else 5.5))
+    return [name for name, rows in sheets.items() if rows]

@@ -1,0 +1,96 @@
+"""Activation maximisation: an image that a class or a channel answers to most strongly, found by gradient ascent.
+
+Erhan, Bengio, Courville, Vincent 2009, "Visualizing Higher-Layer Features of a Deep Network"; for classes Simonyan,
+Vedaldi, Zisserman 2013 (arXiv:1312.6034). What keeps the image from becoming noise is from Olah, Mordvintsev, Schubert
+2017, "Feature Visualization" (Distill): ascent in the image's spectrum, where each frequency is scaled to the share
+that it has in photographs, on colours that vary as those of photographs do, under small random shifts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.models.networks.layers import forward
+
+NUM_STEPS = 96
+_LEARNING_RATE = 0.02
+_FIRST_DEVIATION = 0.05
+# Columns: how the colours of ImageNet's photographs vary together, most first (Olah et al. 2017, the code `lucid`).
+_COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is to be strong: the logit of class `index`, or the mean of channel `index` of `layer`.
+
+    A channel is taken before its ReLU, through which no gradient comes back while the channel is silent.
+    """
+
+    index: int
+    layer: Any = None
+
+
+def maximise(
+    model: Any, goals: Sequence[Goal], image_size: tuple[int, int], num_steps: int = NUM_STEPS, seed: int = 0
+) -> NDArray[np.uint8]:
+    """An image for each goal, `uint8[N, H, W, 3]`; the same seed gives the same images.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits.
+        goals: N of them; each is sought for itself.
+        image_size: (height, width) in pixels.
+        num_steps: Steps of gradient ascent.
+        seed: Of the first noise and of the shifts.
+    """
+    if not goals:
+        return np.zeros((0, *image_size, 3), np.uint8)
+    return np.concatenate(
+        [_batch(model, goals[at : at + _BATCH], image_size, num_steps, seed) for at in range(0, len(goals), _BATCH)]
+    )
+
+
+def _batch(
+    model: Any, goals: Sequence[Goal], image_size: tuple[int, int], num_steps: int, seed: int
+) -> NDArray[np.uint8]:
+    import keras
+    import tensorflow as tf
+
+    rng = np.random.default_rng(seed)
+    height, width = image_size
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    scale = np.sqrt(height * width) / np.maximum(frequency, 1 / max(image_size))
+    spectrum = tf.Variable(
+        rng.normal(0, _FIRST_DEVIATION, (2, 1, 3, *scale.shape)).repeat(len(goals), axis=1), dtype=tf.float32
+    )
+    layers = list(dict.fromkeys(goal.layer for goal in goals if goal.layer is not None))
+    optimizer = keras.optimizers.Adam(_LEARNING_RATE)
+    optimizer.build([spectrum])
+
+    def images() -> Any:
+        waves = tf.complex(spectrum[0], spectrum[1]) * scale.astype(np.complex64)
+        pattern = tf.signal.irfft2d(waves, [height, width])
+        mixed = tf.einsum("ncyx,dc->nyxd", pattern, _COLOURS / np.linalg.norm(_COLOURS, axis=0).max())
+        return tf.sigmoid(mixed) * 255
+
+    def strength(logits: Any, outputs: Sequence[Any], place: int, goal: Goal) -> Any:
+        if goal.layer is None:
+            return logits[place, goal.index]
+        return tf.reduce_mean(outputs[layers.index(goal.layer)][place, ..., goal.index])
+
+    def step(shift: Any) -> None:
+        with tf.GradientTape() as tape:
+            logits, outputs = forward(model, tf.roll(images(), shift, (1, 2)), layers, linear=True)
+            total = tf.add_n([strength(logits, outputs, place, goal) for place, goal in enumerate(goals)])
+        optimizer.apply_gradients([(-tape.gradient(total, spectrum), spectrum)])
+
+    compiled = tf.function(tf.autograph.experimental.do_not_convert(step))
+    reach = np.maximum(np.array(image_size) // 16, 1)
+    for _ in range(num_steps):
+        compiled(tf.constant(rng.integers(-reach, reach + 1), tf.int32))
+    return np.asarray(np.round(images().numpy()), np.uint8)

@@ -1,0 +1,183 @@
+"""What is shown of a network, as pixels: of an image that it judged, and of the network as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.models.explaining.techniques.activations import first_filters, strongest_activations
+from darkroom.models.explaining.techniques.exciting import most_exciting
+from darkroom.models.explaining.techniques.gradcam import find_evidence
+from darkroom.models.explaining.techniques.maximise import Goal, maximise
+from darkroom.models.explaining.techniques.occlusion import occlusion
+from darkroom.models.networks.layers import feature_maps
+from darkroom.models.pages.panels import Panel, Pixels, change_over, enlarged, heat_over, kernel_tile, map_tile, mosaic
+
+Probabilities = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+
+_MAX_CHANNELS = 6
+# Below this change of probability an occlusion map stays pale: nothing that was covered mattered.
+_LEAST_LIMIT = 0.05
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """An image and what the network made of it.
+
+    Attributes:
+        panels: The image, Grad-CAM of the predicted class, Grad-CAM of `other`, occlusion.
+        other: The truth where the prediction is wrong, else the second most likely class.
+        largest_fall, largest_rise: Of the predicted class's probability, by covering a part of the image.
+        activations: A mosaic for each size of feature map, the strongest channels first.
+        contributions: `float32[C, K]`, see `Evidence.contributions`, of the classes that were asked for.
+    """
+
+    predicted: int
+    confidence: float
+    other: int
+    other_probability: float
+    panels: tuple[Panel, ...]
+    largest_fall: float
+    largest_rise: float
+    activations: tuple[Panel, ...]
+    contributions: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ChannelView:
+    """A channel of the last feature map: for which class it speaks, what it answers to, the images that excite it."""
+
+    channel: int
+    label: str
+    maximised: Panel
+    exciting: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class NetworkView:
+    """The network without regard to one image; `num_searched` are the images of which the most exciting were taken."""
+
+    filters: tuple[Panel, ...]
+    classes: tuple[Panel, ...]
+    layer: str
+    channels: tuple[ChannelView, ...]
+    num_searched: int
+
+
+def view_image(
+    model: Any,
+    probabilities: Probabilities,
+    pixels: Pixels,
+    truth: int | None,
+    labels: Sequence[str],
+    asked: Sequence[int],
+) -> ImageView:
+    """Look at one image.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits.
+        probabilities: The same images to `float64[N, C]`.
+        pixels: `uint8[H, W, 3]`.
+        truth: The class where it is known.
+        labels: C names.
+        asked: The classes whose channels are sought.
+    """
+    chances = probabilities(pixels[None])[0]
+    predicted = int(chances.argmax())
+    others = np.delete(np.arange(len(chances)), predicted)
+    second = int(others[chances[others].argmax()]) if len(others) else predicted
+    other = truth if truth is not None and truth != predicted else second
+    evidence = find_evidence(model, pixels, [predicted, other, *asked])
+    fall = occlusion(probabilities, pixels, predicted)
+    large = enlarged(pixels)
+    return ImageView(
+        predicted=predicted,
+        confidence=float(chances[predicted]),
+        other=other,
+        other_probability=float(chances[other]),
+        panels=(
+            Panel("What the network gets", large),
+            Panel(f"Grad-CAM: {labels[predicted]}", heat_over(large, evidence.heat(0))),
+            Panel(f"Grad-CAM: {labels[other]}", heat_over(large, evidence.heat(1))),
+            Panel(f"Occlusion: {labels[predicted]}", change_over(large, fall, max(np.abs(fall).max(), _LEAST_LIMIT))),
+        ),
+        largest_fall=max(float(fall.max()), 0.0),
+        largest_rise=max(float(-fall.min()), 0.0),
+        activations=tuple(
+            Panel(
+                f"{found.layer}: {found.maps.shape[0]} x {found.maps.shape[1]}, "
+                f"{len(found.channels)} of {found.num_channels} channels",
+                mosaic([map_tile(found.maps[..., place]) for place in range(len(found.channels))]),
+            )
+            for found in strongest_activations(model, pixels)
+        ),
+        contributions=evidence.contributions()[2:],
+    )
+
+
+def view_network(
+    model: Any,
+    labels: Sequence[str],
+    classes: Sequence[int],
+    contributions: NDArray[np.float32],
+    image_size: tuple[int, int],
+    dataset: Dataset | None,
+    max_searched: int,
+) -> NetworkView:
+    """Look at the network as a whole.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits.
+        labels: Names of all classes.
+        classes: Those that are shown.
+        contributions: `float32[len(classes), K]`: of each the channels that add most to its logit are shown.
+        image_size: (height, width) in pixels.
+        dataset: Where the images that excite a channel are looked for; None leaves them out.
+        max_searched: About how many of its training images are looked at; 0 leaves them out.
+    """
+    layer = feature_maps(model)[-1]
+    channels = strongest_channels(contributions)
+    goals = [Goal(index) for index in classes] + [Goal(channel, layer) for _, channel in channels]
+    maximised = [enlarged(image) for image in maximise(model, goals, image_size)]
+    exciting: list[tuple[Panel, ...]] = [() for _ in channels]
+    num_searched = 0
+    if dataset and max_searched and channels:
+        found, num_searched = most_exciting(model, layer, [channel for _, channel in channels], dataset, max_searched)
+        exciting = [tuple(Panel(f"{item.label}: {item.path}", enlarged(item.pixels)) for item in row) for row in found]
+    return NetworkView(
+        filters=tuple(
+            Panel(
+                f"{found.layer}: {len(found.kernels)} of {found.num_filters} filters",
+                mosaic([kernel_tile(kernel) for kernel in found.kernels]),
+            )
+            for found in first_filters(model)
+        ),
+        classes=tuple(Panel(labels[index], image) for index, image in zip(classes, maximised, strict=False)),
+        layer=layer.name,
+        channels=tuple(
+            ChannelView(
+                channel, labels[classes[row]], Panel(f"channel {channel}: {labels[classes[row]]}", image), panels
+            )
+            for (row, channel), image, panels in zip(channels, maximised[len(classes) :], exciting, strict=True)
+        ),
+        num_searched=num_searched,
+    )
+
+
+def strongest_channels(contributions: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Pairs of row and channel, at most six: in turn each row takes its largest positive channel that is still free."""
+    left = {row: iter(np.argsort(-values, kind="stable").tolist()) for row, values in enumerate(contributions)}
+    chosen: dict[int, int] = {}
+    while left:
+        for row in list(left):
+            channel = next((channel for channel in left[row] if channel not in chosen), None)
+            if len(chosen) == _MAX_CHANNELS or channel is None or contributions[row, channel] <= 0:
+                del left[row]
+            else:
+                chosen[channel] = row
+    return sorted((row, channel) for channel, row in chosen.items())

@@ -1,0 +1,151 @@
+"""The page of a source or a data set.
+
+<folder>/
+  dataset.html       one file for people: pictures inside, no script, nothing fetched from anywhere
+  inspection.json    the same for programs; written last, its presence means done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from darkroom.data.errors import ImageError, SourceError
+from darkroom.data.files.atomic import write_json
+from darkroom.data.files.listing import list_files, read_file
+from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.quality.assessment import Check, ClassBalance
+from darkroom.data.stores.workspace import INSPECTION_CARD
+from darkroom.models.inspecting.inspection import Inspection
+from darkroom.models.pages.page import data_uri, render, write_page
+
+DATASET_PAGE = "dataset.html"
+# Of each kind; a thumbnail is about 5 KB, so a page with all of them has 2 MB.
+MAX_SHOWN = 24
+MAX_LABEL_ERRORS = 60
+_MAX_CLASSES = 100
+_MAX_FILES = 50
+_THUMBNAIL_SIDE = 140
+_THUMBNAIL_GREY = (244, 244, 244)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a check is told: its title, what it means, and a finding's value with its unit."""
+
+    title: str
+    meaning: str
+    value: str
+
+
+_KINDS = {
+    "blank": _Kind("Blank", "One colour all over: the standard deviation of luminance is below {:.3g} of 255.",
+                   "contrast {:.1f}"),
+    "dark": _Kind("Very dark", "Mean luminance is below {:.3g} of 255, far below that of the others.",
+                  "luminance {:.0f}"),
+    "bright": _Kind("Very bright", "Mean luminance is above {:.3g} of 255, far above that of the others.",
+                    "luminance {:.0f}"),
+    "clipped": _Kind("Clipped", "More than {:.0%} of the pixels are pure black or pure white.", "{:.0%} clipped"),
+    "small": _Kind("Very small", "The shorter side is below {:.3g} pixels: enlarged for the network more than twice, "
+                   "and much smaller than the others.", "{:.0f} pixels"),
+    "elongated": _Kind("Odd aspect ratio", "The longer side is more than {:.3g} times the shorter.", "{:.1f} : 1"),
+}  # fmt: skip
+
+
+def write_inspection(folder: Path, inspection: Inspection, thumbnails: Mapping[str, bytes]) -> None:
+    """Write `dataset.html`, then `inspection.json`; each appears whole or not at all.
+
+    Args:
+        folder: Made where it does not exist.
+        inspection: What to write.
+        thumbnails: JPEG or PNG bytes by path; an image without one is shown without a picture.
+
+    Raises:
+        WorkError: where a thumbnail is neither JPEG nor PNG.
+    """
+    page = _page(inspection, thumbnails)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_page(folder / DATASET_PAGE, page)
+    write_json(folder / INSPECTION_CARD, inspection.model_dump(mode="json"))
+
+
+def source_thumbnails(folder: Path, inspection: Inspection) -> dict[str, bytes]:
+    """Small JPEGs by path of the images that the page shows, whole and undistorted, read from the source's folder.
+
+    What is no longer there, or has changed into something else, is left out.
+    """
+    shown = _shown_paths(inspection)
+    policy = inspection.policy.model_copy(
+        update={
+            "image_size": (_THUMBNAIL_SIDE, _THUMBNAIL_SIDE),
+            "resize": "pad",
+            "padding": _THUMBNAIL_GREY,
+            "interpolation": "bilinear",
+        }
+    )
+    try:
+        entries = [entry for entry in list_files(folder) if entry.path in shown and entry.reason is None]
+    except SourceError:
+        return {}
+    pictures = {entry.path: _thumbnail(folder, entry.os_path, policy) for entry in entries}
+    return {path: picture for path, picture in pictures.items() if picture}
+
+
+def _thumbnail(folder: Path, os_path: str, policy: DecodePolicy) -> bytes | None:
+    try:
+        return encode_jpeg(Image.fromarray(decode(read_file(folder, os_path, policy.max_bytes), policy)), 85)
+    except ImageError:
+        return None
+
+
+def _shown_paths(inspection: Inspection) -> set[str]:
+    errors = inspection.label_errors.suspected[:MAX_LABEL_ERRORS] if inspection.label_errors else ()
+    paths = {error.path for error in errors}
+    for check in inspection.quality.checks:
+        paths |= {finding.path for finding in check.findings[:MAX_SHOWN]}
+    for pair in inspection.copies[:MAX_SHOWN]:
+        paths |= {pair.path, pair.other}
+    return paths
+
+
+def _page(inspection: Inspection, thumbnails: Mapping[str, bytes]) -> str:
+    quality = inspection.quality
+    shown = _shown_paths(inspection)
+    errors = inspection.label_errors
+    classes = sorted(quality.classes, key=lambda row: (-row.num_images, row.label))
+    return render(
+        "dataset.html.j2",
+        inspection=inspection,
+        quality=quality,
+        num_set_aside=quality.num_files - quality.num_ok,
+        num_findings=len({finding.path for check in quality.checks for finding in check.findings}),
+        classes=_shortened(classes),
+        largest=max((row.num_images for row in classes), default=0),
+        errors=errors,
+        shown_errors=errors.suspected[:MAX_LABEL_ERRORS] if errors else (),
+        copies=inspection.copies[:MAX_SHOWN],
+        files=inspection.set_aside[:_MAX_FILES],
+        found=[(_KINDS[check.name], check, check.findings[:MAX_SHOWN]) for check in quality.checks if check.findings],
+        clean=[_title(check) for check in quality.checks if not check.findings],
+        spreads=[
+            ("Width (pixels)", quality.widths),
+            ("Height (pixels)", quality.heights),
+            ("Mean luminance (0 to 255)", quality.mean_luminance),
+            ("Contrast (standard deviation)", quality.contrast),
+        ],
+        thumbnails={path: data_uri(image, path) for path, image in thumbnails.items() if path in shown},
+    )
+
+
+def _title(check: Check) -> str:
+    return _KINDS[check.name].title.lower()
+
+
+def _shortened(classes: Sequence[ClassBalance]) -> Sequence[ClassBalance]:
+    """Of very many classes the largest and the smallest."""
+    half = _MAX_CLASSES // 2
+    return classes if len(classes) <= _MAX_CLASSES else [*classes[:half], *classes[-half:]]

@@ -1,0 +1,172 @@
+"""What is known of a source, or of a data set, before anything is trained on it; `inspection.json` on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.leaks import DuplicateSummary
+from darkroom.data.dataset.manifest import QUARANTINED
+from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.files.cards import read_card
+from darkroom.data.files.provenance import LibraryVersion, library_versions
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.ingest.earlier import part_folder
+from darkroom.data.ingest.publication import gather
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.quality.assessment import Quality, assess
+from darkroom.data.stores.workspace import INSPECTION_CARD
+from darkroom.models.inspecting.label_errors import LabelErrors, extract_features, find_label_errors, load_judged
+from darkroom.models.measures.metrics import Frozen
+
+SCHEMA_VERSION = 1
+_MAX_LISTED = 1000
+
+
+class SetAsideFile(Frozen):
+    """A file that cannot be used, and why."""
+
+    path: str
+    reason: str
+
+
+class CopyPair(Frozen):
+    """Two images that are the same (`exact`) or nearly so (`near`): a row of `duplicates.parquet`."""
+
+    path: str
+    other: str
+    kind: str
+    split: str
+    other_split: str
+    label: str
+    other_label: str
+    similarity: float
+
+
+class Inspection(Frozen):
+    """All that is known without training.
+
+    Attributes:
+        name: Of the data set, or what it would be called.
+        version: Of the data set; None for a source that is not ingested.
+        decisions: How labels and splits were found.
+        set_aside: The first 1,000 files that cannot be used, by path.
+        duplicates: Counts of copies.
+        copies: The first 1,000: those on both sides of a split first, then those with two labels, the closest first.
+        label_errors: None where labels were not judged.
+        generated_by: Command, flow or run that made it.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    version: str | None
+    source: str
+    licence: str | None
+    citation: str | None
+    decisions: tuple[str, ...]
+    policy: DecodePolicy
+    quality: Quality
+    set_aside: tuple[SetAsideFile, ...]
+    duplicates: DuplicateSummary
+    copies: tuple[CopyPair, ...]
+    label_errors: LabelErrors | None
+    libraries: tuple[LibraryVersion, ...]
+    generated_by: str
+
+
+def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], backbone: Path, share: float) -> Path:
+    """The features of a share of one part's images, for judging their labels; computed already, nothing is done."""
+    part = part_folder(staging, index)
+    shards = [path for split in SPLITS for path in part.glob(f"{split}.*")]
+    file = staging / "label-features" / f"{share:.6f}" / f"{index:05d}.npz"
+    extract_features(shards, LabelMap(labels), backbone, share, file)
+    return file
+
+
+def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> Inspection:
+    """Describe a source whose parts are written.
+
+    Args:
+        staging: Of an ingest that is not published.
+        features: What `extract_part_features` wrote; empty, no label is judged.
+        generated_by: See `Inspection`.
+    """
+    found = gather(staging)
+    plan = found.plan
+    return Inspection(
+        name=plan.settings.name,
+        version=None,
+        source=plan.source,
+        licence=plan.licence,
+        citation=plan.citation,
+        decisions=plan.decisions,
+        policy=plan.settings.policy,
+        quality=assess(found.manifest, plan.settings.policy, _MAX_LISTED),
+        set_aside=_set_aside(found.manifest),
+        duplicates=found.summary,
+        copies=_copies(found.copies),
+        label_errors=find_label_errors(load_judged(features), LabelMap(plan.labels), _MAX_LISTED) if features else None,
+        libraries=library_versions(),
+        generated_by=generated_by,
+    )
+
+
+def extract_shard_features(dataset: Dataset, shard: str, backbone: Path, share: float) -> Path:
+    """The same of a published shard (its file name in the card)."""
+    file = backbone.parent / f"{share:.6f}" / f"{Path(shard).name}.npz"
+    extract_features([dataset.folder / shard], dataset.labels, backbone, share, file)
+    return file
+
+
+def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -> Inspection:
+    """Describe a published data set.
+
+    Args:
+        dataset: The data set.
+        features: What `extract_shard_features` wrote; empty, no label is judged.
+        generated_by: See `Inspection`.
+    """
+    card, manifest = dataset.card, dataset.manifest()
+    return Inspection(
+        name=card.name,
+        version=card.version,
+        source=card.source,
+        licence=card.licence,
+        citation=card.citation,
+        decisions=card.decisions,
+        policy=card.policy,
+        quality=assess(manifest, card.policy, _MAX_LISTED),
+        set_aside=_set_aside(manifest),
+        duplicates=card.duplicate_summary,
+        copies=_copies(dataset.duplicates()),
+        label_errors=find_label_errors(load_judged(features), dataset.labels, _MAX_LISTED) if features else None,
+        libraries=library_versions(),
+        generated_by=generated_by,
+    )
+
+
+def read_inspection(folder: Path) -> Inspection:
+    """Read `inspection.json`; raises FormatError where it is missing, damaged or of another schema version."""
+    return read_card(folder / INSPECTION_CARD, Inspection, SCHEMA_VERSION)
+
+
+def _set_aside(manifest: pa.Table) -> tuple[SetAsideFile, ...]:
+    rows = manifest.filter(pc.equal(manifest["status"], QUARANTINED)).select(["path", "reason"]).sort_by("path")
+    return tuple(SetAsideFile(**row) for row in rows.slice(0, _MAX_LISTED).to_pylist())
+
+
+def _copies(table: pa.Table) -> tuple[CopyPair, ...]:
+    rows = table.select(list(CopyPair.model_fields)).to_pylist()
+    rows.sort(
+        key=lambda row: (
+            row["split"] == row["other_split"],
+            row["label"] == row["other_label"],
+            -row["similarity"],
+            row["path"],
+            row["other"],
+        )
+    )
+    return tuple(CopyPair(**{**row, "similarity": round(row["similarity"], 3)}) for row in rows[:_MAX_LISTED])

@@ -1,0 +1,182 @@
+"""Evaluation: a bundle on a split that training never saw, as figures, pages and the predictions they came from.
+
+The network runs through the same runtime as scoring, on the stored pixels, which are those that scoring computes from
+the files. `report/predictions.parquet` holds one row an image: with it every figure can be computed again. Where all
+that the report is made from is as it was, the bundle is not judged again (`models/pages/made.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from PIL import Image
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.manifest import write_table
+from darkroom.data.images.decode import decode_stored
+from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.explaining.techniques.gradcam import grad_cam
+from darkroom.models.judging.blessing import decide, still_stands
+from darkroom.models.judging.judged import PREDICTIONS, Judged, judge
+from darkroom.models.judging.model_card import MODEL_CARD, write_model_card
+from darkroom.models.judging.report import (
+    REPORT_CARD,
+    REPORT_PAGE,
+    EvaluationReport,
+    LeakedImages,
+    Mistake,
+    Reference,
+    TrainingSummary,
+    leaked_images,
+    read_report,
+    worst_mistakes,
+    write_report,
+)
+from darkroom.models.judging.slices import slices_of
+from darkroom.models.measures.calibration import UNCALIBRATED, coverage_and_accuracy
+from darkroom.models.measures.metrics import (
+    Interval,
+    expected_calibration_error,
+    measure,
+    reliability_bins,
+    wilson_interval,
+)
+from darkroom.models.measures.resampling import resampled_intervals
+from darkroom.models.networks.layers import has_feature_maps, unmirrored
+from darkroom.models.pages.made import made_before, version_of, write_made
+from darkroom.models.pages.panels import heat_over
+from darkroom.models.settings import BlessingRules
+
+logger = logging.getLogger(__name__)
+
+# Raised whenever the same bundle and images would give another report.
+_CODE_VERSION = 1
+_MAX_HEAT_MAPS = 8
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    dataset: Dataset,
+    split: str,
+    generated_by: str,
+    place: Workspace | None = None,
+    rules: BlessingRules | None = None,
+) -> EvaluationReport:
+    """Judge a bundle on a split and write its report; the bundle itself is not touched.
+
+    The report that is there stays where it was made from the same bundle, data set, rules and libraries, and the
+    decision on the blessing would be the same.
+
+    Args:
+        bundle: What is judged.
+        dataset: Images of the same classes, decoded by the same policy.
+        split: Its part; of the bundle's own data set, only `test`.
+        generated_by: See `EvaluationReport`.
+        place: Where the blessed bundle is looked for; None decides nothing on the blessing.
+        rules: Of the blessing.
+
+    Raises:
+        InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
+            was trained or calibrated on.
+    """
+    rules = rules or BlessingRules()
+    made_from = version_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        dataset.card.model_dump(mode="json"),
+        split,
+        rules.model_dump(mode="json"),
+        generated_by,
+    )
+    if made_before(bundle.report_folder, made_from):
+        report = read_report(bundle.report_folder)
+        if still_stands(report.blessing, bundle, split, place):
+            logger.info("%s is judged already, by the %s images of %s.", bundle.reference, split, dataset.reference)
+            return report
+    judged = judge(bundle, dataset, split)
+    chances, truth, card = judged.probabilities, judged.truth, bundle.card
+    coverage, accuracy = coverage_and_accuracy(chances, truth, card.threshold)
+    metrics = measure(chances, truth, dataset.labels)
+    report = EvaluationReport(
+        bundle=Reference(name=card.name, version=card.version),
+        dataset=Reference(name=dataset.card.name, version=dataset.card.version),
+        split=split,
+        metrics=metrics,
+        intervals=resampled_intervals(chances, truth, metrics),
+        slices=slices_of(judged),
+        calibration=card.calibration.method,
+        temperature=card.calibration.temperature,
+        uncalibrated_ece=expected_calibration_error(reliability_bins(UNCALIBRATED.apply(judged.logits), truth)),
+        threshold=card.threshold,
+        min_precision=card.settings.min_precision,
+        min_coverage=card.settings.min_coverage,
+        coverage=coverage,
+        coverage_interval=_share_interval(coverage, len(truth)),
+        accuracy_at_threshold=accuracy,
+        accuracy_at_threshold_interval=None if accuracy is None else _share_interval(accuracy, coverage * len(truth)),
+        leaks=_leaks(judged),
+        blessing=decide(judged, metrics, rules, place) if place else None,
+        training=TrainingSummary(
+            model=card.settings.model,
+            num_epochs=len(card.history),
+            best_epoch=card.best_epoch,
+            train_seconds=card.train_seconds,
+        ),
+        worst_mistakes=worst_mistakes(judged.paths, chances, truth, dataset.labels),
+        library_versions={library.name: library.version for library in card.libraries},
+        generated_by=generated_by,
+    )
+    folder = bundle.report_folder
+    folder.mkdir(exist_ok=True)
+    write_table(folder / PREDICTIONS, judged.predictions())
+    write_model_card(folder, report, bundle, dataset.card)
+    thumbnails = _thumbnails(dataset, split, report.worst_mistakes)
+    write_report(folder, report, card.history, thumbnails, _heat_maps(bundle, dataset, split, report.worst_mistakes))
+    write_made(folder, made_from, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
+    return report
+
+
+def _share_interval(share: float, num_images: float) -> Interval:
+    return wilson_interval(round(share * num_images), round(num_images))
+
+
+def _leaks(judged: Judged) -> LeakedImages | None:
+    """What copies in training do to the figure; None where the bundle was made with another data set."""
+    dataset = judged.dataset
+    if dataset.reference != judged.bundle.card.dataset:
+        return None
+    copies = dataset.duplicates()
+    across = copies.filter((pc.field("other_split") == judged.split) & (pc.field("split") != judged.split))
+    copies_used = dataset.card.duplicate_summary.leaks == "keep"
+    is_right: NDArray[np.bool_] = judged.probabilities.argmax(axis=1) == judged.truth
+    return leaked_images(judged.paths, is_right, set(across["other"].to_pylist()), copies_used)
+
+
+def _thumbnails(dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> dict[str, bytes]:
+    wanted = {mistake.path for mistake in mistakes}
+    return {
+        record.path: encode_jpeg(Image.fromarray(decode_stored(record.encoded)), 90)
+        for record in dataset.records(split)
+        if record.path in wanted
+    }
+
+
+def _heat_maps(bundle: Bundle, dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> dict[str, bytes]:
+    """What the network looked at when it made the worst mistakes; nothing of a network without feature maps."""
+    answers = {mistake.path: bundle.card.labels.index(mistake.predicted) for mistake in mistakes[:_MAX_HEAT_MAPS]}
+    model = unmirrored(bundle.keras_model()) if answers else None
+    if model is None or not has_feature_maps(model):
+        return {}
+    found = {}
+    for record in dataset.records(split):
+        if record.path in answers:
+            pixels = decode_stored(record.encoded)
+            heat = heat_over(pixels, grad_cam(model, pixels, answers[record.path]))
+            found[record.path] = encode_jpeg(Image.fromarray(heat), 90)
+    return found

@@ -1,0 +1,1 @@
+"""Numbers about predictions: metrics, intervals by resampling, calibration, paired comparison."""

@@ -1,0 +1,256 @@
+"""Confidence that means what it says: calibration, and the threshold below which a prediction abstains.
+
+Both are fitted on validation images, never on those that figures are reported for. `Calibration.apply` is the only way
+from logits to probabilities.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from scipy.special import log_softmax, softmax
+
+from darkroom.data.errors import SettingError, WorkError
+from darkroom.models.measures.metrics import Frozen, check_probabilities, check_scores
+from darkroom.models.settings import CalibrationMethod
+
+logger = logging.getLogger(__name__)
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# Below so many images isotonic regression fits their noise (Niculescu-Mizil & Caruana 2005, section 5).
+_ENOUGH_FOR_ISOTONIC = 1000
+# Where a curve is level, this share of the softmax keeps classes and images in the network's own order.
+_TIE_BREAK = 1e-6
+
+
+class Curve(Frozen):
+    """A rising function: straight lines between the points (`x`, `y`), level outside of them."""
+
+    x: tuple[float, ...] = Field(min_length=1)
+    y: tuple[float, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        for values in (self.x, self.y):
+            if list(values) != sorted(values) or not 0 <= values[0] <= values[-1] <= 1:
+                raise ValueError("the points of a curve rise, from 0 to 1")
+        if len(self.x) != len(self.y):
+            raise ValueError("a curve has as many x as y")
+        return self
+
+
+class Calibration(Frozen):
+    """From logits to probabilities.
+
+    Attributes:
+        method: `temperature`: softmax of logits / `temperature` (Guo et al. 2017). `isotonic`: each class's softmax
+            through a rising curve of its own, then scaled to sum to 1 (Zadrozny & Elkan 2002).
+        temperature: 1 for `isotonic`.
+        curves: For `isotonic`, one a class in label map order.
+    """
+
+    method: CalibrationMethod = "temperature"
+    temperature: float = Field(default=1.0, gt=0)
+    curves: tuple[Curve, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_what_its_method_needs(self) -> Self:
+        if (self.method == "isotonic") != bool(self.curves):
+            raise ValueError("curves belong to isotonic calibration, and it needs them")
+        return self
+
+    def apply(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities `float64[N, C]` of `logits`, `float[N, C]`; rows sum to 1, whatever the logits' size.
+
+        Raises:
+            WorkError: where there is not one curve a class.
+        """
+        chances = probabilities(logits, self.temperature)
+        if self.method == "temperature":
+            return chances
+        if len(self.curves) != chances.shape[1]:
+            raise WorkError(f"There are {len(self.curves)} calibration curves for {chances.shape[1]} classes.")
+        mapped = np.stack(
+            [np.interp(column, curve.x, curve.y) for column, curve in zip(chances.T, self.curves, strict=True)], axis=1
+        )
+        mapped = (1 - _TIE_BREAK) * mapped + _TIE_BREAK * chances
+        result: NDArray[np.float64] = mapped / mapped.sum(axis=1, keepdims=True)
+        return result
+
+
+UNCALIBRATED = Calibration()
+
+
+def fit_calibration(
+    logits: NDArray[np.floating], truth: NDArray[np.integer], method: CalibrationMethod = "temperature"
+) -> Calibration:
+    """Fit a calibration to `logits`, float[N, C], and `truth`, int[N], of the validation images.
+
+    Raises:
+        WorkError: where shapes do not fit or a logit is not finite.
+    """
+    if method == "temperature":
+        return Calibration(temperature=fit_temperature(logits, truth))
+    return Calibration(method="isotonic", curves=fit_curves(logits, truth))
+
+
+def fit_curves(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> tuple[Curve, ...]:
+    """Isotonic regression of each class against the rest on its softmax.
+
+    No curve reaches 0 or 1: what did not happen among n images is given 1 / (n + 2) (Laplace), so that no truth is
+    impossible.
+
+    Args:
+        logits: float[N, C] of the validation images.
+        truth: int[N].
+
+    Raises:
+        WorkError: where shapes do not fit or a logit is not finite.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    chances = probabilities(check_scores(logits, truth), 1.0)
+    if len(truth) < _ENOUGH_FOR_ISOTONIC:
+        logger.warning(
+            "Isotonic calibration on %d validation images follows their noise: temperature is safer below %d.",
+            len(truth),
+            _ENOUGH_FOR_ISOTONIC,
+        )
+    least = 1 / (len(truth) + 2)
+    curves = []
+    for index in range(chances.shape[1]):
+        fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")
+        fitted.fit(chances[:, index], truth == index)
+        curves.append(Curve(x=tuple(fitted.X_thresholds_.tolist()), y=tuple(fitted.y_thresholds_.tolist())))
+    return tuple(curves)
+
+
+def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """The temperature that makes the truth most likely (Guo et al. 2017, section 4.2).
+
+    Where every image is right the likelihood only asks for ever more confidence and says nothing about mistakes to
+    come; the temperature is then left at 1.
+
+    Args:
+        logits: float[N, C] of the validation images.
+        truth: int[N].
+
+    Returns:
+        A number from 0.05 to 20; above 1 where the network was too sure of itself.
+
+    Raises:
+        WorkError: where shapes do not fit or a logit is not finite.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits = check_scores(logits, truth)
+    rows = np.arange(len(truth))
+    if (logits.argmax(axis=1) == truth).all():
+        logger.info("temperature stays at 1: all %d validation images are right", len(truth))
+        return 1.0
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        return -float(log_softmax(logits / math.exp(log_temperature), axis=1)[rows, truth].mean())
+
+    bounds = (math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))
+    found = minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    temperature = math.exp(float(found.x))
+    logger.info("temperature %.3f fitted on %d validation images", temperature, len(truth))
+    return temperature
+
+
+def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Softmax of `logits` (float[N, C]) divided by `temperature`, without overflow: float64[N, C], rows sum to 1.
+
+    Raises:
+        WorkError: where the temperature is not a positive number.
+    """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise WorkError(f"A temperature is a positive number; received {temperature}.")
+    result: NDArray[np.float64] = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    return result
+
+
+def confidences(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The largest probability of each row, `float32[N]` as tables store it.
+
+    The threshold is chosen and compared on these, so that whoever reads a table finds `abstained` by its `confidence`.
+    """
+    return np.asarray(probabilities.max(axis=1), dtype=np.float32)
+
+
+def choose_threshold(
+    probabilities: NDArray[np.floating], truth: NDArray[np.integer], min_precision: float
+) -> float | None:
+    """The smallest confidence such that the images at or above it are right with at least `min_precision`.
+
+    Args:
+        probabilities: float[N, C] of the validation images, calibrated.
+        truth: int[N].
+        min_precision: From 0 to 1.
+
+    Returns:
+        0.0 where all images together are that precise, None where no threshold reaches it.
+
+    Raises:
+        SettingError: where `min_precision` is not from 0 to 1.
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    if not 0.0 <= min_precision <= 1.0:
+        raise SettingError(f"The precision to reach is a share from 0 to 1; received {min_precision}.")
+    probabilities = check_probabilities(probabilities, truth)
+    confidence = confidences(probabilities)
+    right = probabilities.argmax(axis=1) == truth
+    order = np.argsort(-confidence, kind="stable")
+    confidence = confidence[order]
+    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    # Images of equal confidence pass together: only the last of them is a place to cut.
+    is_cut = np.append(confidence[1:] < confidence[:-1], True)
+    cuts = np.flatnonzero(is_cut & (precision >= min_precision))
+    if not len(cuts):
+        return None
+    return 0.0 if cuts[-1] == len(order) - 1 else float(confidence[cuts[-1]])
+
+
+def threshold_for_coverage(probabilities: NDArray[np.floating], truth: NDArray[np.integer], coverage: float) -> float:
+    """The largest confidence at or above which lie at least `coverage` of the images; 0.0 where that takes them all.
+
+    Args:
+        probabilities: float[N, C] of the validation images, calibrated.
+        truth: int[N].
+        coverage: Above 0, up to 1.
+
+    Raises:
+        SettingError: where `coverage` is not above 0 and up to 1.
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    if not 0.0 < coverage <= 1.0:
+        raise SettingError(f"The coverage to keep is a share above 0 and up to 1; received {coverage}.")
+    confidence = np.sort(confidences(check_probabilities(probabilities, truth)))[::-1]
+    # Rounded first: 0.7 * 10 is 7.000000000000001 to no reader.
+    num_kept = math.ceil(round(coverage * len(confidence), 9))
+    threshold = float(confidence[num_kept - 1])
+    return 0.0 if threshold == confidence[-1] else threshold
+
+
+def coverage_and_accuracy(
+    probabilities: NDArray[np.floating], truth: NDArray[np.integer], threshold: float
+) -> tuple[float, float | None]:
+    """The share of images with confidence of `threshold` or more, and the accuracy on those (None where none is).
+
+    Args:
+        probabilities: float[N, C], calibrated.
+        truth: int[N].
+
+    Raises:
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    probabilities = check_probabilities(probabilities, truth)
+    kept = confidences(probabilities) >= threshold
+    right = probabilities.argmax(axis=1) == truth
+    return float(kept.mean()), float(right[kept].mean()) if kept.any() else None

@@ -1,0 +1,360 @@
+"""Networks by name. Each takes `uint8[N, H, W, 3]`, scales inside itself, and gives `logits float32[N, C]`.
+
+A network with a backbone is nested: `Sequential`-like, input, backbone (`float32[N, F]` features), dropout, dense.
+Scaling is a layer of the model, so that no caller can forget it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from darkroom.data.errors import InputError, SettingError
+from darkroom.models.networks.layers import unmirrored
+
+FEATURES_LAYER = "backbone"
+LOGITS_LAYER = "logits"
+WHITENING_LAYER = "whitening"
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What is known of a network before it is built.
+
+    Attributes:
+        name: As given by the user.
+        image_size: (height, width) in pixels that suits it where the data set is made for it.
+        pretrained: It has a backbone with pretrained weights, to be used frozen first.
+    """
+
+    name: str
+    image_size: tuple[int, int]
+    pretrained: bool
+
+
+_SCRATCH_SIZES = {
+    "starter": (96, 96),
+    "cifar4": (32, 32),
+    "cifar6": (32, 32),
+    "residual32": (32, 32),
+    "residual96": (96, 96),
+    "airbench32": (32, 32),
+}
+_LITE0 = "efficientnet-lite0"
+
+
+def known_networks() -> list[str]:
+    """Every name that `describe` takes, ours first."""
+    return [*_SCRATCH_SIZES, _LITE0, *sorted(_applications())]
+
+
+def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
+    """Facts of a network by name; raises SettingError that lists the names."""
+    if name in _SCRATCH_SIZES:
+        return NetworkFacts(name, _SCRATCH_SIZES[name], pretrained=False)
+    if name == _LITE0:
+        return NetworkFacts(name, (160, 160), pretrained=weights == "imagenet")
+    if name.lower() in _applications():
+        return NetworkFacts(name, (224, 224), pretrained=weights == "imagenet")
+    raise SettingError(
+        f"There is no network {name!r}. Use {', '.join([*_SCRATCH_SIZES, _LITE0])}, or one of keras.applications: "
+        f"{', '.join(sorted(_applications()))}."
+    )
+
+
+def build_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
+    """A backbone, `uint8[N, H, W, 3]` to `float32[N, F]`, with ImageNet weights or fresh ones.
+
+    Raises:
+        InputError: where the weights are neither at hand nor to be had.
+    """
+    if name == _LITE0:
+        from darkroom.models.networks import efficientnet_lite
+
+        backbone = efficientnet_lite.build_backbone(image_size)
+        if weights == "imagenet":
+            efficientnet_lite.load_pretrained(backbone)
+    else:
+        backbone = _application_backbone(name.lower(), image_size, weights)
+    return backbone
+
+
+def with_head(backbone: Any, num_classes: int, dropout: float) -> Any:
+    """Backbone, dropout and one dense layer: `uint8[N, H, W, 3]` to `logits float32[N, C]`."""
+    import keras
+
+    image = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
+    features = backbone(image)
+    features = keras.layers.Dropout(dropout, name="dropout")(features)
+    logits = keras.layers.Dense(num_classes, dtype="float32", name=LOGITS_LAYER)(features)
+    return keras.Model(image, logits, name=f"{backbone.name}_classifier")
+
+
+def flip_averaged(model: Any) -> Any:
+    """The network that gives the mean of what `model` gives for an image and for its mirror image.
+
+    Exact mirror symmetry, at twice the work: `uint8[N, H, W, 3]` to `logits float32[N, C]` as before.
+    """
+    import keras
+
+    image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
+    both = [model(image), model(image[:, :, ::-1, :])]
+    return keras.Model(image, keras.layers.Average(name="flip_average")(both), name=f"{model.name}_flip_averaged")
+
+
+def with_embeddings(model: Any) -> Any:
+    """The network that gives embeddings too: `uint8[N, H, W, 3]` to logits `float32[N, C]` and `float32[N, D]`.
+
+    An embedding is the input of the last dense layer. Averaged over the flip, it is the mean of both; that layer is
+    linear, so the logits still are what it gives for it. A network without a layer of that name, or with more than one
+    vector before it, is given back as it is.
+    """
+    import keras
+
+    inner = unmirrored(model)
+    last = next((layer for layer in inner.layers if layer.name == LOGITS_LAYER), None)
+    if not isinstance(last, keras.layers.Dense) or len(last.input.shape) != 2:
+        return model
+    both = keras.Model(inner.inputs[0], [inner.outputs[0], last.input], name=model.name)
+    if inner is model:
+        return both
+    image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
+    sides = zip(both(image), both(image[:, :, ::-1, :]), strict=True)
+    return keras.Model(image, [keras.layers.Average()(pair) for pair in sides], name=model.name)
+
+
+def build_scratch(name: str, image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
+    """A network without pretrained weights; raises SettingError where the images are too small for it."""
+    if name in _SCRATCH_SIZES:
+        builder: Callable[..., Any] = {
+            "starter": _starter,
+            "cifar4": _cifar4,
+            "cifar6": _cifar6,
+            "residual32": _residual32,
+            "residual96": _residual96,
+            "airbench32": _airbench32,
+        }[name]
+        try:
+            return builder(image_size, num_classes, dropout)
+        except ValueError:
+            height, width = image_size
+            raise SettingError(
+                f"Images of {height} x {width} pixels are too small for {name}, which halves them several times. "
+                f"Ingest them at {' x '.join(map(str, _SCRATCH_SIZES[name]))}."
+            ) from None
+    return with_head(build_backbone(name, image_size, "none"), num_classes, dropout)
+
+
+def _sequential(name: str, image_size: tuple[int, int], layers: list[Any]) -> Any:
+    import keras
+
+    model = keras.Sequential(name=name)
+    model.add(keras.Input((*image_size, 3), dtype="uint8", name="image"))
+    model.add(keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling"))
+    for layer in layers:
+        model.add(layer)
+    return model
+
+
+def _starter(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
+    """The CNN of the cats-and-dogs guides (Chollet 2016, "Building powerful image classification models"): three
+    conv-pool blocks, a dense layer, dropout."""
+    import keras
+
+    layers: list[Any] = []
+    for number, filters in enumerate((32, 32, 64), start=1):
+        layers += [
+            keras.layers.Conv2D(filters, 3, activation="relu", name=f"conv{number}"),
+            keras.layers.MaxPooling2D(name=f"pool{number}"),
+        ]
+    layers += [
+        keras.layers.Flatten(name="flatten"),
+        keras.layers.Dense(64, activation="relu", name="dense"),
+        keras.layers.Dropout(dropout, name="dropout"),
+        keras.layers.Dense(num_classes, name=LOGITS_LAYER),
+    ]
+    return _sequential("starter", image_size, layers)
+
+
+def _cifar(
+    name: str, blocks: tuple[int, ...], second_padding: str, image_size: Any, num_classes: int, dropout: float
+) -> Any:
+    import keras
+
+    layers: list[Any] = []
+    for number, filters in enumerate(blocks, start=1):
+        conv = partial(keras.layers.Conv2D, filters, 3, activation="relu")
+        layers += [
+            conv(padding="same", name=f"conv{number}a"),
+            conv(padding=second_padding, name=f"conv{number}b"),
+            keras.layers.MaxPooling2D(name=f"pool{number}"),
+            keras.layers.Dropout(dropout / 2, name=f"dropout{number}"),
+        ]
+    layers += [
+        keras.layers.Flatten(name="flatten"),
+        keras.layers.Dense(512, activation="relu", name="dense"),
+        keras.layers.Dropout(dropout, name="dropout"),
+        keras.layers.Dense(num_classes, name=LOGITS_LAYER),
+    ]
+    return _sequential(name, image_size, layers)
+
+
+def _cifar4(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
+    """The network of Keras's `cifar10_cnn.py`: two blocks, the second convolution of each without padding."""
+    return _cifar("cifar4", (32, 64), "valid", image_size, num_classes, dropout)
+
+
+def _cifar6(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
+    """Three blocks of the same, padded throughout, as the guides do that go on from there."""
+    return _cifar("cifar6", (32, 64, 128), "same", image_size, num_classes, dropout)
+
+
+def _conv(x: Any, name: str, filters: int, stride: int = 1, zero: bool = False) -> Any:
+    """Convolution 3 x 3 and batch normalisation; with `zero` its scale begins at zero."""
+    return _batch_norm(_conv_alone(x, name, filters, stride), name, zero)
+
+
+def _conv_alone(x: Any, name: str, filters: int, stride: int = 1) -> Any:
+    import keras
+
+    return keras.layers.Conv2D(filters, 3, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
+
+
+def _batch_norm(x: Any, name: str, zero: bool = False) -> Any:
+    import keras
+
+    gamma = "zeros" if zero else "ones"
+    return keras.layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma, name=f"{name}_bn")(x)
+
+
+def _conv_relu(x: Any, name: str, filters: int, stride: int = 1, pool: bool = False) -> Any:
+    import keras
+
+    x = keras.layers.ReLU(name=f"{name}_relu")(_conv(x, name, filters, stride))
+    return keras.layers.MaxPooling2D(name=f"{name}_pool")(x) if pool else x
+
+
+def _residual(x: Any, name: str) -> Any:
+    """Two convolutions beside the identity (He et al. 2015); the block begins as the identity, which trains faster."""
+    import keras
+
+    filters = x.shape[-1]
+    inner = _conv(_conv_relu(x, f"{name}_first", filters), f"{name}_second", filters, zero=True)
+    x = keras.layers.Add(name=f"{name}_add")([x, inner])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _classifier(name: str, image_size: tuple[int, int], num_classes: int, dropout: float, body: Any) -> Any:
+    """Scaling, `body` from pixels to a feature map, its mean over places, dropout, a dense layer."""
+    import keras
+
+    image = keras.Input((*image_size, 3), dtype="uint8", name="image")
+    x = body(keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(image))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(image, keras.layers.Dense(num_classes, name=LOGITS_LAYER)(x), name=name)
+
+
+def _residual96(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
+    """For photographs and few of them, on a CPU: 0.9 million parameters, feature maps from 48 x 48 to 6 x 6."""
+
+    def body(x: Any) -> Any:
+        x = _conv_relu(x, "conv1", 24, stride=2)
+        x = _conv_relu(x, "conv2", 32, pool=True)
+        x = _residual(_conv_relu(x, "conv3", 64), "block3")
+        x = _residual(_conv_relu(_pool(x, "block3"), "conv4", 96), "block4")
+        return _residual(_conv_relu(_pool(x, "block4"), "conv5", 160), "block5")
+
+    return _classifier("residual96", image_size, num_classes, dropout, body)
+
+
+def _residual32(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
+    """For many small images, on a CPU: 0.4 million parameters, most of the work at 16 x 16 and 8 x 8."""
+
+    def body(x: Any) -> Any:
+        x = _conv_relu(x, "conv1", 24, pool=True)
+        x = _residual(_conv_relu(x, "conv2", 48), "block2")
+        x = _residual(_conv_relu(x, "conv3", 96, pool=True), "block3")
+        return _conv_relu(x, "conv4", 192, pool=True)
+
+    return _classifier("residual32", image_size, num_classes, dropout, body)
+
+
+def _airbench32(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
+    """For many small images: 2 million parameters, most of the work at 15 x 15 and 7 x 7 (Jordan 2024,
+    arXiv:2404.00498).
+
+    The first convolution whitens and is not trained; training sets it first, to its own images
+    (`models/networks/whitening.py`). The other six begin by handing on the channels that they are given.
+    """
+    import keras
+
+    def body(x: Any) -> Any:
+        x = keras.layers.Conv2D(24, 2, use_bias=False, trainable=False, name=WHITENING_LAYER)(x)
+        x = keras.layers.ReLU(name="whitening_relu")(x)
+        for number, filters in enumerate((64, 256, 256), start=1):
+            name = f"conv{number}a"
+            x = _batch_norm(_pool(_conv_alone(x, name, filters), name), name)
+            x = _conv_relu(keras.layers.ReLU(name=f"{name}_relu")(x), f"conv{number}b", filters)
+        return x
+
+    model = _classifier("airbench32", image_size, num_classes, dropout, body)
+    for layer in model.layers:
+        if layer.name.endswith("_conv"):
+            (kernel,) = layer.get_weights()
+            channels = kernel.shape[2]
+            kernel[..., :channels] = 0
+            kernel[1, 1, :, :channels] = np.eye(channels)
+            layer.set_weights([kernel])
+    return model
+
+
+def _pool(x: Any, name: str) -> Any:
+    import keras
+
+    return keras.layers.MaxPooling2D(name=f"{name}_pool")(x)
+
+
+def _applications() -> dict[str, tuple[Any, Any]]:
+    """Builders of `keras.applications` by lower-case name, each with the module that holds its `preprocess_input`.
+
+    Without ConvNeXt: tf2onnx has no operator for its GELU, so it could be trained and not exported.
+    """
+    import keras
+
+    return {
+        name.lower(): (builder, sys.modules[builder.__module__])
+        for name, builder in vars(keras.applications).items()
+        if name[0].isupper() and not name.startswith("ConvNeXt")
+    }
+
+
+def _application_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
+    import keras
+
+    builder, module = _applications()[name]
+    try:
+        with redirect_stdout(sys.stderr):  # Keras tells of a download there, where results are printed
+            network = builder(
+                include_top=False,
+                weights=None if weights == "none" else weights,
+                input_shape=(*image_size, 3),
+                pooling="avg",
+            )
+    except ValueError as error:
+        raise SettingError(f"The network {name} does not take images of {image_size}: {error}") from None
+    except Exception as error:
+        raise InputError(
+            f"The ImageNet weights of {name} are not in Keras's cache (~/.keras/models) and could not be fetched "
+            f"({type(error).__name__}). Connect once, copy the file there, use --weights none, or take "
+            f"{_LITE0}, whose weights are installed."
+        ) from None
+    image = keras.Input((*image_size, 3), dtype="uint8", name="image")
+    scaled = module.preprocess_input(keras.ops.cast(image, "float32"))
+    return keras.Model(image, network(scaled), name=name)

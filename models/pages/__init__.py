@@ -1,0 +1,1 @@
+"""Pages and pictures for people: HTML templates, Markdown, plots, panels, what a page was made from."""

@@ -1,0 +1,70 @@
+"""Pages for people: one HTML file each, pictures inside, no script, nothing fetched from anywhere.
+
+A page is a template in `templates/` that extends `page.html.j2`. Names from outside are escaped, pictures are data
+URIs, and the page's own policy lets a browser use nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from darkroom.data.errors import WorkError
+from darkroom.data.files.atomic import atomic_file
+from darkroom.models.measures.figures import percent
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside a page, with its size in CSS pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+    @classmethod
+    def of_plot(cls, png: bytes) -> Picture:
+        from darkroom.models.pages import plots
+
+        width, height = plots.css_size(png)
+        return cls(data_uri(png, "a plot"), width, height)
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from a template of `templates/` and what it shows; raises jinja2.UndefinedError where a value lacks."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["percent"] = percent
+    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template(template).render(style=style, style_hash=style_hash, **values)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def data_uri(image: bytes, name: str) -> str:
+    """JPEG or PNG bytes as a data URI; raises WorkError that tells `name` where they are neither."""
+    if image.startswith(b"\xff\xd8\xff"):
+        kind = "jpeg"
+    elif image.startswith(b"\x89PNG\r\n\x1a\n"):
+        kind = "png"
+    else:
+        raise WorkError(f"The thumbnail of {name} is neither JPEG nor PNG: it starts with {image[:8]!r}.")
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

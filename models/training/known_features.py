@@ -1,0 +1,86 @@
+"""Features that other versions of the data set hold under the same backbone: a new version computes only the rest.
+
+`known.npz`, in the features' folder while features are extracted: `keys S64[M]`, sorted, the hashes of stored images;
+`files str[K]`, relative to the folder of all versions, and `places int32[M, 2]`, file and row of each image's features.
+
+A row depends on the stored image and the backbone alone: the backbone is the same file byte for byte, and ONNX Runtime
+gives an image the same features in every batch (a test holds both), so a row taken over is the one that would be
+computed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.data.files.atomic import atomic_file, file_sha256
+
+BACKBONE = "backbone.onnx"
+KEY_DTYPE = "S64"
+
+
+def find_known(folder: Path) -> None:
+    """Write down what other versions hold.
+
+    Args:
+        folder: `<versions>/<version>/features/<key>`, with the backbone in it.
+    """
+    versions = folder.parents[2]
+    sha256 = file_sha256(folder / BACKBONE)
+    files: list[str] = []
+    keys, places = [], []
+    for backbone in sorted(versions.glob(f"[!.]*/features/{folder.name}/{BACKBONE}")):
+        if backbone.parent == folder or file_sha256(backbone) != sha256:
+            continue
+        for file in sorted(backbone.parent.glob("*.tfrecord.npz")) + sorted(backbone.parent.glob("*.parquet.npz")):
+            found = _read(file, "keys")
+            if found is not None:
+                rows = np.arange(len(found), dtype=np.int32)
+                places.append(np.stack([np.full_like(rows, len(files)), rows], axis=1))
+                keys.append(found.astype(KEY_DTYPE))
+                files.append(str(file.relative_to(versions)))
+    if files:
+        known, first = np.unique(np.concatenate(keys), return_index=True)
+        with atomic_file(_file(folder)) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, keys=known, files=np.array(files, np.str_), places=np.concatenate(places)[first])
+
+
+def take_known(folder: Path, keys: NDArray[np.bytes_]) -> dict[int, NDArray[np.float32]]:
+    """`float32[F]` by place in `keys`, for those that are known; what is damaged or gone since is not.
+
+    Args:
+        folder: As for `find_known`.
+        keys: Hashes of stored images, `S64[N]`.
+    """
+    known, files, places = (_read(_file(folder), name) for name in ("keys", "files", "places"))
+    if known is None or files is None or places is None:
+        return {}
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    found = np.flatnonzero(known[at] == keys)
+    taken: dict[int, NDArray[np.float32]] = {}
+    for number in np.unique(places[at[found], 0]).tolist():
+        features = _read(folder.parents[2] / str(files[number]), "features")
+        if features is not None:
+            here = found[places[at[found], 0] == number]
+            taken |= dict(zip(here.tolist(), features[places[at[here], 1]], strict=True))
+    return taken
+
+
+def forget_known(folder: Path) -> None:
+    """All features are there."""
+    _file(folder).unlink(missing_ok=True)
+
+
+def _file(folder: Path) -> Path:
+    return folder / "known.npz"
+
+
+def _read(file: Path, name: str) -> NDArray[np.generic] | None:
+    """One array of an `.npz` file; None where it cannot be had."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return np.asarray(stored[name])
+    except Exception:  # NumPy's and zipfile's parsers raise nearly anything
+        return None

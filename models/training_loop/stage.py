@@ -1,0 +1,329 @@
+"""One stage of training: what is fed, how fast it learns, and its epochs.
+
+After every epoch the state is kept (`state.py`), and a run that was killed goes on from there. Early stopping and the
+best epoch are functions of the history alone, so they cannot be lost.
+
+A stage that is fed images may be trained by several processes (`cluster.py`): they begin with the state on disk, and
+the chief of them keeps it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.input import WHOLE, Share, Shuffle, batches, keep
+from darkroom.data.errors import SettingError, WorkError
+from darkroom.models.bundle.bundle import EpochLog
+from darkroom.models.settings import TrainSettings
+from darkroom.models.training_loop.cluster import Cluster, local_cluster, run_workers
+from darkroom.models.training_loop.mixing import NO_MIXING, Mixing, mixed
+from darkroom.models.training_loop.state import BEST, best_epoch, keep_model, keep_state, read_history, restore
+
+logger = logging.getLogger(__name__)
+
+OnEpoch = Callable[[EpochLog], None]
+Epoch = Callable[[int], dict[str, float]]
+
+HEAD, FINE_TUNE, SCRATCH = "head", "fine-tune", "scratch"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training: what is fed, and how fast it learns.
+
+    Attributes:
+        name: `head`, `fine-tune` or `scratch`; its folder's name.
+        feed: Training batches for an epoch, from 0.
+        validation: Validation batches.
+        steps: Batches in an epoch.
+        epochs: Most epochs.
+        learning_rate: The peak.
+        mixing: How images of a batch are blended.
+        share: What is fed here, where several processes train together.
+        num_replicas: Copies of the network in this process; each is fed a batch a step.
+    """
+
+    name: str
+    feed: Callable[[int], Any]
+    validation: Any
+    steps: int
+    epochs: int
+    learning_rate: float
+    mixing: Mixing = NO_MIXING
+    share: Share = WHOLE
+    num_replicas: int = 1
+
+
+def is_over(history: Sequence[EpochLog], epochs: int, patience: int) -> bool:
+    """Whether a stage has had all its epochs, or none for `patience` epochs was better than the best."""
+    return bool(history) and (
+        len(history) >= epochs or len(history) - 1 - history.index(best_epoch(history)) >= patience
+    )
+
+
+def peak_rate(settings: TrainSettings) -> float:
+    """The learning rate of the head and from scratch."""
+    return settings.learning_rate or (0.05 if settings.optimizer == "sgd" else 1e-3)
+
+
+def image_stage(
+    name: str, dataset: Dataset, settings: TrainSettings, share: Share = WHOLE, num_replicas: int = 1
+) -> Stage:
+    """The stage `scratch` or `fine-tune`.
+
+    Where several processes or devices train together, each replica is fed as many batches an epoch, as even in size as
+    its share allows: none waits for a batch that another has not, every image is seen once, and all batches of a step
+    together are as large as the one of a single process.
+
+    Raises:
+        SettingError: where there are more replicas than images for them.
+    """
+    num_rows = WHOLE.num_rows(dataset, "train")
+    steps = math.ceil(num_rows / settings.batch_size)
+    total_replicas = share.num_readers * num_replicas
+    if total_replicas > 1:
+        shares = [Share(reader, share.num_readers).num_rows(dataset, "train") for reader in range(share.num_readers)]
+        steps = min(steps, min(shares) // num_replicas)
+        if not steps:
+            raise SettingError(f"{num_rows} training images are too few for {total_replicas} replicas: use less.")
+
+    kept = cache(partial(keep, dataset, "train", share))
+
+    def feed(epoch: int) -> Any:
+        shuffle = Shuffle(settings.seed, epoch)
+        fed = batches(dataset, "train", settings.batch_size, shuffle, settings.augmentation, share, kept())
+        return fed if total_replicas == 1 else fed.rebatch(even_sizes(shares[share.reader], steps * num_replicas))
+
+    epochs, rate = settings.epochs or 60, peak_rate(settings)
+    if name == FINE_TUNE:
+        epochs, rate = settings.fine_tune_epochs, settings.fine_tune_learning_rate
+    validation = batches(dataset, "validation", 128, share=share)
+    mixing = Mixing(settings.mixup, settings.cutmix)
+    return Stage(name, feed, validation, steps, epochs, rate, mixing, share, num_replicas)
+
+
+def even_sizes(num_rows: int, num_batches: int) -> list[int]:
+    """Sizes of so many batches of so many rows, of which no two differ by more than one."""
+    ends = np.arange(num_batches + 1) * num_rows // num_batches
+    return [int(size) for size in np.diff(ends)]
+
+
+def run_stage(
+    stage: Stage,
+    model: Any,
+    dataset: Dataset,
+    settings: TrainSettings,
+    staging: Path,
+    on_epoch: OnEpoch,
+    cluster: Cluster | None = None,
+) -> tuple[Any, list[EpochLog]]:
+    """The epochs of one stage; gives the model with the weights of the best one, and the history."""
+    folder = staging / stage.name
+    folder.mkdir(parents=True, exist_ok=True)
+    history = read_history(folder)
+    for log in history:
+        on_epoch(log)
+    optimizer = build_optimizer(settings, stage)
+    if history:
+        model = restore(folder, len(history), optimizer)
+        logger.info("%s: going on after epoch %d.", stage.name, len(history))
+    model.compile(optimizer=optimizer, loss=build_loss(settings), metrics=["accuracy"])
+    cluster = None if stage.name == HEAD else cluster or _cluster_here(settings)
+    if cluster is None:
+        epoch = _fit(stage, model, dataset, settings)
+        with keeping_interrupts():
+            run_epochs(stage, settings, history, epoch, lambda: keep_state(folder, model, history), on_epoch)
+    elif not is_over(history, stage.epochs, settings.patience):
+        if not history:
+            optimizer.build(model.trainable_variables)
+            keep_model(folder, model, 0)
+        for log in run_workers(cluster, dataset.folder, settings, staging, stage.name):
+            logger.info("%s", _told(stage, log))
+            on_epoch(log)
+        history = read_history(folder)
+    model.load_weights(folder / BEST)
+    return model, history
+
+
+@contextmanager
+def keeping_interrupts() -> Iterator[None]:
+    """Raise the KeyboardInterrupt of which TensorFlow's bindings made a RuntimeError.
+
+    They do where it comes while they raise an exception of their own, which nobody else would have seen.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "REPLACED BY KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from None
+        raise
+
+
+def run_epochs(
+    stage: Stage,
+    settings: TrainSettings,
+    history: list[EpochLog],
+    epoch: Epoch,
+    keep: Callable[[], None],
+    on_epoch: OnEpoch,
+) -> None:
+    """Train until the stage is over.
+
+    Args:
+        stage: The stage.
+        settings: The settings.
+        history: Of the epochs before; each new one is added to it.
+        epoch: Trains the epoch of this number, from 0, and gives `loss`, `accuracy`, `val_loss` and `val_accuracy`.
+        keep: Keeps the state, once an epoch is in the history.
+        on_epoch: Told of each epoch once its state is kept.
+
+    Raises:
+        WorkError: where the loss is no longer a number.
+    """
+    while not is_over(history, stage.epochs, settings.patience):
+        number, started = len(history) + 1, time.monotonic()
+        figures = epoch(number - 1)
+        seconds = round(time.monotonic() - started, 3)
+        log = EpochLog(epoch=number, stage=stage.name, seconds=seconds, **figures)
+        if not math.isfinite(log.loss + log.val_loss):
+            raise WorkError(
+                f"The loss of {settings.model} is no longer a number after epoch {number}. "
+                f"Lower the learning rate of the {stage.name} stage (it was {stage.learning_rate:g})."
+            )
+        history.append(log)
+        keep()
+        logger.info("%s", _told(stage, log))
+        on_epoch(log)
+
+
+def _fit(stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings) -> Epoch:
+    """An epoch by this process alone."""
+    weights = dict(enumerate(class_weights_of(dataset, settings)))
+    validation = validation_feed(stage, dataset, settings)
+
+    def epoch(number: int) -> dict[str, float]:
+        _seed_dropout(model, settings.seed, number)
+        result = model.fit(
+            epoch_feed(stage, dataset, settings, number),
+            initial_epoch=number,
+            epochs=number + 1,
+            validation_data=validation,
+            class_weight=weights if settings.class_weights else None,
+            shuffle=False,  # the feed is shuffled
+            verbose=0,
+        ).history
+        return {key: float(result[key][0]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+
+    return epoch
+
+
+def epoch_feed(stage: Stage, dataset: Dataset, settings: TrainSettings, number: int) -> Any:
+    """The training batches of an epoch, from 0, as the loss takes them."""
+    # What is drawn is other for each reader, so that none repeats another.
+    seed = [settings.seed, number, 1, stage.share.reader]
+    fed = _one_hot(stage.feed(number), dataset, settings)
+    return mixed(fed, stage.mixing, stage.steps * stage.num_replicas, settings.batch_size, seed)
+
+
+def validation_feed(stage: Stage, dataset: Dataset, settings: TrainSettings) -> Any:
+    """The validation batches, as the loss takes them."""
+    return _one_hot(stage.validation, dataset, settings)
+
+
+def _told(stage: Stage, log: EpochLog) -> str:
+    return (
+        f"{stage.name} epoch {log.epoch} of {stage.epochs}: loss {log.loss:.4f}, accuracy {log.accuracy:.4f}; "
+        f"validation loss {log.val_loss:.4f}, accuracy {log.val_accuracy:.4f} ({log.seconds:.1f} s)"
+    )
+
+
+def _cluster_here(settings: TrainSettings) -> Cluster | None:
+    """The workers that the settings ask for, or one where it has several GPUs; None where this process trains alone.
+
+    Raises:
+        SettingError: where there are GPUs, and fewer than workers: each worker takes its own whole.
+    """
+    import tensorflow as tf
+
+    num_gpus = len(tf.config.list_physical_devices("GPU"))
+    if num_gpus and settings.workers > num_gpus:
+        raise SettingError(
+            f"This machine has {num_gpus} GPUs for {settings.workers} workers. Set --workers to {num_gpus} or less; "
+            "one worker uses all GPUs."
+        )
+    return local_cluster(settings.workers) if settings.workers > 1 or num_gpus > 1 else None
+
+
+def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
+    """Let what dropout draws in an epoch follow from the seed and the epoch alone; Keras does not keep its state."""
+    generators = [getattr(layer, "seed_generator", None) for layer in model._flatten_layers()]
+    for number, generator in enumerate(filter(None, generators)):
+        generator.state.assign(np.random.SeedSequence([seed, epoch, number]).generate_state(2) >> 1)
+
+
+def class_weights_of(dataset: Dataset, settings: TrainSettings) -> tuple[float, ...]:
+    """What the loss of a training image of each class is multiplied by."""
+    counts = dataset.card.class_counts("train")
+    return class_weights(counts) if settings.class_weights else (1.0,) * len(counts)
+
+
+def class_weights(counts: tuple[int, ...]) -> tuple[float, ...]:
+    """Weights by inverse frequency with mean 1 over the images, as scikit-learn's `balanced`."""
+    total, present = sum(counts), sum(1 for count in counts if count)
+    return tuple(total / (present * count) if count else 1.0 for count in counts)
+
+
+def _one_hot(batches: Any, dataset: Dataset, settings: TrainSettings) -> Any:
+    import tensorflow as tf
+
+    num_classes = len(dataset.labels)
+    if not _is_soft(settings):
+        return batches
+    return batches.map(lambda images, labels: (images, tf.one_hot(labels, num_classes)))
+
+
+def _is_soft(settings: TrainSettings) -> bool:
+    """Whether the truth of an image is a row of shares of the classes instead of one class."""
+    return bool(settings.label_smoothing or settings.mixup or settings.cutmix)
+
+
+def build_loss(settings: TrainSettings, reduction: str | None = "sum_over_batch_size") -> Any:
+    """Cross-entropy of truth and logits; one number an image where `reduction` is None."""
+    import keras
+
+    if _is_soft(settings):
+        return keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing, reduction=reduction
+        )
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+
+
+def build_optimizer(settings: TrainSettings, stage: Stage) -> Any:
+    """The optimizer of a stage, with its schedule and its decay of kernels alone."""
+    import keras
+
+    rate: Any = stage.learning_rate
+    if settings.schedule == "cosine":
+        total = stage.steps * stage.epochs
+        warmup = max(1, total // 20)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, total - warmup), warmup_target=stage.learning_rate, warmup_steps=warmup
+        )
+    extra = {"momentum": 0.9, "nesterov": True} if settings.optimizer == "sgd" else {}
+    optimizer = keras.optimizers.get({"class_name": settings.optimizer, "config": {"learning_rate": 1e-3, **extra}})
+    config = optimizer.get_config() | {"learning_rate": rate, "weight_decay": settings.weight_decay or None}
+    built = type(optimizer)(**config)
+    if settings.weight_decay:
+        built.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return built

@@ -1,0 +1,88 @@
+"""The state of a stage on disk: `state-00007.keras` with the optimizer, `best.weights.h5`, `history.json`.
+
+Each is written whole or not at all, the history last, so that a run that was killed goes on after the last epoch in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from darkroom.data.errors import FormatError
+from darkroom.data.files.atomic import atomic_file, write_json
+from darkroom.models.bundle.bundle import EpochLog
+
+BEST = "best.weights.h5"
+_HISTORY = "history.json"
+
+
+def best_epoch(history: Sequence[EpochLog]) -> EpochLog:
+    """The epoch with the lowest validation loss; of equals the earliest."""
+    return min(history, key=lambda log: log.val_loss)
+
+
+def keep_state(folder: Path, model: Any, history: Sequence[EpochLog]) -> None:
+    """Keep the model after the last epoch of the history, and as the best if it is that; the history last."""
+    if best_epoch(history) is history[-1]:
+        _save(folder / BEST, model.save_weights)
+    keep_model(folder, model, len(history))
+    write_json(folder / _HISTORY, [log.model_dump() for log in history])
+    _state(folder, len(history) - 1).unlink(missing_ok=True)
+
+
+def keep_model(folder: Path, model: Any, num_epochs: int) -> None:
+    """Keep the compiled model after so many epochs, with its optimizer."""
+    _save(_state(folder, num_epochs), model.save)
+
+
+def _state(folder: Path, num_epochs: int) -> Path:
+    """The model after so many epochs; the number is in the name, so that it can never belong to another history."""
+    return folder / f"state-{num_epochs:05d}.keras"
+
+
+def restore(folder: Path, num_epochs: int, optimizer: Any) -> Any:
+    """The model after so many epochs; `optimizer` gets the state of the one that trained it.
+
+    The optimizer itself is not taken from the file: Keras does not keep which weights are excluded from decay.
+    """
+    import keras
+
+    try:
+        model = keras.models.load_model(_state(folder, num_epochs), safe_mode=True)
+        optimizer.build(model.trainable_variables)
+        for variable, stored in zip(optimizer.variables, model.optimizer.variables, strict=True):
+            variable.assign(stored)
+    except Exception as error:
+        raise _unusable(folder, error) from None
+    return model
+
+
+def read_history(folder: Path) -> list[EpochLog]:
+    """The epochs that are kept in a stage's folder."""
+    file = folder / _HISTORY
+    if not file.is_file():
+        return []
+    try:
+        return [EpochLog.model_validate(entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise _unusable(folder, error) from None
+
+
+def _unusable(folder: Path, error: Exception) -> FormatError:
+    return FormatError(
+        f"What an earlier run left in {folder} cannot be read ({type(error).__name__}). Remove {folder.parent} and "
+        "train again."
+    )
+
+
+def _save(path: Path, save: Callable[[str], None]) -> None:
+    """Keras insists on the suffix, so the temporary name ends in it too."""
+    with atomic_file(path) as temporary:
+        suffixed = temporary.with_name(temporary.name + "".join(path.suffixes))
+        try:
+            save(str(suffixed))
+            suffixed.rename(temporary)
+        finally:
+            suffixed.unlink(missing_ok=True)

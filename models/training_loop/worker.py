@@ -1,0 +1,131 @@
+"""One of the processes that train a network together, as `cluster.py` starts them.
+
+It is `python -P -m darkroom.models.training_loop.worker WORK`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from typing import Any
+
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.dataset.input import Share
+from darkroom.data.errors import DarkroomError, WorkError
+from darkroom.data.files.parallel import num_cpus
+from darkroom.models.training_loop.cluster import Answer, Work
+from darkroom.models.training_loop.distribute import Replicas
+from darkroom.models.training_loop.stage import (
+    OnEpoch,
+    build_loss,
+    build_optimizer,
+    class_weights_of,
+    epoch_feed,
+    image_stage,
+    run_epochs,
+    validation_feed,
+)
+from darkroom.models.training_loop.state import keep_state, read_history, restore
+
+
+def take_part(work: Work, on_epoch: OnEpoch) -> Any:
+    """Train one stage together with the other workers, and give the model as it is in the end.
+
+    The chief keeps the state.
+
+    Raises:
+        WorkError: where another worker is lost.
+    """
+    import keras
+    import tensorflow as tf
+
+    settings, folder = work.settings, work.staging / work.stage
+    share = Share(work.worker, len(work.addresses))
+    try:
+        strategy = _strategy(work)
+        dataset = open_dataset(work.dataset)
+        stage = image_stage(work.stage, dataset, settings, share, strategy.num_replicas_in_sync // share.num_readers)
+        validation = validation_feed(stage, dataset, settings)
+        with strategy.scope():
+            keras.utils.set_random_seed(settings.seed)
+            history = read_history(folder)
+            optimizer = build_optimizer(settings, stage)
+            model = restore(folder, len(history), optimizer)
+            model.compile(optimizer=optimizer)
+        loss = build_loss(settings, reduction=None)
+        replicas = Replicas(strategy, model, optimizer, loss, class_weights_of(dataset, settings))
+
+        def epoch(number: int) -> dict[str, float]:
+            feed = epoch_feed(stage, dataset, settings, number)
+            return replicas.epoch(feed, stage.steps, validation, [settings.seed, number])
+
+        def keep() -> None:
+            if work.worker == 0:
+                keep_state(folder, model, history)
+            replicas.wait_for_all()  # nobody goes on, or away, before the state is kept
+
+        run_epochs(stage, settings, history, epoch, keep, on_epoch)
+        with suppress(tf.errors.OpError):
+            replicas.wait_for_all()  # or the first to leave is missed by who still reads what it sent
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        raise WorkError(
+            f"Worker {work.worker} of {share.num_readers} lost another ({type(error).__name__}). Look for what that "
+            "one said, and start all of them again: they go on after the last whole epoch."
+        ) from error
+    return model
+
+
+def _strategy(work: Work) -> Any:
+    """The strategy of this worker, with its share of the processors and GPUs of its machine."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(max(1, num_cpus() // work.num_here))
+    gpus = tf.config.list_physical_devices("GPU")
+    tf.config.set_visible_devices(gpus[work.place :: work.num_here], "GPU")
+    if len(work.addresses) == 1:
+        return tf.distribute.MirroredStrategy()
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(work.addresses)}),
+        task_type="worker",
+        task_id=work.worker,
+        rpc_layer="grpc",
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+
+
+def _end_with_the_one_who_started_this() -> None:
+    """Its end closes the pipe, however it ends."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main() -> None:
+    """Work as told by the argument; epochs, or what it failed with, are lines of standard output."""
+    work = Work.model_validate_json(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # what a library prints must not be taken for an answer
+
+    def tell(answer: Answer) -> None:
+        answers.write(answer.model_dump_json() + "\n")
+
+    threading.Thread(target=_end_with_the_one_who_started_this, daemon=True).start()
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        take_part(work, lambda log: tell(Answer(epoch=log)) if work.worker == 0 else None)
+        status = 0
+    except DarkroomError as error:
+        tell(Answer(error=str(error)))
+        status = error.exit_status
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    os._exit(status)  # TensorFlow's own end waits for workers that may be gone
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,414 @@
+"""The command `darkroom` as a shell sees it: exit status, what is on which stream, and every option."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from PIL import Image
+
+from darkroom.data.images.augment import PRESETS
+from darkroom.flows import cli, commands
+from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, TRAIN_OPTIONS
+from darkroom.flows.recipe import Recipe
+from darkroom.models.settings import BlessingRules
+from tests.bundles import tiny_bundle
+from tests.datasets import photograph
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = (
+    "run",
+    "ingest",
+    "train",
+    "evaluate",
+    "versus",
+    "promote",
+    "rollback",
+    "explain",
+    "score",
+    "preview",
+    "recipes",
+    "doctor",
+)
+# For each option a value that is not the default, as typed and as the setting that it gives.
+INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
+    "image-size": (["48x64"], (48, 64)),
+    "resize": (["crop"], "crop"),
+    "interpolation": (["lanczos"], "lanczos"),
+    "labels-from": (["filename"], "filename"),
+    "labels-csv": (["a.csv"], "a.csv"),
+    "label-pattern": (["(?P<label>.+)"], "(?P<label>.+)"),
+    "path-column": (["file"], "file"),
+    "label-column": (["kind"], "kind"),
+    "validation": (["0.2"], 0.2),
+    "test": (["0.25"], 0.25),
+    "split-seed": (["7"], 7),
+    "keep-splits": ([], False),
+    "format": (["parquet"], "parquet"),
+    "images": (["jpeg"], "jpeg"),
+    "rows-per-shard": (["123"], 123),
+    "copies": (["2"], 2),
+    "copy-augment": (["strong"], PRESETS["strong"].model_dump()),
+    "max-quarantined-share": (["0.125"], 0.125),
+    "leaks": (["keep"], "keep"),
+}
+TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
+    "model": (["cifar6"], "cifar6"),
+    "weights": (["none"], "none"),
+    "epochs": (["3"], 3),
+    "batch-size": (["5"], 5),
+    "optimizer": (["sgd"], "sgd"),
+    "learning-rate": (["0.25"], 0.25),
+    "schedule": (["constant"], "constant"),
+    "weight-decay": (["0.125"], 0.125),
+    "label-smoothing": (["0.0625"], 0.0625),
+    "dropout": (["0.75"], 0.75),
+    "augment": (["scans"], PRESETS["scans"].model_dump()),
+    "mixup": (["0.5"], 0.5),
+    "cutmix": (["1"], 1.0),
+    "class-weights": ([], False),
+    "patience": (["4"], 4),
+    "fine-tune-blocks": (["6"], 6),
+    "fine-tune-epochs": (["8"], 8),
+    "fine-tune-learning-rate": (["0.5"], 0.5),
+    "flip-average": ([], True),
+    "calibration": (["isotonic"], "isotonic"),
+    "min-precision": (["0.9"], 0.9),
+    "min-coverage": (["0.8"], 0.8),
+    "seed": (["11"], 11),
+    "workers": (["2"], 2),
+}
+
+
+def darkroom(*arguments: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own, started in `folder`."""
+    command = [str(Path(sys.executable).parent / "darkroom"), *map(str, arguments)]
+    if not Path(command[0]).is_file():
+        command[:1] = [sys.executable, "-c", "from darkroom.flows.cli import main; main()"]
+        variables["PYTHONPATH"] = str(ROOT / "src")
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """What stands on standard error: one line, and nothing on standard output."""
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("darkroom: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.removeprefix("darkroom: ").strip()
+
+
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Exit status and standard error of `main`, here."""
+    monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    written = capsys.readouterr()
+    assert written.out == ""
+    return int(ended.value.code or 0), written.err.removeprefix("darkroom: ").strip()
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the flows are called with; they themselves do nothing."""
+    calls: list[Any] = []
+    for flow in ("run", "ingest", "train", "evaluate", "versus"):
+        module = importlib.import_module(f"darkroom.flows.{flow}")
+        monkeypatch.setattr(module, flow, lambda *arguments, **_: calls.append(arguments))
+    monkeypatch.setattr(commands, "_prepare", lambda verbose, tensorflow: None)
+    monkeypatch.setattr(commands, "_show", lambda result, as_json: None)
+    return calls
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
+    cli.main()
+
+
+@pytest.mark.parametrize("option", INGEST_OPTIONS)
+def test_every_ingest_option_changes_its_setting_and_no_other(
+    option: str, given: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed, value = INGEST_VALUES[option]
+    name = f"--no-{option}" if value is False else f"--{option}"
+    needed = ["--copy-augment", "light"] if option == "copies" else []
+    call(monkeypatch, "ingest", "photos", "--name", "x", *needed)
+    call(monkeypatch, "ingest", "photos", "--name", "x", *needed, name, *typed)
+    (_, before, *_), (source, after, *_) = given
+    assert source == "photos"
+    _assert_only_changed(before.model_dump(), after.model_dump(), INGEST_OPTIONS[option], value)
+
+
+@pytest.mark.parametrize("option", TRAIN_OPTIONS)
+def test_every_train_option_changes_its_setting_and_no_other(
+    option: str, given: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed, value = TRAIN_VALUES[option]
+    name = f"--no-{option}" if value is False else f"--{option}"
+    call(monkeypatch, "train", "photos")
+    call(monkeypatch, "train", "photos", name, *typed)
+    (_, before, *_), (_, after, *_) = given
+    _assert_only_changed(before.model_dump(), after.model_dump(), TRAIN_OPTIONS[option][1:], value)
+
+
+@pytest.mark.parametrize("option", BLESSING_OPTIONS)
+def test_every_blessing_option_changes_its_rule_and_no_other(
+    option: str, given: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(monkeypatch, "evaluate", "photos")
+    call(monkeypatch, "evaluate", "photos", f"--{option}", "0.375")
+    (*_, before, _), (*_, after, _) = given
+    assert before == BlessingRules()
+    _assert_only_changed(before.model_dump(), after.model_dump(), BLESSING_OPTIONS[option][1:], 0.375)
+
+
+def _assert_only_changed(before: dict[str, Any], after: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for part in path[:-1]:
+        assert {key: before[key] for key in before if key != part} == {key: after[key] for key in after if key != part}
+        before, after = before[part], after[part]
+    changed = {key for key in after if after[key] != before[key]}
+    assert changed == {path[-1]}
+    assert after[path[-1]] == value
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("run", ["run", "digits"]),
+        ("ingest", ["ingest", "photos"]),
+        ("examine", ["inspect", "photos"]),
+        ("train", ["train", "photos"]),
+        ("compare", ["compare", "digits", "--vary", "epochs=1,2"]),
+        ("score", ["score", "photos", "--model", "x"]),
+    ],
+)
+def test_the_runner_reaches_the_flow_and_one_that_cannot_work_is_refused_before_anything_starts(
+    module: str,
+    words: list[str],
+    given: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parameters: list[Any] = []
+    found = importlib.import_module(f"darkroom.flows.{module}")
+    monkeypatch.setattr(found, words[0], lambda *_, **named: parameters.append((named["runner"], named["address"])))
+    call(monkeypatch, *words)
+    call(monkeypatch, *words, "--runner", "processes")
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        address = f"tcp://127.0.0.1:{somebody.getsockname()[1]}"
+        call(monkeypatch, *words, "--runner", "dask", "--address", address)
+    assert parameters == [(None, None), ("processes", None), ("dask", address)]
+    status, error = in_process(monkeypatch, capsys, *words, "--runner", "dask", "--address", address)
+    assert (status, len(parameters)) == (2, 3)
+    assert error.startswith(
+        f"No dask cluster answers at {address} (Connection refused). Start it with 'dask scheduler'"
+    )
+
+
+def test_run_takes_both_kinds_of_options_over_those_of_its_recipe(
+    given: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(monkeypatch, "run", "digits", "--epochs", "2", "--test", "0.3", "--name", "mine", "--source", "elsewhere")
+    ((plan, source, *_),) = given
+    assert isinstance(plan, Recipe)
+    assert (plan.train.epochs, plan.splits.test, plan.name, source) == (2, 0.3, "mine", "elsewhere")
+    assert (plan.train.model, plan.splits.validation) == ("cifar4", 0.15)  # the recipe's own
+
+
+def test_the_words_of_a_table_are_given_with_what_they_mean(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--means", "Feline=cats", "--means", "a=b=c", "--label-column", "word"]
+    call(monkeypatch, "versus", "photos-cifar4", "answers.csv", *words)
+    assert given == [("photos-cifar4", "answers.csv", {"Feline": "cats", "a": "b=c"}, None, "word", None)]
+
+
+def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    call(monkeypatch, "run", "photos", "--model", "starter")
+    call(monkeypatch, "run", "photos", "--model", "starter", "--image-size", "64")
+    assert [plan.policy.image_size for plan, *_ in given] == [(96, 96), (64, 64)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["score"], "Missing argument 'folder'. See: darkroom score --help"),
+        (["score", "x"], "Missing option '--model'. See: darkroom score --help"),
+        (["develop"], "No such command 'develop'. See: darkroom --help"),
+        (["ingest", "x", "--image-size", "big"], "--image-size: 'big' is not a size."),
+        (["ingest", "x", "--image-size", "7"], "--image-size must be greater than or equal to 8. Received: 7."),
+        (["ingest", "x", "--validation", "2"], "--validation must be less than 1. Received: '2'."),
+        (["ingest", "x", "--copies", "many"], "--copies must be a valid integer. Received: 'many'."),
+        (["ingest", "x", "--resize", "squash"], "--resize must be 'stretch', 'pad' or 'crop'. Received: 'squash'."),
+        (["train", "x", "--optimizer", "best"], "--optimizer must be 'adam', "),
+        (["train", "x", "--epochs", "0"], "--epochs must be greater than or equal to 1. Received: '0'."),
+        (["train", "x", "--augment", "wild"], "--augment: There is no augmentation 'wild'. Use one of none, light, "),
+        (["train", "x", "--model", "nonet"], "There is no network 'nonet'. Use starter, "),
+        (["run", "digits", "--learning-rate", "-1"], "--learning-rate must be greater than 0. Received: '-1'."),
+        (["versus", "x", "t.csv", "--means", "Feline"], "--means takes WORD=CLASS, such as --means Feline=cats."),
+        (["run", "no.yaml"], "The recipe no.yaml cannot be read: No such file or directory. Check the path."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_argument_is_named_in_one_sentence(
+    arguments: list[str],
+    said: str,
+    given: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, error = in_process(monkeypatch, capsys, *arguments)
+    assert status == 2
+    assert error.startswith(said)
+    assert "\n" not in error
+    assert given == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (OSError(28, "No space left on device", "/data/x"), "no room is left on the disk of /data/x. Free some"),
+        (PermissionError(13, "Permission denied", "/data/x"), "/data/x: Permission denied. Check the path"),
+        (
+            RuntimeError("Failed to reach API at http://x/api"),
+            "the Prefect server that PREFECT_API_URL names",
+        ),
+        (ZeroDivisionError("by\nzero"), "the work failed: ZeroDivisionError: by zero. Run it again with --verbose"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_unexpected_failure_is_a_sentence_too(
+    failure: Exception,
+    said: str,
+    given: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr("darkroom.flows.train.train", fail)
+    status, error = in_process(monkeypatch, capsys, "train", "x")
+    assert status == 1
+    assert error.startswith(said)
+    assert "\n" not in error
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    given: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("darkroom.flows.train.train", interrupt)
+    status, error = in_process(monkeypatch, capsys, "train", "x")
+    assert status == 130
+    assert error == "stopped. Start the same command again to go on where it was."
+
+
+def test_every_command_explains_each_of_its_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = typer.main.get_command(commands.app).commands  # type: ignore[attr-defined]
+    assert set(known) >= set(COMMANDS)
+    for name, command in known.items():
+        monkeypatch.setattr(sys, "argv", ["darkroom", name, "--help"])
+        cli.main()
+        shown = capsys.readouterr().out
+        for parameter in command.params:
+            assert getattr(parameter, "help", "").strip(), (name, parameter.name)
+            assert parameter.opts[0] in shown or parameter.param_type_name == "argument", (name, parameter.name)
+
+
+def loaded_by(*commands: tuple[str, ...], folder: Path) -> set[str]:
+    """The modules in a process of its own after `darkroom` with each of these arguments."""
+    script = (
+        "import sys\nfrom darkroom.flows import cli\n"
+        f"for words in {commands!r}:\n"
+        "    sys.argv = ['darkroom', *words]\n"
+        "    cli.main()\n"
+        "sys.stderr.write(' '.join(sys.modules))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: darkroom" in done.stdout
+    return set(done.stderr.split())
+
+
+def test_help_loads_neither_prefect_nor_tensorflow(tmp_path: Path) -> None:
+    """That of a command whose options are settings loads what these stand on, and no more."""
+    heavy = {"prefect", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "scipy", "onnxruntime"}
+    libraries = {*heavy, "numpy", "pyarrow", "PIL", "rich"}
+    assert loaded_by(("--help",), folder=tmp_path) & {*libraries, "pydantic"} == set()
+    assert loaded_by(("score", "--help"), ("doctor", "--help"), folder=tmp_path) & libraries == set()
+    assert loaded_by(*((name, "--help") for name in COMMANDS), folder=tmp_path) & heavy == set()
+
+
+def test_scoring_loads_onnx_runtime_and_neither_tensorflow_nor_what_judges_and_draws(tmp_path: Path) -> None:
+    script = "import sys\nimport darkroom.flows.score\nimport darkroom.flows.terminal\nprint(*sys.modules)\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    heavy = {"tensorflow", "keras", "sklearn", "matplotlib", "pandas", "optuna", "onnx", "prefect.server.api.server"}
+    assert heavy & set(done.stdout.split()) == set()
+
+
+def test_json_is_one_object_on_standard_output_from_any_folder(prefect_server: str, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(photograph("blue", 1)).save(images / "a\x1b[31m.png")
+    (images / "broken.png").write_bytes(b"\x89PNG")
+    bundle = tiny_bundle(tmp_path / "bundle", ["amber", "blue"], (32, 32))
+    command = ("score", "images", "--model", bundle, "--out", "table")
+    done = darkroom(*command, "--json", folder=tmp_path, PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert (result["num_files"], result["out"]) == (2, str(tmp_path / "table"))
+    assert "Traceback" not in done.stderr
+    shown = darkroom(*command, folder=tmp_path, PREFECT_API_URL=prefect_server)
+    assert shown.returncode == 0
+    assert "\x1b" not in shown.stdout + shown.stderr
+    assert "2 files (1 ok, 1 quarantined)" in shown.stdout
+
+
+def test_wrong_input_ends_with_status_2_and_failed_work_with_1(prefect_server: str, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle", ["amber", "blue"], (32, 32))
+    (tmp_path / "images").mkdir()
+    Image.fromarray(photograph("blue", 1)).save(tmp_path / "images/a.png")
+    missing = darkroom("score", "images", "--model", "gone", folder=tmp_path, PREFECT_API_URL=prefect_server)
+    assert missing.returncode == 2
+    assert sentence(missing).startswith(f"There is no model 'gone' in {tmp_path / 'workspace/models'}.")
+    command = ("score", "images", "--model", bundle, "--out", "table")
+    wrong = darkroom(*command, folder=tmp_path, PREFECT_API_URL=prefect_server, DARKROOM_MAX_WORKERS="many")
+    assert wrong.returncode == 2
+    assert sentence(wrong) == "DARKROOM_MAX_WORKERS must be a valid integer. Received: 'many'."
+    unreachable = darkroom(*command, folder=tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert unreachable.returncode == 1
+    assert "Start it with 'darkroom server', or unset PREFECT_API_URL." in sentence(unreachable)
+
+
+def test_the_first_command_in_a_fresh_prefect_home_needs_no_server(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle", ["amber", "blue"], (32, 32))
+    (tmp_path / "images").mkdir()
+    Image.fromarray(photograph("blue", 1)).save(tmp_path / "images/a.png")
+    home = str(tmp_path / "home")
+    done = darkroom("score", "images", "--model", bundle, "--json", folder=tmp_path, PREFECT_HOME=home)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["num_files"] == 1
+    assert "locked" not in done.stderr
+    with closing(sqlite3.connect(tmp_path / "home" / "prefect.db")) as record:
+        assert record.execute("select name, state_type from flow_run").fetchall() == [("images", "COMPLETED")]
+        states = record.execute("select state_type, count(*) from task_run group by state_type").fetchall()
+    assert states == [("COMPLETED", 4)]  # none of the last ones is lost: find, plan, score, summarize

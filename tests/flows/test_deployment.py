@@ -1,0 +1,177 @@
+"""prefect.yaml as an operator uses it: a server, a worker and a scoring run, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+from PIL import Image
+
+from tests.processes import ROOT, processes_with, wait_for
+
+ENTRYPOINTS = {
+    f"darkroom.flows.{path.stem}.{name}"
+    for path in (ROOT / "flows").glob("*.py")
+    for name in re.findall(r'^@flow\(name="(\w+)"', path.read_text(), re.MULTILINE)
+}
+
+
+def test_every_flow_has_a_deployment_and_every_deployment_says_what_it_does(client: Any) -> None:
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    deployed = {found.name: found for found in client.read_deployments(limit=50, offset=0)}
+    assert sorted(deployed) == sorted(each["name"] for each in declared)
+    assert {found.entrypoint for found in deployed.values()} == ENTRYPOINTS
+    for each in declared:
+        found = deployed[each["name"]]
+        assert found.description == each["description"]
+        assert found.parameters == each["parameters"]
+        assert set(found.tags) == set(each["tags"])
+        assert found.work_pool_name == "darkroom"
+        assert found.enforce_parameter_schema
+        limit = each["concurrency_limit"]
+        assert found.global_concurrency_limit.limit == limit["limit"]
+        assert found.concurrency_options.collision_strategy.value == limit["collision_strategy"] == "ENQUEUE"
+        assert found.job_variables["env"]["PREFECT_LOGGING_EXTRA_LOGGERS"] == "darkroom"
+
+
+def test_every_parameter_and_every_nested_setting_is_described_in_the_form(client: Any) -> None:
+    for deployment in client.read_deployments(limit=50, offset=0):
+        schema = deployment.parameter_openapi_schema
+        tables = [schema, *schema.get("definitions", {}).values()]
+        nameless = [
+            field
+            for table in tables
+            for field, about in table["properties"].items()
+            if not about.get("description", "").strip()
+        ]
+        assert nameless == [], deployment.name
+    recipe = next(found for found in client.read_deployments(limit=50, offset=0) if found.name == "run-recipe")
+    nested = recipe.parameter_openapi_schema["definitions"]
+    assert nested["TrainSettings"]["properties"]["batch_size"]["description"] == "Images in a step."
+
+
+def test_deploying_makes_no_schedule(client: Any) -> None:
+    """One that is declared would be set back by every deployment to come (test_deployment_services.py)."""
+    assert all("schedules" not in each for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"])
+    assert [found.name for found in client.read_deployments(limit=50, offset=0) if found.schedules] == []
+
+
+def test_the_deployers_folder_is_not_baked_in(client: Any) -> None:
+    for deployment in client.read_deployments(limit=50, offset=0):
+        assert str(ROOT) not in json.dumps(deployment.pull_steps), deployment.name
+        assert not deployment.path or str(ROOT) not in deployment.path, deployment.name
+
+
+def test_a_worker_started_in_another_folder_scores_every_file_of_a_folder(scored: tuple[Path, Any]) -> None:
+    table, run = scored
+    summary = json.loads((table / "summary.json").read_text())
+    assert [part["file"] for part in summary["parts"]] == [f"part-0000{index}.parquet" for index in range(3)]
+    rows = [row for part in summary["parts"] for row in pq.read_table(table / part["file"]).to_pylist()]
+    assert [row["path"] for row in rows] == [f"blue/{number:02d}.png" for number in range(11)] + ["broken.jpg"]
+    assert [row["status"] for row in rows] == ["ok"] * 11 + ["quarantined"]
+    assert (rows[-1]["reason"], rows[-1]["label"], rows[-1]["confidence"]) == ("not_an_image", None, None)
+    assert all(row["label"] in {"amber", "blue", "green"} and row["confidence"] >= 1 / 3 for row in rows[:-1])
+    assert (summary["num_files"], summary["run_id"]) == (12, str(run.id))
+    record = json.loads((table / "run.json").read_text())
+    assert (record["flow"], record["run_id"]) == ("score", str(run.id))
+    assert record["settings"]["rows_per_part"] == 5
+
+
+def test_the_run_shows_its_counts_and_the_log_lines_of_darkroom(client: Any, scored: tuple[Path, Any]) -> None:
+    from prefect.client.schemas.filters import (
+        ArtifactFilter,
+        ArtifactFilterFlowRunId,
+        LogFilter,
+        LogFilterFlowRunId,
+    )
+
+    table, run = scored
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+    artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=wanted)}
+    assert list(artifacts) == ["scoring"]
+    for row in ("| ok | 11 |", "| quarantined | 1 |", "| not\\_an\\_image | 1 |"):
+        assert row in str(artifacts["scoring"])
+    lines = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+    found: list[str] = []
+
+    def arrived() -> bool:  # logs are sent in batches, the last one after the run's end
+        found[:] = [
+            log.message for log in client.read_logs(lines, limit=200) if log.name == "darkroom.models.scoring.summary"
+        ]
+        return bool(found)
+
+    wait_for(arrived, 20, table)
+    assert len(found) == 1
+    assert "12 files scored" in found[0]
+    assert "1 of them set aside" in found[0]
+
+
+def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(
+    client: Any, scored: tuple[Path, Any], tmp_path: Path
+) -> None:
+    """The worker that `scored` has started runs it; a thousand files would take it half a minute."""
+    from prefect.states import Cancelling
+
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.effect_noise((800, 800), 90).convert("RGB").save(images / "0000.png", compress_level=1)
+    for number in range(1, 1000):
+        (images / f"{number:04d}.png").hardlink_to(images / "0000.png")
+    deployment = client.read_deployment_by_name("score/score-folder")
+    parameters = {"folder": str(images), "model": "colours", "out": str(tmp_path / "out"), "rows_per_part": 10}
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    wait_for((tmp_path / "out/.scoring/part-00000.json").exists, 120, tmp_path / "no.log")
+    client.set_flow_run_state(run.id, Cancelling())
+
+    def state() -> str:
+        return str(client.read_flow_run(run.id).state_name)
+
+    wait_for(lambda: state() != "Cancelling", 60, tmp_path / "no.log")
+    assert state() == "Cancelled"
+    wait_for(lambda: not processes_with(f"PREFECT__FLOW_RUN_ID={run.id}"), 15, tmp_path / "no.log")
+    done = len(list(tmp_path.glob("out/.scoring/part-*.json")))
+    assert 0 < done < 100
+    assert not (tmp_path / "out/summary.json").exists()
+    for number in range(100, 1000):  # the rest in seconds
+        (images / f"{number:04d}.png").unlink()
+    again = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    wait_for(lambda: client.read_flow_run(again.id).state.is_final(), 120, tmp_path / "no.log")
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["run_id"], summary["num_files"]) == (str(again.id), 100)
+    assert summary["rows_reused"] == 10 * min(done, 10)
+
+
+def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
+    environment: dict[str, str], client: Any, tmp_path: Path
+) -> None:
+    from prefect.events import Event, Resource
+    from prefect.settings.models.flows import FlowsSettings
+    from prefect.states import Completed, Running
+
+    (automation,) = yaml.safe_load((ROOT / "prefect-automations.yaml").read_text())
+    assert automation["trigger"]["within"] >= 3 * FlowsSettings.model_fields["heartbeat_frequency"].default
+    automation["trigger"]["within"] = 10  # the least that Prefect takes
+    file = tmp_path / "automations.yaml"
+    file.write_text(yaml.safe_dump([automation]))
+    command = ["prefect", "automation", "create", "--from-file", str(file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    deployment = client.read_deployment_by_name("score/score-folder")
+    given = {"parameters": {"folder": "images", "model": "colours"}, "state": Running()}
+    silent, ended = (client.create_flow_run_from_deployment(deployment.id, **given).id for _ in range(2))
+    signs = [
+        Event(event="prefect.flow-run.heartbeat", resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run}"}))
+        for run in (silent, ended)
+    ]
+    client._client.post("/events", json=[sign.model_dump(mode="json") for sign in signs]).raise_for_status()
+    client.set_flow_run_state(ended, Completed())
+    wait_for(lambda: client.read_flow_run(silent).state.is_final(), 90, tmp_path / "no.log")
+    state = client.read_flow_run(silent).state
+    assert state.is_crashed()
+    assert "no sign of life" in state.message
+    assert client.read_flow_run(ended).state.is_completed()

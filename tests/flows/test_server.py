@@ -1,0 +1,132 @@
+"""Prefect's API for one command: whom it is started for, and when it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from darkroom.flows import server
+
+ROOT = Path(__file__).parents[2]
+A_COMMAND = """
+import os, sys, time
+from darkroom.flows.settings import prepare_environment
+prepare_environment("CRITICAL")
+from darkroom.flows.server import start_server
+wait = start_server()
+wait()
+from prefect.settings import get_current_settings
+print(get_current_settings().api.url, flush=True)
+time.sleep(100)
+"""
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_where_a_server_is_set_none_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        server.start_server()()
+
+
+def test_it_outlives_an_interrupt_of_the_terminal_and_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment.pop("PREFECT_API_URL", None)
+    command = subprocess.Popen(
+        [sys.executable, "-c", A_COMMAND],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert command.stdout is not None
+        port = int(command.stdout.readline().rpartition(":")[2].removesuffix("/api\n"))
+        children = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
+        assert len(children) == 1
+        assert os.getpgid(int(children[0])) != os.getpgid(command.pid)  # Ctrl-C goes to all of a group
+        assert answers(port)
+    finally:
+        os.killpg(command.pid, signal.SIGKILL)
+        command.wait()
+    deadline = time.monotonic() + 60
+    while answers(port) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not answers(port)
+
+
+def test_a_home_that_cannot_be_made_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / "file" / "home"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PREFECT_HOME": str(home), "PYTHONWARNINGS": "ignore"}
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "darkroom.flows.cli", "score", ".", "--model", "any"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"darkroom: Prefect's server for this command, with its record in {home}, did not ")
+    assert done.stderr.endswith("start a server with 'darkroom server' and set PREFECT_API_URL to it.\n")
+
+
+TWO_WRITERS = """
+import asyncio
+from uuid import uuid4
+from prefect.server.database import provide_database_interface
+from prefect.server.schemas.core import Flow
+from prefect.server import models
+if {ours}:
+    from darkroom.flows.server import use_write_transactions
+    use_write_transactions()
+db = provide_database_interface()
+
+async def write(name):
+    async with db.session_context(begin_transaction=True) as session:
+        await models.flows.create_flow(session=session, flow=Flow(name=name))
+
+async def read_then_write():
+    async with db.session_context(begin_transaction=True) as session:
+        await models.flows.read_flow(session=session, flow_id=uuid4())
+        other = asyncio.create_task(write("other"))
+        await asyncio.sleep(1)
+        await models.flows.create_flow(session=session, flow=Flow(name="ours"))
+    await other
+
+async def main():
+    await db.create_db()
+    await read_then_write()
+    async with db.session_context() as session:
+        print(sorted(flow.name for flow in await models.flows.read_flows(session=session)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["prefect's", "ours"])
+def test_a_transaction_that_reads_before_it_writes_waits_for_other_writers(tmp_path: Path, ours: bool) -> None:
+    """With Prefect's own transactions it does not, so there are others: where it does one day, remove them."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
+    script = TWO_WRITERS.format(ours=ours)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    if ours:
+        assert done.stdout == "['other', 'ours']\n", done.stderr
+    else:
+        assert "database is locked" in done.stderr

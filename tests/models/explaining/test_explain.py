@@ -1,0 +1,202 @@
+"""The pictures and the page of `darkroom explain`: complete, the same each time, whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darkroom.data.errors import InputError, SettingError, WorkError
+from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.explaining.explain import MAX_IMAGES, choose_examples, explain_images
+from darkroom.models.explaining.techniques.maximise import maximise
+from darkroom.models.explaining.views import NetworkView, strongest_channels, view_network
+from darkroom.models.judging.evaluate import evaluate_bundle
+from tests.bundles import tiny_bundle
+
+WHOLE = {"classes.png", "channels.png", "filters.png", "explain.html", "made.json"}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A few steps of gradient ascent in place of many."""
+    monkeypatch.setattr(
+        "darkroom.models.explaining.views.maximise",
+        lambda model, goals, size: maximise(model, goals, size, num_steps=2),
+    )
+
+
+@pytest.fixture
+def hostile(images, tmp_path):
+    """A readable image under a hostile name, and two files that are no images."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    good = folder / "..$(touch x) <script>é.png"
+    shutil.copy(sorted((images / "test/green").glob("*.png"))[0], good)
+    return [images / "test/blue/cut.jpg", good, folder / "missing.png"]
+
+
+def test_unreadable_images_become_reasons_and_the_others_pictures_with_the_same_bytes_each_time(
+    bundle, dataset, hostile, tmp_path, quick
+):
+    done = explain_images(bundle, hostile, tmp_path / "one", "pytest", dataset)
+    assert done.set_aside == ((str(hostile[0]), "truncated"), (str(hostile[2]), "unreadable"))
+    name = "001-.._touch_x_script_"
+    names = [f"{name}.png", f"{name}-activations.png", "filters.png", "classes.png", "channels.png"]
+    assert [path.name for path in done.pictures] == names
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {*names, "explain.html", "made.json"}
+    for picture in done.pictures:
+        with Image.open(picture) as opened:
+            opened.load()
+            assert opened.format == "PNG"
+    again = explain_images(bundle, hostile, tmp_path / "two", "pytest", dataset)
+    for first, second in zip((*done.pictures, done.page), (*again.pictures, again.page), strict=True):
+        assert first.read_bytes() == second.read_bytes(), first.name
+
+
+def test_the_page_shows_every_part_escapes_names_and_fetches_nothing(bundle, dataset, hostile, tmp_path, quick):
+    page = explain_images(bundle, hostile, tmp_path / "out", "pytest", dataset, 1000).page.read_text(encoding="utf-8")
+    assert "&lt;script&gt;é.png" in page
+    assert "<script" not in page
+    assert set(re.findall(r'src="(data:image/png)?', page)) == {"data:image/png"}
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    for paper in ("1610.02391", "1311.2901", "1506.06579", "1312.6034", "Feature Visualization", "Krizhevsky"):
+        assert paper in page
+    assert "those of 36 training images" in page
+    num_layers, num_channels, num_filters = 4, 6, 2
+    assert page.count("<img") == 4 + num_layers + 3 + num_channels * (1 + 4) + num_filters
+    for reason in ("truncated", "unreadable"):
+        assert f": {reason}</li>" in page
+
+
+@pytest.mark.parametrize("searched", [{}, {"max_searched": 0}])
+def test_without_a_data_set_or_a_search_the_exciting_images_are_left_out(
+    bundle, dataset, hostile, tmp_path, quick, searched
+):
+    given = {"dataset": dataset, **searched} if searched else {}
+    done = explain_images(bundle, hostile[1:2], tmp_path / "out", "pytest", **given)
+    page = done.page.read_text(encoding="utf-8")
+    assert "No data set was looked through" in page
+    assert page.count("<img") == 4 + 4 + 3 + 6 + 2
+
+
+def test_the_labels_of_judged_images_are_known_by_their_content(bundle, dataset, images, tmp_path, quick):
+    copied = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle"))
+    report = evaluate_bundle(copied, dataset, "test", "pytest")
+    mistakes = [mistake for mistake in report.worst_mistakes if mistake.path.startswith("test/")][:1]
+    right = next(path for path in choose_examples(copied, 0, 1))
+    moved = tmp_path / "elsewhere.png"
+    shutil.copy(images / right, moved)
+    paths = [moved, *(images / mistake.path for mistake in mistakes)]
+    page = explain_images(copied, paths, tmp_path / "out", "pytest").page.read_text(encoding="utf-8")
+    assert page.count(", right</h3>") == 1
+    assert page.count(": wrong, it is") == len(mistakes)
+    for mistake in mistakes:
+        assert f"Grad-CAM: {mistake.truth}" in page
+        assert f"Occlusion: {mistake.predicted}" in page
+
+
+def test_an_earlier_explanation_is_replaced_and_a_folder_with_other_files_is_refused(
+    bundle, hostile, images, tmp_path, quick
+):
+    out = tmp_path / "out"
+    explain_images(bundle, hostile, out, "pytest")
+    other = sorted((images / "test/amber").glob("*.png"))[0]
+    explain_images(bundle, [other], out, "pytest")
+    assert {path.name for path in out.iterdir()} == WHOLE | {
+        f"000-{other.stem}.png", f"000-{other.stem}-activations.png"
+    }  # fmt: skip
+    (out / "thesis.docx").write_bytes(b"mine")
+    before = sorted(out.iterdir())
+    with pytest.raises(InputError, match=r"holds other files, such as thesis\.docx"):
+        explain_images(bundle, [other], out, "pytest")
+    assert sorted(out.iterdir()) == before
+    with pytest.raises(InputError, match="holds other files"):
+        explain_images(bundle, [other], other, "pytest")
+
+
+def test_what_was_explained_is_not_drawn_again_unless_something_it_shows_has_changed(
+    bundle, dataset, images, tmp_path, quick, monkeypatch
+):
+    shown = tmp_path / "shown.png"
+    first, second = sorted((images / "test/amber").glob("*.png"))[:2]
+    shutil.copy(first, shown)
+    given = [shown, tmp_path / "missing.png"]
+    out = tmp_path / "out"
+    done = explain_images(bundle, given, out, "pytest", dataset)
+    drawn = []
+
+    def counting(*work: Any) -> NetworkView:
+        drawn.append(1)
+        return view_network(*work)
+
+    monkeypatch.setattr("darkroom.models.explaining.explain.view_network", counting)
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert explain_images(bundle, given, out, "pytest", dataset) == done
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert not drawn
+    explain_images(bundle, given, out, "pytest", dataset, max_searched=3)
+    assert len(drawn) == 1
+    shutil.copy(second, shown)
+    explain_images(bundle, given, out, "pytest", dataset, max_searched=3)
+    assert len(drawn) == 2
+    (out / "classes.png").write_bytes(b"cut")
+    explain_images(bundle, given, out, "pytest", dataset, max_searched=3)
+    assert len(drawn) == 3
+    explain_images(bundle, given, out, "pytest", dataset, max_searched=3)
+    assert len(drawn) == 3
+
+
+def test_after_a_failure_there_is_nothing_new_and_what_was_there_is_kept(
+    bundle, hostile, images, tmp_path, quick, monkeypatch
+):
+    out = tmp_path / "out"
+    done = explain_images(bundle, [images / "test/amber" / "none.png", *hostile[1:2]], out, "pytest")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fails(path: Path, page: str) -> None:
+        raise WorkError("no")
+
+    monkeypatch.setattr("darkroom.models.explaining.explain.write_page", fails)
+    for place in (out, tmp_path / "new-out"):
+        with pytest.raises(WorkError):
+            explain_images(bundle, hostile[1:2], place, "pytest")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert done.page.is_file()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "new") == ["out"]
+
+
+def test_what_cannot_be_explained_is_refused_with_a_sentence(bundle, dataset, images, hostile, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"None of the images can be read: .*cut\.jpg \(truncated\)"):
+        explain_images(bundle, hostile[:1], out, "pytest")
+    with pytest.raises(SettingError, match=f"1 to {MAX_IMAGES} images, not {MAX_IMAGES + 1}"):
+        explain_images(bundle, hostile[1:2] * (MAX_IMAGES + 1), out, "pytest")
+    linear = open_bundle(tiny_bundle(tmp_path / "tiny", ["amber", "blue", "green"], (16, 16)))
+    with pytest.raises(SettingError, match="tiny has no convolutional layer"):
+        explain_images(linear, hostile[1:2], out, "pytest")
+    with pytest.raises(SettingError, match=r"are 32 x 32, tiny@0+ takes 16 x 16"):
+        explain_images(linear, hostile[1:2], out, "pytest", dataset)
+    assert not out.exists()
+
+
+def test_the_examples_are_the_worst_mistakes_and_then_the_surest_hits_of_every_class(bundle, dataset, tmp_path):
+    copied = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle"))
+    report = evaluate_bundle(copied, dataset, "test", "pytest")
+    chosen = choose_examples(copied, num_wrong=2, num_right=3)
+    wrong = [mistake.path for mistake in report.worst_mistakes[:2]]
+    assert chosen[: len(wrong)] == wrong
+    assert sorted(Path(path).parent.name for path in chosen[len(wrong) :]) == ["amber", "blue", "green"]
+
+
+def test_each_class_in_turn_gets_its_largest_channel_and_none_is_shown_twice():
+    contributions = np.array([[9, 8, 0, 0, 1, 0, 0, 0], [9, 2, 7, 6, 0, 5, 0, 0]], np.float32)
+    assert strongest_channels(contributions) == [(0, 0), (0, 1), (0, 4), (1, 2), (1, 3), (1, 5)]
+    assert strongest_channels(np.array([[1, 2]], np.float32)) == [(0, 0), (0, 1)]
+    assert strongest_channels(np.array([[-1, 2], [0, 0]], np.float32)) == [(0, 1)]
+    assert strongest_channels(np.eye(10, dtype=np.float32)) == [(row, row) for row in range(6)]
