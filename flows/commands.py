@@ -299,7 +299,7 @@ def score(
     if model == READY_MADE and not is_built(open_workspace(workspace)):
         load_tensorflow()
 
-    how = {"retry_quarantined": retry_quarantined, "precision": precision, "embeddings": embeddings}
+    how: dict[str, Any] = {"retry_quarantined": retry_quarantined, "precision": precision, "embeddings": embeddings}
     _show(flow(folder, model, out, rows_per_part, workspace=workspace, **how, **workers), as_json)
 
 
