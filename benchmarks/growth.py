@@ -83,7 +83,7 @@ def scan(tree: Path, work: Path) -> int:
 def plan_ingest(tree: Path, work: Path) -> int:
     """List, label, plan the splits and the parts."""
     from darkroom.data.ingest.plan import IngestSettings, plan_ingest, read_plan
-    from darkroom.data.labels.labelling import LabelRules
+    from darkroom.data.labels.rules import LabelRules
     from darkroom.data.sources.resolve import resolve
     from darkroom.data.stores.workspace import Workspace
 
@@ -137,7 +137,7 @@ def ingest(tree: Path, work: Path) -> int:
     from darkroom.data.ingest.parts import write_part
     from darkroom.data.ingest.plan import IngestSettings, plan_ingest
     from darkroom.data.ingest.publication import publish
-    from darkroom.data.labels.labelling import LabelRules
+    from darkroom.data.labels.rules import LabelRules
     from darkroom.data.sources.resolve import resolve
     from darkroom.data.stores.workspace import Workspace
 

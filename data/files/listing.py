@@ -11,10 +11,18 @@ from pathlib import Path
 
 from darkroom.data.errors import ImageError, SourceError
 
-# Left behind by systems and tools, or documents beside the images; set aside, never an error.
+# Left behind by systems and tools, or files beside the images that are plainly something else; never an error.
 STRAY_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", ".gitkeep", ".gitignore", ".directory"})
-STRAY_FOLDERS = frozenset({"__macosx", ".ipynb_checkpoints", ".git", "@eadir"})
-STRAY_SUFFIXES = frozenset({".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".ini"})
+STRAY_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"})
+_DOCUMENTS = ".txt .md .rst .rtf .pdf .html .htm .doc .docx .xls .xlsx .ods .ppt .pptx .log .bib"
+_DATA = ".csv .tsv .json .jsonl .ndjson .xml .yaml .yml .toml .ini .cfg .parquet .npy .pkl .mat .db .sqlite"
+_CODE = ".py .ipynb .sh .r .m .js"
+_SIDECARS = ".aae .xmp .thm .pp3 .dop"
+_SOUND_AND_FILM = ".mov .mp4 .m4v .avi .mkv .webm .3gp .mp3 .wav .m4a"
+_ARCHIVES = ".zip .tar .gz .tgz .bz2 .xz .7z .rar"
+STRAY_SUFFIXES = frozenset(
+    f"{_DOCUMENTS} {_DATA} {_CODE} {_SIDECARS} {_SOUND_AND_FILM} {_ARCHIVES} .part .crdownload .lnk .url".split()
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ def _walk(root: str) -> Iterator[FileEntry]:
         elif (below := _names(os.path.join(root, os_path))) is None:
             yield FileEntry(printable(os_path), os_path, 0, 0, "unreadable")
         else:
-            open_folders.append((os_path, stray or name[:-1].lower() in STRAY_FOLDERS, below))
+            open_folders.append((os_path, stray or _is_stray_folder(name[:-1]), below))
 
 
 def _names(folder: str) -> list[str] | None:
@@ -180,7 +188,12 @@ def _entry(root: str, os_path: str, name: str, stray: bool) -> FileEntry:
 def is_stray_path(path: str) -> bool:
     """Whether a file with this path, `/`-separated, is set aside as `stray_file`."""
     *folders, name = path.split("/")
-    return _is_stray(name) or any(folder.lower() in STRAY_FOLDERS for folder in folders)
+    return _is_stray(name) or any(_is_stray_folder(folder) for folder in folders)
+
+
+def _is_stray_folder(name: str) -> bool:
+    """Whether a folder is a system's or a tool's own: hidden ones and the recycle bins among them."""
+    return name.startswith(".") or name.lower() in STRAY_FOLDERS
 
 
 def _is_stray(name: str) -> bool:

@@ -30,7 +30,8 @@ from darkroom.data.images.augment import AugmentPolicy
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.earlier import keep_work, with_earlier
 from darkroom.data.labels.label_map import LabelMap
-from darkroom.data.labels.labelling import Labelling, LabelRules, label_files
+from darkroom.data.labels.labelling import Labelling, label_files
+from darkroom.data.labels.rules import LabelRules
 from darkroom.data.settings import SettingsModel
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace, check_name
@@ -95,6 +96,7 @@ class IngestPlan(BaseModel):
     fingerprint: str
     folder: str
     source: str
+    identity: str = ""
     licence: str | None
     citation: str | None
     settings: IngestSettings
@@ -149,7 +151,7 @@ def plan_ingest(
     fingerprint = content_version(
         CODE_VERSION,
         settings.model_dump(mode="json"),
-        source.reference,
+        source.location,
         [(entry.path, entry.size_bytes, entry.mtime_ns, entry.reason) for entry in entries],
     )
     staging = workspace.datasets / settings.name / f".staging-{fingerprint}"
@@ -170,6 +172,7 @@ def plan_ingest(
         fingerprint=fingerprint,
         folder=str(source.folder),
         source=source.reference,
+        identity=source.identity,
         licence=source.licence,
         citation=source.citation,
         settings=settings,
@@ -184,8 +187,8 @@ def plan_ingest(
     # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
-    for decision in plan.decisions:
-        logger.info("%s: %s.", settings.name, decision)
+    for word, said in labelling.reading.model_copy(update={"splits_from": splits.decision}).lines():
+        logger.info("%s: %-9s %s", settings.name, word, said)
     return Planned(staging, plan.num_parts)
 
 

@@ -89,7 +89,7 @@ def publish(staging: Path, workspace: Workspace) -> Path:
     version = content_version(
         CODE_VERSION,
         plan.settings.model_dump(mode="json"),
-        plan.source,
+        plan.identity or plan.source,
         plan.decisions,
         _digest(manifest),
     )
@@ -161,7 +161,7 @@ def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
         if missing and split == "train":
             raise InputError(
                 f"{plan.folder} has no image to train on for {', '.join(missing)}: too few, or all set aside. "
-                "Add images, remove the class, or give a smaller share to --test and --validation."
+                "Add images, leave small classes out with --min-class-size, or lower --test and --validation."
             )
         if len(missing) == len(plan.labels):
             raise InputError(f"{plan.folder} leaves no image for {split}. Add images, or give it a larger share.")

@@ -1,17 +1,19 @@
-"""Label files: a CSV with a column of paths or ids and a column of labels, and which listed file a row means."""
+"""Which columns of a table are paths, labels and splits, and what its rows say of the listed images."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import FileEntry, printable
+from darkroom.data.files.listing import FileEntry
+from darkroom.data.labels.layout import split_named
+from darkroom.data.labels.matching import Names
+from darkroom.data.labels.tables import TABLE_SUFFIXES, Table, read_csv
 
 logger = logging.getLogger(__name__)
 
@@ -23,167 +25,293 @@ _LABEL_COLUMNS = (
     "label", "class", "category", "target", "species", "breed", "diagnosis", "labels", "class_name", "classname",
     "class_id", "classid", "label_name", "dx",
 )  # fmt: skip
+_SPLIT_COLUMNS = ("split", "subset", "set", "partition", "phase", "usage", "data_set", "dataset")
 _MOST_CANDIDATES = 50
+_SAMPLE_ROWS = 500
+_NUM_EXAMPLES = 3
+# More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
+_SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A label file's rows as `(line in the file, path as written, label)`, and where it lies in the source."""
+    """A label file and its columns.
 
-    name: str
-    folder: str
+    Attributes:
+        table: Its cells.
+        path_column, label_column: Their names; `label_column` is None for one column of 0 and 1 a class.
+        rows: Line in the file, path and label as written.
+        splits: The split of each row, where it has a column of them; otherwise ().
+        split_column: That column's name.
+    """
+
+    table: Table
     path_column: str
-    label_column: str
+    label_column: str | None
     rows: tuple[tuple[int, str, str], ...]
+    splits: tuple[str | None, ...] = ()
+    split_column: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.table.name
+
+    def find(self, written: str, names: Names) -> list[str]:
+        """The images that a path in this table can mean."""
+        return names.find(written, self.table.folder, self.table.name)
+
+    def num_named(self, names: Names) -> int:
+        """How many images its rows name."""
+        return names.count([written for _, written, _ in self.rows], self.table.folder, self.table.name)
 
 
-class Names:
-    """Finds the listed image that a row means: by its path, the end of its path, or either without the suffix."""
+@dataclass(frozen=True)
+class TableLabels:
+    """What the rows of a table say.
 
-    def __init__(self, images: Sequence[FileEntry]) -> None:
-        self._paths = {entry.path for entry in images}
-        self._of_stem: dict[str, list[str]] = defaultdict(list)
-        for entry in images:
-            self._of_stem[_stem(entry.path.rpartition("/")[2])].append(entry.path)
+    Attributes:
+        labels: By path.
+        splits: By path, where the table has a column of them.
+        decision: In words, with what is lost.
+        unmatched: Paths as written that name no image here.
+        unclear: Paths as written that could mean several.
+        bad_rows: Rows without a label, or that contradict an earlier one, in words.
+    """
 
-    def find(self, written: str, table: LabelTable) -> list[str]:
-        """The images that a row of `table` can mean: none, one, or several that nothing tells apart.
+    labels: dict[str, str]
+    splits: dict[str, str]
+    decision: str
+    unmatched: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+    bad_rows: tuple[str, ...] = ()
 
-        A name that the training and the test part share, as ids counted from 1 in both, is that of the part which
-        the table is named after: `trainLabels.csv`, `Training_set.csv`.
-        """
-        if not written:
-            return []
-        for key in _spellings(written):
-            for whole in (key, f"{table.folder}/{key}"):
-                if whole in self._paths:
-                    return [whole]
-            name = key.rpartition("/")[2]
-            stems = dict.fromkeys((name, _stem(name)))
-            found = [path for stem in stems for path in self._of_stem.get(stem, ()) if _ends_with(path, key)]
-            if found:
-                return _of_same_split(found, table.name) if len(found) > 1 else found
-        return []
 
-    def count(self, table: LabelTable) -> int:
-        """How many images the rows of `table` name."""
-        found = (self.find(written, table) for _, written, _ in table.rows)
-        return len({paths[0] for paths in found if len(paths) == 1})
+@dataclass(frozen=True)
+class FoundTables:
+    """The tables of a source: those that label its images, and those that cannot be used, each with the reason."""
+
+    usable: tuple[LabelTable, ...] = ()
+    unusable: dict[str, str] = field(default_factory=dict)
 
 
 def find_tables(
     folder: Path, entries: Sequence[FileEntry], names: Names, path_column: str | None, label_column: str | None
-) -> list[LabelTable]:
-    """The CSVs of a source that have both columns and whose rows name an image. Sample submissions are no labels."""
-    found = []
+) -> FoundTables:
+    """The tables of a source whose rows name an image and label it. Sample submissions are no labels."""
+    usable, unusable = [], {}
     candidates = [
-        entry.os_path
+        entry
         for entry in entries
-        if entry.os_path.lower().endswith(".csv")
+        if entry.os_path.lower().endswith(TABLE_SUFFIXES)
         and entry.reason == "stray_file"
         and "submission" not in PurePosixPath(entry.path).name.lower()
         and (folder / entry.os_path).is_file()  # a FIFO of that name would block
     ]
-    for os_path in candidates[:_MOST_CANDIDATES]:
+    for entry in candidates[:_MOST_CANDIDATES]:
         try:
-            table = read_table(folder / os_path, folder, path_column, label_column)
+            table = label_table(read_csv(folder / entry.os_path, folder), names, path_column, label_column)
+            named = table.num_named(names)
         except LabelError as error:
             logger.debug("Not a label file: %s", error)
+            unusable[entry.path] = str(error)
             continue
-        if any(label for _, _, label in table.rows) and names.count(table):
-            found.append(table)
-    return found
+        if named and any(label for _, _, label in table.rows):
+            usable.append(table)
+        elif not named:
+            unusable[entry.path] = f"{table.name} names no image here"
+    return FoundTables(tuple(usable), unusable)
 
 
-def read_table(file: Path, source: Path, path_column: str | None, label_column: str | None) -> LabelTable:
-    """Read a label file, UTF-8 with or without a byte order mark.
+def label_table(table: Table, names: Names, path_column: str | None, label_column: str | None) -> LabelTable:
+    """Find the columns of a table: those asked for, those with a usual name, or the only ones that fit.
 
     Raises:
-        LabelError: where it cannot be read or has no such columns.
+        LabelError: where a column cannot be found or told from others.
     """
-    name = printable(file.name)
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            header = [column.strip() for column in next(reader, [])]
-            paths = _column(header, path_column, _PATH_COLUMNS, name, "path")
-            labels = _column(header, label_column, _LABEL_COLUMNS, name, "label")
-            rows = []
-            for row in reader:
-                if any(cell.strip() for cell in row):
-                    written = row[paths].strip() if paths < len(row) else ""
-                    label = row[labels].strip() if labels < len(row) else ""
-                    rows.append((reader.line_num, written, label))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{name} cannot be read as UTF-8 CSV: {error}. Save it as UTF-8 CSV.") from None
-    within = file.parent.relative_to(source) if file.is_relative_to(source) else Path()
-    inside = "" if within == Path() else printable(within.as_posix())
-    return LabelTable(name, inside, header[paths], header[labels], tuple(rows))
+    path = _path_column(table, names, path_column)
+    split = _split_column(table)
+    label = _asked_or_usual(table.header, label_column, _LABEL_COLUMNS, table.name, "label", {path, split})
+    one_hot = _one_hot_columns(table, path) if label is None else ()
+    if label is None and not one_hot:
+        label = _only_label_column(table, path, split)
+    rows = tuple(
+        (line, cells[path], cells[label] if label is not None else _hot(table, line, cells, one_hot))
+        for line, cells in table.rows
+    )
+    splits = tuple(split_named(cell) for cell in table.column(split)) if split is not None else ()
+    return LabelTable(
+        table,
+        table.header[path],
+        table.header[label] if label is not None else None,
+        rows,
+        splits,
+        table.header[split] if split is not None else None,
+    )
 
 
-def labels_of(table: LabelTable, names: Names, classes: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Labels by path, and a sentence that counts the rows that name no image, or more than one.
+def labels_of(table: LabelTable, names: Names, classes: Sequence[str], leave_out_bad_rows: bool = False) -> TableLabels:
+    """Labels by path, and what of the table could not be used.
 
     Raises:
-        LabelError: where a row has no label, its label is not one of `classes` (() allows any), or two rows contradict
-            each other.
+        LabelError: where rows have no label or contradict each other and are not to be left out, or where a label is
+            not one of `classes` (() allows any).
     """
     labels: dict[str, str] = {}
-    none = several = 0
+    splits: dict[str, str] = {}
+    unmatched: list[str] = []
+    unclear: list[str] = []
+    bad: list[str] = []
+    contradicted: set[str] = set()
     allowed = set(classes)
-    for line, written, label in table.rows:
+    for index, (line, written, label) in enumerate(table.rows):
         if not label:
-            raise LabelError(f"{table.name} line {line} has no {table.label_column}. Fill it in or remove the row.")
+            bad.append(f"line {line} has no {table.label_column or 'class'}")
+            continue
         if allowed and label not in allowed:
             raise LabelError(
                 f"Label {label!r} in {table.name} line {line} is not one of {', '.join(classes)}. Correct the row, or "
                 "add the label to the classes of the recipe."
             )
-        paths = names.find(written, table)
-        none += not paths
-        several += len(paths) > 1
-        if len(paths) == 1 and labels.setdefault(paths[0], label) != label:
-            raise LabelError(
-                f"{table.name} line {line} gives {written!r} the label {label!r}, an earlier row gave it "
-                f"{labels[paths[0]]!r}. Keep one of them."
-            )
-    lost = f", {none} rows name no file here" if none else ""
-    unclear = f", {several} rows name more than one file and are left out" if several else ""
-    return labels, f"labels from {table.name}, columns {table.path_column!r} and {table.label_column!r}{lost}{unclear}"
+        paths = table.find(written, names)
+        if len(paths) != 1:
+            (unclear if paths else unmatched).append(written)
+            continue
+        if labels.setdefault(paths[0], label) != label:
+            bad.append(f"line {line} gives {written!r} the label {label!r}, an earlier row {labels[paths[0]]!r}")
+            contradicted.add(paths[0])
+        if table.splits and (split := table.splits[index]):
+            splits[paths[0]] = split
+    if bad and not leave_out_bad_rows:
+        shown = "; ".join(bad[:_NUM_EXAMPLES])
+        more = f" (and {len(bad) - _NUM_EXAMPLES} more rows)" if len(bad) > _NUM_EXAMPLES else ""
+        raise LabelError(f"{table.name}: {shown}{more}. Correct the rows, or leave them out with --bad-rows leave-out.")
+    for path in contradicted:
+        del labels[path]
+        splits.pop(path, None)
+    lost = f", {len(unmatched)} rows name no file here" if unmatched else ""
+    several = f", {len(unclear)} rows name more than one file and are left out" if unclear else ""
+    wrong = f", {len(bad)} rows left out that have no label or contradict another" if bad else ""
+    columns = (
+        f"columns {table.path_column!r} and {table.label_column!r}"
+        if table.label_column is not None
+        else f"column {table.path_column!r} and one column a class"
+    )
+    decision = f"labels from {table.name}, {columns}{lost}{several}{wrong}"
+    return TableLabels(labels, splits, decision, tuple(unmatched), tuple(unclear), tuple(bad))
 
 
-def _column(header: Sequence[str], asked: str | None, usual: Sequence[str], name: str, kind: str) -> int:
-    """The place of a column: the one asked for, or the first of the usual names that there is."""
-    plain = [re.sub(r"[\s-]+", "_", column.lower()) for column in header]
-    if asked is not None and asked.strip() in header:
-        return header.index(asked.strip())
-    found = next((plain.index(wanted) for wanted in usual if wanted in plain), None) if asked is None else None
-    if found is None:
-        missing = f"no column {asked!r} for the {kind}s" if asked else f"no {kind} column with a usual name"
+def several_labels_in_a_cell(labels: Sequence[str]) -> list[str]:
+    """Labels that look like several in one cell: each of their words is a label, or part of another such cell.
+
+    Classes such as `air hockey` and `ice hockey` share a word and are no such cells: `hockey` alone is no label.
+    """
+    counts = Counter(labels)
+    words = {label: [word for word in _SEPARATORS.split(label) if word] for label in counts}
+    written = {label for label, parts in words.items() if len(parts) == 1}
+    uses = Counter(word for parts in words.values() for word in set(parts))
+    found = []
+    for label, parts in words.items():
+        marked = re.search(r"[|;,]", label) is not None
+        enough = all(word in written or (marked and uses[word] > 1) for word in parts)
+        if len(parts) > 1 and enough:
+            found.append(label)
+    return sorted(found)
+
+
+def _path_column(table: Table, names: Names, asked: str | None) -> int:
+    """The column of paths: the one asked for, the usual one, or the one whose cells name most images."""
+    usual = _asked_or_usual(table.header, asked, _PATH_COLUMNS, table.name, "path", set())
+    if usual is not None and (asked is not None or _num_named(table, usual, names)):
+        return usual
+    named = [_num_named(table, index, names) for index in range(len(table.header))]
+    if not named or (best := max(named)) == 0:
+        if usual is not None:
+            return usual
+        raise LabelError(
+            f"{table.path} has no column whose cells name images; it has {_columns(table)}. Name it with --path-column."
+        )
+    return named.index(best)
+
+
+def _num_named(table: Table, column: int, names: Names) -> int:
+    cells = [cells[column] for _, cells in table.rows[:_SAMPLE_ROWS]]
+    return names.count(cells, table.folder, table.name)
+
+
+def _split_column(table: Table) -> int | None:
+    """The column that names a split in every row, where there is one."""
+    plain = [_plain(column) for column in table.header]
+    for name in _SPLIT_COLUMNS:
+        if name in plain:
+            index = plain.index(name)
+            if table.rows and all(split_named(cell) for cell in set(table.column(index))):
+                return index
+    return None
+
+
+def _one_hot_columns(table: Table, path: int) -> tuple[int, ...]:
+    """The columns of 0 and 1, where there are two or more; the path's is none of them."""
+    found = []
+    for index in range(len(table.header)):
+        cells = {cell.removesuffix(".0") for cell in table.column(index)}
+        if index != path and cells and cells <= {"0", "1"}:
+            found.append(index)
+    return tuple(found) if len(found) >= 2 else ()
+
+
+def _hot(table: Table, line: int, cells: Sequence[str], columns: Sequence[int]) -> str:
+    """The class of a row of 0 and 1."""
+    hot = [table.header[index] for index in columns if cells[index].removesuffix(".0") == "1"]
+    if len(hot) > 1:
+        raise LabelError(
+            f"{table.path} line {line} is 1 in several columns ({', '.join(hot[:4])}): one image would have several "
+            "labels, and Darkroom gives each image one. Give a table with one label a row, or name the column to learn "
+            "with --label-column."
+        )
+    return hot[0] if hot else ""
+
+
+def _only_label_column(table: Table, path: int, split: int | None) -> int:
+    """The one column left that repeats its values."""
+    left = [index for index in range(len(table.header)) if index not in (path, split)]
+    fit = [index for index in left if len(set(table.column(index))) >= 2 and not _is_measure(table, index)]
+    if len(fit) == 1:
+        return fit[0]
+    found = "no label column with a usual name" if fit or not left else "no column of labels"
+    raise LabelError(f"{table.path} has {found}; it has {_columns(table)}. Name it with --label-column.")
+
+
+def _is_measure(table: Table, index: int) -> bool:
+    """Whether a column holds numbers with fractions, or a value of its own in every row of many."""
+    cells = list(table.column(index))
+    if all(re.fullmatch(r"-?\d*\.\d+(?:[eE]-?\d+)?|", cell) for cell in cells):
+        return True
+    return len(cells) > 20 and len(set(cells)) == len(cells)
+
+
+def _asked_or_usual(
+    header: Sequence[str], asked: str | None, usual: Sequence[str], name: str, kind: str, taken: set[int | None]
+) -> int | None:
+    """The place of a column: the one asked for, or the first of the usual names that there is.
+
+    Raises:
+        LabelError: where the one asked for is not there.
+    """
+    if asked is not None:
+        if asked.strip() in header:
+            return header.index(asked.strip())
         have = ", ".join(repr(column) for column in header[:20] if column) or "no header"
-        raise LabelError(f"{name} has {missing}; it has {have}. Name it with --{kind}-column.")
-    return found
+        raise LabelError(
+            f"{name} has no column {asked!r} for the {kind}s; it has {have}. Name it with --{kind}-column."
+        )
+    plain = [_plain(column) for column in header]
+    return next((plain.index(each) for each in usual if each in plain and plain.index(each) not in taken), None)
 
 
-def _ends_with(path: str, key: str) -> bool:
-    return f"/{path}".endswith(f"/{key}") or f"/{_stem(path)}".endswith(f"/{key}")
+def _columns(table: Table) -> str:
+    return ", ".join(repr(column) for column in table.header[:20] if column) or "no header"
 
 
-def _spellings(written: str) -> Iterator[str]:
-    """A path as written, and with its backslashes, double slashes and dots made plain."""
-    yield written
-    yield str(PurePosixPath(written.replace("\\", "/")))
-
-
-def _stem(name: str) -> str:
-    """Without the suffix. Not pathlib's: this runs several times for each of a million rows."""
-    return name.rpartition(".")[0] or name
-
-
-def _of_same_split(paths: list[str], table_name: str) -> list[str]:
-    """Those in the folder that is named like the table, where only one is."""
-    word = re.match(r"train|val|test", table_name.lower())
-    if word is None:
-        return paths
-    inside = [path for path in paths if any(part.lower().startswith(word[0]) for part in path.split("/")[:-1])]
-    return inside if len(inside) == 1 else paths
+def _plain(column: str) -> str:
+    return re.sub(r"[\s-]+", "_", column.lower())

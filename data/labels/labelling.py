@@ -1,68 +1,35 @@
-"""Labels and splits from the way a data set lies on disk: class folders, split folders, file names, or a CSV."""
+"""Labels and splits from the way a data set lies on disk: class folders, split folders, file names, or tables."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Literal
-
-from pydantic import model_validator
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import FileEntry, printable
-from darkroom.data.labels.label_tables import LabelTable, Names, find_tables, labels_of, read_table
-from darkroom.data.labels.layout import Place, is_split_word, read_layout
-from darkroom.data.settings import SettingsModel
+from darkroom.data.files.listing import FileEntry
+from darkroom.data.labels.evidence import LEVELS, Found, Source, parent_folder
+from darkroom.data.labels.layout import Layout, read_layout
+from darkroom.data.labels.masks import find_masks
+from darkroom.data.labels.reading import ClassSize, LeftOut, Reading
+from darkroom.data.labels.recognition import find_labels
+from darkroom.data.labels.rules import LabelRules
 
-# cat.0.jpg, american_bulldog_12.jpg; but not what cameras and exports call every file.
-_FILE_NAME = (
-    r"^(?!(?:image|images|img|dsc|dscn|photo|picture|pic|frame|scan|file)[ ._-]*\d)"
-    r"(?P<label>[A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]\d+\.[A-Za-z]+$"
-)
+EXCLUDED = "excluded"
+MASK = "mask"
+
 _REMEDY = (
-    "Put the images into one folder a class, or give --labels-csv FILE with --path-column and --label-column, or "
+    "Put the images into one folder per class, or give --labels-csv FILE with --path-column and --label-column, or "
     "--label-pattern REGEX."
 )
 
 
-class LabelRules(SettingsModel):
-    """How labels are found; by default the layout is recognised and said in the log.
-
-    Attributes:
-        source: `auto`, `folders` (the folder that holds the file), `filename` (`pattern`) or `csv`.
-        pattern: Regular expression on the file name with a group named `label`; searched, not matched from the start.
-        csv: CSV file with a header, relative to the source or absolute; found by itself in `auto` where it is the only
-            one whose paths name images.
-        path_column: Column of paths or ids; found by its name where None.
-        label_column: Column of labels; found by its name where None.
-        classes: The only labels that may occur, to find a misspelt one; () allows any.
-    """
-
-    source: Literal["auto", "folders", "filename", "csv"] = "auto"
-    pattern: str | None = None
-    csv: str | None = None
-    path_column: str | None = None
-    label_column: str | None = None
-    classes: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _names_one_source(self) -> LabelRules:
-        of_csv = self.csv or self.path_column or self.label_column
-        if self.pattern and of_csv:
-            raise ValueError("labels come from a file name pattern or from a CSV: give only one of the two")
-        if self.pattern and self.source in ("folders", "csv"):
-            raise ValueError(f"a pattern is for labels from file names, not from {self.source}: leave one of them out")
-        if of_csv and self.source in ("folders", "filename"):
-            raise ValueError(f"a CSV and its columns do not fit labels from {self.source}: leave one of them out")
-        return self
-
-
 @dataclass(frozen=True)
 class Labelled:
-    """A listed file with its label and the split that its folder names; both None where there is none."""
+    """A listed file with its label and the split that the source gives it; both None where there is none."""
 
     entry: FileEntry
     label: str | None
@@ -71,135 +38,120 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Labelling:
-    """The files in listing order, and one sentence that says how they were labelled."""
+    """The files in listing order, one sentence that says how they were labelled, and the whole reading."""
 
     files: tuple[Labelled, ...]
     decision: str
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Labels by path, and where they are from."""
-
-    labels: dict[str, str]
-    decision: str
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What labels are found in: `images` are the entries that are not set aside, `layout` their folders."""
-
-    folder: Path
-    entries: Sequence[FileEntry]
-    images: Sequence[FileEntry]
-    layout: Mapping[str, Place]
-
-    def place(self, entry: FileEntry) -> Place:
-        return self.layout[_parent(entry.path)]
-
-    def __str__(self) -> str:
-        return printable(str(self.folder))
+    reading: Reading
 
 
 def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> Labelling:
-    """Give each listed file its label and split; a file set aside keeps None.
+    """Give each listed file its label and split; a file that is left out keeps None and has a reason.
 
     Raises:
-        LabelError: where the rules name something that is not there, a label is not one of `rules.classes`, or fewer
-            than two classes are found.
+        LabelError: where the source can be read in two ways, the rules name something that is not there, a label is
+            not one of `rules.classes`, or fewer than two classes are found.
     """
+    entries = _with_reasons(entries, rules)
+    _stop_at_linked_folders(folder, entries, rules)
     images = [entry for entry in entries if entry.reason is None]
-    layout = read_layout({_parent(entry.path) for entry in images})
-    source = _Source(folder, entries, images, layout)
-    found = _find(source, rules)
-    _check(source, found, rules.classes)
-    places = (layout.get(_parent(entry.path), Place(None, None)) for entry in entries)
+    folders = {parent_folder(entry.path) for entry in images}
+    layout = read_layout(folders, level=LEVELS.get(rules.source, "auto"), class_folders=rules.class_folders)
+    source = Source(folder, entries, images, layout, rules)
+    found = _with_small_classes_left_out(find_labels(source), rules.min_class_size)
+    _check(source, found)
+    split_of = {entry.path: found.splits.get(entry.path) or source.place(entry).split for entry in images}
     files = tuple(
-        Labelled(entry, found.labels.get(entry.path) if entry.reason is None else None, place.split)
-        for entry, place in zip(entries, places, strict=True)
+        Labelled(entry, found.labels.get(entry.path), split_of.get(entry.path))
+        if entry.reason is None
+        else Labelled(entry, None, _split_of_place(layout, entry))
+        for entry in entries
     )
     splits = Counter(file.source_split for file in files if file.label and file.source_split)
-    split_words = f"; split folders: {', '.join(f'{k} {v}' for k, v in sorted(splits.items()))}" if splits else ""
+    counted = ", ".join(f"{split} {number}" for split, number in sorted(splits.items()))
+    split_words = f"; {found.splits_from or 'split folders'}: {counted}" if splits else ""
     without = len(images) - len(found.labels)
-    return Labelling(files, found.decision + split_words + (f"; {without} files without a label" if without else ""))
+    decision = found.decision + split_words + (f"; {without} files without a label" if without else "")
+    return Labelling(files, decision, _reading(source, found, split_words.removeprefix("; ")))
 
 
-def _find(source: _Source, rules: LabelRules) -> _Found:
-    if rules.source == "folders":
-        return _from_folders(source)
-    if rules.pattern or rules.source == "filename":
-        return _from_names(source, rules.pattern or _FILE_NAME)
-    names = Names(source.images)
-    columns = (rules.path_column, rules.label_column)
-    if rules.csv:
-        file = source.folder / rules.csv
-        if not file.is_file():
-            raise LabelError(
-                f"The label file {printable(rules.csv)} is neither in {source} nor an absolute path to a file. Correct "
-                "--labels-csv."
-            )
-        return _Found(*labels_of(read_table(file, source.folder, *columns), names, rules.classes))
-    tables = find_tables(source.folder, source.entries, names, *columns)
-    if rules.source == "csv" or any(columns):
-        return _Found(*labels_of(_only(tables, source), names, rules.classes))
-    return _recognised(source, tables, names, rules)
-
-
-def _recognised(source: _Source, tables: Sequence[LabelTable], names: Names, rules: LabelRules) -> _Found:
-    """One folder a class is the common layout; a CSV wins where it names more images than lie in class folders."""
-    in_folders = [label for entry in source.images if (label := source.place(entry).label)]
-    if len(set(in_folders)) >= 2 and (len(tables) != 1 or names.count(tables[0]) <= len(in_folders)):
-        return _from_folders(source)
-    if tables:
-        return _Found(*labels_of(_only(tables, source), names, rules.classes))
-    by_name = _from_names(source, _FILE_NAME)
-    judged = [entry for entry in source.images if source.place(entry).split == "train"] or source.images
-    named = sum(entry.path in by_name.labels for entry in judged)
-    return by_name if len(set(by_name.labels.values())) >= 2 and 2 * named >= len(judged) else _from_folders(source)
-
-
-def _only(tables: Sequence[LabelTable], source: _Source) -> LabelTable:
-    if len(tables) == 1:
-        return tables[0]
-    if not tables:
+def _stop_at_linked_folders(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> None:
+    """A folder of images that is a link would be missed in silence: links to folders are not followed."""
+    linked = [
+        entry.path
+        for entry in entries
+        if entry.reason in ("link_to_folder", "link_outside")
+        and os.path.isdir(folder / entry.os_path)
+        and not any(fnmatchcase(entry.path, pattern) for pattern in rules.exclude)
+    ]
+    if linked:
         raise LabelError(
-            f"{source} holds no CSV with a path and a label column whose rows name images. Name the file with "
-            "--labels-csv, its columns with --path-column and --label-column."
+            f"{linked[0]} is a link to a folder, and such links are not followed ({len(linked)} here). Copy what they "
+            f"lead to (cp -rL), give that folder as the source, or leave it out with --exclude '{linked[0]}'."
         )
-    listed = ", ".join(table.name for table in tables)
-    raise LabelError(f"{source} holds several CSVs with labels: {listed}. Choose one with --labels-csv.")
 
 
-def _from_folders(source: _Source) -> _Found:
-    """By class folders; where passing over containers leaves fewer than two classes, those count too."""
-    layout = source.layout
-    if len({place.label for place in layout.values()} - {None}) < 2:
-        layout = read_layout(set(layout), containers=False)
-    labels = {entry.path: label for entry in source.images if (label := layout[_parent(entry.path)].label)}
-    return _Found(labels, "labels from class folders")
+def _split_of_place(layout: Layout, entry: FileEntry) -> str | None:
+    place = layout.places.get(parent_folder(entry.path))
+    return place.split if place else None
 
 
-def _from_names(source: _Source, pattern: str) -> _Found:
-    try:
-        compiled = re.compile(pattern, re.IGNORECASE if pattern == _FILE_NAME else 0)
-    except re.error as error:
-        raise LabelError(f"The label pattern {pattern!r} is not a regular expression: {error}.") from None
-    if "label" not in compiled.groupindex:
-        raise LabelError(f"The label pattern {pattern!r} needs a group named label, as in '(?P<label>[a-z]+)'.")
-    labels = {}
-    for entry in source.images:
-        found = compiled.search(PurePosixPath(entry.path).name)
-        if found and found["label"] and not (pattern == _FILE_NAME and is_split_word(found["label"])):
-            labels[entry.path] = found["label"]
-    usual = "such as cat.0.jpg" if pattern == _FILE_NAME else f"by {pattern!r}"
-    return _Found(labels, f"labels from file names {usual}")
+def _with_reasons(entries: Sequence[FileEntry], rules: LabelRules) -> list[FileEntry]:
+    """The entries, with a reason on those that the rules leave out."""
+    excluded = {
+        entry.path
+        for entry in entries
+        if entry.reason is None and any(fnmatchcase(entry.path, pattern) for pattern in rules.exclude)
+    }
+    images = [entry for entry in entries if entry.reason is None and entry.path not in excluded]
+    masks = find_masks(images) if rules.masks == "leave-out" else set()
+    reason = {**dict.fromkeys(excluded, EXCLUDED), **dict.fromkeys(masks, MASK)}
+    return [replace(entry, reason=reason[entry.path]) if entry.path in reason else entry for entry in entries]
 
 
-def _check(source: _Source, found: _Found, classes: Sequence[str]) -> None:
-    """Refuse what nothing can be learned from, and a label that is none of `classes` (() allows any)."""
+def _reading(source: Source, found: Found, split_words: str) -> Reading:
+    """All of it, for a person to look at."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for entry in source.entries:
+        if entry.reason and entry.path not in found.tables:
+            by_reason[entry.reason].append(entry.path)
+    words = {
+        "stray_file": "files that are no images",
+        EXCLUDED: "files that --exclude names",
+        MASK: "masks of other images (use them with --masks use)",
+    }
+    unlabelled = [entry.path for entry in source.images if entry.path not in found.labels]
+    left_out = [LeftOut.of(words.get(reason, f"files as {reason!r}"), paths) for reason, paths in by_reason.items()]
+    if unlabelled:
+        left_out.append(LeftOut.of("images without a label", unlabelled))
+    counts = Counter(found.labels.values())
+    return Reading(
+        num_images=len(source.images),
+        num_labelled=len(found.labels),
+        labels_from=found.decision,
+        classes=tuple(ClassSize(label=label, num_images=number) for label, number in sorted(counts.items())),
+        splits_from=split_words or "none in the source",
+        left_out=(*left_out, *found.left_out),
+    )
+
+
+def _with_small_classes_left_out(found: Found, min_class_size: int) -> Found:
+    counts = Counter(found.labels.values())
+    small = sorted(label for label, number in counts.items() if number < min_class_size)
+    if not small:
+        return found
+    labels = {path: label for path, label in found.labels.items() if counts[label] >= min_class_size}
+    left_out = LeftOut.of(f"classes of fewer than {min_class_size} images", small)
+    words = f"; {len(small)} classes of fewer than {min_class_size} images left out"
+    return replace(found, labels=labels, decision=found.decision + words, left_out=(*found.left_out, left_out))
+
+
+def _check(source: Source, found: Found) -> None:
+    """Refuse what nothing can be learned from, and a label that is none of the classes (() allows any)."""
     counts = Counter(found.labels.values())
     if not counts:
-        raise LabelError(f"No image in {source} has a label ({found.decision}). {_REMEDY}")
+        raise LabelError(f"No image in {source} has a label ({found.decision}). {_why_not(source)}{_REMEDY}")
+    classes = source.rules.classes
     unknown = next((path for path, label in found.labels.items() if classes and label not in classes), None)
     if unknown is not None:
         raise LabelError(
@@ -210,9 +162,24 @@ def _check(source: _Source, found: _Found, classes: Sequence[str]) -> None:
         ((label, number),) = counts.items()
         raise LabelError(
             f"All {number} labelled images in {source} are of one class, {label!r} ({found.decision}); classification "
-            f"needs two or more. {_REMEDY}"
+            f"needs two or more. {_why_not(source)}{_REMEDY}"
         )
 
 
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]
+def _why_not(source: Source) -> str:
+    """What lies there in place of images, in a sentence, where that explains it."""
+    links = [
+        entry.path for entry in source.entries if entry.reason in ("link_outside", "link_to_folder", "broken_link")
+    ]
+    suffixes = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
+    packed = [entry.path for entry in source.entries if entry.path.lower().endswith(suffixes)]
+    if links and len(links) >= len(source.images):
+        return (
+            f"It holds {len(links)} links, as {links[0]}, and links to folders or out of the source are not followed: "
+            "give the folder that they lead to, or copy the files (cp -rL). "
+        )
+    if packed:
+        return f"It holds {len(packed)} archives, as {packed[0]}: unpack them, or give one of them as the source. "
+    if not source.images:
+        return f"It holds {len(source.entries)} files, none of which is an image by its name. "
+    return ""

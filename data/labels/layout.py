@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import Literal
 
 _WORDS = {
     "train": "train",
@@ -22,8 +23,20 @@ _SPLIT = re.compile(
     rf"(?:(?P<prefix>.+)_)?(?P<word>{'|'.join(_WORDS)})_?(?:set|data|dataset|images?|imgs?|folder|split)?_?\d*"
 )
 _CONTAINER = re.compile(r"(?:images?|imgs?|jpe?gs?|pngs?|pictures|photos)_?\d*|(?:.+_)?(?:part|batch|chunk)_?\d+")
+# Who or what was photographed, when, or in which round: never a class where a better one is above or below it.
+_SESSION = re.compile(
+    r"(?:day|week|month|year|session|sess|visit|date|night|run|take|patient|pat|subject|subj|person|case|study|series|"
+    r"slide|camera|cam|site|hospital|device|fold|split|set|round|batch|part|chunk)_?\d+|p_?\d{2,}|s_?\d{3,}|"
+    r"(?:19|20)\d\d(?:[_.]?[01]\d(?:[_.]?[0-3]\d)?)?|[0-3]?\d[_.][01]?\d[_.](?:19|20)\d\d"
+)
+# The same pictures in another form: what is below such folders says what they show.
+_VARIANT = re.compile(
+    r"(?:colou?rs?|gr[ae]y(?:scale)?|segmented|segmentation|rgb|raw|original|originals|cropped|resized|augmented|"
+    r"normal(?:ised|ized)|enhanced|thumbnails?|small|large|\d+x\d+)"
+)
 
 Parts = tuple[str, ...]
+Level = Literal["auto", "top", "parent"]
 
 
 @dataclass(frozen=True)
@@ -34,30 +47,73 @@ class Place:
     split: str | None
 
 
-def read_layout(folders: Set[str], containers: bool = True) -> dict[str, Place]:
+@dataclass(frozen=True)
+class Doubt:
+    """Two ways to read the folders.
+
+    Attributes:
+        readings: Each in words, with the option that chooses it.
+    """
+
+    readings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The place of each folder; `doubt` where the folders can be read in two ways and nothing tells which."""
+
+    places: Mapping[str, Place]
+    doubt: Doubt | None = None
+
+    def classes(self) -> set[str]:
+        """The names of all classes."""
+        return {place.label for place in self.places.values() if place.label}
+
+
+def read_layout(
+    folders: Set[str], containers: bool = True, level: Level = "auto", class_folders: Collection[str] = ()
+) -> Layout:
     """The place of each folder, judged from all of them together.
 
     - The outermost folder named as a split is one decides the split. A prefix, as in `seg_train`, is one only where
       the source has it on another split too: `steam_train` alone is a class.
-    - The class is the innermost folder below the split, containers passed over where `containers` is True.
-    - `train` beside two class folders or more, and no other split, is a class of vehicles.
+    - The class is a folder below the split; where there is none below any split, the one above (`cats/train`).
+    - Of folders in folders the class is the one that is not a day, a patient or the like. Where both could be it, the
+      layout is in doubt; `level` settles it.
+    - `train` beside two class folders or more, and no other split, is a class of vehicles. Any other split or container
+      (`test`, `photos`) beside class folders, itself with images and no classes, is in doubt.
     - Where the training part has class folders, a folder outside all splits (`seg_pred`, `Meta`) is no new class.
 
     Args:
         folders: The folders that hold images directly, relative to the source and `/`-separated; "" is the source.
         containers: Pass over `images`, `part_1` and the like.
+        level: The class is the outermost folder (`top`), the one that holds the file (`parent`), or as recognised.
+        class_folders: Names of folders that are classes, whatever they look like.
     """
     parts_of = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
-    splits = _split_names({part for parts in parts_of.values() for part in parts})
+    names = {part for parts in parts_of.values() for part in parts} - set(class_folders)
+    splits = _split_names(names)
     trains = _classes_named_train(set(parts_of.values()), splits)
-    places = {folder: _place(parts, splits, parts in trains, containers) for folder, parts in sorted(parts_of.items())}
-    trained = {place.label for place in places.values() if place.split == "train" and place.label}
-    if len(trained) < 2:
-        return places
-    return {
-        folder: place if place.split or place.label in trained else replace(place, label=None)
-        for folder, place in places.items()
+    passed = {name for name in names if containers and _CONTAINER.fullmatch(_plain(name))}
+    read = {
+        folder: _split_and_names(parts, splits, passed, parts in trains) for folder, parts in sorted(parts_of.items())
     }
+    inside_out = _class_above_split(read)
+    candidates = {folder: (above if inside_out else below) for folder, (_, above, below) in read.items()}
+    trained_in = {folder for folder, (split, _, _) in read.items() if split == "train" and candidates[folder]}
+    judged = {folder for folder in read if read[folder][0]} if trained_in else set(read)
+    chosen, doubt = _one_of_each({folder: candidates[folder] for folder in judged}, level)
+    chosen |= {folder: candidates[folder][-1] if candidates[folder] else None for folder in read.keys() - judged}
+    places = {folder: Place(chosen[folder], split) for folder, (split, _, _) in read.items()}
+    trained = {place.label for place in places.values() if place.split == "train" and place.label}
+    if len(trained) >= 2:
+        places = {
+            folder: place if place.split or place.label in trained else replace(place, label=None)
+            for folder, place in places.items()
+        }
+    if not doubt and level == "auto":
+        doubt = _taken_name(parts_of, places, splits, passed)
+    return Layout(places, doubt)
 
 
 def is_split_word(name: str) -> bool:
@@ -65,17 +121,114 @@ def is_split_word(name: str) -> bool:
     return name.lower() in _WORDS
 
 
-def _place(parts: Parts, splits: Mapping[str, str], ends_in_class: bool, containers: bool) -> Place:
+def split_named(name: str) -> str | None:
+    """The split that a name means, as `train`, `Training_set` or `val2`; None where it means none."""
+    match = _SPLIT.fullmatch(_plain(name))
+    return _WORDS[match["word"]] if match and match["prefix"] is None else None
+
+
+def is_session(name: str) -> bool:
+    """Whether a name is a day, a patient, a camera or the like, with its number."""
+    return _SESSION.fullmatch(_plain(name)) is not None
+
+
+def _split_and_names(
+    parts: Parts, splits: Mapping[str, str], passed: Set[str], ends_in_class: bool
+) -> tuple[str | None, Parts, Parts]:
+    """The split of a folder, and the names above and below it that could be a class; without a split all are below."""
     above = parts[:-1] if ends_in_class else parts
     split = next((splits[part] for part in above if part in splits), None)
     if ends_in_class:
-        return Place(parts[-1], split)
-    for part in reversed(parts):
-        if part in splits:
-            break
-        if not (containers and _CONTAINER.fullmatch(_plain(part))):
-            return Place(part, split)
-    return Place(None, split)
+        return split, (), parts[-1:]
+    last = max((index for index, part in enumerate(parts) if part in splits), default=-1)
+    first = next((index for index, part in enumerate(parts) if part in splits), len(parts))
+    before = tuple(part for part in parts[:first] if part not in passed) if last >= 0 else ()
+    return split, before, tuple(part for part in parts[last + 1 :] if part not in passed)
+
+
+def _class_above_split(read: Mapping[str, tuple[str | None, Parts, Parts]]) -> bool:
+    """Whether each class has its own splits inside: `cats/train`, `cats/test`, `dogs/train`, `dogs/test`."""
+    splits_of: dict[Parts, set[str]] = defaultdict(set)
+    for split, above, below in read.values():
+        if split and below:
+            return False
+        if split:
+            splits_of[above].add(split)
+    same = len({frozenset(splits) for splits in splits_of.values()}) == 1
+    return len(splits_of) >= 2 and () not in splits_of and same
+
+
+def _one_of_each(candidates: Mapping[str, Parts], level: Level) -> tuple[dict[str, str | None], Doubt | None]:
+    """The class of each folder, of the names that could be it, the outermost first."""
+    parents = {folder: names[-1] if names else None for folder, names in candidates.items()}
+    wrapped = _without_wrappers([names for names in candidates.values() if names])
+    tops = {folder: names[wrapped] if len(names) > wrapped else parents[folder] for folder, names in candidates.items()}
+    if level != "auto":
+        return (tops if level == "top" else parents), None
+    if tops == parents:
+        return parents, None
+    above, below = ({name for name in found.values() if name} for found in (tops, parents))
+    if len(above) < 2:
+        return parents, None
+    if len(below) < 2 or (_all_sessions(below - above) and not _all_sessions(above)):
+        return tops, None
+    if _all_sessions(above) or all(_VARIANT.fullmatch(_plain(name)) for name in above):
+        return parents, None
+    return parents, Doubt(
+        (
+            (f"the top folders are the classes ({_listed(above)})", "--labels-from top-folder"),
+            (f"the folders that hold the images are the classes ({_listed(below)})", "--labels-from parent-folder"),
+        )
+    )
+
+
+def _without_wrappers(found: Sequence[Parts]) -> int:
+    """How many of the outermost names all paths share, and more follow."""
+    depth = 0
+    while found and all(len(names) > depth + 1 for names in found) and len({names[depth] for names in found}) == 1:
+        depth += 1
+    return depth
+
+
+def _all_sessions(names: Set[str]) -> bool:
+    return bool(names) and all(is_session(name) for name in names)
+
+
+def _taken_name(
+    parts_of: Mapping[str, Parts], places: Mapping[str, Place], splits: Mapping[str, str], passed: Set[str]
+) -> Doubt | None:
+    """A folder beside two or more classes that is named like a split or a container and holds images of its own.
+
+    Beside `cats` and `dogs`, `test` may hold what is to be predicted, or be a class.
+    """
+    holding = set(parts_of.values())
+    for parts in sorted(holding):
+        if not parts or (parts[-1] not in splits and parts[-1] not in passed):
+            continue
+        if places["/".join(parts)].label == parts[-1] or any(
+            other[: len(parts)] == parts for other in holding - {parts}
+        ):
+            continue
+        beside = [
+            other[-1]
+            for other in holding
+            if other and other[:-1] == parts[:-1] and places["/".join(other)].label == other[-1]
+        ]
+        alone = {place.label for place in places.values()} - {None} == set(beside)
+        if len(beside) >= 2 or (beside and (alone or parts[-1] in passed)):
+            kind = "the images to be predicted or held out" if parts[-1] in splits else "images of no class"
+            return Doubt(
+                (
+                    (f"{parts[-1]!r} is a class beside {_listed(set(beside))}", f"--class-folder {parts[-1]}"),
+                    (f"{parts[-1]!r} holds {kind}", f"--exclude '{'/'.join(parts)}/*'"),
+                )
+            )
+    return None
+
+
+def _listed(names: Set[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
 
 
 def _split_names(names: Iterable[str]) -> dict[str, str]:

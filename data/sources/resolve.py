@@ -47,6 +47,16 @@ class Source:
     citation: str | None = None
     new_images: Path | None = None
 
+    @property
+    def identity(self) -> str:
+        """What of the source belongs to the content of a data set: not how the path to it was written."""
+        return self.kind if self.kind in ("folder", "archive", "arrays") else self.reference
+
+    @property
+    def location(self) -> str:
+        """Where it is, however it was written."""
+        return os.path.realpath(self.folder) if self.kind in ("folder", "archive", "arrays") else self.reference
+
 
 def resolve(reference: str, workspace: Workspace) -> Source:
     """Find, fetch, unpack or make the folder that a reference stands for; done once, found again by later runs.

@@ -5,7 +5,7 @@ Nothing is sent anywhere: the others' answers come as a table, which whoever has
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ from darkroom.data.dataset.manifest import write_table
 from darkroom.data.errors import InputError
 from darkroom.data.files.listing import FileEntry
 from darkroom.data.labels.label_map import LabelMap
-from darkroom.data.labels.label_tables import LabelTable, Names, read_table
+from darkroom.data.labels.label_tables import LabelTable, label_table
+from darkroom.data.labels.matching import Names
+from darkroom.data.labels.tables import read_csv
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.judging.judged import PREDICTIONS
 from darkroom.models.judging.report import read_report
@@ -79,8 +81,9 @@ def versus(
         if label not in labels.names:
             raise InputError(f"{word!r} is to mean {label!r}, which is none of {', '.join(labels.names)}.")
     judged = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted"]).to_pydict()
-    written = read_table(table, table.parent, path_column, label_column)
-    answers, num_unknown = _answers(written, judged["path"], labels, means)
+    names = Names([FileEntry(path, path, 0, 0) for path in judged["path"]])
+    written = label_table(read_csv(table, table.parent), names, path_column, label_column)
+    answers, num_unknown = _answers(written, names, labels, means)
     if not answers:
         raise InputError(
             f"No row of {written.name} names both an image that {bundle.reference} was judged by and a class of it "
@@ -112,18 +115,15 @@ def versus(
     )
 
 
-def _answers(
-    table: LabelTable, paths: Sequence[str], labels: LabelMap, means: Mapping[str, str]
-) -> tuple[dict[str, str], int]:
+def _answers(table: LabelTable, names: Names, labels: LabelMap, means: Mapping[str, str]) -> tuple[dict[str, str], int]:
     """The class that the table names for each image, and how many of its rows name no image, or several."""
-    names = Names([FileEntry(path, path, 0, 0) for path in paths])
     classes = {label.casefold(): label for label in labels.names}
     classes |= {word.casefold(): label for word, label in means.items()}
     exact = {label: label for label in labels.names} | dict(means)  # classes may differ by their case alone
     answers: dict[str, str] = {}
     num_unknown = 0
     for _, name, word in table.rows:
-        found = names.find(name, table)
+        found = table.find(name, names)
         num_unknown += len(found) != 1
         answer = exact.get(word) or classes.get(word.casefold())
         if len(found) == 1 and answer:

@@ -29,7 +29,7 @@ from darkroom.data.ingest import publication
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import IngestSettings, plan_ingest
 from darkroom.data.ingest.publication import publish
-from darkroom.data.labels.labelling import LabelRules
+from darkroom.data.labels.rules import LabelRules
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import noise_png, source_of, write_classes
 

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from darkroom.data.errors import LabelError
 from darkroom.data.files.listing import FileEntry, list_files
-from darkroom.data.labels.labelling import Labelling, LabelRules, label_files
+from darkroom.data.labels.labelling import Labelling, label_files
 from darkroom.data.labels.layout import read_layout
+from darkroom.data.labels.rules import LabelRules
 
 Answer = tuple[str | None, str | None]
 
@@ -210,7 +211,7 @@ LAYOUTS: dict[str, tuple[dict[str, Answer], dict[str, str]]] = {
         {
             "Train/0/00000_00000_00000.png": ("0", "train"),
             "Train/1/00001_00000_00000.png": ("1", "train"),
-            "Test/00000.png": (None, "test"),
+            "Test/00000.png": ("1", "test"),
             "Meta/0.png": (None, None),
         },
         {
@@ -304,7 +305,7 @@ def test_every_listed_file_is_there_in_listing_order_and_stray_ones_have_no_labe
 @pytest.mark.parametrize("written", ["Train", "TRAINING", "training_set", "training set", "train-data", "trainset"])
 @pytest.mark.parametrize("held", ["test", "Testing", "test_set", "Test Images", "testset", "test1"])
 def test_split_folders_are_known_however_they_are_written(written: str, held: str) -> None:
-    layout = read_layout({f"x/{written}/a", f"x/{written}/b", f"x/{held}/a", f"x/{held}/b"})
+    layout = read_layout({f"x/{written}/a", f"x/{written}/b", f"x/{held}/a", f"x/{held}/b"}).places
     assert Counter((place.label, place.split) for place in layout.values()) == {
         ("a", "train"): 1,
         ("b", "train"): 1,
@@ -315,12 +316,12 @@ def test_split_folders_are_known_however_they_are_written(written: str, held: st
 
 @pytest.mark.parametrize("written", ["val", "valid", "Validation", "validation_set", "val2017", "dev"])
 def test_validation_folders_are_known_however_they_are_written(written: str) -> None:
-    assert read_layout({f"{written}/a", "train/a"})[f"{written}/a"].split == "validation"
+    assert read_layout({f"{written}/a", "train/a"}).places[f"{written}/a"].split == "validation"
 
 
 @pytest.mark.parametrize("name", ["contest", "trainer", "crash_test", "invalid", "latest", "evaluation"])
 def test_a_class_whose_name_only_holds_a_split_word_is_a_class(name: str) -> None:
-    layout = read_layout({name, "other"})
+    layout = read_layout({name, "other"}).places
     assert (layout[name].label, layout[name].split) == (name, None)
 
 
@@ -331,7 +332,7 @@ def test_a_class_whose_name_only_holds_a_split_word_is_a_class(name: str) -> Non
 )
 def test_one_folder_a_class_is_read_back_with_and_without_splits(names: set[str], split: bool) -> None:
     tops = ("train", "test") if split else ("all",)
-    layout = read_layout({f"{top}/{name}" for top in tops for name in names})
+    layout = read_layout({f"{top}/{name}" for top in tops for name in names}).places
     for top in tops:
         for name in names:
             place = layout[f"{top}/{name}"]
@@ -354,7 +355,8 @@ def test_a_setting_overrides_what_was_recognised(tmp_path: Path) -> None:
         found = answers(label(tmp_path, rules))
         return [found[file][0] for file in files]
 
-    assert labels(LabelRules()) == ["a", "a", "b", "b"]
+    everything = refused(tmp_path)
+    assert all(option in everything for option in ("--labels-from folders", "'other.csv'", "'truth.csv'"))
     assert labels(LabelRules(source="folders")) == ["a", "a", "b", "b"]
     assert labels(LabelRules(source="filename")) == ["cat", "dog", "cat", "dog"]
     assert labels(LabelRules(csv="truth.csv")) == ["0", "1", "0", "1"]
@@ -363,9 +365,11 @@ def test_a_setting_overrides_what_was_recognised(tmp_path: Path) -> None:
     assert "several CSVs with labels: other.csv, truth.csv" in refused(tmp_path, LabelRules(source="csv"))
 
 
-def test_numbered_or_generic_folders_are_classes_where_nothing_else_is(tmp_path: Path) -> None:
+def test_numbered_folders_are_classes_only_where_that_is_said(tmp_path: Path) -> None:
     lay(tmp_path, ["batch_1/x.jpg", "batch_2/y.jpg"])
-    assert answers(label(tmp_path)) == {"batch_1/x.jpg": ("batch_1", None), "batch_2/y.jpg": ("batch_2", None)}
+    assert "--labels-from parent-folder" in refused(tmp_path)
+    found = answers(label(tmp_path, LabelRules(source="parent-folder")))
+    assert found == {"batch_1/x.jpg": ("batch_1", None), "batch_2/y.jpg": ("batch_2", None)}
 
 
 @pytest.mark.parametrize("stem", ["IMG_{}", "DSC_{}", "image-{}", "Train_{}", "Test_{}", "{}", "photo {}"])
@@ -423,16 +427,17 @@ def test_any_label_that_csv_can_hold_comes_back(
         for number, name in enumerate(names):
             writer.writerow([f"{number}.png", name])
             (folder / f"{number}.png").touch()
-    assert [answers(label(folder))[f"{number}.png"][0] for number in range(len(names))] == list(names)
+    rules = LabelRules(combined_labels="keep")
+    assert [answers(label(folder, rules))[f"{number}.png"][0] for number in range(len(names))] == list(names)
 
 
 def test_columns_are_found_by_their_usual_names_or_named(tmp_path: Path) -> None:
     text = "taken,photo_no,kind,label\n2020,1,owl,x\n2021,2,jay,y\n"
     lay(tmp_path, ["1.jpg", "2.jpg"], {"t.csv": text})
-    assert "'photo_no'" in refused(tmp_path, LabelRules(csv="t.csv"))
-    assert "--path-column" in refused(tmp_path, LabelRules(csv="t.csv"))
-    named = LabelRules(csv="t.csv", path_column="photo_no")
-    assert [file.label for file in label(tmp_path, named).files if file.label] == ["x", "y"]
+    for rules in (LabelRules(), LabelRules(csv="t.csv"), LabelRules(csv="t.csv", path_column="photo_no")):
+        found = label(tmp_path, rules)
+        assert [file.label for file in found.files if file.label] == ["x", "y"]
+        assert "t.csv, columns 'photo_no' and 'label'" in found.decision
     both = LabelRules(path_column="photo_no", label_column="kind")
     found = label(tmp_path, both)
     assert [file.label for file in found.files if file.label] == ["owl", "jay"]
@@ -466,13 +471,13 @@ def test_a_row_given_twice_counts_once_and_a_contradiction_names_its_line(tmp_pa
     assert answers(label(tmp_path)) == {"1.jpg": ("a", None), "2.jpg": ("b", None)}
     (tmp_path / "labels.csv").write_text(rows_of(("1", "a"), ("2", "b"), ("1.jpg", "b")))
     sentence = refused(tmp_path)
-    assert "labels.csv line 4 gives '1.jpg' the label 'b', an earlier row gave it 'a'" in sentence
+    assert "labels.csv: line 4 gives '1.jpg' the label 'b', an earlier row 'a'" in sentence
 
 
 def test_the_line_of_a_wrong_row_is_that_of_the_file(tmp_path: Path) -> None:
     text = 'id,label\n1,a\n\n2,"b\nb"\n1,\n'
     lay(tmp_path, ["1.jpg", "2.jpg"], {"labels.csv": text})
-    assert "labels.csv line 6 has no label" in refused(tmp_path)
+    assert "labels.csv: line 6 has no label" in refused(tmp_path)
 
 
 def test_a_label_that_is_none_of_the_classes_is_named_with_its_line(tmp_path: Path) -> None:
@@ -486,8 +491,8 @@ def test_a_label_that_is_none_of_the_classes_is_named_with_its_line(tmp_path: Pa
 
 def test_a_csv_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     lay(tmp_path, ["1.jpg", "2.jpg"])
-    (tmp_path / "l.csv").write_bytes("id,label\n1,schön\n".encode("latin-1"))
-    assert "l.csv cannot be read as UTF-8 CSV" in refused(tmp_path, LabelRules(csv="l.csv"))
+    (tmp_path / "l.csv").write_bytes(b"id,label\n1,\x81\n")
+    assert "UTF-8, UTF-16 or Windows-1252" in refused(tmp_path, LabelRules(csv="l.csv"))
     (tmp_path / "l.csv").write_bytes(b"")
     assert "it has no header" in refused(tmp_path, LabelRules(csv="l.csv"))
     assert "nowhere.csv" in refused(tmp_path, LabelRules(csv="nowhere.csv"))
@@ -503,7 +508,7 @@ def test_no_label_at_all_says_what_was_tried_and_what_to_do(tmp_path: Path) -> N
     lay(tmp_path, ["1.jpg", "2.jpg"])
     sentence = refused(tmp_path)
     assert sentence.startswith(f"No image in {tmp_path} has a label (labels from class folders).")
-    assert "one folder a class" in sentence
+    assert "--labels-csv" in sentence
     assert "--label-pattern" in sentence
 
 

@@ -1,0 +1,110 @@
+"""What labels are found in, and the labels that folders and file names give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from darkroom.data.errors import LabelError
+from darkroom.data.files.listing import FileEntry, printable
+from darkroom.data.labels.layout import Layout, Level, Place, is_session, is_split_word, read_layout
+from darkroom.data.labels.reading import LeftOut, ambiguous
+from darkroom.data.labels.rules import LabelRules
+
+# cat.0.jpg, american_bulldog_12.jpg; but not what cameras and exports call every file.
+FILE_NAME = (
+    r"^(?!(?:image|images|img|dsc|dscn|photo|picture|pic|frame|scan|file)[ ._-]*\d)"
+    r"(?P<label>[A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]\d+\.[A-Za-z]+$"
+)
+LEVELS: Mapping[str, Level] = {"top-folder": "top", "parent-folder": "parent"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Labels by path, splits by path where a table gives them, where both are from, and what was not used."""
+
+    labels: dict[str, str]
+    decision: str
+    splits: dict[str, str] = field(default_factory=dict)
+    splits_from: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What labels are found in: `images` are the entries that are not left out, `layout` their folders."""
+
+    folder: Path
+    entries: Sequence[FileEntry]
+    images: Sequence[FileEntry]
+    layout: Layout
+    rules: LabelRules
+
+    def place(self, entry: FileEntry) -> Place:
+        return self.layout.places[parent_folder(entry.path)]
+
+    def __str__(self) -> str:
+        return printable(str(self.folder))
+
+
+def from_folders(source: Source, chosen: bool = False, doubted: bool = True) -> Found:
+    """By class folders; where passing over containers leaves fewer than two classes, those count too.
+
+    Args:
+        source: What to label.
+        chosen: The person said which folders are the classes.
+        doubted: Stop where the folders can be read in two ways.
+    """
+    layout = source.layout
+    if len(layout.classes()) < 2:
+        level = LEVELS.get(source.rules.source, "auto")
+        layout = read_layout(set(layout.places), False, level, source.rules.class_folders)
+    labels = {entry.path: label for entry in source.images if (label := layout.places[parent_folder(entry.path)].label)}
+    if doubted and layout.doubt:
+        raise ambiguous(str(source), layout.doubt.readings)
+    classes = set(labels.values())
+    if doubted and not chosen and len(classes) >= 2 and all(is_session(label) for label in classes):
+        raise ambiguous(
+            str(source),
+            [
+                (f"the folders are the classes, though they look like days, patients or the like ({listed(classes)})",
+                 "--labels-from parent-folder"),
+                ("the labels stand in a table", "--labels-csv FILE"),
+            ],
+        )  # fmt: skip
+    return Found(labels, "labels from class folders")
+
+
+def from_names(source: Source, pattern: str) -> Found:
+    """By a group named `label` in a regular expression on the file names.
+
+    Raises:
+        LabelError: where the pattern is none, or has no such group.
+    """
+    try:
+        compiled = re.compile(pattern, re.IGNORECASE if pattern == FILE_NAME else 0)
+    except re.error as error:
+        raise LabelError(f"The label pattern {pattern!r} is not a regular expression: {error}.") from None
+    if "label" not in compiled.groupindex:
+        raise LabelError(f"The label pattern {pattern!r} needs a group named label, as in '(?P<label>[a-z]+)'.")
+    labels = {}
+    for entry in source.images:
+        found = compiled.search(PurePosixPath(entry.path).name)
+        if found and found["label"] and not (pattern == FILE_NAME and is_split_word(found["label"])):
+            labels[entry.path] = found["label"]
+    usual = "such as cat.0.jpg" if pattern == FILE_NAME else f"by {pattern!r}"
+    return Found(labels, f"labels from file names {usual}")
+
+
+def listed(names: Set[str]) -> str:
+    """Some names, the first four by the alphabet."""
+    shown = sorted(names)
+    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+
+
+def parent_folder(path: str) -> str:
+    """The folder that holds a file; "" for the source itself."""
+    return path.rpartition("/")[0]

@@ -1,0 +1,138 @@
+"""The labels and splits that tables give: one table, or one for each split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from darkroom.data.errors import LabelError
+from darkroom.data.labels.evidence import Found, Source
+from darkroom.data.labels.label_tables import (
+    FoundTables,
+    LabelTable,
+    TableLabels,
+    labels_of,
+    several_labels_in_a_cell,
+)
+from darkroom.data.labels.layout import split_named
+from darkroom.data.labels.matching import Names
+from darkroom.data.labels.reading import LeftOut
+
+# Of rows and of images: where more of both are lost, paths and files do not fit each other.
+_MOST_LOST = 0.1
+
+
+def chosen_tables(tables: FoundTables, source: Source) -> list[LabelTable]:
+    """The one table that labels images, or the tables of the splits."""
+    if len(tables.usable) == 1 or (tables.usable and one_a_split(tables.usable)):
+        return list(tables.usable)
+    if not tables.usable:
+        why = "".join(f" {path}: {reason.rstrip('.')}." for path, reason in sorted(tables.unusable.items())[:3])
+        raise LabelError(
+            f"{source} holds no CSV with a path and a label column whose rows name images.{why} Name the file with "
+            "--labels-csv, its columns with --path-column and --label-column."
+        )
+    listed = ", ".join(table.table.path for table in tables.usable)
+    raise LabelError(f"{source} holds several CSVs with labels: {listed}. Choose one with --labels-csv.")
+
+
+def one_a_split(tables: Sequence[LabelTable]) -> bool:
+    """Whether each table is of another split, by its own name or by the folder that it lies in."""
+    splits = [_split_of_table(table) for table in tables]
+    return all(splits) and len(set(splits)) == len(splits)
+
+
+def _split_of_table(table: LabelTable) -> str | None:
+    """The split that a word of the table's name means, as in `train_labels.csv`, or a folder that it lies in."""
+    words = re.split(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])", PurePosixPath(table.name).stem)
+    of_name = next((split for word in words if (split := split_named(word))), None)
+    return of_name or next((split for part in table.table.folder.split("/") if (split := split_named(part))), None)
+
+
+def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> Found:
+    """Labels from one table, or from one for each split."""
+    rules = source.rules
+    said = [labels_of(table, names, rules.classes, rules.bad_rows == "leave-out") for table in tables]
+    labels: dict[str, str] = {}
+    splits: dict[str, str] = {}
+    for table, found in zip(tables, said, strict=True):
+        twice = sorted(labels.keys() & found.labels.keys())
+        if twice:
+            raise LabelError(
+                f"{len(twice)} images stand in two tables, as {twice[0]} in {table.table.path}. Keep each in one, or "
+                "choose a table with --labels-csv."
+            )
+        labels |= found.labels
+        splits |= found.splits
+        if len(tables) > 1 and not table.splits:
+            splits |= dict.fromkeys(found.labels, str(_split_of_table(table)))
+    _stop_at_several_labels(source, tables, labels)
+    _stop_at_paths_that_do_not_fit(source, tables, said, labels)
+    splits_from = ""
+    if splits:
+        column = next((table.split_column for table in tables if table.split_column), None)
+        splits_from = f"splits from column {column!r}" if column else "splits from the tables"
+    left_out = []
+    for table, found in zip(tables, said, strict=True):
+        rows = (
+            (f"rows of {table.name} that name no file here", found.unmatched),
+            (f"rows of {table.name} that name more than one file", found.unclear),
+            (f"rows of {table.name} without a label or that contradict another", found.bad_rows),
+        )
+        left_out += [LeftOut.of(what, each) for what, each in rows if each]
+    columns = {found.decision.partition(", columns")[2] for found in said}
+    decision = " and ".join(found.decision for found in said)
+    if len(said) > 1 and len(columns) == 1:
+        decision = f"labels from {', '.join(table.name for table in tables)}, columns{columns.pop()}"
+    return Found(
+        labels,
+        decision,
+        _checked_splits(source, splits),
+        splits_from,
+        tuple(left_out),
+    )
+
+
+def _checked_splits(source: Source, splits: Mapping[str, str]) -> dict[str, str]:
+    """The splits of a table, which must not contradict the folders."""
+    for entry in source.images:
+        place = source.place(entry).split
+        if place and splits.get(entry.path, place) != place:
+            raise LabelError(
+                f"{entry.path} lies in the {place} part, and its table puts it into {splits[entry.path]}. Correct one "
+                "of the two."
+            )
+    return dict(splits)
+
+
+def _stop_at_several_labels(source: Source, tables: Sequence[LabelTable], labels: Mapping[str, str]) -> None:
+    several = several_labels_in_a_cell(list(labels.values())) if source.rules.combined_labels == "stop" else []
+    if several:
+        number = sum(label in set(several) for label in labels.values())
+        raise LabelError(
+            f"{number} images have several labels in one cell of {', '.join(table.name for table in tables)}, as "
+            f"{several[0]!r}, and Darkroom gives each image one. Keep one label a row, or take each combination as a "
+            "class with --combined-labels keep."
+        )
+
+
+def _stop_at_paths_that_do_not_fit(
+    source: Source, tables: Sequence[LabelTable], said: Sequence[TableLabels], labels: Mapping[str, str]
+) -> None:
+    """Rows without files and files without rows: where there are many of both, the paths do not fit."""
+    num_rows = sum(len(table.rows) for table in tables)
+    unmatched = [path for found in said for path in found.unmatched]
+    divided = [entry for entry in source.images if source.place(entry).split != "test"]
+    unlabelled = [entry.path for entry in divided if entry.path not in labels]
+    if (
+        source.rules.bad_rows == "stop"
+        and len(unmatched) > _MOST_LOST * num_rows
+        and len(unlabelled) > _MOST_LOST * len(divided)
+        and labels
+    ):
+        raise LabelError(
+            f"{len(unmatched)} of {num_rows} rows of {', '.join(table.name for table in tables)} name no file, as "
+            f"{unmatched[0]!r}, and {len(unlabelled)} images stand in no row, as {unlabelled[0]!r}. Correct the paths, "
+            "or go on without both with --bad-rows leave-out."
+        )

@@ -1,0 +1,95 @@
+"""The reading of a source: what its files, folders and tables were taken for, shown before the first image is decoded.
+
+Where a source can be read in two ways, it is not read at all: `ambiguous` makes the error that names each reading and
+the option that chooses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from darkroom.data.errors import LabelError
+
+_NUM_EXAMPLES = 3
+_MOST_CLASSES = 8
+
+
+class LeftOut(BaseModel):
+    """Files, rows or labels that are not used.
+
+    Attributes:
+        what: In words, such as "masks of other images".
+        number: How many.
+        examples: Three of them at most.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    what: str
+    number: int
+    examples: tuple[str, ...]
+
+    @classmethod
+    def of(cls, what: str, found: Sequence[str]) -> LeftOut:
+        """Of all that is left out for one reason."""
+        return cls(what=what, number=len(found), examples=tuple(found[:_NUM_EXAMPLES]))
+
+    def __str__(self) -> str:
+        more = ", …" if self.number > len(self.examples) else ""
+        return f"{self.what}: {self.number} ({', '.join(self.examples)}{more})"
+
+
+class ClassSize(BaseModel):
+    """A class and its number of labelled images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    num_images: int
+
+
+class Reading(BaseModel):
+    """What a source was taken for.
+
+    Attributes:
+        num_images: Files that are images by their name.
+        num_labelled: Those of them that have a label.
+        labels_from: Where the labels come from.
+        classes: Sorted by name.
+        splits_from: Where the splits come from.
+        left_out: All that is not used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_images: int
+    num_labelled: int
+    labels_from: str
+    classes: tuple[ClassSize, ...]
+    splits_from: str
+    left_out: tuple[LeftOut, ...]
+
+    def lines(self) -> list[tuple[str, str]]:
+        """About ten lines for a person: a word and what it is."""
+        shown = [f"{each.label} {each.num_images}" for each in self.classes[:_MOST_CLASSES]]
+        more = f" and {len(self.classes) - _MOST_CLASSES} more" if len(self.classes) > _MOST_CLASSES else ""
+        return [
+            ("images", f"{self.num_images}, {self.num_labelled} of them labelled"),
+            ("labels", self.labels_from),
+            ("classes", f"{len(self.classes)}: {', '.join(shown)}{more}"),
+            ("splits", self.splits_from),
+            *(("not used", str(each)) for each in self.left_out),
+        ]
+
+
+def ambiguous(source: str, readings: Iterable[tuple[str, str]]) -> LabelError:
+    """The error for a source that can be read in more than one way.
+
+    Args:
+        source: The source, for the person.
+        readings: Each in words, and the option that chooses it.
+    """
+    ways = "; or ".join(f"{words}: choose that with {option}" for words, option in readings)
+    return LabelError(f"{source} can be read in more than one way: {ways}.")

@@ -1,0 +1,160 @@
+"""Where the labels of a source come from: what the rules say, or what folders, tables and file names agree on.
+
+Where they do not agree, or a table could not be read, nothing is guessed: the error names each reading and its option.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from darkroom.data.errors import LabelError
+from darkroom.data.files.listing import printable
+from darkroom.data.labels.evidence import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
+from darkroom.data.labels.from_tables import chosen_tables, from_tables, one_a_split
+from darkroom.data.labels.label_tables import FoundTables, find_tables, label_table, labels_of
+from darkroom.data.labels.layout import is_session
+from darkroom.data.labels.matching import Names
+from darkroom.data.labels.reading import LeftOut, ambiguous
+from darkroom.data.labels.tables import read_csv
+
+
+def find_labels(source: Source) -> Found:
+    """The labels of a source.
+
+    Raises:
+        LabelError: where it can be read in two ways, or what the rules name is not there.
+    """
+    rules = source.rules
+    if rules.source in ("folders", *LEVELS):
+        return from_folders(source, chosen=rules.source in LEVELS)
+    if rules.pattern or rules.source == "filename":
+        return from_names(source, rules.pattern or FILE_NAME)
+    names = Names(source.images)
+    columns = (rules.path_column, rules.label_column)
+    if rules.csv:
+        file = source.folder / rules.csv
+        if not file.is_file():
+            raise LabelError(
+                f"The label file {printable(rules.csv)} is neither in {source} nor an absolute path to a file. Correct "
+                "--labels-csv."
+            )
+        return from_tables(source, [label_table(read_csv(file, source.folder), names, *columns)], names)
+    tables = find_tables(source.folder, source.entries, names, *columns)
+    if rules.source == "csv" or any(columns):
+        return from_tables(source, chosen_tables(tables, source), names)
+    return _recognised(source, tables, names)
+
+
+def _recognised(source: Source, tables: FoundTables, names: Names) -> Found:
+    """Folders and tables where they agree; either where the other says nothing; neither where they disagree."""
+    if tables.usable and len(source.layout.classes()) < 2:
+        return from_tables(source, chosen_tables(tables, source), names)
+    folders = from_folders(source, doubted=False)
+    has_classes = len(set(folders.labels.values())) >= 2
+    if tables.usable:
+        return _folders_and_tables(source, folders, tables, names)
+    _stop_at_unread_tables(source, tables, folders)
+    by_name = from_names(source, FILE_NAME)
+    judged = [entry for entry in source.images if source.place(entry).split == "train"] or source.images
+    named = sum(entry.path in by_name.labels for entry in judged)
+    if not has_classes and len(set(by_name.labels.values())) >= 2 and 2 * named >= len(judged):
+        return by_name
+    _stop_at_names_of_another_class(source, folders, by_name)
+    return replace(from_folders(source), left_out=_unused(tables))
+
+
+def _folders_and_tables(source: Source, folders: Found, tables: FoundTables, names: Names) -> Found:
+    """Class folders, and tables beside them."""
+    said = [labels_of(table, names, source.rules.classes, leave_out_bad_rows=True) for table in tables.usable]
+    differ = [
+        table
+        for table, found in zip(tables.usable, said, strict=True)
+        if any(folders.labels.get(path, label) != label for path, label in found.labels.items())
+        or not set(found.labels.values()) <= set(folders.labels.values())
+    ]
+    if not differ:
+        divided = {entry.path for entry in source.images if source.place(entry).split}
+        added = {
+            path: label
+            for found in said
+            for path, label in found.labels.items()
+            if path not in folders.labels and path in divided
+        }
+        splits = {path: split for found in said for path, split in found.splits.items()}
+        chosen = from_folders(source)
+        words = f", and of {len(added)} images from {', '.join(t.name for t in tables.usable)}" if added else ""
+        return Found(
+            {**added, **chosen.labels},
+            chosen.decision + words,
+            _where_folders_have_none(source, splits),
+            left_out=_unused(tables),
+            tables=tuple(table.table.path for table in tables.usable),
+        )
+    classes = set(folders.labels.values())
+    whole = len(tables.usable) == 1 and set(folders.labels) <= set(said[0].labels)
+    if whole and all(is_session(label) for label in classes):
+        return from_tables(source, list(tables.usable), names)
+    readings = [(f"the folders are the classes ({listed(classes)})", "--labels-from folders")]
+    if len(tables.usable) > 1 and one_a_split(tables.usable):
+        names_of = ", ".join(table.name for table in tables.usable)
+        raise ambiguous(str(source), [*readings, (f"the labels are in {names_of}", "--labels-from csv")])
+    for table in differ:
+        found = said[tables.usable.index(table)]
+        column = f"column {table.label_column!r}" if table.label_column else "one column per class"
+        words = f"the labels are in {table.table.path}, {column} ({listed(set(found.labels.values()))})"
+        readings.append((words, f"--labels-csv '{table.table.path}'"))
+    raise ambiguous(str(source), readings)
+
+
+def _where_folders_have_none(source: Source, splits: Mapping[str, str]) -> dict[str, str]:
+    """The splits that tables give to images that lie in no split folder."""
+    return {
+        entry.path: splits[entry.path]
+        for entry in source.images
+        if entry.path in splits and source.place(entry).split is None
+    }
+
+
+def _stop_at_unread_tables(source: Source, tables: FoundTables, folders: Found) -> None:
+    """A table that may hold the labels and could not be read as such is no reason to take the folders' names."""
+    for path, why in sorted(tables.unusable.items()):
+        if "names no image" in why or "no column whose cells name images" in why or "has no column of labels" in why:
+            continue
+        what = "the folders' names are the labels" if folders.labels else "the file names are the labels"
+        option = "--labels-from folders" if folders.labels else "--labels-from filename"
+        raise ambiguous(
+            str(source), [(f"{path} holds the labels, but {why}", f"--labels-csv '{path}'"), (what, option)]
+        )
+
+
+def _stop_at_names_of_another_class(source: Source, folders: Found, by_name: Found) -> None:
+    """A folder `cats` whose files are called dog.1.jpg, beside a folder `dogs`."""
+    classes = {_singular(label): label for label in set(folders.labels.values())}
+    sizes = Counter(folders.labels.values())
+    strange: Counter[tuple[str, str]] = Counter()
+    for path, named in by_name.labels.items():
+        label, other = folders.labels.get(path), classes.get(_singular(named))
+        if label and other and other != label:
+            strange[label, other] += 1
+    for (label, other), number in strange.most_common(1):
+        if 2 * number > sizes[label]:
+            raise ambiguous(
+                str(source),
+                [
+                    (f"the folders are right, though {number} files in {label!r} are named like {other!r}",
+                     "--labels-from folders"),
+                    ("the file names are right", "--labels-from filename"),
+                ],
+            )  # fmt: skip
+
+
+def _singular(label: str) -> str:
+    return label.casefold().removesuffix("s")
+
+
+def _unused(tables: FoundTables) -> tuple[LeftOut, ...]:
+    """The tables that say nothing of the labels."""
+    unused = sorted(tables.unusable.items())
+    return tuple(LeftOut(what=f"table ({why.rstrip('.')})", number=1, examples=(path,)) for path, why in unused)
