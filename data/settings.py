@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
+
+# What happens where pixels of two decoders meet that are known to differ: see `darkroom.data.images.decoder`.
+DecoderMismatch = Literal["warn", "strict"]
 
 
 class SettingsModel(BaseModel):

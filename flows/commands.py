@@ -24,6 +24,7 @@ from darkroom.flows.shared_options import (
     A_MODEL,
     Address,
     Bundle,
+    DecoderMismatch,
     Json,
     MaxJudged,
     PrecisionOption,
@@ -81,6 +82,7 @@ def ingest(
         bool, typer.Option("--retry-quarantined", help="Read files again that an earlier ingest set aside.")
     ] = False,
     max_judged: MaxJudged = MAX_JUDGED,
+    decoder_mismatch: DecoderMismatch = None,
     workspace: Workspace = None,
     runner: Runner = None,
     address: Address = None,
@@ -89,7 +91,7 @@ def ingest(
 ) -> None:
     """Turn a source into a data set: a manifest, splits and shards."""
     plan = _settings(changes, name or name_from(source), source)
-    workers = _workers(runner, address)
+    workers = _workers(runner, address) | {"decoder_mismatch": decoder_mismatch}
     _prepare(verbose, tensorflow=True)
     from darkroom.flows.ingest import ingest as flow
 
@@ -283,6 +285,7 @@ def score(
     embeddings: Annotated[
         bool, typer.Option("--embeddings", help="Add the features that the last layer decides by as a column.")
     ] = False,
+    decoder_mismatch: DecoderMismatch = None,
     workspace: Workspace = None,
     runner: Runner = None,
     address: Address = None,
@@ -290,7 +293,7 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """Score every file of a folder: one row for each."""
-    workers = _workers(runner, address)
+    workers = _workers(runner, address) | {"decoder_mismatch": decoder_mismatch}
     _prepare(verbose, tensorflow=False)
     from darkroom.flows.score import score as flow
     from darkroom.flows.settings import open_workspace

@@ -6,7 +6,7 @@ from prefect import flow
 
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.results import EvaluateResult
-from darkroom.flows.settings import open_workspace
+from darkroom.flows.settings import decoder_rule, open_workspace
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.judging.blessed import held
 from darkroom.models.judging.report import REPORT_PAGE
@@ -37,7 +37,7 @@ def evaluate(
     judge = place.find_dataset(dataset or opened.card.dataset)
     command = f"darkroom evaluate {opened.reference} {dataset or opened.card.dataset} --split {split}"
     with held(folder.parent.name, place):
-        report = tasks.evaluate_bundle(folder, judge, split, rules or BlessingRules(), place, command)
+        report = tasks.evaluate_bundle(folder, judge, split, rules or BlessingRules(), place, command, decoder_rule())
         tasks.bless_bundle(folder, report, place)
         place.share(folder, BUNDLE_CARD)
     return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)

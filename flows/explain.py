@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from darkroom.flows.results import ExplainResult
-from darkroom.flows.settings import local_copy, open_folder, open_workspace
+from darkroom.flows.settings import decoder_rule, local_copy, open_folder, open_workspace
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
 from darkroom.tasks import explain as tasks
@@ -38,6 +38,6 @@ def explain(
     searched = tasks.find_searched(place, dataset, opened.card.dataset)
     command = f"darkroom explain {opened.reference} IMAGE..."
     files = [local_copy(image) for image in images]
-    done = tasks.explain_images(folder, files, target, command, searched, max_searched)
+    done = tasks.explain_images(folder, files, target, command, searched, max_searched, decoder_rule())
     at.replace(target, done.page.name)
     return ExplainResult.of(done, opened.reference)

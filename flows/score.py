@@ -10,11 +10,12 @@ from pathlib import Path
 from prefect import flow
 
 from darkroom.data.files.locks import exclusive
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.storage import place_from
 from darkroom.data.stores.workspace import Workspace, name_from
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
-from darkroom.flows.settings import RunnerKind, open_mirror, open_workspace
+from darkroom.flows.settings import RunnerKind, decoder_rule, open_mirror, open_workspace
 from darkroom.models.scoring.output import TableOutput
 from darkroom.models.scoring.plan import check_places
 from darkroom.models.scoring.schema import WORK_FOLDER
@@ -37,6 +38,7 @@ def score(
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,
+    decoder_mismatch: DecoderMismatch | None = None,
 ) -> ScoreResult:
     """Score every file of a folder with a model bundle.
 
@@ -53,6 +55,8 @@ def score(
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
+        decoder_mismatch: Where the model or the rows of an earlier run had a decoder that gives other pixels: warn and
+            score those rows again, or strict, which refuses; None takes DARKROOM_DECODER_MISMATCH, or warn.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     place, workers = open_workspace(workspace), choose_runner(runner, address)
@@ -64,9 +68,8 @@ def score(
     target.check_apart(images)
     work = target.folder / WORK_FOLDER
     with exclusive(work, target.folder), open_workers(workers, work) as pool:
-        plan = tasks.plan_scoring(
-            images, bundle, target, rows_per_part, only, split, retry_quarantined, precision, embeddings
-        )
+        how = (retry_quarantined, precision, embeddings, decoder_rule(decoder_mismatch))
+        plan = tasks.plan_scoring(images, bundle, target, rows_per_part, only, split, *how)
         arguments = ((target.folder, index, bundle) for index in range(plan.num_parts))
         reused = 0
         with closing(submit_all(pool, tasks.score_part, arguments, plan.num_parts, "score")) as parts:

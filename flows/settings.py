@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from darkroom.data.errors import SettingError, SourceError
 from darkroom.data.files.atomic import content_version
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from
 from darkroom.data.stores.workspace import Workspace, name_from
@@ -45,6 +46,8 @@ class Settings(BaseSettings):
         runner_address: Of a Dask or Ray cluster.
         max_workers: Threads or processes that work on parts at once; None takes two threads, each of which uses all
             processors of its own accord, or as many processes as there are processors.
+        decoder_mismatch: What happens where images, rows or a model come from a decoder that gives other pixels than
+            the one installed here: `warn`, or `strict`, which refuses.
     """
 
     model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True)
@@ -54,6 +57,12 @@ class Settings(BaseSettings):
     runner: RunnerKind = "threads"
     runner_address: str | None = None
     max_workers: int | None = Field(default=None, ge=1)
+    decoder_mismatch: DecoderMismatch = "warn"
+
+
+def decoder_rule(given: DecoderMismatch | None = None) -> DecoderMismatch:
+    """What happens where a decoder is another one: as given, or as `DARKROOM_DECODER_MISMATCH` says, or `warn`."""
+    return given or Settings().decoder_mismatch
 
 
 def open_workspace(given: str | None) -> Workspace:

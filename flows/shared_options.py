@@ -26,5 +26,11 @@ PrecisionOption = Annotated[
     Literal["auto", "fp32", "int8"],
     typer.Option(help="fp32, int8, or auto: int8 where it gave the same answers as fp32 on validation images."),
 ]
+DecoderMismatch = Annotated[
+    Literal["warn", "strict"] | None,
+    typer.Option(
+        help="Where earlier work had a decoder that gives other pixels. [default: DARKROOM_DECODER_MISMATCH, or warn]",
+    ),
+]
 A_MODEL = "A model: a name (newest version), name@version, name@blessed, or a path."
 Bundle = Annotated[str, typer.Argument(help=A_MODEL)]

@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.errors import InputError
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining import explain
@@ -17,11 +18,19 @@ from darkroom.models.explaining.explain import Explained
 
 @task(cache_policy=NO_CACHE)
 def explain_images(
-    bundle: Path, images: list[Path], out: Path, generated_by: str, dataset: Path | None, max_searched: int
+    bundle: Path,
+    images: list[Path],
+    out: Path,
+    generated_by: str,
+    dataset: Path | None,
+    max_searched: int,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> Explained:
     """Draw what the network looks at."""
     opened = open_dataset(dataset) if dataset else None
-    return explain.explain_images(open_bundle(bundle), images, out, generated_by, opened, max_searched)
+    return explain.explain_images(
+        open_bundle(bundle), images, out, generated_by, opened, max_searched, decoder_mismatch
+    )
 
 
 def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:

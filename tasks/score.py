@@ -13,6 +13,7 @@ from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.provenance import write_run_record
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.storage import Url
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
@@ -48,13 +49,15 @@ def plan_scoring(
     retry_quarantined: bool,
     precision: Precision = "auto",
     embeddings: bool = False,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> ScorePlan:
     """List the files to score; with a data set, only those of its split."""
     only = open_dataset(dataset).paths(split) if dataset else None
     opened = open_bundle(bundle)
     engine = opened.engine(precision)
     out.fetch()
-    made = plan.plan_scoring(folder, opened, out.folder, rows_per_part, only, retry_quarantined, engine, embeddings)
+    how = (retry_quarantined, engine, embeddings, decoder_mismatch)
+    made = plan.plan_scoring(folder, opened, out.folder, rows_per_part, only, *how)
     out.share_plan()
     return made
 

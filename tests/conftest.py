@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from darkroom.data.images.decoder import Decoder
 
 # The speed of an example is no part of what a test says: by default Hypothesis fails what takes over 200 ms.
 settings.register_profile("darkroom", deadline=None)
@@ -39,3 +43,23 @@ def prefect_server() -> Iterator[str]:
 
     with prefect_test_harness(server_startup_timeout=None):
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def upgrade_decoder() -> Iterator[Callable[[], Decoder]]:
+    """A function that replaces the resizer by one that gives other pixels, as an upgrade may; gives the new decoder."""
+    from darkroom.data.images.decoder import decoder
+    from darkroom.data.images.resizing import resize
+
+    def brighter(image: Any, policy: Any) -> Any:
+        pixels = resize(image, policy)
+        return pixels + (pixels < 255).astype(pixels.dtype)
+
+    def upgrade() -> Decoder:
+        patch.setattr("darkroom.data.images.decode.resize", brighter)
+        decoder.cache_clear()
+        return decoder()
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield upgrade
+    decoder.cache_clear()

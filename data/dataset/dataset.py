@@ -24,6 +24,7 @@ from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.images.augment import AugmentPolicy, contact_sheet
 from darkroom.data.images.decode import DecodePolicy, decode_stored
+from darkroom.data.images.decoder import Decoder
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.stores.workspace import DATASET_CARD
 
@@ -58,7 +59,13 @@ class ReasonCount(BaseModel):
 
 
 class DatasetCard(BaseModel):
-    """What a data set is, for people and programs; the same content gives the same bytes."""
+    """What a data set is, for people and programs; the same content by the same packages gives the same bytes.
+
+    Attributes:
+        decoder: What decoded all of its images; None in a card of an earlier Darkroom, which did not record it. Like
+            everything but the rows of the manifest, the source, the settings and the decisions, it is no part of the
+            version.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,6 +82,7 @@ class DatasetCard(BaseModel):
     shard_format: ShardFormat
     augmentation: AugmentPolicy
     copies: int
+    decoder: Decoder | None = None
     num_files: int
     num_ok: int
     reasons: tuple[ReasonCount, ...]
@@ -136,6 +144,11 @@ class Dataset:
         return [str(path) for path in rows["path"].to_pylist()]
 
 
+def read_dataset_card(folder: Path) -> DatasetCard:
+    """The card of a data set, without a look at its files; raises FormatError as `open_dataset` does."""
+    return read_card(folder / DATASET_CARD, DatasetCard, SCHEMA_VERSION)
+
+
 def open_dataset(folder: Path) -> Dataset:
     """Read and check the card of a data set.
 
@@ -143,7 +156,7 @@ def open_dataset(folder: Path) -> Dataset:
         FormatError: where the card is missing, damaged or of an unknown schema version, or a shard is missing or has
             another size than the card says.
     """
-    card = read_card(folder / DATASET_CARD, DatasetCard, SCHEMA_VERSION)
+    card = read_dataset_card(folder)
     for fact in (card.manifest, card.duplicates, *card.shards):
         check_file(folder, fact)
     return Dataset(folder, card)

@@ -29,6 +29,7 @@ from darkroom.data.files.listing import read_file
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map
 from darkroom.data.images.augment import augment_copy
 from darkroom.data.images.decode import decode_with_header, read_header
+from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.encode import encode_jpeg, encode_png
 from darkroom.data.ingest.earlier import Known, known_files, part_folder, relabelled
 from darkroom.data.ingest.plan import IngestPlan, read_plan
@@ -53,11 +54,21 @@ class PartCounts:
 
 
 def write_part(staging: Path, index: int) -> PartCounts:
-    """Read, decode and store the files of one part; done already, it is only counted."""
+    """Read, decode and store the files of one part; done already, it is only counted.
+
+    Args:
+        staging: The folder of the plan.
+        index: Of the part, from 0.
+
+    Raises:
+        CountError: where a shard holds other than the images that the rows say.
+        WorkError: where the plan was made with another decoder than the one installed here.
+    """
     plan = read_plan(staging)
     final = part_folder(staging, index)
     reused, num_known = final.is_dir(), 0
     if not reused:
+        require_decoder(plan.decoder)
         files = read_group(staging / "plan.parquet", index).to_pylist()
         known = _taken_over(plan, known_files(staging.parent, files), files)
         num_known = len(known)

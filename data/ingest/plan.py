@@ -24,14 +24,15 @@ from darkroom.data.dataset.manifest import write_table
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.dataset.splits import SplitPlan, SplitRules
 from darkroom.data.errors import InputError
-from darkroom.data.files.atomic import content_version, write_json
+from darkroom.data.files.atomic import content_version, remove_folder, write_json
 from darkroom.data.files.listing import list_files
 from darkroom.data.images.augment import AugmentPolicy
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.ingest.earlier import keep_work, with_earlier
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.labelling import Labelling, LabelRules, label_files
-from darkroom.data.settings import SettingsModel
+from darkroom.data.settings import DecoderMismatch, SettingsModel
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace, check_name
 
@@ -105,6 +106,7 @@ class IngestPlan(BaseModel):
     num_parts: int
     retry_quarantined: bool = False
     code_version: int = CODE_VERSION
+    decoder: Decoder | None = None
 
     def gives_the_same(self, other: IngestPlan) -> bool:
         """Whether a file that has not changed would be read and stored alike under the other plan."""
@@ -131,7 +133,11 @@ class Planned:
 
 
 def plan_ingest(
-    source: Source, settings: IngestSettings, workspace: Workspace, retry_quarantined: bool = False
+    source: Source,
+    settings: IngestSettings,
+    workspace: Workspace,
+    retry_quarantined: bool = False,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> Planned:
     """List and label the files of a source and write down the plan.
 
@@ -140,9 +146,12 @@ def plan_ingest(
         settings: The rules.
         workspace: Where the data set goes.
         retry_quarantined: Read files again that an earlier ingest set aside, though they look unchanged.
+        decoder_mismatch: What happens where the work of an earlier ingest is another decoder's: `warn` decodes all
+            files again, so that a data set is always the work of one decoder; `strict` refuses.
 
     Raises:
-        InputError: where the folder holds no labelled image or fewer than two classes.
+        InputError: where the folder holds no labelled image or fewer than two classes, or, with `strict`, earlier work
+            is another decoder's.
     """
     check_name(settings.name)
     entries = list_files(source.folder)
@@ -158,7 +167,7 @@ def plan_ingest(
         if (staging / "plan.json").is_file() and _num_done(staging) == read_plan(staging).num_parts:
             keep_work(staging)  # the run that published it was killed before it came to that
         return Planned(staging, 0, done)
-    if (staging / "plan.json").is_file():
+    if (staging / "plan.json").is_file() and _can_go_on(staging, decoder_mismatch):
         num_parts = read_plan(staging).num_parts
         done_before = (settings.name, _num_done(staging), num_parts)
         logger.info("Going on with the ingest of %s that was begun before: %d of %d parts are done.", *done_before)
@@ -179,8 +188,10 @@ def plan_ingest(
         num_files=len(entries),
         num_parts=-(-len(entries) // settings.shards.rows_per_shard),
         retry_quarantined=retry_quarantined,
+        decoder=decoder(),
     )
-    table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), _earlier_work(plan, staging))
+    earlier = _earlier_work(plan, staging, decoder_mismatch)
+    table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), earlier)
     # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
@@ -194,16 +205,38 @@ def read_plan(staging: Path) -> IngestPlan:
     return IngestPlan.model_validate_json((staging / "plan.json").read_text(encoding="utf-8"))
 
 
-def _earlier_work(plan: IngestPlan, staging: Path) -> list[Path]:
-    """Folders of earlier work on the same source with the same settings, the newest first."""
-    found = []
-    for folder in staging.parent.glob(".[es]*-*"):
+def _can_go_on(staging: Path, rule: DecoderMismatch) -> bool:
+    """Whether the work in a staging folder is that of the installed decoder; it is removed where it is not."""
+    begun = read_plan(staging).decoder
+    if decoder().is_same(begun):
+        return True
+    _settle(begun, staging.parent.name, rule)
+    remove_folder(staging)
+    return False
+
+
+def _earlier_work(plan: IngestPlan, staging: Path, rule: DecoderMismatch) -> list[Path]:
+    """Folders of work on the same source with the same settings by the same decoder, the newest first."""
+    ours, others = [], []
+    for folder in sorted(staging.parent.glob(".[es]*-*"), key=lambda found: (-found.stat().st_mtime_ns, found.name)):
         try:
-            if folder != staging and read_plan(folder).gives_the_same(plan):
-                found.append(folder)
-        except (OSError, ValueError):  # given up before its plan was whole, or of another version of Darkroom
+            earlier = read_plan(folder)
+        except (OSError, ValueError):  # abandoned before its plan was whole, or of another version of Darkroom
             continue
-    return sorted(found, key=lambda folder: (-folder.stat().st_mtime_ns, folder.name))
+        if folder != staging and earlier.gives_the_same(plan):
+            if decoder().is_same(earlier.decoder):
+                ours.append(folder)
+            else:
+                others.append(earlier.decoder)
+    if others and not ours:
+        _settle(others[0], plan.settings.name, rule)
+    return ours
+
+
+def _settle(found: Decoder | None, name: str, rule: DecoderMismatch) -> None:
+    then = "all files are decoded again, so that the data set is the work of one decoder"
+    if not settle_mismatch(f"The images of the earlier ingest of {name} were", found, decoder(), rule, then):
+        logger.info("The earlier ingest of %s does not say which decoder it had: all files are decoded again.", name)
 
 
 def _num_done(staging: Path) -> int:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole
+from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole, open_dataset
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import HARMLESS_REASONS, OK, count_reasons, write_table
 from darkroom.data.dataset.shards import copy_without, num_records, shard_name
@@ -94,7 +94,13 @@ def publish(staging: Path, workspace: Workspace) -> Path:
         _digest(manifest),
     )
     final = workspace.dataset(plan.settings.name, version)
-    if not is_whole(final):
+    if is_whole(final):
+        before = open_dataset(final).card.decoder
+        if plan.decoder and plan.decoder.is_other(before):
+            logger.warning(
+                "%s is there already, decoded by %s: it stays as it is.", f"{plan.settings.name}@{version}", before
+            )
+    else:
         remove_folder(final)
         with atomic_folder(final) as temporary:
             shards = _gather_shards(plan, parts, manifest, temporary)
@@ -256,6 +262,7 @@ def _card(
             ReasonCount(reason=reason, num_files=number) for reason, number in count_reasons(manifest).items()
         ),
         counts=counts,
+        decoder=plan.decoder,
         manifest=FileFact.of(folder, "manifest.parquet"),
         duplicates=FileFact.of(folder, "duplicates.parquet"),
         duplicate_summary=summary,

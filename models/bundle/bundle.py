@@ -21,7 +21,9 @@ from darkroom.data.files.atomic import file_sha256, write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.decoder import Decoder, settle_mismatch
 from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.models.bundle.quantize import Int8Facts
 from darkroom.models.bundle.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
@@ -50,7 +52,11 @@ class EpochLog(BaseModel):
 
 
 class BundleCard(BaseModel):
-    """`bundle.json`."""
+    """`bundle.json`.
+
+    Attributes:
+        decoder: Of the images that it was trained on; None where that was not recorded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,6 +66,7 @@ class BundleCard(BaseModel):
     dataset: str
     labels: tuple[str, ...]
     policy: DecodePolicy
+    decoder: Decoder | None = None
     settings: TrainSettings
     network_stages: tuple[str, ...]
     history: tuple[EpochLog, ...]
@@ -156,6 +163,21 @@ class Bundle:
                 f"{self.folder / 'model.keras'} cannot be loaded in Keras's safe mode, so it is not loaded at all "
                 f"({str(error).strip()[:300]}). Train again without layers that hold code."
             ) from None
+
+
+def check_decoder(bundle: Bundle, used: Decoder | None, rule: DecoderMismatch) -> None:
+    """Say so, or refuse, where a bundle gets pixels of another decoder than that of its training images.
+
+    Args:
+        bundle: What is to score, to be judged or to be explained.
+        used: The decoder of the pixels; None where it was not recorded, which is no mismatch.
+        rule: `warn` or `strict`.
+
+    Raises:
+        InputError: where it is another decoder and the rule is `strict`.
+    """
+    subject, then = f"The training images of {bundle.reference} were", "its answers may be less accurate"
+    settle_mismatch(subject, bundle.card.decoder, used, rule, then)
 
 
 def open_bundle(folder: Path) -> Bundle:

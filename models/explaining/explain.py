@@ -28,7 +28,9 @@ from darkroom.data.errors import ImageError, InputError, SettingError
 from darkroom.data.files.atomic import atomic_folder, remove_folder
 from darkroom.data.files.listing import printable, read_file
 from darkroom.data.images.decode import decode
-from darkroom.models.bundle.bundle import Bundle
+from darkroom.data.images.decoder import decoder
+from darkroom.data.settings import DecoderMismatch
+from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.explaining.explain_page import EXPLAIN_PAGE, Explanation, ShownImage, explain_page
 from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
 from darkroom.models.explaining.views import ImageView, NetworkView, view_image, view_network
@@ -76,6 +78,7 @@ def explain_images(
     generated_by: str,
     dataset: Dataset | None = None,
     max_searched: int = MAX_SEARCHED,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> Explained:
     """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
 
@@ -88,13 +91,17 @@ def explain_images(
         generated_by: The command, for the page.
         dataset: Where the images that excite a channel are looked for; None leaves them out.
         max_searched: About how many of its training images are looked at; 0 leaves them out.
+        decoder_mismatch: What happens where the bundle was trained on another decoder's images: `warn` explains all the
+            same, `strict` refuses.
 
     Raises:
-        InputError: where not one image can be read, or `out` holds other files.
+        InputError: where not one image can be read, or `out` holds other files, or, with `strict`, the decoder is
+            another one.
         SettingError: where there are too many images, the data set's images have another size, or the network has no
             convolutional layer.
     """
     _check(bundle, images, out, dataset)
+    check_decoder(bundle, decoder(), decoder_mismatch)
     loaded, set_aside = _load(bundle, images)
     made_from = version_of(
         _CODE_VERSION,
@@ -104,6 +111,7 @@ def explain_images(
         dataset.card.model_dump(mode="json") if dataset else None,
         max_searched,
         generated_by,
+        decoder().fingerprint,
     )
     if before := made_before(out, made_from):
         logger.info("%d images are explained already: %s", len(loaded), out / EXPLAIN_PAGE)

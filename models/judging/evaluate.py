@@ -19,8 +19,9 @@ from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.manifest import write_table
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
-from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.explaining.techniques.gradcam import grad_cam
 from darkroom.models.judging.blessing import decide, still_stands
 from darkroom.models.judging.judged import PREDICTIONS, Judged, judge
@@ -67,6 +68,7 @@ def evaluate_bundle(
     generated_by: str,
     place: Workspace | None = None,
     rules: BlessingRules | None = None,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> EvaluationReport:
     """Judge a bundle on a split and write its report; the bundle itself is not touched.
 
@@ -80,11 +82,14 @@ def evaluate_bundle(
         generated_by: See `EvaluationReport`.
         place: Where the blessed bundle is looked for; None decides nothing on the blessing.
         rules: Of the blessing.
+        decoder_mismatch: What happens where the data set's images come from another decoder than those that the bundle
+            was trained on: `warn` judges all the same, `strict` refuses.
 
     Raises:
         InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
-            was trained or calibrated on.
+            was trained or calibrated on, or, with `strict`, the decoder is another one.
     """
+    check_decoder(bundle, dataset.card.decoder, decoder_mismatch)
     rules = rules or BlessingRules()
     made_from = version_of(
         _CODE_VERSION,

@@ -12,6 +12,7 @@ import pyarrow as pa
 from darkroom.data.dataset.manifest import read_group, write_table
 from darkroom.data.errors import CountError
 from darkroom.data.files.atomic import file_sha256, write_json
+from darkroom.data.images.decoder import require_decoder
 from darkroom.data.stores.folders import folder_at
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.runtime import Engine, Runner
@@ -39,6 +40,10 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
         runner: The network, run by the engine that the plan names.
         bundle: The one of the plan.
         num_threads: None takes all processors; whatever it is, the bytes are the same.
+
+    Raises:
+        CountError: where the rows are not as many as the files.
+        WorkError: where the plan was made with another decoder than the one installed here.
     """
     plan = read_plan(out)
     files = read_group(work_folder(out) / "plan.parquet", index).to_pylist()
@@ -47,6 +52,7 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
     final, note = out / part_name(index), note_file(out, index)
     if is_done(final, note, key):
         return PartDone(index, len(files), len(files))
+    require_decoder(plan.decoder)
     known = known_rows(work_folder(out), files, bundle_key)
     unknown = [file for file in files if file["path"] not in known]
     embeddings = plan.embedding_size is not None

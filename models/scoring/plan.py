@@ -18,10 +18,12 @@ from darkroom.data.errors import InputError, SettingError
 from darkroom.data.files.atomic import atomic_file, content_version, write_json
 from darkroom.data.files.listing import FileEntry
 from darkroom.data.files.parallel import in_batches
+from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.storage import Url
 from darkroom.data.stores.workspace import SUMMARY_CARD
-from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.bundle.runtime import Engine
 from darkroom.models.scoring.known_rows import keep_known_rows, whole_parts
 from darkroom.models.scoring.schema import EMBEDDING, SCHEMA, is_part, work_folder
@@ -45,6 +47,7 @@ class ScorePlan(BaseModel):
     Attributes:
         engine: What runs the network, in every part.
         embedding_size: Numbers of an embedding; None where the table has none.
+        decoder: Of the images; None in a plan of an earlier Darkroom.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +58,7 @@ class ScorePlan(BaseModel):
     rows_per_part: int
     engine: Engine = "fp32"
     embedding_size: int | None = None
+    decoder: Decoder | None = None
 
     @property
     def num_parts(self) -> int:
@@ -103,6 +107,7 @@ def plan_scoring(
     retry_quarantined: bool = False,
     engine: Engine = "fp32",
     embeddings: bool = False,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> ScorePlan:
     """List the files of a folder and write the plan.
 
@@ -115,10 +120,13 @@ def plan_scoring(
         retry_quarantined: Try files again that an earlier run set aside, though they look unchanged.
         engine: What runs the network: see `Bundle.engine`.
         embeddings: Add the column `embedding`, the input of the network's last dense layer.
+        decoder_mismatch: What happens where the bundle was trained on another decoder's images, or where the table that
+            lies in `out` holds rows of them: `warn` scores all the same, and those rows again; `strict` refuses.
 
     Raises:
         SettingError: where `rows_per_part` is below 1, or the network gives no embeddings and they are asked for.
-        InputError: where the folder has no files, or `out` is inside it or holds a table that is not ours.
+        InputError: where the folder has no files, or `out` is inside it or holds a table that is not ours, or, with
+            `strict`, a decoder is another one.
     """
     if rows_per_part < 1:
         raise SettingError(f"A part of the table holds one row or more; received rows_per_part = {rows_per_part}.")
@@ -128,6 +136,7 @@ def plan_scoring(
             "before there were any. Train again, or score without --embeddings."
         )
     check_places(folder, out)
+    check_decoder(bundle, decoder(), decoder_mismatch)
     images = image_folder(folder)
     entries = images.iter_files()
     if only is not None:
@@ -147,7 +156,9 @@ def plan_scoring(
             rows_per_part=rows_per_part,
             engine=engine,
             embedding_size=bundle.card.embedding_size if embeddings else None,
+            decoder=decoder(),
         )
+        _check_earlier_rows(out, plan, decoder_mismatch)
         (out / SUMMARY_CARD).unlink(missing_ok=True)  # the table is not whole again until it is written anew
         _keep_rows(out, bundle, plan, listed, retry_quarantined)
     write_json(work_folder(out) / "plan.json", plan.model_dump(mode="json"))
@@ -161,8 +172,8 @@ def read_plan(out: Path) -> ScorePlan:
 
 def bundle_key_of(bundle: Bundle, plan: ScorePlan) -> str:
     """What every row of a table depends on, besides its file."""
-    card = bundle.card.model_dump(mode="json")
-    return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size)
+    card, pixels = bundle.card.model_dump(mode="json"), plan.decoder.fingerprint if plan.decoder else None
+    return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, pixels)
 
 
 def _write_plan(path: Path, entries: Iterable[FileEntry], rows_per_part: int) -> int:
@@ -188,6 +199,22 @@ def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:
         [entry.etag for entry in entries],
     ]
     return pa.table(columns, schema=_PLAN_SCHEMA)
+
+
+def _check_earlier_rows(out: Path, plan: ScorePlan, rule: DecoderMismatch) -> None:
+    """Say so, or refuse, where the rows of the table that lies there are of another decoder: none of them is kept."""
+    try:
+        earlier = read_plan(out)
+    except (OSError, ValueError):
+        return
+    if (earlier.folder, earlier.bundle) == (plan.folder, plan.bundle):
+        settle_mismatch(
+            f"The images of the table in {out} were",
+            earlier.decoder,
+            plan.decoder,
+            rule,
+            "all of its rows are scored again",
+        )
 
 
 def _keep_rows(out: Path, bundle: Bundle, plan: ScorePlan, listed: Path, retry_quarantined: bool) -> None:

@@ -14,6 +14,7 @@ from darkroom.data.dataset.manifest import OK
 from darkroom.data.errors import CountError
 from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
+from darkroom.data.images.decoder import Decoder
 from darkroom.data.stores.workspace import SUMMARY_CARD
 from darkroom.models.bundle.runtime import Engine
 from darkroom.models.scoring.known_rows import forget_known_rows
@@ -39,6 +40,7 @@ class ScoreSummary(BaseModel):
         precision: Of the network that scored: `fp32` or `int8`.
         engine: What ran it, see `darkroom.models.bundle.runtime`.
         embedding_size: Numbers in the column `embedding`; None where there is none.
+        decoder: Of the images, in every row; None in a summary of an earlier Darkroom.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +51,7 @@ class ScoreSummary(BaseModel):
     precision: Literal["fp32", "int8"] = "fp32"
     engine: Engine = "fp32"
     embedding_size: int | None = None
+    decoder: Decoder | None = None
     num_files: int
     statuses: tuple[NamedCount, ...]
     labels: tuple[NamedCount, ...]
@@ -89,6 +92,7 @@ def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_
         precision="int8" if plan.engine == "int8" else "fp32",
         engine=plan.engine,
         embedding_size=plan.embedding_size,
+        decoder=plan.decoder,
         num_files=plan.num_files,
         statuses=_named(counts["status"]),
         labels=_named(counts["label"]),

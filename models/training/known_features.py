@@ -5,17 +5,23 @@
 
 A row depends on the stored image and the backbone alone: the backbone is the same file byte for byte, and ONNX Runtime
 gives an image the same features in every batch (a test holds both), so a row taken over is the one that would be
-computed.
+computed. A version that was decoded by another decoder lends nothing: its stored JPEGs were read by that one too.
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from darkroom.data.dataset.dataset import read_dataset_card
+from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import atomic_file, file_sha256
+from darkroom.data.images.decoder import Decoder
+
+logger = logging.getLogger(__name__)
 
 BACKBONE = "backbone.onnx"
 KEY_DTYPE = "S64"
@@ -28,11 +34,16 @@ def find_known(folder: Path) -> None:
         folder: `<versions>/<version>/features/<key>`, with the backbone in it.
     """
     versions = folder.parents[2]
-    sha256 = file_sha256(folder / BACKBONE)
+    sha256, ours = file_sha256(folder / BACKBONE), _decoder_of(folder)
     files: list[str] = []
     keys, places = [], []
     for backbone in sorted(versions.glob(f"[!.]*/features/{folder.name}/{BACKBONE}")):
         if backbone.parent == folder or file_sha256(backbone) != sha256:
+            continue
+        theirs = _decoder_of(backbone.parent)
+        if ours and ours.is_other(theirs):
+            told = (backbone.parents[2].name, theirs, ours)
+            logger.warning("No features are taken over from version %s: it was decoded by %s, and not by %s.", *told)
             continue
         for file in sorted(backbone.parent.glob("*.tfrecord.npz")) + sorted(backbone.parent.glob("*.parquet.npz")):
             found = _read(file, "keys")
@@ -71,6 +82,14 @@ def take_known(folder: Path, keys: NDArray[np.bytes_]) -> dict[int, NDArray[np.f
 def forget_known(folder: Path) -> None:
     """All features are there."""
     _file(folder).unlink(missing_ok=True)
+
+
+def _decoder_of(folder: Path) -> Decoder | None:
+    """The decoder of the data set that a folder of features belongs to; None where its card does not name it."""
+    try:
+        return read_dataset_card(folder.parents[1]).decoder
+    except FormatError:
+        return None
 
 
 def _file(folder: Path) -> Path:

@@ -183,6 +183,18 @@ def _assert_only_changed(before: dict[str, Any], after: dict[str, Any], path: tu
     assert after[path[-1]] == value
 
 
+@pytest.mark.parametrize("words", [("ingest", "photos"), ("score", "photos", "--model", "x")])
+def test_what_happens_with_another_decoder_reaches_the_flow(
+    words: tuple[str, ...], given: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules: list[Any] = []
+    found = importlib.import_module(f"darkroom.flows.{words[0]}")
+    monkeypatch.setattr(found, words[0], lambda *_, **named: rules.append(named["decoder_mismatch"]))
+    call(monkeypatch, *words)
+    call(monkeypatch, *words, "--decoder-mismatch", "strict")
+    assert rules == [None, "strict"]
+
+
 @pytest.mark.parametrize(
     ("module", "words"),
     [

@@ -15,7 +15,9 @@ from PIL import Image
 
 from darkroom.data.errors import CountError, DarkroomError, InputError
 from darkroom.data.files.locks import exclusive
+from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.decoder import Decoder
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest.parts import PartCounts
 from darkroom.data.ingest.plan import IngestSettings
@@ -24,6 +26,7 @@ from darkroom.flows.explain import explain
 from darkroom.flows.ingest import ingest
 from darkroom.flows.score import score
 from darkroom.flows.train import train
+from darkroom.models.bundle.bundle import open_bundle, write_card
 from darkroom.models.settings import TrainSettings
 from tests.bundles import tiny_bundle
 from tests.datasets import BAD_FILES, COLOURS, photograph, write_images
@@ -53,6 +56,23 @@ def newest_run(flow: str) -> tuple[str, str]:
         (found,) = client.read_flow_runs(flow_filter=wanted, sort=FlowRunSort.START_TIME_DESC, limit=1)
     assert found.state is not None
     return found.state.type.value, found.state.message or ""
+
+
+def test_a_model_of_another_decoder_scores_with_a_warning_and_is_refused_where_that_is_set(
+    prefect_server: str, images: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Decoder(fingerprint="0" * 12, packages=(LibraryVersion(name="pillow", version="9.9.9"),))
+    write_card(bundle, open_bundle(bundle).card.model_copy(update={"decoder": other}))
+    how = {"out": str(tmp_path / "table"), "workspace": str(tmp_path)}
+    picture = str(next(path for path in (images / "test/green").iterdir() if path.suffix == ".png"))
+    with pytest.raises(InputError, match=r"pillow 9\.9\.9"):
+        score(str(images), str(bundle), decoder_mismatch="strict", **how)
+    monkeypatch.setenv("DARKROOM_DECODER_MISMATCH", "strict")
+    for refused in (lambda: score(str(images), str(bundle), **how), lambda: explain(str(bundle), [picture], **how)):
+        with pytest.raises(InputError, match=r"pillow 9\.9\.9"):
+            refused()
+    assert not (tmp_path / "table" / "summary.json").exists()
+    assert score(str(images), str(bundle), decoder_mismatch="warn", **how).num_files == 72
 
 
 def test_the_flows_find_each_others_results_by_name(prefect_server: str, images: Path, tmp_path: Path) -> None:

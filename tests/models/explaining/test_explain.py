@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from darkroom.data.errors import InputError, SettingError, WorkError
+from darkroom.data.images.decoder import decoder
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining.explain import MAX_IMAGES, choose_examples, explain_images
 from darkroom.models.explaining.techniques.maximise import maximise
@@ -200,3 +202,21 @@ def test_each_class_in_turn_gets_its_largest_channel_and_none_is_shown_twice():
     assert strongest_channels(np.array([[1, 2]], np.float32)) == [(0, 0), (0, 1)]
     assert strongest_channels(np.array([[-1, 2], [0, 0]], np.float32)) == [(0, 1)]
     assert strongest_channels(np.eye(10, dtype=np.float32)) == [(row, row) for row in range(6)]
+
+
+def test_a_model_trained_on_another_decoders_images_is_explained_with_a_warning_or_refused(
+    bundle, hostile, tmp_path, quick, upgrade_decoder, caplog
+):
+    before, out = decoder(), tmp_path / "out"
+    explain_images(bundle, hostile[1:2], out, "pytest", decoder_mismatch="strict")
+    pixels = (out / "made.json").read_bytes()
+    other = upgrade_decoder()
+    with pytest.raises(InputError, match=other.fingerprint) as refused:
+        explain_images(bundle, hostile[1:2], out, "pytest", decoder_mismatch="strict")
+    assert refused.value.exit_status == 2
+    caplog.set_level(logging.WARNING, "darkroom")
+    explain_images(bundle, hostile[1:2], out, "pytest")
+    (said,) = [text for text in caplog.messages if other.fingerprint in text]
+    assert bundle.reference in said
+    assert before.fingerprint in said
+    assert (out / "made.json").read_bytes() != pixels  # drawn again, from the pixels of this decoder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from sklearn.metrics import accuracy_score, classification_report, confusion_mat
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import InputError
+from darkroom.data.files.provenance import LibraryVersion
+from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.judging.evaluate import evaluate_bundle
 from darkroom.models.judging.judged import Judged, judge
@@ -112,6 +115,29 @@ def test_other_labels_and_another_decode_policy_are_refused(copied, dataset):
         evaluate_bundle(
             copied, Dataset(dataset.folder, dataset.card.model_copy(update={"policy": policy})), "test", "x"
         )
+
+
+def test_images_of_another_decoder_than_in_training_are_judged_with_a_warning_or_refused(
+    copied, dataset, tmp_path, caplog
+):
+    own = open_bundle(shutil.copytree(copied.folder, tmp_path / "own"))
+    other = Decoder(fingerprint="0" * 12, packages=(LibraryVersion(name="pillow", version="9.9.9"),))
+    elsewhere = Dataset(dataset.folder, dataset.card.model_copy(update={"decoder": other}))
+    assert own.card.decoder == dataset.card.decoder == decoder()
+    with pytest.raises(InputError, match=r"pillow 9\.9\.9") as refused:
+        evaluate_bundle(own, elsewhere, "test", "pytest", decoder_mismatch="strict")
+    assert refused.value.exit_status == 2
+    caplog.set_level(logging.WARNING, "darkroom")
+    report = evaluate_bundle(own, elsewhere, "test", "pytest")
+    assert report.metrics.num_images == 18
+    (said,) = [record.getMessage() for record in caplog.records if "pillow 9.9.9" in record.getMessage()]
+    assert own.reference in said
+    assert str(decoder()) in said
+    caplog.clear()
+    unknown = Dataset(dataset.folder, dataset.card.model_copy(update={"decoder": None}))
+    for same in (dataset, unknown):
+        evaluate_bundle(own, same, "test", "pytest", decoder_mismatch="strict")
+    assert "decoded by" not in caplog.text
 
 
 def test_evaluation_does_not_touch_the_bundle_itself(bundle, copied, report):

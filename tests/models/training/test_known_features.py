@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.dataset.shards import ShardRules
+from darkroom.data.files.atomic import write_json
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.decoder import Decoder
 from darkroom.data.ingest.plan import IngestSettings
 from darkroom.models.bundle.runtime import OnnxRunner
 from darkroom.models.training import features as module
@@ -91,6 +94,42 @@ def test_only_images_that_no_other_version_has_are_computed(
         assert extract(new, backbone) == FeatureCounts(num_computed=4, num_known=51)
     assert caplog.messages[-1] == f"Features of {new.reference}: 4 images computed, 51 taken over from other versions."
     assert_as_fresh(new, backbone, tmp_path)
+
+
+def test_a_version_of_another_decoder_lends_no_features(
+    photos: Path,
+    backbone: Path,
+    tmp_path: Path,
+    upgrade_decoder: Callable[[], Decoder],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    old = ingest(photos, tmp_path / "w", rules())
+    extract(old, backbone)
+    # The same pixels in all that is stored, so that only the cards tell the decoders apart.
+    add_photographs(photos)
+    new = ingest(photos, tmp_path / "w", rules())
+    other = upgrade_decoder()
+    card = new.card.model_copy(update={"decoder": other})
+    write_json(new.folder / "dataset.json", card.model_dump(mode="json"))
+    assert extract(open_dataset(new.folder), backbone) == FeatureCounts(num_computed=55, num_known=0)
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert old.card.version in said
+    assert str(old.card.decoder) in said
+    assert str(other) in said
+
+
+def test_a_version_whose_decoder_is_not_recorded_lends_its_features(
+    photos: Path, backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = ingest(photos, tmp_path / "w", rules())
+    extract(old, backbone)
+    card = old.card.model_dump(mode="json")
+    del card["decoder"]
+    write_json(old.folder / "dataset.json", card)
+    add_photographs(photos)
+    new = ingest(photos, tmp_path / "w", rules())
+    assert extract(new, backbone) == FeatureCounts(num_computed=4, num_known=51)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_nothing_is_computed_or_taken_over_twice(
