@@ -234,7 +234,7 @@ def _earlier_work(plan: IngestPlan, staging: Path, rule: DecoderMismatch) -> lis
 
 
 def _settle(found: Decoder | None, name: str, rule: DecoderMismatch) -> None:
-    then = "all files are decoded again, so that the data set is the work of one decoder"
+    then = "all files are decoded again and the data set has one decoder"
     if not settle_mismatch(f"The images of the earlier ingest of {name} were", found, decoder(), rule, then):
         logger.info("The earlier ingest of %s does not say which decoder it had: all files are decoded again.", name)
 
