@@ -13,6 +13,8 @@ DarkroomError
 
 from __future__ import annotations
 
+from darkroom.data.reason_codes import ReasonCode
+
 
 class DarkroomError(Exception):
     """Base of all; `str(error)` is one plain sentence for the person who ran the command."""
@@ -54,14 +56,14 @@ class ImageError(DarkroomError):
     """One image cannot be used.
 
     Args:
-        reason: The reason code that goes into the manifest or the prediction table.
+        reason: The code that goes into the manifest or the prediction table: see `reason_codes.py`.
         detail: What the decoder said, for the log.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: ReasonCode, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[ImageError], tuple[ReasonCode, str]]:
         return type(self), (self.reason, self.detail)

@@ -14,14 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from darkroom.data.files.atomic import atomic_file
+from darkroom.data.reason_codes import ReasonCode
 
 OK = "ok"
 QUARANTINED = "quarantined"
-COPY_OF_TEST = "copy_of_test"
-COPY_OF_VALIDATION = "copy_of_validation"
-CONFLICTING_LABEL = "conflicting_label"
-# Set aside without a file being at fault: they do not count against the limit on broken files.
-HARMLESS_REASONS = frozenset({"stray_file", "unlabelled", COPY_OF_TEST, COPY_OF_VALIDATION, CONFLICTING_LABEL})
 
 SCHEMA = pa.schema(
     [
@@ -64,7 +60,7 @@ class ManifestRow:
     split: str | None
     source_split: str | None
     status: str
-    reason: str | None
+    reason: ReasonCode | None
     perceptual_hash: str | None = None
     mean_luminance: float | None = None
     contrast: float | None = None

@@ -36,6 +36,7 @@ from darkroom.data.ingest.plan import IngestPlan, read_plan
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import pixel_statistics
 from darkroom.data.quality.perceptual import SIDE, perceptual_hash, thumbnail
+from darkroom.data.reason_codes import ReasonCode
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +198,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
     )
 
 
-def _quarantined(file: dict[str, Any], data: bytes | None, reason: str) -> ManifestRow:
+def _quarantined(file: dict[str, Any], data: bytes | None, reason: ReasonCode) -> ManifestRow:
     header = read_header(data) if data else None
     return ManifestRow(
         path=file["path"],

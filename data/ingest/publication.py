@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole, open_dataset
 from darkroom.data.dataset.leaks import DuplicateSummary
-from darkroom.data.dataset.manifest import HARMLESS_REASONS, OK, count_reasons, write_table
+from darkroom.data.dataset.manifest import OK, count_reasons, write_table
 from darkroom.data.dataset.shards import copy_without, num_records, shard_name
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import CountError, InputError
@@ -41,6 +41,7 @@ from darkroom.data.quality.duplicates import (
     stored_thumbnails,
     summarise,
 )
+from darkroom.data.reason_codes import HARMLESS_REASONS
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
 
 logger = logging.getLogger(__name__)

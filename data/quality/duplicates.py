@@ -24,9 +24,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.leaks import THUMBNAILS, DuplicateSummary, Leaks
-from darkroom.data.dataset.manifest import CONFLICTING_LABEL, COPY_OF_TEST, COPY_OF_VALIDATION, QUARANTINED
+from darkroom.data.dataset.manifest import QUARANTINED
 from darkroom.data.quality.hash_search import MAX_DISTANCE, Ints, near_hashes
 from darkroom.data.quality.perceptual import SIDE, similarity
+from darkroom.data.reason_codes import ReasonCode
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Pairs:
 class SetAside:
     """Why an image is kept out, and the index of the image that it copies."""
 
-    reason: str
+    reason: ReasonCode
     copy_of: int
 
 
@@ -186,18 +187,19 @@ def choose_leaks(images: Images, pairs: Pairs) -> dict[int, SetAside]:
     conflicts = labels[first] != labels[second]
     low, high = images.rank[first], images.rank[second]
     chosen: dict[int, SetAside] = {}
-    for rank, reason in ((0, COPY_OF_TEST), (1, COPY_OF_VALIDATION)):
+    copies: tuple[tuple[int, ReasonCode], ...] = ((0, "copy_of_test"), (1, "copy_of_validation"))
+    for rank, reason in copies:
         for row in np.flatnonzero((low == rank) & (high > rank)).tolist():
             kept, copy = int(first[row]), int(second[row])
             if kept not in chosen:
-                chosen.setdefault(copy, SetAside(CONFLICTING_LABEL if conflicts[row] else reason, kept))
+                chosen.setdefault(copy, SetAside("conflicting_label" if conflicts[row] else reason, kept))
     within = [
         (int(first[row]), int(second[row])) for row in np.flatnonzero((low == _RANK["train"]) & conflicts).tolist()
     ]
     left = [pair for pair in within if not chosen.keys() & set(pair)]
     for a, b in left:
-        chosen.setdefault(a, SetAside(CONFLICTING_LABEL, b))
-        chosen.setdefault(b, SetAside(CONFLICTING_LABEL, a))
+        chosen.setdefault(a, SetAside("conflicting_label", b))
+        chosen.setdefault(b, SetAside("conflicting_label", a))
     return chosen
 
 

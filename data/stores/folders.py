@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darkroom.data.files.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file
+from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.storage import Url, list_objects, place_from, read_object
 
 
@@ -77,7 +78,9 @@ class StoredFolder:
             name = fact.name
             if name.endswith("/") and fact.size_bytes == 0:  # what consoles make for an empty folder
                 continue
-            reason = "not_a_file" if name.endswith("/") else "stray_file" if is_stray_path(name) else None
+            reason: ReasonCode | None = (
+                "not_a_file" if name.endswith("/") else "stray_file" if is_stray_path(name) else None
+            )
             found.append(FileEntry(printable(name), name, fact.size_bytes, fact.mtime_ns, reason, fact.etag))
         return iter(sorted(found, key=lambda entry: (entry.path, os.fsencode(entry.os_path))))
 
