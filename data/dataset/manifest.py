@@ -114,7 +114,12 @@ def _leaves(table: pa.Table) -> list[str]:
 
 
 def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The manifest, or some of its columns, as an Arrow table sorted by `path`."""
+    """The manifest as an Arrow table of `SCHEMA`, sorted by `path`.
+
+    Args:
+        path: Of `manifest.parquet`.
+        columns: Those that are read; None reads all.
+    """
     return pq.read_table(path, columns=list(columns) if columns else None)
 
 

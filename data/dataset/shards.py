@@ -119,7 +119,15 @@ def num_records(path: Path) -> int:
 
 
 def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
-    """The records of a shard in order; raises FormatError where the file is damaged."""
+    """The records of a shard, in order.
+
+    Args:
+        path: A `.tfrecord` or `.parquet` file.
+        labels: Names of the classes, by index.
+
+    Raises:
+        FormatError: where the file is damaged.
+    """
     return _guarded(path, _read_tfrecord(path) if path.suffix == ".tfrecord" else _read_parquet(path, labels))
 
 
@@ -136,7 +144,11 @@ def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Containe
 
 
 def row_groups(path: Path) -> Iterator[pa.Table]:
-    """The row groups of a Parquet shard, their checksums verified: one at a time is in memory."""
+    """The row groups of a Parquet shard, their page checksums verified; one at a time is in memory.
+
+    Raises:
+        OSError: where a checksum is wrong.
+    """
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group)

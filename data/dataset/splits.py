@@ -40,7 +40,12 @@ class SplitRules(SettingsModel):
 
 
 def draw(sha256: str, seed: int) -> float:
-    """A number in [0, 1) from an image's content hash and the seed."""
+    """A number in [0, 1), uniformly distributed over images.
+
+    Args:
+        sha256: Of the source file, hex.
+        seed: Another seed gives another number.
+    """
     digest = hashlib.sha256(f"{seed}:{sha256}".encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits are what a float holds: never rounded up to 1
 
@@ -67,6 +72,10 @@ class SplitPlan(BaseModel):
 
     def split(self, sha256: str, source_split: str | None) -> str:
         """`train`, `validation` or `test` for one image.
+
+        Args:
+            sha256: Of the source file, hex.
+            source_split: The split folder that the source has it in; None for none.
 
         A source with one held-out part only, whatever its name, has it as the judge: `test`; the validation part is
         then carved from training, so that what stops training is never what figures are reported on.

@@ -83,7 +83,11 @@ PRESETS: dict[str, AugmentPolicy] = {
 
 
 def augmentation_by_name(name: str) -> AugmentPolicy:
-    """A preset; raises SettingError that lists them."""
+    """The policy of a preset.
+
+    Raises:
+        SettingError: where there is no such preset; it lists those there are.
+    """
     if name not in PRESETS:
         raise SettingError(f"There is no augmentation {name!r}. Use one of {', '.join(PRESETS)}, or give a policy.")
     return PRESETS[name]
@@ -154,7 +158,15 @@ def _transform(draws: Any, more: Any, shape: Any, policy: AugmentPolicy) -> Any:
 
 
 def augment_copy(pixels: NDArray[np.uint8], sha256: str, copy: int, seed: int, policy: AugmentPolicy) -> Any:
-    """Copy number `copy` (from 1) of an image for the shards: `uint8[H, W, 3]`, the same in every run."""
+    """An augmented copy of an image for the shards, `uint8[H, W, 3]`, the same in every run.
+
+    Args:
+        pixels: `uint8[H, W, 3]`, RGB.
+        sha256: Of the source file, hex.
+        copy: From 1; each number gives another copy.
+        seed: Of the ingest.
+        policy: The limits.
+    """
     import tensorflow as tf
 
     digest = hashlib.sha256(f"{seed}:{sha256}:{copy}".encode()).digest()

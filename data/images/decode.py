@@ -152,12 +152,23 @@ class Header:
 
 
 def decode(data: bytes, policy: DecodePolicy) -> NDArray[np.uint8]:
-    """Pixels `uint8[H, W, 3]` of an image file's bytes; raises ImageError with a reason code."""
+    """The pixels of an image file, upright, in RGB, and of the policy's size.
+
+    Args:
+        data: The whole file, bytes.
+        policy: How it is decoded and resized.
+
+    Returns:
+        `uint8[H, W, 3]`, 0 to 255; (H, W) is `policy.image_size`.
+
+    Raises:
+        ImageError: `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt` or `unsupported`.
+    """
     return decode_with_header(data, policy).pixels
 
 
 def read_header(data: bytes) -> Header | None:
-    """Format and stored size without decoding, or None where no header can be read."""
+    """The format, the stored size in pixels and the mode of a file's bytes, without decoding; None for no image."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _header(image)
@@ -166,7 +177,11 @@ def read_header(data: bytes) -> Header | None:
 
 
 def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
-    """The same as `decode`, with format, stored size and mode.
+    """The same as `decode`, with the format, the stored size in pixels, and the mode.
+
+    Args:
+        data: The whole file, bytes.
+        policy: How it is decoded and resized.
 
     Raises:
         ImageError: `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt` or `unsupported`.
@@ -345,6 +360,13 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def decode_stored(data: bytes) -> NDArray[np.uint8]:
-    """Pixels `uint8[H, W, 3]` of an image that a shard holds: already at the policy's size, so never resized."""
+    """Pixels `uint8[H, W, 3]` of an image that a shard holds, which has the policy's size already.
+
+    Args:
+        data: PNG or JPEG bytes, as `encode.py` writes them.
+
+    Raises:
+        OSError: for any other bytes (Pillow's UnidentifiedImageError is one), and for damaged ones.
+    """
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
         return np.asarray(image.convert("RGB"), dtype=np.uint8)

@@ -78,9 +78,9 @@ class StoredFolder:
             name = fact.name
             if name.endswith("/") and fact.size_bytes == 0:  # what consoles make for an empty folder
                 continue
-            reason: ReasonCode | None = (
-                "not_a_file" if name.endswith("/") else "stray_file" if is_stray_path(name) else None
-            )
+            reason: ReasonCode | None = "stray_file" if is_stray_path(name) else None
+            if name.endswith("/"):
+                reason = "not_a_file"
             found.append(FileEntry(printable(name), name, fact.size_bytes, fact.mtime_ns, reason, fact.etag))
         return iter(sorted(found, key=lambda entry: (entry.path, os.fsencode(entry.os_path))))
 
