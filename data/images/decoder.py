@@ -64,7 +64,7 @@ class Decoder(BaseModel):
 
     def __str__(self) -> str:
         packages = ", ".join(f"{package.name} {package.version}" for package in self.packages)
-        return f"{self.fingerprint} ({packages})"
+        return f"{self.fingerprint} ({packages or 'the same package versions'})"
 
 
 @cache
@@ -98,12 +98,13 @@ def settle_mismatch(
     """
     if found is None or used is None or not used.is_other(found):
         return False
-    said = f"{subject} decoded by {found}, not by {used}, which gives different pixels"
+    theirs, ours = _without_shared(found, used), _without_shared(used, found)
+    said = f"{subject} decoded by {theirs}, not by {ours}, which gives different pixels"
     if rule == "strict":
         raise InputError(
-            f"{said}. Install the first set of packages, or set DARKROOM_DECODER_MISMATCH=warn, so that {then}."
+            f"{said}. Install the packages named first, or set DARKROOM_DECODER_MISMATCH=warn: then {then}."
         )
-    logger.warning("%s: %s. To keep the pixels as they were, install the first set of packages.", said, then)
+    logger.warning("%s: %s. To keep the pixels as they were, install the packages named first.", said, then)
     return True
 
 
@@ -121,6 +122,11 @@ def require_decoder(planned: Decoder | None) -> None:
             f"This run was planned with the decoder {planned}, and this worker has {decoder()}, which gives other "
             "pixels. Install the same packages on all workers, and start the same command again."
         )
+
+
+def _without_shared(one: Decoder, other: Decoder) -> Decoder:
+    """The first decoder with those of its packages alone that the other has not, or has in another version."""
+    return one.model_copy(update={"packages": tuple(each for each in one.packages if each not in other.packages)})
 
 
 def _pixel_hash(data: bytes, policy: DecodePolicy) -> str:

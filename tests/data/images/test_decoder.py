@@ -154,6 +154,19 @@ def test_another_decoder_is_a_warning_with_the_packages_of_both(caplog: pytest.L
         assert part in record.getMessage()
 
 
+def test_only_packages_that_differ_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    older = LibraryVersion(name="simplejpeg", version="1.8.0")
+    packages = tuple(older if each.name == older.name else each for each in decoder().packages)
+    upgraded = Decoder(fingerprint="0" * 12, packages=packages)
+    rebuilt = Decoder(fingerprint="1" * 12, packages=decoder().packages)
+    for found in (upgraded, rebuilt):
+        settle_mismatch("Images were", found, decoder(), "warn", "nothing happens")
+    first, second = caplog.messages
+    assert f"{'0' * 12} (simplejpeg 1.8.0)" in first
+    assert f"{decoder().fingerprint} (simplejpeg {version('simplejpeg')})" in first
+    assert "pillow" not in first + second
+
+
 def test_strict_refuses_another_decoder_as_wrong_input() -> None:
     with pytest.raises(InputError, match=r"pillow 9\.9\.9.*DARKROOM_DECODER_MISMATCH=warn") as refused:
         settle_mismatch("The photographs were", OTHER, decoder(), "strict", "they are decoded again")
