@@ -172,8 +172,9 @@ def read_plan(out: Path) -> ScorePlan:
 
 def bundle_key_of(bundle: Bundle, plan: ScorePlan) -> str:
     """What every row of a table depends on, besides its file."""
-    card, pixels = bundle.card.model_dump(mode="json"), plan.decoder.fingerprint if plan.decoder else None
-    return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, pixels)
+    card = bundle.card.model_dump(mode="json", exclude={"decoder"})  # of its training images, not of those scored
+    pixels = [plan.decoder.fingerprint] if plan.decoder else []  # none: as an earlier Darkroom wrote it
+    return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, *pixels)
 
 
 def _write_plan(path: Path, entries: Iterable[FileEntry], rows_per_part: int) -> int:
