@@ -1,7 +1,7 @@
 """The blessing: whether a version of a model is to score, decided by a comparison on the same images.
 
-A new bundle is blessed where it passes the floors and is not worse than the blessed one on images that neither was
-made with. What "not worse" means stands in docs/judgement.md; where the outcome is kept, in `blessed.py`.
+A new bundle is blessed where it meets the minimum thresholds and is no worse than the blessed one on images that
+neither was trained on. docs/judgement.md says what "no worse" means; `blessed.py` keeps the outcome.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Worksp
     if not all(check.passed for check in checks):
         return Decision(blessed=False, why=_why_not(checks), current=current, checks=checks)
     if card is None:
-        return Decision(blessed=True, why="the first of its name, and it passes the floors", checks=checks)
+        return Decision(blessed=True, why="first version; meets the minimum thresholds", checks=checks)
     if not place.fetch(place.model(card.name, card.current), BUNDLE_CARD).is_dir():
-        why = f"it passes the floors, and the bundle that was blessed, {card.current}, is no longer there"
+        why = f"meets the minimum thresholds; the blessed version {card.current} no longer exists"
         return Decision(blessed=True, why=why, current=current, checks=checks)
     try:
         rival = open_bundle(place.model(card.name, card.current))
         shared = _shared_rows(judged, rival, place)
         comparison = compare(shared.current, shared.new, shared.truth, judged.dataset.labels)
     except InputError as error:
-        why = f"it cannot be compared with {card.current}: {error}"
+        why = f"cannot be compared with {card.current}: {error}"
         return Decision(blessed=False, why=why, current=current, checks=checks)
     checks += _not_worse(comparison, rules)
     blessed = all(check.passed for check in checks)
     return Decision(
         blessed=blessed,
-        why=f"not worse than {card.current}" if blessed else _why_not(checks),
+        why=f"no worse than {card.current}" if blessed else _why_not(checks),
         current=current,
         compared_by=shared.compared_by,
         num_left_out=len(judged.truth) - len(shared.truth),
@@ -110,7 +110,7 @@ def _settled(bundle: Path, card: BlessedCard) -> Decision | None:
     if card.current == bundle.name:
         return _decided_before(card)
     if any(event.version == bundle.name for event in card.history):
-        why = f"was blessed before and is no longer: darkroom promote {card.name}@{bundle.name} brings it back"
+        why = f"was blessed before and has been replaced; to bring it back: darkroom promote {card.name}@{bundle.name}"
         return Decision(blessed=False, why=why, current=card.current)
     return None
 
@@ -149,7 +149,7 @@ def _shared_rows(judged: Judged, rival: Bundle, place: Workspace) -> _Shared:
     stored = _stored_logits(rival)
     fair = [row for row in _fair_rows(judged, used) if judged.sha256[row] in stored]
     if not fair:
-        raise InputError("no image of its own evaluation is among the images judged here")
+        raise InputError("no image of its own evaluation is among the images evaluated here")
     current = rival.card.calibration.apply(np.stack([stored[judged.sha256[row]] for row in fair]))
     return _Shared(current, judged.probabilities[fair], judged.truth[fair], "stored_predictions")
 
@@ -162,7 +162,7 @@ def _fair_rows(judged: Judged, used: Collection[str]) -> list[int]:
         if sha256 not in used and path not in copies:
             first.setdefault(sha256, row)
     if not first:
-        raise InputError("the two were made with all images that are judged here")
+        raise InputError("the two were trained on all images evaluated here")
     return list(first.values())
 
 
@@ -212,20 +212,20 @@ def _floors(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
     recall, error = weakest.recall or 0.0, metrics.expected_calibration_error
     checks = [
         Check(
-            name="Better than guessing",
+            name="Better than chance",
             passed=metrics.balanced_accuracy > guessing,
-            found=f"balanced accuracy {_percent(metrics.balanced_accuracy)}, guessing gives {_percent(guessing)}",
+            found=f"balanced accuracy {_percent(metrics.balanced_accuracy)}, chance is {_percent(guessing)}",
         )
     ]
     if rules.min_accuracy > 0:
-        found = f"{_percent(metrics.accuracy)}, at least {_percent(rules.min_accuracy)} is asked for"
-        checks.append(Check(name="Accuracy floor", passed=metrics.accuracy >= rules.min_accuracy, found=found))
+        found = f"{_percent(metrics.accuracy)}, required: at least {_percent(rules.min_accuracy)}"
+        checks.append(Check(name="Minimum accuracy", passed=metrics.accuracy >= rules.min_accuracy, found=found))
     if rules.min_recall > 0:
-        found = f"lowest {_percent(recall)} ({weakest.label}), at least {_percent(rules.min_recall)} is asked for"
-        checks.append(Check(name="Recall floor", passed=recall >= rules.min_recall, found=found))
+        found = f"lowest {_percent(recall)} ({weakest.label}), required: at least {_percent(rules.min_recall)}"
+        checks.append(Check(name="Minimum recall", passed=recall >= rules.min_recall, found=found))
     if rules.max_calibration_error < 1:
-        found = f"error {_percent(error)}, at most {_percent(rules.max_calibration_error)} is allowed"
-        checks.append(Check(name="Calibration ceiling", passed=error <= rules.max_calibration_error, found=found))
+        found = f"{_percent(error)}, allowed: at most {_percent(rules.max_calibration_error)}"
+        checks.append(Check(name="Maximum calibration error", passed=error <= rules.max_calibration_error, found=found))
     return tuple(checks)
 
 
@@ -239,24 +239,24 @@ def _not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...
         Check(
             name="Accuracy",
             passed=not _is_worse(overall, rules.accuracy_margin),
-            found=f"{overall.num_new_correct} of {overall.num_images} right, before {overall.num_current_correct} "
-            f"(McNemar p = {overall.p_value:.2g})",
+            found=f"{overall.num_new_correct} of {overall.num_images} correct, "
+            f"previously {overall.num_current_correct} (McNemar p = {overall.p_value:.2g})",
         ),
         Check(
-            name="Loss that cannot be ruled out",
+            name="Possible loss of accuracy",
             passed=-low <= rules.max_possible_loss,
-            found=f"up to {_percent(max(-low, 0.0))}, at most {_percent(rules.max_possible_loss)} is allowed",
+            found=f"up to {_percent(max(-low, 0.0))}, allowed: at most {_percent(rules.max_possible_loss)}",
         ),
         Check(
-            name="Recall of each class",
+            name="Recall per class",
             passed=not worse,
-            found="; ".join(_class_loss(pairs) for pairs in worse) or "none has lost more than margin and chance allow",
+            found="; ".join(_class_loss(pairs) for pairs in worse) or "no class lost more than margin and chance allow",
         ),
         Check(
             name="Calibration",
             passed=not (surplus > rules.calibration_margin and surplus_low > 0),
             found=f"error {_percent(comparison.new_calibration_error)}, "
-            f"before {_percent(comparison.current_calibration_error)}",
+            f"previously {_percent(comparison.current_calibration_error)}",
         ),
     )
 
@@ -268,7 +268,7 @@ def _is_worse(pairs: Pairs, margin: float) -> bool:
 
 def _class_loss(pairs: Pairs) -> str:
     label = getattr(pairs, "label", "")
-    return f"{label}: {pairs.num_new_correct} of {pairs.num_images} found, before {pairs.num_current_correct}"
+    return f"{label}: {pairs.num_new_correct} of {pairs.num_images} found, previously {pairs.num_current_correct}"
 
 
 def _why_not(checks: Collection[Check]) -> str:

@@ -8,7 +8,7 @@ that the report is made from is as it was, the bundle is not judged again (`mode
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow.compute as pc
@@ -27,20 +27,21 @@ from darkroom.models.judging.blessing import decide, still_stands
 from darkroom.models.judging.judged import PREDICTIONS, Judged, judge
 from darkroom.models.judging.model_card import MODEL_CARD, write_model_card
 from darkroom.models.judging.report import (
-    REPORT_CARD,
-    REPORT_PAGE,
     EvaluationReport,
     LeakedImages,
     Mistake,
     Reference,
     TrainingSummary,
+    correct_predictions,
     leaked_images,
+    most_confident,
     read_report,
     worst_mistakes,
-    write_report,
 )
+from darkroom.models.judging.report_page import Illustrations, write_report
 from darkroom.models.judging.slices import slices_of
 from darkroom.models.measures.calibration import UNCALIBRATED, coverage_and_accuracy
+from darkroom.models.measures.curves import precision_recall_curves, roc_curves
 from darkroom.models.measures.metrics import (
     Interval,
     expected_calibration_error,
@@ -51,14 +52,16 @@ from darkroom.models.measures.metrics import (
 from darkroom.models.measures.resampling import resampled_intervals
 from darkroom.models.networks.layers import has_feature_maps, unmirrored
 from darkroom.models.pages.made import made_before, version_of, write_made
+from darkroom.models.pages.navigation import REPORT_CARD, REPORT_PAGE
 from darkroom.models.pages.panels import heat_over
 from darkroom.models.settings import BlessingRules
 
 logger = logging.getLogger(__name__)
 
 # Raised whenever the same bundle and images would give another report.
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 _MAX_HEAT_MAPS = 8
+_MAX_CORRECT = 6  # of the most confident, and of the least
 
 
 def evaluate_bundle(
@@ -141,8 +144,7 @@ def evaluate_bundle(
     folder.mkdir(exist_ok=True)
     write_table(folder / PREDICTIONS, judged.predictions())
     write_model_card(folder, report, bundle, dataset.card)
-    thumbnails = _thumbnails(dataset, split, report.worst_mistakes)
-    write_report(folder, report, card.history, thumbnails, _heat_maps(bundle, dataset, split, report.worst_mistakes))
+    write_report(folder, report, _illustrations(judged, report.worst_mistakes))
     write_made(folder, made_from, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
     return report
 
@@ -163,8 +165,24 @@ def _leaks(judged: Judged) -> LeakedImages | None:
     return leaked_images(judged.paths, is_right, set(across["other"].to_pylist()), copies_used)
 
 
-def _thumbnails(dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> dict[str, bytes]:
-    wanted = {mistake.path for mistake in mistakes}
+def _illustrations(judged: Judged, mistakes: Sequence[Mistake]) -> Illustrations:
+    answers = judged.probabilities, judged.truth, judged.dataset.labels
+    correct = correct_predictions(judged.paths, *answers)
+    surest = most_confident(correct, _MAX_CORRECT)
+    least = [item for item in reversed(correct) if item not in surest][:_MAX_CORRECT]
+    paths = {mistake.path for mistake in mistakes} | {item.path for item in (*surest, *least)}
+    return Illustrations(
+        history=judged.bundle.card.history,
+        roc=roc_curves(*answers),
+        precision_recall=precision_recall_curves(*answers),
+        most_confident=surest,
+        least_confident=least,
+        thumbnails=_thumbnails(judged.dataset, judged.split, paths),
+        heat_maps=_heat_maps(judged.bundle, judged.dataset, judged.split, mistakes),
+    )
+
+
+def _thumbnails(dataset: Dataset, split: str, wanted: Collection[str]) -> dict[str, bytes]:
     return {
         record.path: encode_jpeg(Image.fromarray(decode_stored(record.encoded)), 90)
         for record in dataset.records(split)

@@ -56,7 +56,7 @@ def slices_of(judged: Judged) -> tuple[Slice, ...]:
     groups: dict[SliceKind, tuple[NDArray[np.object_], Sequence[str]]] = {
         "label": (labels, judged.bundle.card.labels),
         "size": thirds(sizes, ("small", "medium", "large"), "pixels"),
-        "brightness": thirds(brightness, ("dark", "middling", "bright"), "of 255"),
+        "brightness": thirds(brightness, ("dark", "medium", "bright"), "of 255"),
         "folder": _folders(judged.paths),
     }
     if len(set(zip(*(groups[kind][0] for kind in ("label", "folder")), strict=True))) == len(set(groups["folder"][0])):
@@ -74,21 +74,21 @@ def thirds(values: Sequence[float | None], names: Sequence[str], unit: str) -> t
     """Each value's third, and the thirds' names, such as `small: up to 90,000 pixels`; equal values stay together.
 
     Args:
-        values: N numbers; None is `not known`.
+        values: N numbers; None is `unknown`.
         names: Of the three thirds, lowest first.
         unit: Of the values.
     """
     found = np.asarray(values, dtype=np.float64)  # None becomes NaN
     known = ~np.isnan(found)
     if not known.any():
-        return np.full(len(found), "not known", dtype=object), ["not known"]
+        return np.full(len(found), "unknown", dtype=object), ["unknown"]
     lower, upper = np.quantile(found[known], [1 / 3, 2 / 3], method="inverted_cdf")
     if lower == found[known].max():
         titles = [f"all: {lower:,.0f} {unit}"] * 3
     else:
         titles = [f"{names[0]}: up to {lower:,.0f} {unit}", names[1], f"{names[2]}: over {upper:,.0f} {unit}"]
     place = np.where(known, (found > lower).astype(int) + (found > upper), 3)
-    titles.append("not known")
+    titles.append("unknown")
     return np.array(titles, dtype=object)[place], list(dict.fromkeys(titles))
 
 

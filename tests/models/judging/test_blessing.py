@@ -165,7 +165,7 @@ def test_the_first_bundle_is_blessed_where_it_passes_the_floors(template, place,
 
 @pytest.mark.parametrize(
     ("rules", "name"),
-    [({"min_accuracy": 0.99}, "accuracy floor"), ({"min_recall": 0.9}, "recall floor"),
+    [({"min_accuracy": 0.99}, "minimum accuracy"), ({"min_recall": 0.9}, "minimum recall"),
      ({"max_calibration_error": 0.01}, "calibration ceiling")],
 )  # fmt: skip
 def test_a_floor_holds_for_the_first_too(template, place, photos, rules, name) -> None:
@@ -470,7 +470,6 @@ def test_the_decision_stands_in_the_report_for_people_and_for_programs(template,
     report = evaluate_bundle(worse, photos, "test", "pytest", place)
     assert read_report(worse.report_folder).blessing == report.blessing
     page = (worse.report_folder / "report.html").read_text(encoding="utf-8")
-    assert "No, it is not blessed:" in page
+    assert '<b class="no">No' in page
     assert "McNemar p" in page
-    assert "that version ran on them again" in page
     assert "not blessed" not in (worse.report_folder / "model_card.md").read_text().split("## Intended")[1]

@@ -183,7 +183,7 @@ def test_a_report_is_made_again_only_where_something_it_was_made_from_has_change
 def test_the_page_shows_what_the_network_looked_at_in_its_worst_mistakes(copied, report):
     page = (copied.report_folder / "report.html").read_text(encoding="utf-8")
     num_wrong = report.metrics.num_images - report.metrics.num_correct
-    assert page.count('alt="what the network looked at"') == min(num_wrong, 8)
+    assert page.count('alt="Grad-CAM heat map"') == min(num_wrong, 8)
 
 
 def test_a_network_without_feature_maps_is_judged_without_heat_maps(dataset, tmp_path):
@@ -193,4 +193,4 @@ def test_a_network_without_feature_maps_is_judged_without_heat_maps(dataset, tmp
     found = evaluate_bundle(linear, dataset, "test", "pytest")
     assert found.worst_mistakes
     page = (linear.report_folder / "report.html").read_text(encoding="utf-8")
-    assert "what the network looked at" not in page
+    assert "Grad-CAM" not in page
