@@ -24,6 +24,7 @@ from darkroom.models.experiments.search import draw
 from darkroom.models.measures.metrics import Interval
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import compare as tasks
+from darkroom.tasks.pages import link_pages
 
 
 @flow(name="compare", flow_run_name="{recipe}")
@@ -81,6 +82,7 @@ def compare(
             test = _judged(bundle.bundle, best, chosen[0].recipe.blessing, place)
             card = tasks.finish_experiment(folder, best, bundle.bundle, test, place)
         place.replace(folder, EXPERIMENT_CARD)
+    link_pages(place.find_model(card.bundle), place)
     return CompareResult.of(card, folder, reused=done is not None)
 
 

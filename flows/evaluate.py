@@ -9,9 +9,10 @@ from darkroom.flows.results import EvaluateResult
 from darkroom.flows.settings import decoder_rule, open_workspace
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.judging.blessed import held
-from darkroom.models.judging.report import REPORT_PAGE
+from darkroom.models.pages.navigation import REPORT_PAGE
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import evaluate as tasks
+from darkroom.tasks.pages import link_pages
 
 
 @flow(name="evaluate", flow_run_name="{bundle}")
@@ -40,4 +41,5 @@ def evaluate(
         report = tasks.evaluate_bundle(folder, judge, split, rules or BlessingRules(), place, command, decoder_rule())
         tasks.bless_bundle(folder, report, place)
         place.share(folder, BUNDLE_CARD)
+    link_pages(folder, place)
     return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)

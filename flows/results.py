@@ -15,14 +15,13 @@ from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
 from darkroom.models.bundle.bundle import BundleCard
 from darkroom.models.experiments.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
-from darkroom.models.experiments.experiment_page import EXPERIMENT_PAGE
-from darkroom.models.inspecting.dataset_page import DATASET_PAGE
 from darkroom.models.inspecting.inspection import Inspection
 from darkroom.models.judging.blessed import BlessedCard
 from darkroom.models.judging.report import EvaluationReport
 from darkroom.models.judging.versus import Versus
 from darkroom.models.measures.comparison import ClassPairs, Pairs
 from darkroom.models.measures.metrics import Interval, wilson_interval
+from darkroom.models.pages.navigation import DATASET_PAGE, EXPERIMENT_PAGE
 from darkroom.models.scoring.summary import NamedCount, ScoreSummary
 
 if TYPE_CHECKING:

@@ -177,7 +177,7 @@ def finish(
         files=(),
     )
     write_table(folder / TRIALS, _table(plan, table))
-    write_experiment_page(folder, card, {record.number: record.history for record in records})
+    write_experiment_page(folder, card, {record.number: record.history for record in records}, workspace)
     write_journal(folder / JOURNAL, plan, records)
     facts = tuple(FileFact.of(folder, name) for name in (TRIALS, JOURNAL, *EXPERIMENT_FILES))
     card = card.model_copy(update={"files": facts})

@@ -41,6 +41,18 @@ def write_made(folder: Path, made_from: str, names: Iterable[str]) -> None:
     write_json(folder / MADE_CARD, made.model_dump(mode="json"))
 
 
+def refresh_made(folder: Path, name: str) -> bool:
+    """Take over one file as it is now, after its links were changed; False where it is not listed."""
+    try:
+        made = read_card(folder / MADE_CARD, Made, SCHEMA_VERSION)
+    except FormatError:
+        return False
+    files = tuple(FileFact.of(folder, name) if fact.file == name else fact for fact in made.files)
+    if files != made.files:
+        write_json(folder / MADE_CARD, made.model_copy(update={"files": files}).model_dump(mode="json"))
+    return files != made.files
+
+
 def made_before(folder: Path, made_from: str) -> tuple[str, ...]:
     """The names of the files where all were made from just this and have not been changed since; else none."""
     try:

@@ -236,9 +236,9 @@ def test_optunas_own_tools_read_the_trials(done: Done):
 def test_the_page_says_what_the_best_of_many_is_worth_and_runs_nothing(done: Done):
     page = (done.folder / "experiment.html").read_text()
     text = " ".join(re.sub(r"<[^>]+>", " ", page).replace("&nbsp;", " ").replace("\xa0", " ").split())
-    assert "Best of 3 complete trials" in text
-    assert "13 of 18 test images are right: 72.2 %" in text
-    assert "are optimistic: it is the best of 3 on the same 15 images" in text
+    assert "Best of 3 completed trials" in text
+    assert "72.2 %, 13 of 18" in text
+    assert "optimistic: it is the highest of 3 results on the same 15 images" in text
     for row in done.rows[:3]:
         assert f"{row.num_correct} of 15" in text
     assert "Trial 4 failed: cifar4 is trained whole" in text
