@@ -16,6 +16,7 @@ from darkroom.flows.results import EvaluateResult, RunResult, Target
 from darkroom.flows.score import score
 from darkroom.flows.settings import RunnerKind, open_workspace
 from darkroom.flows.train import train
+from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.settings import Precision
 from darkroom.tasks.explain import choose_examples
 
@@ -60,7 +61,7 @@ def run(
     bundle = train(data.dataset, plan.train, place, runner, address)
     report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)
     examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
-    pictures = explain(bundle.bundle, examples, workspace=place)
+    pictures = explain(bundle.bundle, examples, str(Path(report.report).parent / EXPLAIN_FOLDER), workspace=place)
     judged = None if data.new_images else data.dataset
     images = data.new_images or data.source_folder
     table = score(

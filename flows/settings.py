@@ -113,7 +113,7 @@ def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple
     if isinstance(place, Url):
         mirror = open_mirror(place)
         return mirror.folder, Workspace(mirror.folder, mirror)
-    return (place.resolve(), Workspace(place)) if given else (default, workspace)
+    return (place.resolve() if given else default), workspace
 
 
 def local_copy(image: str) -> Path:

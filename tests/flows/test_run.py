@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.sources import samples
+from darkroom.flows.explain import explain
 from darkroom.flows.recipe import Recipe
 from darkroom.flows.results import RunResult
 from darkroom.flows.run import run
@@ -100,8 +102,8 @@ def test_the_pictures_are_of_real_test_images(result: RunResult, images: Path) -
             opened.load()
     page = Path(result.explain.page).read_text(encoding="utf-8")
     num_wrong = min(result.evaluate.num_images - result.evaluate.num_correct, 4)
-    assert page.count(": wrong, it is") == num_wrong
-    assert page.count(", right</h3>") == len(shown) - num_wrong
+    assert page.count('<span class="no">wrong') == num_wrong
+    assert page.count('<span class="yes">correct') == len(shown) - num_wrong
 
 
 def test_the_same_run_again_makes_nothing_again(result: RunResult, images: Path, workspace: Path) -> None:
@@ -159,7 +161,7 @@ def test_the_run_shows_its_counts_figures_and_confusion_matrix(result: RunResult
     shown = {artifact.key: str(artifact.data) for artifact in reversed(newest_first)}
     good = result.evaluate
     assert (
-        f"{NUM_GOOD + len(BAD_FILES)} files: {NUM_GOOD} used, {len(BAD_FILES)} set aside." in shown["dataset-colours"]
+        f"{NUM_GOOD + len(BAD_FILES)} files: {NUM_GOOD} used, {len(BAD_FILES)} quarantined." in shown["dataset-colours"]
     )
     assert (
         f"| amber | {NUM_IMAGES['train']} | {NUM_IMAGES['validation']} | {NUM_IMAGES['test']} |"
@@ -172,6 +174,31 @@ def test_the_run_shows_its_counts_figures_and_confusion_matrix(result: RunResult
     assert sum(row[label] for row in matrix for label in COLOURS) == good.num_images
     assert f"Macro F1 {good.macro_f1:.3f}" in shown["metrics-colours-cifar4"]
     assert f"{result.score.num_files} files scored" in shown["scoring"]
+
+
+def links_of(page: str) -> set[str]:
+    text = Path(page).read_text(encoding="utf-8")
+    return {str((Path(page).parent / href).resolve()) for href in re.findall(r'<a href="([^"]+)">', text)}
+
+
+def test_the_pages_lead_to_each_other(result: RunResult) -> None:
+    pages = {result.ingest.page, result.evaluate.report, result.explain.page}
+    assert links_of(result.ingest.page) == {result.evaluate.report}
+    for page in (result.evaluate.report, result.explain.page):
+        assert links_of(page) == pages - {page}
+
+
+def test_explaining_an_image_leaves_the_pictures_of_the_run_alone(
+    result: RunResult, images: Path, workspace: Path
+) -> None:
+    before = {path: path.read_bytes() for path in Path(result.explain.folder).iterdir() if path.suffix == ".png"}
+    image = str(sorted((images / "test/amber").glob("*.png"))[0])
+    shown = explain(result.train.bundle, [image], max_searched=0, workspace=str(workspace))
+    assert {path: path.read_bytes() for path in before} == before
+    assert Path(shown.folder).parent == Path(result.explain.folder).parent
+    assert shown.page != result.explain.page
+    assert links_of(shown.page) == {result.ingest.page, result.evaluate.report, result.explain.page}
+    assert shown.page in links_of(result.evaluate.report)
 
 
 def test_new_images_that_come_with_a_sample_are_what_is_scored(
