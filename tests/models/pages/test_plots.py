@@ -130,7 +130,9 @@ def test_curves_of_trials_may_differ_in_length_and_mark_the_stopped_ones():
 
 
 def test_a_font_with_more_glyphs_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots.font_manager, "get_font_names", lambda: ["WenQuanYi Micro Hei", "Other", "DejaVu Sans"])
+    monkeypatch.setattr(
+        "matplotlib.font_manager.get_font_names", lambda: ["WenQuanYi Micro Hei", "Other", "DejaVu Sans"]
+    )
     plots.font_families.cache_clear()
     assert plots.font_families() == ["DejaVu Sans", "WenQuanYi Micro Hei"]
     monkeypatch.undo()
