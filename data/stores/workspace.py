@@ -9,6 +9,7 @@
   inspections/<name>/                  dataset.html  inspection.json
   inspections/.work/                   datasets/, as above: what an inspection that was stopped had read
   experiments/<name>-<version>/        experiment.json  experiment.html  trials.parquet
+  .pages/                              the lock of those who link pages (`darkroom.models.pages.navigation`)
 
 A workspace in a store has a copy on this machine, where all work is done: see `mirror.py`. What is needed is fetched
 when it is looked for; what was made is shared when it is whole, its card last. Hidden names, `sources` and `features`

@@ -86,7 +86,7 @@ def test_the_decision_is_in_the_result_the_pointer_and_the_runs_artifact(
     assert UUID(card["history"][0]["run_id"])
     shown = artifact("blessing-night")
     assert shown.startswith(f"# {second.bundle} is {'blessed' if second.blessed else 'not blessed'}")
-    assert "| Better than guessing | yes |" in shown
+    assert "| Better than chance | yes |" in shown
 
 
 def test_a_table_of_other_answers_is_shown_beside_the_models_own(

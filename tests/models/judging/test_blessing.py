@@ -132,6 +132,11 @@ def open_card(folder: Path):
     return read_card(folder / "bundle.json", BundleCard, SCHEMA_VERSION)
 
 
+def failed(decision: Decision) -> list[str]:
+    """The names of the checks that a bundle did not pass."""
+    return [check.name for check in decision.checks if not check.passed]
+
+
 def decision_on(bundle: Bundle, dataset: Dataset, place: Workspace, rules: BlessingRules = RULES) -> Decision:
     judged = judge(bundle, dataset, "test")
     decision = decide(judged, measure(judged.probabilities, judged.truth, dataset.labels), rules, place)
@@ -155,7 +160,8 @@ def test_the_first_bundle_is_blessed_where_it_passes_the_floors(template, place,
         place.find_model("night@blessed")
     decision = decision_on(open_bundle(place.model("night", "a0")), photos, place)
     assert not decision.blessed
-    assert decision.why.startswith("better than guessing: balanced accuracy 50.0")
+    assert failed(decision) == ["Better than chance"]
+    assert "50.0 %" in decision.why
     assert read_blessed(place, "night") is None
     first = make_bundle(template, place, "a1", photos, border=GOOD)
     decision = decision_on(first, photos, place)
@@ -166,7 +172,7 @@ def test_the_first_bundle_is_blessed_where_it_passes_the_floors(template, place,
 @pytest.mark.parametrize(
     ("rules", "name"),
     [({"min_accuracy": 0.99}, "minimum accuracy"), ({"min_recall": 0.9}, "minimum recall"),
-     ({"max_calibration_error": 0.01}, "calibration ceiling")],
+     ({"max_calibration_error": 0.01}, "maximum calibration error")],
 )  # fmt: skip
 def test_a_floor_holds_for_the_first_too(template, place, photos, rules, name) -> None:
     bundle = make_bundle(template, place, "a1", photos, border=170.0)  # a quarter of `light` is wrong
@@ -202,7 +208,7 @@ def test_a_loss_within_chance_is_none(template, place, photos) -> None:
         make_bundle(template, place, "a3", photos, border=157.0), photos, place, BlessingRules(max_possible_loss=0.01)
     )
     assert not strict.blessed
-    assert "loss that cannot be ruled out" in strict.why
+    assert "Possible loss of accuracy" in failed(strict)
 
 
 def test_a_class_that_is_lost_is_not_outweighed_by_another_that_is_gained(template, place, photos) -> None:
@@ -212,7 +218,8 @@ def test_a_class_that_is_lost_is_not_outweighed_by_another_that_is_gained(templa
     assert decision.comparison
     assert abs(decision.comparison.overall.difference) < 0.05
     assert not decision.blessed
-    assert decision.why.startswith("recall of each class: light: ")
+    assert failed(decision) == ["Recall per class"]
+    assert "light: " in decision.why
 
 
 def test_probabilities_that_mean_less_are_worse(template, place, photos) -> None:
@@ -251,7 +258,8 @@ def test_without_a_fair_image_there_is_no_blessing(template, place, photos, tmp_
     only = make_dataset(place, tmp_path / "only", "only", known, range(200, 203))
     decision = decision_on(make_bundle(template, place, "a2", only, border=GOOD), only, place)
     assert not decision.blessed
-    assert "made with all images that are judged here" in decision.why
+    assert decision.comparison is None
+    assert "a1" in decision.why
 
 
 @pytest.mark.parametrize("reason", ["policy", "gone"])
@@ -302,7 +310,7 @@ def test_other_labels_cannot_be_compared(template, place, photos) -> None:
     promote(first.folder, place, "by hand", None)
     decision = decision_on(make_bundle(template, place, "a2", photos, border=GOOD), photos, place)
     assert not decision.blessed
-    assert decision.why == "it cannot be compared with a1: its labels are day, night"
+    assert decision.why == "cannot be compared with a1: its labels are day, night"
 
 
 def test_a_second_evaluation_of_the_blessed_bundle_says_the_same(template, place, photos) -> None:
@@ -330,7 +338,7 @@ def test_a_decision_stands_until_what_it_was_compared_with_changes(template, pla
     assert stands(refused, worse)
     (first.folder / "model.onnx").rename(place.root / "kept")
     assert not stands(refused, worse)
-    assert decision_on(worse, photos, place).why.startswith("it cannot be compared with a1")
+    assert decision_on(worse, photos, place).why.startswith("cannot be compared with a1")
     assert not stands(decision_on(worse, photos, place), worse)
     (place.root / "kept").rename(first.folder / "model.onnx")
     third = make_bundle(template, place, "a3", photos, border=GOOD)
@@ -387,7 +395,7 @@ def test_a_bundle_that_was_rolled_back_is_not_blessed_by_the_next_evaluation(tem
     roll_back("night", place, "by hand", None)
     decision = decision_on(second, photos, place)
     assert not decision.blessed
-    assert "darkroom promote night@a2 brings it back" in decision.why
+    assert "darkroom promote night@a2" in decision.why
     assert place.find_model("night@blessed") == first.folder
 
 
@@ -407,7 +415,8 @@ def test_where_the_blessed_bundle_is_gone_scoring_says_so_and_the_next_good_one_
         place.find_model("night@blessed")
     decision = decision_on(make_bundle(template, place, "a2", photos, border=150.0), photos, place)
     assert decision.blessed
-    assert "the bundle that was blessed, a1, is no longer there" in decision.why
+    assert (decision.current, decision.comparison) == ("a1", None)
+    assert "a1 no longer exists" in decision.why
 
 
 def test_nothing_is_decided_outside_the_workspace_or_on_other_images_than_the_test_images(
