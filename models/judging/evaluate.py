@@ -105,7 +105,7 @@ def evaluate_bundle(
     if made_before(bundle.report_folder, made_from):
         report = read_report(bundle.report_folder)
         if still_stands(report.blessing, bundle, split, place):
-            logger.info("%s is judged already, by the %s images of %s.", bundle.reference, split, dataset.reference)
+            logger.info("%s: the evaluation on %s of %s is up to date.", bundle.reference, split, dataset.reference)
             return report
     judged = judge(bundle, dataset, split)
     chances, truth, card = judged.probabilities, judged.truth, bundle.card

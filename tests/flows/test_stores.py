@@ -95,6 +95,8 @@ def test_two_machines_work_in_one_workspace(
     trained = train("colours", QUICK, PLACE)
     judged = evaluate("quick", rules=BlessingRules(min_accuracy=0, min_recall=0), workspace=PLACE)
     assert (trained.dataset, judged.bundle) == (made.dataset, trained.bundle)
+    page = s3.objects(f"results/darkroom/datasets/{made.dataset.replace('@', '/')}")["dataset.html"]
+    assert f"models/{trained.bundle.replace('@', '/')}/report/report.html".encode() in page
 
     on_machine("c", tmp_path_factory, monkeypatch)
     assert train("colours", QUICK, PLACE).reused
