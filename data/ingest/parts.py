@@ -31,8 +31,8 @@ from darkroom.data.images.augment import augment_copy
 from darkroom.data.images.decode import decode_with_header, read_header
 from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.encode import encode_jpeg, encode_png
-from darkroom.data.ingest.earlier import Known, known_files, part_folder, relabelled
 from darkroom.data.ingest.plan import IngestPlan, read_plan
+from darkroom.data.ingest.reuse import Known, known_files, part_folder, relabelled
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import pixel_statistics
 from darkroom.data.quality.perceptual import SIDE, perceptual_hash, thumbnail

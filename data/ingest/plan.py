@@ -29,7 +29,7 @@ from darkroom.data.files.listing import list_files
 from darkroom.data.images.augment import AugmentPolicy
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
-from darkroom.data.ingest.earlier import keep_work, with_earlier
+from darkroom.data.ingest.reuse import keep_work, with_earlier
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.labelling import Labelling, LabelRules, label_files
 from darkroom.data.settings import DecoderMismatch, SettingsModel

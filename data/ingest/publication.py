@@ -27,8 +27,8 @@ from darkroom.data.errors import CountError, InputError
 from darkroom.data.files.atomic import atomic_folder, content_version, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.parallel import num_cpus, ordered_map
-from darkroom.data.ingest.earlier import keep_work, part_folder
 from darkroom.data.ingest.plan import CODE_VERSION, IngestPlan, read_plan, version_note
+from darkroom.data.ingest.reuse import keep_work, part_folder
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.duplicates import (
     Images,

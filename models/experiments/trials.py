@@ -37,7 +37,7 @@ from darkroom.models.experiments.experiment import (
 )
 from darkroom.models.experiments.experiment_page import EXPERIMENT_FILES, write_experiment_page
 from darkroom.models.experiments.search import ask, write_journal
-from darkroom.models.training import publish
+from darkroom.models.training import model_version
 from darkroom.models.training.train import train_network
 
 logger = logging.getLogger(__name__)
@@ -148,10 +148,10 @@ def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
 def hand_over(folder: Path, trial: TrialPlan, workspace: Workspace) -> None:
     """Put the trial's state where `train` looks for it, so that nothing is trained twice."""
     dataset = open_dataset(workspace.find_dataset(trial.dataset))
-    with exclusive(workspace.models / publish.bundle_name(dataset, trial.settings)):
+    with exclusive(workspace.models / model_version.bundle_name(dataset, trial.settings)):
         state = state_folder(folder, trial.number)
-        if state.is_dir() and publish.published_bundle(dataset, trial.settings, workspace) is None:
-            staging = publish.staging_folder(dataset, trial.settings, workspace)
+        if state.is_dir() and model_version.published_bundle(dataset, trial.settings, workspace) is None:
+            staging = model_version.staging_folder(dataset, trial.settings, workspace)
             remove_folder(staging)  # of a training of its own that was killed
             state.rename(staging)
 

@@ -14,8 +14,8 @@ from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.files.cards import read_card
 from darkroom.data.files.provenance import LibraryVersion, library_versions
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.earlier import part_folder
 from darkroom.data.ingest.publication import gather
+from darkroom.data.ingest.reuse import part_folder
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import Quality, assess
 from darkroom.data.stores.workspace import INSPECTION_CARD

@@ -22,8 +22,8 @@ from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.inference import split_logits
 from darkroom.models.judging.blessed import BlessedCard, is_in_workspace, is_whole_version, read_blessed
-from darkroom.models.judging.judged import PREDICTIONS, Judged
 from darkroom.models.judging.report import read_report
+from darkroom.models.judging.split_predictions import PREDICTIONS, SplitPredictions
 from darkroom.models.measures.comparison import Check, Comparison, Decision, Pairs, compare
 from darkroom.models.measures.figures import percent
 from darkroom.models.measures.metrics import Metrics
@@ -33,7 +33,7 @@ from darkroom.models.settings import BlessingRules
 SIGNIFICANCE = 0.05
 
 
-def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
+def decide(judged: SplitPredictions, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
     """Whether a judged bundle is to be blessed; nothing is written.
 
     Args:
@@ -131,7 +131,7 @@ class _Shared:
     compared_by: Literal["run_again", "stored_predictions"]
 
 
-def _shared_rows(judged: Judged, rival: Bundle, place: Workspace) -> _Shared:
+def _shared_rows(judged: SplitPredictions, rival: Bundle, place: Workspace) -> _Shared:
     """The images that neither bundle was made with, with what both say of them.
 
     Raises:
@@ -154,7 +154,7 @@ def _shared_rows(judged: Judged, rival: Bundle, place: Workspace) -> _Shared:
     return _Shared(current, judged.probabilities[fair], judged.truth[fair], "stored_predictions")
 
 
-def _fair_rows(judged: Judged, used: Collection[str]) -> list[int]:
+def _fair_rows(judged: SplitPredictions, used: Collection[str]) -> list[int]:
     """Places of the judged images that are not in `used`; of files with the same bytes the first."""
     copies = _paths_with_used_copies(judged)
     first: dict[str, int] = {}
@@ -172,8 +172,8 @@ def _used(dataset: Dataset) -> frozenset[str]:
     return frozenset(rows["sha256"].to_pylist())
 
 
-def _paths_with_used_copies(judged: Judged) -> frozenset[str]:
-    """Judged images of which a near copy was trained on, as `leaks: keep` allows."""
+def _paths_with_used_copies(judged: SplitPredictions) -> frozenset[str]:
+    """Images of the split of which a near copy was trained on, as `leaks: keep` allows."""
     if judged.dataset.card.duplicate_summary.leaks != "keep":
         return frozenset()
     rows = judged.dataset.duplicates()

@@ -5,7 +5,7 @@
   model_card.md        what the model is, for those who get it (`darkroom.models.judging.model_card`)
   predictions.parquet  one row an image
   report.json          the same figures for programs
-  made.json            what all that was made from, and their hashes (`darkroom.models.pages.made`); written last
+  made.json            what all that was made from, and their hashes (`darkroom.models.pages.fingerprint`); written last
 """
 
 from __future__ import annotations

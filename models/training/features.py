@@ -26,7 +26,7 @@ from darkroom.data.files.atomic import atomic_file, content_version
 from darkroom.models.bundle.inference import stored_batches
 from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
 from darkroom.models.networks.architectures import build_backbone
-from darkroom.models.training.known_features import BACKBONE, KEY_DTYPE, find_known, forget_known, take_known
+from darkroom.models.training.feature_reuse import BACKBONE, KEY_DTYPE, find_known, forget_known, take_known
 
 logger = logging.getLogger(__name__)
 

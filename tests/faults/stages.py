@@ -137,7 +137,8 @@ def train(dataset: str, workspace: str) -> dict[str, int]:
     from darkroom.data.files.provenance import complete_run_record, write_run_record
     from darkroom.data.stores.workspace import Workspace
     from darkroom.models.settings import TrainSettings
-    from darkroom.models.training.publish import bundle_name, publish_bundle, published_bundle, staging_folder
+    from darkroom.models.training.model_version import bundle_name, published_bundle, staging_folder
+    from darkroom.models.training.publish import publish_bundle
     from darkroom.models.training.train import train_network
 
     place, opened = Workspace(Path(workspace)), open_dataset(Path(dataset))

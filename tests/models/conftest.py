@@ -11,7 +11,8 @@ from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import extract_features, prepare_backbone
-from darkroom.models.training.publish import publish_bundle, staging_folder
+from darkroom.models.training.model_version import staging_folder
+from darkroom.models.training.publish import publish_bundle
 from darkroom.models.training.train import train_network
 from tests.datasets import ingest, write_images
 

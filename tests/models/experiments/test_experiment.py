@@ -51,7 +51,7 @@ from darkroom.models.experiments.experiment import (
 from darkroom.models.experiments.search import draw
 from darkroom.models.measures.metrics import Interval, wilson_interval
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training import publish
+from darkroom.models.training import model_version, publish
 from darkroom.models.training.train import train_network
 from tests.datasets import COLOURS, ingest, photograph, write_images
 
@@ -136,7 +136,7 @@ class Done:
         self.rows = rows(self.folder, workspace)
         self.best = trials.choose_best(self.folder, workspace)
         trials.hand_over(self.folder, self.best, workspace)
-        self.staging = publish.staging_folder(dataset, self.best.settings, workspace)
+        self.staging = model_version.staging_folder(dataset, self.best.settings, workspace)
         self.handed_over = sorted(path.name for path in (self.staging / "scratch").iterdir())
         trained = train_network(dataset, self.best.settings, self.staging, None)
         self.num_right = right_answers(trained.model, dataset)

@@ -27,8 +27,8 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
 from darkroom.models.judging.blessed import bless, promote, read_blessed, roll_back
 from darkroom.models.judging.blessing import decide, still_stands
 from darkroom.models.judging.evaluate import evaluate_bundle
-from darkroom.models.judging.judged import judge
 from darkroom.models.judging.report import read_report
+from darkroom.models.judging.split_predictions import predict_split
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.measures.comparison import Decision
 from darkroom.models.measures.metrics import measure
@@ -133,7 +133,7 @@ def open_card(folder: Path):
 
 
 def decision_on(bundle: Bundle, dataset: Dataset, place: Workspace, rules: BlessingRules = RULES) -> Decision:
-    judged = judge(bundle, dataset, "test")
+    judged = predict_split(bundle, dataset, "test")
     decision = decide(judged, measure(judged.probabilities, judged.truth, dataset.labels), rules, place)
     assert decision is not None
     bless(bundle.folder, decision, place, "run")
@@ -142,7 +142,7 @@ def decision_on(bundle: Bundle, dataset: Dataset, place: Workspace, rules: Bless
 
 def test_the_bundles_of_these_tests_err_where_they_are_meant_to(template, place, photos) -> None:
     bundle = make_bundle(template, place, "a1", photos, border=160.0)
-    judged = judge(bundle, photos, "test")
+    judged = predict_split(bundle, photos, "test")
     right = judged.probabilities.argmax(axis=1) == judged.truth
     wrong = {path for path, is_right in zip(judged.paths, right, strict=True) if not is_right}
     assert {path.split("/")[1] for path in wrong} == {"light"}

@@ -21,8 +21,9 @@ from darkroom.data.images.decode import decode_stored
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training.joining import join_training, open_cluster, with_workers_of
-from darkroom.models.training.publish import bundle_name, publish_bundle, staging_folder
+from darkroom.models.training.model_version import bundle_name, staging_folder
+from darkroom.models.training.multi_machine import join_training, open_cluster, with_workers_of
+from darkroom.models.training.publish import publish_bundle
 from darkroom.models.training.train import Trained, shared_stage, train_network
 from darkroom.models.training_loop import cluster, stage
 from darkroom.models.training_loop.cluster import Answer, Cluster, Work, local_cluster, run_workers

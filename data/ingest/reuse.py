@@ -1,4 +1,4 @@
-"""What an earlier ingest of the same folder made of a file that has not changed since, to be taken over as it is.
+"""Reuse: what an earlier ingest of the same folder made of a file that has not changed since is taken over as it is.
 
 After it was published, the work of an ingest stays as `datasets/<name>/.earlier-<fingerprint>/` (its shards are hard
 links to those of the data set); work that was given up lies in `.staging-<fingerprint>/`. The next plan names, for each

@@ -1,11 +1,11 @@
-"""Features that other versions of the data set hold under the same backbone: a new version computes only the rest.
+"""Reuse of features: what other versions of the data set hold under the same backbone is not computed again.
 
 `known.npz`, in the features' folder while features are extracted: `keys S64[M]`, sorted, the hashes of stored images;
 `files str[K]`, relative to the folder of all versions, and `places int32[M, 2]`, file and row of each image's features.
 
 A row depends on the stored image and the backbone alone: the backbone is the same file byte for byte, and ONNX Runtime
-gives an image the same features in every batch (a test holds both), so a row taken over is the one that would be
-computed. A version that was decoded by another decoder lends nothing: its stored JPEGs were read by that one too.
+gives an image the same features in every batch (a test holds both), so a reused row is the one that would be computed.
+A version that was decoded by another decoder lends nothing: its stored JPEGs were read by that one too.
 """
 
 from __future__ import annotations
