@@ -16,6 +16,7 @@ from darkroom.models.bundle.bundle import BundleCard, open_bundle
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training import features, model_version, multi_machine, publish, train
 from darkroom.models.training_loop.cluster import Cluster
+from darkroom.models.training_loop.stage import TrainRequest
 from darkroom.tasks.artifacts import training_artifact
 
 
@@ -61,7 +62,7 @@ def train_network(
     """Train, calibrate, export and publish the bundle."""
     opened = open_dataset(dataset)
     staging = model_version.staging_folder(opened, settings, workspace)
-    trained = train.train_network(opened, settings, staging, feature_folder, cluster=cluster)
+    trained = train.train_network(TrainRequest(opened, settings, staging, feature_folder, cluster=cluster))
     folder = publish.publish_bundle(opened, settings, trained, workspace)
     write_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
     return folder

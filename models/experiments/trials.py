@@ -39,6 +39,7 @@ from darkroom.models.experiments.experiment_page import EXPERIMENT_FILES, write_
 from darkroom.models.experiments.search import ask, write_journal
 from darkroom.models.training import model_version
 from darkroom.models.training.train import train_network
+from darkroom.models.training_loop.stage import TrainRequest
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
     reason: str | None = None
     try:
         dataset = open_dataset(workspace.find_dataset(trial.dataset))
-        train_network(dataset, trial.settings, state_folder(folder, number), features, watch)
+        train_network(TrainRequest(dataset, trial.settings, state_folder(folder, number), features, watch))
     except Hopeless as hopeless:
         reason = str(hopeless)
     except Exception as error:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import QUARANTINED
-from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.dataset.shard_names import part_shards
 from darkroom.data.files.cards import read_card
 from darkroom.data.files.provenance import LibraryVersion, library_versions
 from darkroom.data.images.decode import DecodePolicy
@@ -80,7 +80,7 @@ class Inspection(Frozen):
 def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], backbone: Path, share: float) -> Path:
     """The features of a share of one part's images, for judging their labels; computed already, nothing is done."""
     part = part_folder(staging, index)
-    shards = [path for split in SPLITS for path in part.glob(f"{split}.*")]
+    shards = list(part_shards(part))
     file = staging / "label-features" / f"{share:.6f}" / f"{index:05d}.npz"
     extract_features(shards, LabelMap(labels), backbone, share, file)
     return file

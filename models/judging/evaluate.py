@@ -40,7 +40,7 @@ from darkroom.models.judging.report import (
 )
 from darkroom.models.judging.slices import slices_of
 from darkroom.models.judging.split_predictions import PREDICTIONS, SplitPredictions, predict_split
-from darkroom.models.measures.calibration import UNCALIBRATED, coverage_and_accuracy
+from darkroom.models.measures.calibration import UNCALIBRATED
 from darkroom.models.measures.metrics import (
     Interval,
     expected_calibration_error,
@@ -49,6 +49,7 @@ from darkroom.models.measures.metrics import (
     wilson_interval,
 )
 from darkroom.models.measures.resampling import resampled_intervals
+from darkroom.models.measures.threshold import coverage_and_accuracy
 from darkroom.models.networks.layers import has_feature_maps, unmirrored
 from darkroom.models.pages.fingerprint import files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.panels import heat_over

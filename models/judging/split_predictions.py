@@ -12,7 +12,7 @@ from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import InputError
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.bundle.inference import split_logits
-from darkroom.models.measures.calibration import confidences
+from darkroom.models.measures.threshold import confidences
 
 PREDICTIONS = "predictions.parquet"
 

@@ -17,12 +17,12 @@ CODE_VERSION = 3
 
 
 def bundle_name(dataset: Dataset, settings: TrainSettings) -> str:
-    """The bundle's name: as set, or the data set's and the network's."""
+    """The bundle's name: as set, or the data set's and the network's; raises SettingError where it is no folder's."""
     return check_name(settings.name or f"{dataset.card.name}-{settings.model}")
 
 
 def bundle_version(dataset: Dataset, settings: TrainSettings) -> str:
-    """The version that this data set and these settings give."""
+    """The version that this data set and these settings give, 12 hexadecimal digits."""
     return content_version(CODE_VERSION, dataset.reference, settings.model_dump(mode="json"))
 
 
@@ -33,7 +33,7 @@ def staging_folder(dataset: Dataset, settings: TrainSettings, workspace: Workspa
 
 
 def published_bundle(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path | None:
-    """The bundle of an earlier run of the same data set and settings.
+    """The bundle's folder where an earlier run of the same data set and settings published it; else None.
 
     The state of its training is removed, should the run have been killed before it could.
     """

@@ -17,7 +17,8 @@ from darkroom.models.settings import TrainSettings
 from darkroom.models.training.model_version import bundle_name, published_bundle, staging_folder
 from darkroom.models.training.train import shared_stage
 from darkroom.models.training_loop.cluster import Cluster, run_workers
-from darkroom.models.training_loop.stage import image_stage, is_over
+from darkroom.models.training_loop.early_stopping import is_over
+from darkroom.models.training_loop.stage import image_stage
 from darkroom.models.training_loop.state import read_history
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,12 @@ def with_workers_of(cluster: Cluster, settings: TrainSettings) -> TrainSettings:
 
 def join_training(dataset: Dataset, settings: TrainSettings, cluster: Cluster, workspace: Workspace) -> Path:
     """Take part in the training that the chief's run leads; gives the folder of its bundle.
+
+    Args:
+        dataset: The same on all machines.
+        settings: The same on all machines, for as many workers as the cluster has.
+        cluster: Without the chief among `here`.
+        workspace: The folder that all machines see.
 
     Raises:
         WorkError: where a worker of this machine failed, or the chief's run published nothing.

@@ -21,7 +21,8 @@ from darkroom.models.bundle.inference import split_logits, stored_batches
 from darkroom.models.bundle.parity import check_parity
 from darkroom.models.bundle.quantize import Int8Facts, calibration_images, judge, quantize
 from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
-from darkroom.models.measures.calibration import Calibration, choose_threshold, fit_calibration, threshold_for_coverage
+from darkroom.models.measures.calibration import Calibration, fit_calibration
+from darkroom.models.measures.threshold import choose_threshold, threshold_for_coverage
 from darkroom.models.networks.architectures import with_embeddings
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.model_version import bundle_name, bundle_version, staging_folder
@@ -34,7 +35,16 @@ _PARITY_BATCH, _PARITY_BATCHES = 8, 8
 
 
 def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, workspace: Workspace) -> Path:
-    """Write the bundle, whole or not at all; the training's staging folder goes away.
+    """Calibrate on validation, export, quantize and write the bundle, whole or not at all; staging goes away.
+
+    Args:
+        dataset: The one that it was trained on.
+        settings: Of the training.
+        trained: The network and its history.
+        workspace: Where the bundle goes.
+
+    Returns:
+        The bundle's folder, `models/<name>/<version>`.
 
     Raises:
         WorkError: where `model.onnx` does not compute what `model.keras` computes.
