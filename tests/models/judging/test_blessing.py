@@ -293,7 +293,7 @@ def test_stored_predictions_that_are_gone_or_damaged_compare_nothing(template, p
     shutil.rmtree(first.report_folder)
     decision = decision_on(second, other, place)
     assert not decision.blessed
-    assert "There is no report.json" in decision.why
+    assert "has no report.json" in decision.why
 
 
 def test_other_labels_cannot_be_compared(template, place, photos) -> None:
