@@ -23,7 +23,7 @@ types: .venv/development
 	$(BIN)/mypy
 
 tests: .venv/development
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 faults: .venv/development
 	$(BIN)/python -m pytest tests/faults --faults 100 --timeout 3600

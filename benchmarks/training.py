@@ -48,7 +48,8 @@ from darkroom.models.networks.architectures import build_backbone, build_scratch
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import extract_features, prepare_backbone
 from darkroom.models.training.train import train_network
-from darkroom.models.training_loop.state import best_epoch
+from darkroom.models.training_loop.early_stopping import best_epoch
+from darkroom.models.training_loop.stage import TrainRequest
 
 SHARED = Path(__file__).parents[2] / "shared/data/cats_dogs"
 NETWORK = "efficientnet-lite0"
@@ -160,7 +161,7 @@ def ours(source: Path, root: Path) -> float:
         if shard.split != "test":
             extract_features(dataset, folder, shard.file)
     settings = TrainSettings(model=NETWORK)
-    trained = train_network(dataset, settings, root / "staging", folder)
+    trained = train_network(TrainRequest(dataset, settings, root / "staging", folder))
     shutil.rmtree(root)
     return best_epoch(list(trained.history)).val_accuracy
 

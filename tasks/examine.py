@@ -19,7 +19,7 @@ from darkroom.models.inspecting import inspection
 from darkroom.models.inspecting.dataset_page import source_thumbnails
 from darkroom.models.inspecting.dataset_page import write_inspection as write
 from darkroom.models.inspecting.inspection import Inspection, extract_part_features, inspect_staging
-from darkroom.models.inspecting.label_errors import export_backbone
+from darkroom.models.inspecting.label_errors import export_judge
 
 
 def without_consequences(settings: IngestSettings) -> IngestSettings:
@@ -34,7 +34,7 @@ def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -
     if max_judged == 0 or num_ok == 0:
         return []
     backbone = staging / "label-features" / "backbone.onnx"
-    export_backbone(backbone)
+    export_judge(backbone)
     return [(staging, part.index, backbone, min(1.0, max_judged / num_ok)) for part in parts]
 
 
@@ -52,7 +52,7 @@ def choose_shards(folder: Path, max_judged: int) -> list[tuple[Path, str, Path, 
     if max_judged == 0 or (folder / INSPECTION_CARD).is_file():
         return []
     backbone = folder / "features" / ".labels" / "backbone.onnx"
-    export_backbone(backbone)
+    export_judge(backbone)
     share = min(1.0, max_judged / dataset.card.num_ok)
     return [(folder, shard.file, backbone, share) for shard in dataset.card.shards]
 

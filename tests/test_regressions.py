@@ -28,8 +28,8 @@ from darkroom.models.scoring.parts import open_runner, score_part
 from darkroom.models.scoring.plan import plan_scoring
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.train import train_network
-from darkroom.models.training_loop.stage import is_over
-from darkroom.models.training_loop.state import best_epoch
+from darkroom.models.training_loop.early_stopping import best_epoch, is_over
+from darkroom.models.training_loop.stage import TrainRequest
 from tests.bundles import tiny_bundle
 from tests.datasets import COLOURS, NUM_IMAGES, ingest, write_images
 
@@ -151,7 +151,7 @@ def test_training_goes_on_while_the_loss_falls_and_stops_when_it_rises() -> None
 def test_what_stops_training_is_measured_on_images_that_are_not_trained_on(dataset: Dataset, tmp_path: Path) -> None:
     """The tutorial gave the training images as validation data; its figures only ever rose."""
     settings = TrainSettings(model="cifar4", epochs=2, batch_size=12, augmentation="none", seed=5)  # type: ignore[arg-type]
-    trained = train_network(dataset, settings, tmp_path, None)
+    trained = train_network(TrainRequest(dataset, settings, tmp_path))
 
     def accuracy(split: str) -> float:
         pairs = [(images, labels) for images, labels in stored_batches(dataset.records(split), 64)]

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import read_manifest
-from darkroom.data.dataset.shards import Record, ShardFormat, read_shard
+from darkroom.data.dataset.shard_names import ShardFormat
+from darkroom.data.dataset.shards import Record, read_shard
 from darkroom.data.dataset.splits import SplitPlan
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file

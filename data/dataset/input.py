@@ -137,6 +137,9 @@ def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Mapping[str, Any
 
     For training in many epochs: none of them decodes an image.
 
+    Args:
+        dataset, split, share: As for `batches`, which takes what this gives as `kept`.
+
     Raises:
         InputError: where the split is empty.
         FormatError: where a shard is not what the card says.

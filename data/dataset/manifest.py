@@ -79,9 +79,14 @@ def from_table(table: pa.Table) -> list[ManifestRow]:
 
 
 def write_table(path: Path, table: pa.Table, rows_per_group: int | None = None, plain: str | None = None) -> None:
-    """A Parquet file, whole or not at all. Written the same way everywhere, so that equal tables give equal bytes.
+    """Write a Parquet file, whole or not at all, and the same way everywhere: equal tables give equal bytes.
 
-    The column `plain` is stored as it is: features, say, which no dictionary and no compression makes much smaller.
+    Args:
+        path: The file.
+        table: The rows.
+        rows_per_group: Rows in a row group; None leaves it to PyArrow.
+        plain: A column that is stored as it is: features, say, which neither a dictionary nor compression makes much
+            smaller.
     """
     how: dict[str, Any] = {"compression": "zstd"}
     if plain:

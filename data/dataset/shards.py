@@ -14,7 +14,6 @@ Images are PNG (lossless, the default) or JPEG at the decode policy's size: whoe
 from __future__ import annotations
 
 import json
-import re
 import struct
 from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -27,14 +26,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from darkroom.data.dataset.shard_names import ShardFormat
 from darkroom.data.errors import FormatError
 from darkroom.data.images.decode import read_header
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.settings import SettingsModel
 
-ShardFormat = Literal["tfrecord", "parquet"]
 T = TypeVar("T")
-_NAME = re.compile(r"(?P<split>[a-z]+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.(?P<format>tfrecord|parquet)")
 # A row group ends with either: what a writer and a reader of Parquet hold in memory.
 _ROWS_A_GROUP = 256
 _BYTES_A_GROUP = 32 * 2**20
@@ -82,21 +80,14 @@ class ShardWriter(Protocol):
     def write(self, record: Record) -> None: ...
 
 
-def shard_name(split: str, index: int, count: int, shard_format: ShardFormat) -> str:
-    """`train-00000-of-00004.tfrecord`; the only place that builds it."""
-    return f"{split}-{index:05d}-of-{count:05d}.{shard_format}"
-
-
-def parse_shard_name(name: str) -> tuple[str, int, int, str]:
-    """Split, index, count and format of a shard's file name; raises FormatError on any other name."""
-    found = _NAME.fullmatch(name)
-    if not found:
-        raise FormatError(f"{name!r} is not a shard name such as train-00000-of-00004.tfrecord.")
-    return found["split"], int(found["index"]), int(found["count"]), found["format"]
-
-
 def open_writer(path: Path, shard_format: ShardFormat, labels: LabelMap) -> AbstractContextManager[ShardWriter]:
-    """A writer onto `path`, which the caller makes atomic. The file is only whole when the context has ended."""
+    """A writer of one shard; the file is whole only when the context has ended, and the caller makes it atomic.
+
+    Args:
+        path: The file to write.
+        shard_format: `tfrecord` or `parquet`.
+        labels: The class names, which Parquet keeps in its schema.
+    """
     return _tfrecord_writer(path) if shard_format == "tfrecord" else _parquet_writer(path, labels)
 
 

@@ -42,8 +42,25 @@ def check_file(folder: Path, fact: FileFact) -> None:
         )
 
 
-def read_card(path: Path, model: type[M], schema_version: int) -> M:
-    """A card as `model`; raises FormatError with both versions where `schema_version` is not ours."""
+def read_card(path: Path, model: type[M], schema_version: int, remedy: str = "") -> M:
+    """Read a card.
+
+    Args:
+        path: The JSON file.
+        model: What it holds, with a field `schema_version`.
+        schema_version: The one that this code reads.
+        remedy: A sentence for the end of a message, where more can be said than what is wrong.
+
+    Raises:
+        FormatError: where the card is missing or damaged, or has another schema version; it names both.
+    """
+    try:
+        return _read_card(path, model, schema_version)
+    except FormatError as error:
+        raise FormatError(f"{error} {remedy}".rstrip()) from None
+
+
+def _read_card(path: Path, model: type[M], schema_version: int) -> M:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         found = raw.get("schema_version")

@@ -22,6 +22,7 @@ from PIL import Image
 
 from darkroom.data.dataset.leaks import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, QUARANTINED, ManifestRow, read_group, to_table, write_table
+from darkroom.data.dataset.shard_names import part_shard_name
 from darkroom.data.dataset.shards import Record, ShardWriter, num_records, open_writer
 from darkroom.data.errors import CountError, ImageError
 from darkroom.data.files.atomic import atomic_folder
@@ -31,8 +32,8 @@ from darkroom.data.images.augment import augment_copy
 from darkroom.data.images.decode import decode_with_header, read_header
 from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.encode import encode_jpeg, encode_png
-from darkroom.data.ingest.earlier import Known, known_files, part_folder, relabelled
 from darkroom.data.ingest.plan import IngestPlan, read_plan
+from darkroom.data.ingest.reuse import Known, known_files, part_folder, relabelled
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import pixel_statistics
 from darkroom.data.quality.perceptual import SIDE, perceptual_hash, thumbnail
@@ -118,13 +119,13 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
             rows.append(row)
             for record in each.records:
                 if row.split not in writers:
-                    path = folder / f"{row.split}.{settings.shards.format}"
+                    path = folder / part_shard_name(str(row.split), settings.shards.format)
                     writers[str(row.split)] = stack.enter_context(open_writer(path, settings.shards.format, labels))
                 writers[str(row.split)].write(record)
     for split in writers:
         used = sum(row.split == split for row in rows)
         expected = used * (1 + settings.copies) if split == "train" else used
-        stored = num_records(folder / f"{split}.{settings.shards.format}")
+        stored = num_records(folder / part_shard_name(split, settings.shards.format))
         if stored != expected:
             raise CountError(f"A {split} shard of {settings.name} holds {stored} images, not {expected}. Ingest again.")
     packed = io.BytesIO()  # np.save onto a file says of a full disk no more than how many bytes it wrote

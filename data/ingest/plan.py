@@ -24,12 +24,13 @@ from darkroom.data.dataset.manifest import write_table
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.dataset.splits import SplitPlan, SplitRules
 from darkroom.data.errors import InputError
-from darkroom.data.files.atomic import content_version, remove_folder, write_json
+from darkroom.data.files.atomic import remove_folder, write_json
 from darkroom.data.files.listing import list_files
 from darkroom.data.images.augment import AugmentPolicy
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
-from darkroom.data.ingest.earlier import keep_work, with_earlier
+from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
+from darkroom.data.ingest.reuse import keep_work, with_earlier
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.labelling import Labelling, LabelRules, label_files
 from darkroom.data.settings import DecoderMismatch, SettingsModel
@@ -37,9 +38,6 @@ from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace, check_name
 
 logger = logging.getLogger(__name__)
-
-# Raised whenever the same source and settings would give another data set.
-CODE_VERSION = 3
 
 _PLAN_SCHEMA = pa.schema(
     [
@@ -155,12 +153,7 @@ def plan_ingest(
     """
     check_name(settings.name)
     entries = list_files(source.folder)
-    fingerprint = content_version(
-        CODE_VERSION,
-        settings.model_dump(mode="json"),
-        source.reference,
-        [(entry.path, entry.size_bytes, entry.mtime_ns, entry.reason) for entry in entries],
-    )
+    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.reference, entries)
     staging = workspace.datasets / settings.name / f".staging-{fingerprint}"
     done = _published(workspace, settings.name, fingerprint)
     if done and not retry_quarantined:

@@ -5,8 +5,6 @@ The work then stays as `.earlier-<fingerprint>/`, from which the next ingest tak
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -21,14 +19,17 @@ import pyarrow.parquet as pq
 from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole, open_dataset
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import OK, count_reasons, write_table
-from darkroom.data.dataset.shards import copy_without, num_records, shard_name
+from darkroom.data.dataset.shard_names import part_shard_name, shard_name
+from darkroom.data.dataset.shards import copy_without, num_records
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import CountError, InputError
-from darkroom.data.files.atomic import atomic_folder, content_version, remove_folder, write_json
+from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.parallel import num_cpus, ordered_map
-from darkroom.data.ingest.earlier import keep_work, part_folder
-from darkroom.data.ingest.plan import CODE_VERSION, IngestPlan, read_plan, version_note
+from darkroom.data.ingest.dataset_version import dataset_version
+from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note
+from darkroom.data.ingest.quarantine_limit import check_quarantine_limit
+from darkroom.data.ingest.reuse import keep_work, part_folder
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.duplicates import (
     Images,
@@ -41,7 +42,6 @@ from darkroom.data.quality.duplicates import (
     stored_thumbnails,
     summarise,
 )
-from darkroom.data.reason_codes import HARMLESS_REASONS
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
 
 logger = logging.getLogger(__name__)
@@ -87,13 +87,7 @@ def publish(staging: Path, workspace: Workspace) -> Path:
     gathered = gather(staging)
     plan, parts, manifest = gathered.plan, gathered.parts, gathered.manifest
     counts = _check(plan, manifest)
-    version = content_version(
-        CODE_VERSION,
-        plan.settings.model_dump(mode="json"),
-        plan.source,
-        plan.decisions,
-        _digest(manifest),
-    )
+    version = dataset_version(plan.settings.model_dump(mode="json"), plan.source, plan.decisions, manifest)
     final = workspace.dataset(plan.settings.name, version)
     if is_whole(final):
         before = open_dataset(final).card.decoder
@@ -108,21 +102,11 @@ def publish(staging: Path, workspace: Workspace) -> Path:
             _check_shards(manifest, plan, shards)
             write_table(temporary / "manifest.parquet", manifest)
             write_table(temporary / "duplicates.parquet", gathered.copies)
-            card = _card(plan, version, manifest, counts, shards, gathered.summary, temporary)
+            card = _card(gathered, version, counts, shards, temporary)
             write_json(temporary / DATASET_CARD, card.model_dump(mode="json"))
     write_json(version_note(workspace, plan.settings.name, plan.fingerprint), {"version": version})
     keep_work(staging)
     return final
-
-
-def _digest(manifest: pa.Table) -> str:
-    """SHA-256 over what the manifest says of each file; independent of how Parquet lays it out."""
-    digest = hashlib.sha256()
-    columns = manifest.select(["path", "sha256", "label", "split", "status", "reason"])
-    for batch in columns.to_batches(max_chunksize=4096):
-        for row in batch.to_pylist():
-            digest.update(json.dumps(row, sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple[pa.Table, pa.Table, DuplicateSummary]:
@@ -152,15 +136,7 @@ def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple
 
 def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
     """Counts a split and class; refuses a data set on which nothing could be learned or judged."""
-    reasons = count_reasons(manifest)
-    broken = sum(number for reason, number in reasons.items() if reason not in HARMLESS_REASONS)
-    used = manifest.num_rows - sum(reasons.values())
-    if broken > plan.settings.max_quarantined_share * (used + broken) or used == 0:
-        most = next((reason for reason in reasons if reason not in HARMLESS_REASONS), "unlabelled")
-        raise InputError(
-            f"{plan.folder}: {broken} of {used + broken} labelled files cannot be used, most as {most!r}; the limit is "
-            f"{plan.settings.max_quarantined_share:.0%}. Repair the source, or raise --max-quarantined-share."
-        )
+    check_quarantine_limit(manifest, plan.settings.max_quarantined_share, plan.folder)
     grouped = manifest.group_by(["split", "label"]).aggregate([([], "count_all")]).to_pylist()
     found = Counter({(row["split"], row["label"]): row["count_all"] for row in grouped if row["split"]})
     for split in SPLITS:
@@ -198,7 +174,7 @@ def _gather_shards(plan: IngestPlan, parts: list[Path], manifest: pa.Table, fold
 
     def placed(shard: tuple[Path, str, str, int, int]) -> ShardFact:
         part, split, file, kept, gone = shard
-        source = part / f"{split}.{plan.settings.shards.format}"
+        source = part / part_shard_name(split, plan.settings.shards.format)
         if gone:
             copy_without(source, folder / file, LabelMap(plan.labels), dropped)
         else:
@@ -235,14 +211,9 @@ def _check_shards(manifest: pa.Table, plan: IngestPlan, shards: tuple[ShardFact,
 
 
 def _card(
-    plan: IngestPlan,
-    version: str,
-    manifest: pa.Table,
-    counts: tuple[ClassCount, ...],
-    shards: tuple[ShardFact, ...],
-    summary: DuplicateSummary,
-    folder: Path,
+    gathered: Gathered, version: str, counts: tuple[ClassCount, ...], shards: tuple[ShardFact, ...], folder: Path
 ) -> DatasetCard:
+    plan, manifest = gathered.plan, gathered.manifest
     settings = plan.settings
     return DatasetCard(
         name=settings.name,
@@ -266,6 +237,6 @@ def _card(
         decoder=plan.decoder,
         manifest=FileFact.of(folder, "manifest.parquet"),
         duplicates=FileFact.of(folder, "duplicates.parquet"),
-        duplicate_summary=summary,
+        duplicate_summary=gathered.summary,
         shards=shards,
     )

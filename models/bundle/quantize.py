@@ -25,8 +25,8 @@ from pydantic import Field, model_validator
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.images.decode import decode_stored
 from darkroom.models.bundle.bias_correction import correct_biases
-from darkroom.models.measures.calibration import coverage_and_accuracy
 from darkroom.models.measures.metrics import Frozen, expected_calibration_error, reliability_bins
+from darkroom.models.measures.threshold import coverage_and_accuracy
 
 logger = logging.getLogger(__name__)
 

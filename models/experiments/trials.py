@@ -37,8 +37,9 @@ from darkroom.models.experiments.experiment import (
 )
 from darkroom.models.experiments.experiment_page import EXPERIMENT_FILES, write_experiment_page
 from darkroom.models.experiments.search import ask, write_journal
-from darkroom.models.training import publish
+from darkroom.models.training import model_version
 from darkroom.models.training.train import train_network
+from darkroom.models.training_loop.stage import TrainRequest
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
     reason: str | None = None
     try:
         dataset = open_dataset(workspace.find_dataset(trial.dataset))
-        train_network(dataset, trial.settings, state_folder(folder, number), features, watch)
+        train_network(TrainRequest(dataset, trial.settings, state_folder(folder, number), features, watch))
     except Hopeless as hopeless:
         reason = str(hopeless)
     except Exception as error:
@@ -148,10 +149,10 @@ def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
 def hand_over(folder: Path, trial: TrialPlan, workspace: Workspace) -> None:
     """Put the trial's state where `train` looks for it, so that nothing is trained twice."""
     dataset = open_dataset(workspace.find_dataset(trial.dataset))
-    with exclusive(workspace.models / publish.bundle_name(dataset, trial.settings)):
+    with exclusive(workspace.models / model_version.bundle_name(dataset, trial.settings)):
         state = state_folder(folder, trial.number)
-        if state.is_dir() and publish.published_bundle(dataset, trial.settings, workspace) is None:
-            staging = publish.staging_folder(dataset, trial.settings, workspace)
+        if state.is_dir() and model_version.published_bundle(dataset, trial.settings, workspace) is None:
+            staging = model_version.staging_folder(dataset, trial.settings, workspace)
             remove_folder(staging)  # of a training of its own that was killed
             state.rename(staging)
 

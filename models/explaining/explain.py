@@ -7,7 +7,7 @@
   classes.png                              activation maximisation of classes
   channels.png                             of channels, and the training images that activate them most
   explain.html                             all of it on one page, with how to read each picture and its source
-  made.json                                what they were made from: see models/pages/made.py
+  made.json                                what they were made from: see models/pages/fingerprint.py
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.explaining.explain_page import Explanation, ShownImage, explain_page
 from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
 from darkroom.models.explaining.views import ImageView, NetworkView, view_image, view_network
-from darkroom.models.judging.judged import PREDICTIONS
 from darkroom.models.judging.report import CorrectPrediction, most_confident, read_report
+from darkroom.models.judging.split_predictions import PREDICTIONS
 from darkroom.models.networks.layers import feature_maps, unmirrored
-from darkroom.models.pages.made import made_before, version_of, write_made
+from darkroom.models.pages.fingerprint import files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER, EXPLAIN_PAGE
 from darkroom.models.pages.page import write_page
 from darkroom.models.pages.panels import Panel, sheet
@@ -104,7 +104,7 @@ def explain_images(
     _check(bundle, images, out, dataset)
     check_decoder(bundle, decoder(), decoder_mismatch)
     loaded, set_aside = _load(bundle, images)
-    made_from = version_of(
+    fingerprint = fingerprint_of(
         _CODE_VERSION,
         bundle.card.model_dump(mode="json"),
         [(item.name, item.path, item.sha256, item.truth) for item in loaded],
@@ -114,7 +114,7 @@ def explain_images(
         generated_by,
         decoder().fingerprint,
     )
-    if before := made_before(out, made_from):
+    if before := files_up_to_date(out, fingerprint):
         logger.info("%d images already explained: %s", len(loaded), out / EXPLAIN_PAGE)
         return _explained(out, before, set_aside)
     labels, runner, model = bundle.card.labels, bundle.runner(), unmirrored(bundle.keras_model())
@@ -136,7 +136,7 @@ def explain_images(
     with atomic_folder(out) as temporary:
         names = _write_sheets(temporary, loaded, views, network)
         write_page(temporary / EXPLAIN_PAGE, page)
-        write_made(temporary, made_from, (*names, EXPLAIN_PAGE))
+        write_fingerprint(temporary, fingerprint, (*names, EXPLAIN_PAGE))
         remove_folder(out)
     logger.info("explained %d images: %s", len(views), out / EXPLAIN_PAGE)
     return _explained(out, names, set_aside)

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import OK, QUARANTINED
-from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.dataset.shard_names import part_shards
 from darkroom.data.files.cards import read_card
 from darkroom.data.files.provenance import LibraryVersion, library_versions
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.earlier import part_folder
 from darkroom.data.ingest.publication import gather
+from darkroom.data.ingest.reuse import part_folder
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import Quality, assess
 from darkroom.data.stores.workspace import INSPECTION_CARD
@@ -92,7 +92,7 @@ class Inspection(Frozen):
 def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], backbone: Path, share: float) -> Path:
     """The features of a share of one part's images, for judging their labels; computed already, nothing is done."""
     part = part_folder(staging, index)
-    shards = [path for split in SPLITS for path in part.glob(f"{split}.*")]
+    shards = list(part_shards(part))
     file = staging / "label-features" / f"{share:.6f}" / f"{index:05d}.npz"
     extract_features(shards, LabelMap(labels), backbone, share, file)
     return file

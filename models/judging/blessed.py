@@ -96,11 +96,17 @@ def bless(bundle: Path, decision: Decision, place: Workspace, run_id: str | None
     """Move the pointer to a bundle that was found good; where it is there already, nothing changes."""
     card = read_blessed(place, bundle.parent.name)
     if decision.blessed and not (card and card.current == bundle.name):
-        _move(place, bundle.parent.name, "bless", bundle.name, decision.why, run_id, decision)
+        _move(card, place, bundle.parent.name, _event("bless", bundle.name, decision.why, run_id, decision))
 
 
 def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
     """Bless a bundle by hand, whatever the comparison said.
+
+    Args:
+        bundle: Its folder, `models/<name>/<version>`.
+        place: The workspace.
+        why: The reason, for the history.
+        run_id: Prefect's id of the flow run; None outside of Prefect.
 
     Raises:
         InputError: where it lies outside the workspace or is the blessed one already.
@@ -112,11 +118,15 @@ def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> Ble
     card = read_blessed(place, bundle.parent.name)
     if card and card.current == bundle.name:
         raise InputError(f"{bundle.parent.name}@{bundle.name} is the blessed one already.")
-    return _move(place, bundle.parent.name, "promote", bundle.name, why, run_id)
+    return _move(card, place, bundle.parent.name, _event("promote", bundle.name, why, run_id))
 
 
 def roll_back(name: str, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
     """Bless the version again that was blessed before the current one; versions that were removed are passed over.
+
+    Args:
+        name: Of the model.
+        place, why, run_id: As for `promote`.
 
     Raises:
         InputError: where nothing is blessed under the name, or nothing was before.
@@ -132,7 +142,7 @@ def roll_back(name: str, place: Workspace, why: str, run_id: str | None) -> Bles
             f"No version of {name} was blessed before {card.current} and is still there. Choose one with: "
             f"darkroom promote {name}@VERSION"
         )
-    return _move(place, name, "rollback", earlier[-1], why, run_id)
+    return _move(card, place, name, _event("rollback", earlier[-1], why, run_id))
 
 
 def is_whole_version(place: Workspace, name: str, version: str) -> bool:
@@ -144,27 +154,24 @@ def is_whole_version(place: Workspace, name: str, version: str) -> bool:
     return True
 
 
-def _move(
-    place: Workspace,
-    name: str,
+def _event(
     action: Literal["bless", "promote", "rollback"],
     version: str,
     why: str,
     run_id: str | None,
     decision: Decision | None = None,
-) -> BlessedCard:
-    before = read_blessed(place, name)
-    event = BlessingEvent(
-        action=action,
-        version=version,
-        replaced=before.current if before else None,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        run_id=run_id,
-        why=why,
-        decision=decision,
+) -> BlessingEvent:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return BlessingEvent(
+        action=action, version=version, replaced=None, at=at, run_id=run_id, why=why, decision=decision
     )
-    card = BlessedCard(name=name, current=version, history=(*(before.history if before else ()), event))
+
+
+def _move(before: BlessedCard | None, place: Workspace, name: str, event: BlessingEvent) -> BlessedCard:
+    """Write `blessed.json` with one more event; `before` is what it holds."""
+    event = event.model_copy(update={"replaced": before.current if before else None})
+    card = BlessedCard(name=name, current=event.version, history=(*(before.history if before else ()), event))
     write_json(place.blessed_card(name), card.model_dump(mode="json"))
     place.share_file(place.blessed_card(name))
-    logger.info("%s@%s is blessed (%s): %s.", name, version, action, why)
+    logger.info("%s@%s is blessed (%s): %s.", name, event.version, event.action, event.why)
     return card

@@ -22,18 +22,15 @@ from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.inference import split_logits
 from darkroom.models.judging.blessed import BlessedCard, is_in_workspace, is_whole_version, read_blessed
-from darkroom.models.judging.judged import PREDICTIONS, Judged
+from darkroom.models.judging.blessing_checks import check_floors, check_not_worse
 from darkroom.models.judging.report import read_report
-from darkroom.models.measures.comparison import Check, Comparison, Decision, Pairs, compare
-from darkroom.models.measures.figures import percent
+from darkroom.models.judging.split_predictions import PREDICTIONS, SplitPredictions
+from darkroom.models.measures.comparison import Check, Decision, compare
 from darkroom.models.measures.metrics import Metrics
 from darkroom.models.settings import BlessingRules
 
-# A difference that two equally good bundles show less often than this is not put down to chance.
-SIGNIFICANCE = 0.05
 
-
-def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
+def decide(judged: SplitPredictions, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
     """Whether a judged bundle is to be blessed; nothing is written.
 
     Args:
@@ -52,7 +49,7 @@ def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Worksp
     if card and (settled := _settled(folder, card)):
         return settled
     current = card.current if card else None
-    checks = _floors(metrics, rules)
+    checks = check_floors(metrics, rules)
     if not all(check.passed for check in checks):
         return Decision(blessed=False, why=_why_not(checks), current=current, checks=checks)
     if card is None:
@@ -67,7 +64,7 @@ def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Worksp
     except InputError as error:
         why = f"cannot be compared with {card.current}: {error}"
         return Decision(blessed=False, why=why, current=current, checks=checks)
-    checks += _not_worse(comparison, rules)
+    checks += check_not_worse(comparison, rules)
     blessed = all(check.passed for check in checks)
     return Decision(
         blessed=blessed,
@@ -131,7 +128,7 @@ class _Shared:
     compared_by: Literal["run_again", "stored_predictions"]
 
 
-def _shared_rows(judged: Judged, rival: Bundle, place: Workspace) -> _Shared:
+def _shared_rows(judged: SplitPredictions, rival: Bundle, place: Workspace) -> _Shared:
     """The images that neither bundle was made with, with what both say of them.
 
     Raises:
@@ -154,7 +151,7 @@ def _shared_rows(judged: Judged, rival: Bundle, place: Workspace) -> _Shared:
     return _Shared(current, judged.probabilities[fair], judged.truth[fair], "stored_predictions")
 
 
-def _fair_rows(judged: Judged, used: Collection[str]) -> list[int]:
+def _fair_rows(judged: SplitPredictions, used: Collection[str]) -> list[int]:
     """Places of the judged images that are not in `used`; of files with the same bytes the first."""
     copies = _paths_with_used_copies(judged)
     first: dict[str, int] = {}
@@ -172,8 +169,8 @@ def _used(dataset: Dataset) -> frozenset[str]:
     return frozenset(rows["sha256"].to_pylist())
 
 
-def _paths_with_used_copies(judged: Judged) -> frozenset[str]:
-    """Judged images of which a near copy was trained on, as `leaks: keep` allows."""
+def _paths_with_used_copies(judged: SplitPredictions) -> frozenset[str]:
+    """Images of the split of which a near copy was trained on, as `leaks: keep` allows."""
     if judged.dataset.card.duplicate_summary.leaks != "keep":
         return frozenset()
     rows = judged.dataset.duplicates()
@@ -204,76 +201,5 @@ def _stored_logits(rival: Bundle) -> dict[str, list[float]]:
     return dict(zip(rows["sha256"].to_pylist(), logits, strict=True))
 
 
-def _floors(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
-    """What is asked of every bundle; a floor of 0 and a ceiling of 1 ask for nothing."""
-    present = [row for row in metrics.per_class if row.recall is not None]
-    guessing = 1 / len(metrics.per_class)
-    weakest = min(present, key=lambda row: row.recall or 0.0)
-    recall, error = weakest.recall or 0.0, metrics.expected_calibration_error
-    checks = [
-        Check(
-            name="Better than chance",
-            passed=metrics.balanced_accuracy > guessing,
-            found=f"balanced accuracy {_percent(metrics.balanced_accuracy)}, chance is {_percent(guessing)}",
-        )
-    ]
-    if rules.min_accuracy > 0:
-        found = f"{_percent(metrics.accuracy)}, required: at least {_percent(rules.min_accuracy)}"
-        checks.append(Check(name="Minimum accuracy", passed=metrics.accuracy >= rules.min_accuracy, found=found))
-    if rules.min_recall > 0:
-        found = f"lowest {_percent(recall)} ({weakest.label}), required: at least {_percent(rules.min_recall)}"
-        checks.append(Check(name="Minimum recall", passed=recall >= rules.min_recall, found=found))
-    if rules.max_calibration_error < 1:
-        found = f"{_percent(error)}, allowed: at most {_percent(rules.max_calibration_error)}"
-        checks.append(Check(name="Maximum calibration error", passed=error <= rules.max_calibration_error, found=found))
-    return tuple(checks)
-
-
-def _not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...]:
-    overall = comparison.overall
-    low = comparison.accuracy_difference.low if comparison.accuracy_difference else overall.difference
-    worse = [pairs for pairs in comparison.classes if _is_worse(pairs, rules.recall_margin)]
-    surplus = comparison.new_calibration_error - comparison.current_calibration_error
-    surplus_low = comparison.calibration_difference.low if comparison.calibration_difference else surplus
-    return (
-        Check(
-            name="Accuracy",
-            passed=not _is_worse(overall, rules.accuracy_margin),
-            found=f"{overall.num_new_correct} of {overall.num_images} correct, "
-            f"previously {overall.num_current_correct} (McNemar p = {overall.p_value:.2g})",
-        ),
-        Check(
-            name="Possible loss of accuracy",
-            passed=-low <= rules.max_possible_loss,
-            found=f"up to {_percent(max(-low, 0.0))}, allowed: at most {_percent(rules.max_possible_loss)}",
-        ),
-        Check(
-            name="Recall per class",
-            passed=not worse,
-            found="; ".join(_class_loss(pairs) for pairs in worse) or "no class lost more than margin and chance allow",
-        ),
-        Check(
-            name="Calibration",
-            passed=not (surplus > rules.calibration_margin and surplus_low > 0),
-            found=f"error {_percent(comparison.new_calibration_error)}, "
-            f"previously {_percent(comparison.current_calibration_error)}",
-        ),
-    )
-
-
-def _is_worse(pairs: Pairs, margin: float) -> bool:
-    """Lost more than the margin, and more than chance explains."""
-    return -pairs.difference > margin and pairs.p_value < SIGNIFICANCE
-
-
-def _class_loss(pairs: Pairs) -> str:
-    label = getattr(pairs, "label", "")
-    return f"{label}: {pairs.num_new_correct} of {pairs.num_images} found, previously {pairs.num_current_correct}"
-
-
 def _why_not(checks: Collection[Check]) -> str:
     return "; ".join(f"{check.name.lower()}: {check.found}" for check in checks if not check.passed)
-
-
-def _percent(share: float) -> str:
-    return percent(share).replace("\N{NO-BREAK SPACE}", " ")  # a terminal shows these sentences too

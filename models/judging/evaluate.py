@@ -2,7 +2,7 @@
 
 The network runs through the same runtime as scoring, on the stored pixels, which are those that scoring computes from
 the files. `report/predictions.parquet` holds one row an image: with it every figure can be computed again. Where all
-that the report is made from is as it was, the bundle is not judged again (`models/pages/made.py`).
+that the report is made from is as it was, the bundle is not judged again (`models/pages/fingerprint.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.explaining.techniques.gradcam import grad_cam
 from darkroom.models.judging.blessing import decide, still_stands
-from darkroom.models.judging.judged import PREDICTIONS, Judged, judge
 from darkroom.models.judging.model_card import MODEL_CARD, write_model_card
 from darkroom.models.judging.report import (
     EvaluationReport,
@@ -40,7 +39,8 @@ from darkroom.models.judging.report import (
 )
 from darkroom.models.judging.report_page import Illustrations, write_report
 from darkroom.models.judging.slices import slices_of
-from darkroom.models.measures.calibration import UNCALIBRATED, coverage_and_accuracy
+from darkroom.models.judging.split_predictions import PREDICTIONS, SplitPredictions, predict_split
+from darkroom.models.measures.calibration import UNCALIBRATED
 from darkroom.models.measures.curves import precision_recall_curves, roc_curves
 from darkroom.models.measures.metrics import (
     Interval,
@@ -50,8 +50,9 @@ from darkroom.models.measures.metrics import (
     wilson_interval,
 )
 from darkroom.models.measures.resampling import resampled_intervals
+from darkroom.models.measures.threshold import coverage_and_accuracy
 from darkroom.models.networks.layers import has_feature_maps, unmirrored
-from darkroom.models.pages.made import made_before, version_of, write_made
+from darkroom.models.pages.fingerprint import files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import REPORT_CARD, REPORT_PAGE
 from darkroom.models.pages.panels import heat_over
 from darkroom.models.settings import BlessingRules
@@ -94,7 +95,7 @@ def evaluate_bundle(
     """
     check_decoder(bundle, dataset.card.decoder, decoder_mismatch)
     rules = rules or BlessingRules()
-    made_from = version_of(
+    fingerprint = fingerprint_of(
         _CODE_VERSION,
         bundle.card.model_dump(mode="json"),
         dataset.card.model_dump(mode="json"),
@@ -102,12 +103,12 @@ def evaluate_bundle(
         rules.model_dump(mode="json"),
         generated_by,
     )
-    if made_before(bundle.report_folder, made_from):
+    if files_up_to_date(bundle.report_folder, fingerprint):
         report = read_report(bundle.report_folder)
         if still_stands(report.blessing, bundle, split, place):
             logger.info("%s: the evaluation on %s of %s is up to date.", bundle.reference, split, dataset.reference)
             return report
-    judged = judge(bundle, dataset, split)
+    judged = predict_split(bundle, dataset, split)
     chances, truth, card = judged.probabilities, judged.truth, bundle.card
     coverage, accuracy = coverage_and_accuracy(chances, truth, card.threshold)
     metrics = measure(chances, truth, dataset.labels)
@@ -145,7 +146,7 @@ def evaluate_bundle(
     write_table(folder / PREDICTIONS, judged.predictions())
     write_model_card(folder, report, bundle, dataset.card)
     write_report(folder, report, _illustrations(judged, report.worst_mistakes))
-    write_made(folder, made_from, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
+    write_fingerprint(folder, fingerprint, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
     return report
 
 
@@ -153,7 +154,7 @@ def _share_interval(share: float, num_images: float) -> Interval:
     return wilson_interval(round(share * num_images), round(num_images))
 
 
-def _leaks(judged: Judged) -> LeakedImages | None:
+def _leaks(judged: SplitPredictions) -> LeakedImages | None:
     """What copies in training do to the figure; None where the bundle was made with another data set."""
     dataset = judged.dataset
     if dataset.reference != judged.bundle.card.dataset:
@@ -165,7 +166,7 @@ def _leaks(judged: Judged) -> LeakedImages | None:
     return leaked_images(judged.paths, is_right, set(across["other"].to_pylist()), copies_used)
 
 
-def _illustrations(judged: Judged, mistakes: Sequence[Mistake]) -> Illustrations:
+def _illustrations(judged: SplitPredictions, mistakes: Sequence[Mistake]) -> Illustrations:
     answers = judged.probabilities, judged.truth, judged.dataset.labels
     correct = correct_predictions(judged.paths, *answers)
     surest = most_confident(correct, _MAX_CORRECT)

@@ -5,21 +5,20 @@
   model_card.md        the model for those who receive it (`darkroom.models.judging.model_card`)
   predictions.parquet  one row per image: every figure and curve can be computed from it again
   report.json          the figures for programs
-  made.json            what these files were made from, and their hashes (`darkroom.models.pages.made`); written last
+  made.json            their fingerprint and hashes (`darkroom.models.pages.fingerprint`); written last
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from darkroom.data.errors import FormatError, WorkError
+from darkroom.data.errors import WorkError
+from darkroom.data.files.cards import read_card
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.judging.slices import Slice
 from darkroom.models.measures.comparison import Decision
@@ -251,24 +250,5 @@ def read_report(folder: Path) -> EvaluationReport:
     Raises:
         FormatError: where it is missing or damaged, or its schema version is not the one known here.
     """
-    path = folder / REPORT_CARD
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FormatError(f"There is no {REPORT_CARD} in {folder}: make it with darkroom evaluate BUNDLE.") from None
-    except ValueError as error:
-        raise FormatError(f"{path} is damaged ({error}): make it again with darkroom evaluate BUNDLE.") from None
-    found = card.get("schema_version") if isinstance(card, dict) else None
-    if found != SCHEMA_VERSION:
-        raise FormatError(
-            f"{path} has schema version {found}, this darkroom reads version {SCHEMA_VERSION}: "
-            "use the darkroom that wrote it, or make it again with darkroom evaluate BUNDLE."
-        )
-    try:
-        return EvaluationReport.model_validate(card)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise FormatError(
-            f"{path} is damaged ({where}: {first['msg']}): make it again with darkroom evaluate BUNDLE."
-        ) from None
+    remedy = "Evaluate the model again with: darkroom evaluate BUNDLE"
+    return read_card(folder / REPORT_CARD, EvaluationReport, SCHEMA_VERSION, remedy)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from darkroom.models.judging.judged import Judged
+from darkroom.models.judging.split_predictions import SplitPredictions
 from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
 
 # Below so many images the interval of a share is more than 0.3 wide: too wide to call the slice weak or not.
@@ -43,7 +43,7 @@ class Slice(Frozen):
     is_small: bool
 
 
-def slices_of(judged: Judged) -> tuple[Slice, ...]:
+def slices_of(judged: SplitPredictions) -> tuple[Slice, ...]:
     """All slices with images in them: by label in label order, by third from small and dark on, by folder's name.
 
     Where each folder holds images of one label only, the folders say nothing that labels do not, and are left out.
@@ -107,7 +107,7 @@ def _slice(kind: SliceKind, name: str, right: NDArray[np.bool_], overall: Interv
     )
 
 
-def _facts(judged: Judged) -> list[dict[str, Any]]:
+def _facts(judged: SplitPredictions) -> list[dict[str, Any]]:
     """Width, height and mean luminance of the judged images, in their order."""
     columns = ("path", "width", "height", "mean_luminance")
     rows = judged.dataset.manifest(*columns, "split").filter(pc.field("split") == judged.split).select(columns)

@@ -18,8 +18,8 @@ from darkroom.data.files.listing import FileEntry
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.label_tables import LabelTable, Names, read_table
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.judging.judged import PREDICTIONS
 from darkroom.models.judging.report import read_report
+from darkroom.models.judging.split_predictions import PREDICTIONS
 from darkroom.models.measures.comparison import ClassPairs, Pairs
 from darkroom.models.measures.metrics import Frozen
 

@@ -18,7 +18,6 @@ import numpy as np
 from darkroom.data.errors import InputError, SettingError
 from darkroom.models.networks.layers import unmirrored
 
-FEATURES_LAYER = "backbone"
 LOGITS_LAYER = "logits"
 WHITENING_LAYER = "whitening"
 
@@ -69,10 +68,16 @@ def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
 
 
 def build_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
-    """A backbone, `uint8[N, H, W, 3]` to `float32[N, F]`, with ImageNet weights or fresh ones.
+    """A backbone, `uint8[N, H, W, 3]` to `float32[N, F]`.
+
+    Args:
+        name: `efficientnet-lite0`, or a network of keras.applications.
+        image_size: (height, width) in pixels.
+        weights: `imagenet` for pretrained weights, `none` for fresh ones.
 
     Raises:
-        InputError: where the weights are neither at hand nor to be had.
+        SettingError: where the network does not take images of this size.
+        InputError: where the weights are neither installed nor to be downloaded.
     """
     if name == _LITE0:
         from darkroom.models.networks import efficientnet_lite
@@ -86,7 +91,13 @@ def build_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
 
 
 def with_head(backbone: Any, num_classes: int, dropout: float) -> Any:
-    """Backbone, dropout and one dense layer: `uint8[N, H, W, 3]` to `logits float32[N, C]`."""
+    """A classifier, `uint8[N, H, W, 3]` to `logits float32[N, C]`: backbone, dropout and one dense layer.
+
+    Args:
+        backbone: Of `build_backbone`; it stays a network of its own inside the classifier.
+        num_classes: C.
+        dropout: Share of the features that are dropped in training.
+    """
     import keras
 
     image = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
@@ -130,7 +141,17 @@ def with_embeddings(model: Any) -> Any:
 
 
 def build_scratch(name: str, image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
-    """A network without pretrained weights; raises SettingError where the images are too small for it."""
+    """A network without pretrained weights, `uint8[N, H, W, 3]` to `logits float32[N, C]`.
+
+    Args:
+        name: One that `describe` knows.
+        image_size: (height, width) in pixels.
+        num_classes: C.
+        dropout: Before the last layer.
+
+    Raises:
+        SettingError: where the images are too small for it.
+    """
     if name in _SCRATCH_SIZES:
         builder: Callable[..., Any] = {
             "starter": _starter,

@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import EXPERIMENT_CARD, Workspace
-from darkroom.models.pages.made import MADE_CARD, refresh_made
+from darkroom.models.pages.fingerprint import MADE_CARD, refresh_made
 
 DATASET_PAGE = "dataset.html"
 REPORT_PAGE = "report.html"

@@ -94,6 +94,13 @@ def run_workers(
 ) -> Iterator[EpochLog]:
     """Start this run's workers for one stage; gives the chief's epochs as they are done.
 
+    Args:
+        cluster: All workers, and which of them this run starts.
+        dataset: The data set's folder.
+        settings: Of the training.
+        staging: The folder of the state of all stages; each worker's messages go to `<stage>/worker-<n>.log` in it.
+        stage: The stage's name.
+
     Raises:
         InputError, WorkError: what a worker failed with; or which one died, where its output is, and what to do.
     """

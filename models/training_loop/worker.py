@@ -17,13 +17,14 @@ from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.dataset.input import Share
 from darkroom.data.errors import DarkroomError, WorkError
 from darkroom.data.files.parallel import num_cpus
+from darkroom.models.training_loop.class_weights import class_weights_of
 from darkroom.models.training_loop.cluster import Answer, Work
 from darkroom.models.training_loop.distribute import Replicas
 from darkroom.models.training_loop.stage import (
     OnEpoch,
+    TrainRequest,
     build_loss,
     build_optimizer,
-    class_weights_of,
     epoch_feed,
     image_stage,
     run_epochs,
@@ -68,7 +69,8 @@ def take_part(work: Work, on_epoch: OnEpoch) -> Any:
                 keep_state(folder, model, history)
             replicas.wait_for_all()  # nobody goes on, or away, before the state is kept
 
-        run_epochs(stage, settings, history, epoch, keep, on_epoch)
+        request = TrainRequest(dataset, settings, work.staging, on_epoch=on_epoch)
+        run_epochs(stage, request, history, epoch, keep)
         with suppress(tf.errors.OpError):
             replicas.wait_for_all()  # or the first to leave is missed by who still reads what it sent
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:

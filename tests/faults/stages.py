@@ -137,8 +137,10 @@ def train(dataset: str, workspace: str) -> dict[str, int]:
     from darkroom.data.files.provenance import complete_run_record, write_run_record
     from darkroom.data.stores.workspace import Workspace
     from darkroom.models.settings import TrainSettings
-    from darkroom.models.training.publish import bundle_name, publish_bundle, published_bundle, staging_folder
+    from darkroom.models.training.model_version import bundle_name, published_bundle, staging_folder
+    from darkroom.models.training.publish import publish_bundle
     from darkroom.models.training.train import train_network
+    from darkroom.models.training_loop.stage import TrainRequest
 
     place, opened = Workspace(Path(workspace)), open_dataset(Path(dataset))
     settings = TrainSettings(model="cifar4", weights="none", epochs=4, batch_size=12, learning_rate=1e-3, seed=3)
@@ -147,7 +149,7 @@ def train(dataset: str, workspace: str) -> dict[str, int]:
         if done:
             complete_run_record(done, "train", None, {})
             return {"published": 1}
-        trained = train_network(opened, settings, staging_folder(opened, settings, place), None)
+        trained = train_network(TrainRequest(opened, settings, staging_folder(opened, settings, place)))
         write_run_record(publish_bundle(opened, settings, trained, place), "train", None, {})
     return {"published": 0}
 

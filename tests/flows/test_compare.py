@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from darkroom.flows.terminal import show, summary_lines
 from darkroom.flows.train import train
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.experiments import trials
-from darkroom.models.training.train import train_network
+from darkroom.models.training.train import Trained, train_network
+from darkroom.models.training_loop.stage import TrainRequest
 from tests.datasets import write_images
 
 VARY = {"optimizer": ["adam", "sgd"], "fine-tune-blocks": ["0", "2"]}  # cifar4 has no blocks to tune: it fails
@@ -57,15 +59,15 @@ class Runs:
         real = train_network
         full = True
 
-        def counted(dataset: Any, settings: Any, staging: Path, features: Any, on_epoch: Any) -> Any:
-            self.trained.append(int(staging.name.removeprefix(".staging-")))
+        def counted(request: TrainRequest) -> Trained:
+            self.trained.append(int(request.staging.name.removeprefix(".staging-")))
 
             def stopping(log: Any) -> None:
-                on_epoch(log)
+                request.on_epoch(log)
                 if full and len(self.trained) == 3:
                     raise WorkError("No room is left on the disk.") from OSError(28, "No space left on device")
 
-            return real(dataset, settings, staging, features, stopping)
+            return real(replace(request, on_epoch=stopping))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trials, "train_network", counted)

@@ -19,7 +19,7 @@ from darkroom.data.ingest.publication import publish
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
-from tests.data.ingest.test_earlier import run, settings, tree
+from tests.data.ingest.test_reuse import run, settings, tree
 from tests.folders import noise_png, write_classes
 
 Upgrade = Callable[[], Decoder]

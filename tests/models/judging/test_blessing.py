@@ -27,8 +27,8 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
 from darkroom.models.judging.blessed import bless, promote, read_blessed, roll_back
 from darkroom.models.judging.blessing import decide, still_stands
 from darkroom.models.judging.evaluate import evaluate_bundle
-from darkroom.models.judging.judged import judge
 from darkroom.models.judging.report import read_report
+from darkroom.models.judging.split_predictions import predict_split
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.measures.comparison import Decision
 from darkroom.models.measures.metrics import measure
@@ -138,7 +138,7 @@ def failed(decision: Decision) -> list[str]:
 
 
 def decision_on(bundle: Bundle, dataset: Dataset, place: Workspace, rules: BlessingRules = RULES) -> Decision:
-    judged = judge(bundle, dataset, "test")
+    judged = predict_split(bundle, dataset, "test")
     decision = decide(judged, measure(judged.probabilities, judged.truth, dataset.labels), rules, place)
     assert decision is not None
     bless(bundle.folder, decision, place, "run")
@@ -147,7 +147,7 @@ def decision_on(bundle: Bundle, dataset: Dataset, place: Workspace, rules: Bless
 
 def test_the_bundles_of_these_tests_err_where_they_are_meant_to(template, place, photos) -> None:
     bundle = make_bundle(template, place, "a1", photos, border=160.0)
-    judged = judge(bundle, photos, "test")
+    judged = predict_split(bundle, photos, "test")
     right = judged.probabilities.argmax(axis=1) == judged.truth
     wrong = {path for path, is_right in zip(judged.paths, right, strict=True) if not is_right}
     assert {path.split("/")[1] for path in wrong} == {"light"}
@@ -301,7 +301,7 @@ def test_stored_predictions_that_are_gone_or_damaged_compare_nothing(template, p
     shutil.rmtree(first.report_folder)
     decision = decision_on(second, other, place)
     assert not decision.blessed
-    assert "There is no report.json" in decision.why
+    assert "has no report.json" in decision.why
 
 
 def test_other_labels_cannot_be_compared(template, place, photos) -> None:

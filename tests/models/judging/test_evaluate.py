@@ -21,8 +21,8 @@ from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.judging.evaluate import evaluate_bundle
-from darkroom.models.judging.judged import Judged, judge
 from darkroom.models.judging.report import EvaluationReport
+from darkroom.models.judging.split_predictions import SplitPredictions, predict_split
 from darkroom.models.settings import BlessingRules
 from tests.bundles import tiny_bundle
 from tests.models.scoring.test_score import run, table
@@ -150,11 +150,11 @@ def test_a_report_is_made_again_only_where_something_it_was_made_from_has_change
     own = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle", ignore=shutil.ignore_patterns("report")))
     judgements = []
 
-    def counting(*what: Any) -> Judged:
+    def counting(*what: Any) -> SplitPredictions:
         judgements.append(1)
-        return judge(*what)
+        return predict_split(*what)
 
-    monkeypatch.setattr("darkroom.models.judging.evaluate.judge", counting)
+    monkeypatch.setattr("darkroom.models.judging.evaluate.predict_split", counting)
 
     def written() -> dict[str, tuple[int, bytes]]:
         return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in own.report_folder.iterdir()}

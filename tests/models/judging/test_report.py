@@ -248,7 +248,7 @@ def test_another_schema_version_is_refused_and_both_are_named(tmp_path: Path) ->
     write_report(tmp_path, make_report(), Illustrations())
     card = json.loads((tmp_path / "report.json").read_text())
     (tmp_path / "report.json").write_text(json.dumps({**card, "schema_version": 7}))
-    with pytest.raises(FormatError, match=r"version 7.*version 2"):
+    with pytest.raises(FormatError, match=r"version 7.*reads 2"):
         read_report(tmp_path)
 
 

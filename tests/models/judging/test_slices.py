@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from darkroom.models.judging.judged import Judged, judge
 from darkroom.models.judging.slices import FEW_IMAGES, _folders, slices_of, thirds
+from darkroom.models.judging.split_predictions import SplitPredictions, predict_split
 
 
 @pytest.fixture(scope="module")
-def judged(bundle, dataset) -> Judged:
-    return judge(bundle, dataset, "test")
+def judged(bundle, dataset) -> SplitPredictions:
+    return predict_split(bundle, dataset, "test")
 
 
 def wilson(num_correct: int, num_images: int) -> tuple[float, float]:

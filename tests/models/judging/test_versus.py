@@ -107,5 +107,5 @@ def test_what_cannot_be_compared_is_refused_with_what_to_do(judged, bundle, tmp_
     with pytest.raises(InputError, match=r"No row of other\.csv names both.*--means WORD=CLASS"):
         versus(judged, other, {})
     never = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle", ignore=shutil.ignore_patterns("report")))
-    with pytest.raises(FormatError, match="make it with darkroom evaluate"):
+    with pytest.raises(FormatError, match="darkroom evaluate"):
         versus(never, good, {})

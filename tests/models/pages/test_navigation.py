@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from darkroom.data.stores.workspace import Workspace
-from darkroom.models.pages.made import made_before, write_made
+from darkroom.models.pages.fingerprint import files_up_to_date, write_fingerprint
 from darkroom.models.pages.navigation import NO_LINKS, Link, experiment_navigation, link_pages, navigation
 
 
@@ -24,7 +24,7 @@ def write_model(place: Workspace, reference: str, dataset: str = "pets@d1") -> P
     write(folder / "report/explain/explain.html")
     bundle, judge = {"name": name, "version": version}, {"name": data, "version": data_version}
     (folder / "report/report.json").write_text(json.dumps({"bundle": bundle, "dataset": judge}))
-    write_made(folder / "report", "its bundle", ["report.html", "report.json"])
+    write_fingerprint(folder / "report", "its bundle", ["report.html", "report.json"])
     return folder
 
 
@@ -93,10 +93,10 @@ def test_a_linked_report_still_counts_as_made_and_a_damaged_one_does_not(place: 
     model = write_model(place, "pets-starter@m1")
     (model / "report/report.json").write_text((model / "report/report.json").read_text() + " ")
     link_pages(place, model)
-    assert made_before(model / "report", "its bundle") == ()
+    assert files_up_to_date(model / "report", "its bundle") == ()
     model = write_model(place, "pets-starter@m2")
     link_pages(place, model)
-    assert made_before(model / "report", "its bundle") == ("report.html", "report.json")
+    assert files_up_to_date(model / "report", "its bundle") == ("report.html", "report.json")
 
 
 def test_a_data_set_leads_to_every_report_that_is_still_there(place: Workspace) -> None:

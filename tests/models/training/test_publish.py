@@ -15,7 +15,8 @@ from darkroom.models.bundle.inference import split_logits
 from darkroom.models.bundle.runtime import export_onnx
 from darkroom.models.measures.calibration import probabilities
 from darkroom.models.training import publish
-from darkroom.models.training.publish import bundle_version, publish_bundle, published_bundle, staging_folder
+from darkroom.models.training.model_version import bundle_version, published_bundle, staging_folder
+from darkroom.models.training.publish import publish_bundle
 from darkroom.models.training.train import Trained
 from tests.models.conftest import SETTINGS
 

@@ -1,4 +1,4 @@
-"""The part of a run that is not the chief's, where the machines of a cluster train one network together.
+"""Training on several machines: the part of a run that is not the chief's.
 
 All of them see the same workspace. The chief's run holds the bundle's lock, prepares the training and publishes; the
 others start their workers, which wait for the chief's, and then find the bundle that it made.
@@ -14,10 +14,11 @@ from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training.publish import bundle_name, published_bundle, staging_folder
+from darkroom.models.training.model_version import bundle_name, published_bundle, staging_folder
 from darkroom.models.training.train import shared_stage
 from darkroom.models.training_loop.cluster import Cluster, run_workers
-from darkroom.models.training_loop.stage import image_stage, is_over
+from darkroom.models.training_loop.early_stopping import is_over
+from darkroom.models.training_loop.stage import image_stage
 from darkroom.models.training_loop.state import read_history
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def open_cluster(named: tuple[tuple[str, ...], int] | None, workspace: Workspace
     """The cluster of which this machine is one; None where it trains alone.
 
     Args:
-        named: The addresses of all machines, the chief's first, and this one's place among them.
+        named: The addresses of all machines, the chief's first, and this one's index.
         workspace: Where the state of the training lies.
 
     Raises:
@@ -40,8 +41,8 @@ def open_cluster(named: tuple[tuple[str, ...], int] | None, workspace: Workspace
             f"Machines that train together need one folder that all of them see, and {workspace.mirror.url} is copied "
             "to each of them. Set --workspace to a shared file system."
         )
-    addresses, place = named
-    return Cluster(addresses, (place,))
+    addresses, index = named
+    return Cluster(addresses, (index,))
 
 
 def with_workers_of(cluster: Cluster, settings: TrainSettings) -> TrainSettings:
@@ -54,6 +55,12 @@ def with_workers_of(cluster: Cluster, settings: TrainSettings) -> TrainSettings:
 
 def join_training(dataset: Dataset, settings: TrainSettings, cluster: Cluster, workspace: Workspace) -> Path:
     """Take part in the training that the chief's run leads; gives the folder of its bundle.
+
+    Args:
+        dataset: The same on all machines.
+        settings: The same on all machines, for as many workers as the cluster has.
+        cluster: Without the chief among `here`.
+        workspace: The folder that all machines see.
 
     Raises:
         WorkError: where a worker of this machine failed, or the chief's run published nothing.

@@ -1,16 +1,17 @@
-"""Features that other versions of the data set hold under the same backbone: a new version computes only the rest.
+"""Reuse of features: what other versions of the data set hold under the same backbone is not computed again.
 
 `known.npz`, in the features' folder while features are extracted: `keys S64[M]`, sorted, the hashes of stored images;
 `files str[K]`, relative to the folder of all versions, and `places int32[M, 2]`, file and row of each image's features.
 
 A row depends on the stored image and the backbone alone: the backbone is the same file byte for byte, and ONNX Runtime
-gives an image the same features in every batch (a test holds both), so a row taken over is the one that would be
-computed. A version that was decoded by another decoder lends nothing: its stored JPEGs were read by that one too.
+gives an image the same features in every batch (a test holds both), so a reused row is the one that would be computed.
+A version that was decoded by another decoder lends nothing: its stored JPEGs were read by that one too.
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import read_dataset_card
 from darkroom.data.errors import FormatError
-from darkroom.data.files.atomic import atomic_file, file_sha256
+from darkroom.data.files.atomic import file_sha256
+from darkroom.data.files.npz import read_arrays, write_arrays
 from darkroom.data.images.decoder import Decoder
 
 logger = logging.getLogger(__name__)
@@ -46,16 +48,15 @@ def find_known(folder: Path) -> None:
             logger.warning("No features are taken over from version %s: it was decoded by %s, and not by %s.", *told)
             continue
         for file in sorted(backbone.parent.glob("*.tfrecord.npz")) + sorted(backbone.parent.glob("*.parquet.npz")):
-            found = _read(file, "keys")
-            if found is not None:
+            with suppress(FormatError):
+                (found,) = read_arrays(file, ("keys",))
                 rows = np.arange(len(found), dtype=np.int32)
                 places.append(np.stack([np.full_like(rows, len(files)), rows], axis=1))
                 keys.append(found.astype(KEY_DTYPE))
                 files.append(str(file.relative_to(versions)))
     if files:
         known, first = np.unique(np.concatenate(keys), return_index=True)
-        with atomic_file(_file(folder)) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, keys=known, files=np.array(files, np.str_), places=np.concatenate(places)[first])
+        write_arrays(_file(folder), keys=known, files=np.array(files, np.str_), places=np.concatenate(places)[first])
 
 
 def take_known(folder: Path, keys: NDArray[np.bytes_]) -> dict[int, NDArray[np.float32]]:
@@ -65,15 +66,16 @@ def take_known(folder: Path, keys: NDArray[np.bytes_]) -> dict[int, NDArray[np.f
         folder: As for `find_known`.
         keys: Hashes of stored images, `S64[N]`.
     """
-    known, files, places = (_read(_file(folder), name) for name in ("keys", "files", "places"))
-    if known is None or files is None or places is None:
+    try:
+        known, files, places = read_arrays(_file(folder), ("keys", "files", "places"))
+    except FormatError:
         return {}
     at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     found = np.flatnonzero(known[at] == keys)
     taken: dict[int, NDArray[np.float32]] = {}
     for number in np.unique(places[at[found], 0]).tolist():
-        features = _read(folder.parents[2] / str(files[number]), "features")
-        if features is not None:
+        with suppress(FormatError):
+            (features,) = read_arrays(folder.parents[2] / str(files[number]), ("features",))
             here = found[places[at[found], 0] == number]
             taken |= dict(zip(here.tolist(), features[places[at[here], 1]], strict=True))
     return taken
@@ -94,12 +96,3 @@ def _decoder_of(folder: Path) -> Decoder | None:
 
 def _file(folder: Path) -> Path:
     return folder / "known.npz"
-
-
-def _read(file: Path, name: str) -> NDArray[np.generic] | None:
-    """One array of an `.npz` file; None where it cannot be had."""
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return np.asarray(stored[name])
-    except Exception:  # NumPy's and zipfile's parsers raise nearly anything
-        return None

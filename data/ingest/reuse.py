@@ -1,4 +1,4 @@
-"""What an earlier ingest of the same folder made of a file that has not changed since, to be taken over as it is.
+"""Reuse: what an earlier ingest of the same folder made of a file that has not changed since is taken over as it is.
 
 After it was published, the work of an ingest stays as `datasets/<name>/.earlier-<fingerprint>/` (its shards are hard
 links to those of the data set); work that was given up lies in `.staging-<fingerprint>/`. The next plan names, for each
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.leaks import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, ManifestRow, from_table
+from darkroom.data.dataset.shard_names import part_shards
 from darkroom.data.dataset.shards import Record, read_shard
-from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import remove_folder
 from darkroom.data.labels.label_map import LabelMap
@@ -115,7 +115,7 @@ def _read_part(part: Path, paths: set[str], labels: LabelMap) -> Iterator[Known]
     manifest = pq.read_table(part / "manifest.parquet")
     thumbnails = np.load(part / THUMBNAILS, mmap_mode="r", allow_pickle=False)
     records: dict[str, list[Record]] = {}
-    for shard in (path for split in SPLITS for path in part.glob(f"{split}.*")):
+    for shard in part_shards(part):
         for record in read_shard(shard, labels):
             if record.path in paths:
                 records.setdefault(record.path, []).append(record)

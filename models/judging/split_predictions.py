@@ -12,13 +12,13 @@ from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import InputError
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.bundle.inference import split_logits
-from darkroom.models.measures.calibration import confidences
+from darkroom.models.measures.threshold import confidences
 
 PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True)
-class Judged:
+class SplitPredictions:
     """Answers in the order of the split's shards.
 
     Attributes:
@@ -53,7 +53,7 @@ class Judged:
         ).sort_by("path")
 
 
-def judge(bundle: Bundle, dataset: Dataset, split: str) -> Judged:
+def predict_split(bundle: Bundle, dataset: Dataset, split: str) -> SplitPredictions:
     """Run a bundle on the stored images of a split.
 
     Raises:
@@ -63,7 +63,7 @@ def judge(bundle: Bundle, dataset: Dataset, split: str) -> Judged:
     _check_fits(bundle, dataset, split)
     logits, truth = split_logits(dataset, split, bundle.runner())
     records = [(record.path, record.sha256) for record in dataset.records(split)]
-    return Judged(
+    return SplitPredictions(
         bundle=bundle,
         dataset=dataset,
         split=split,

@@ -1,6 +1,6 @@
-"""What the files of a folder were made from, so that they are made once.
+"""The fingerprint of a folder of pages: what they were made from, so that they are written only when that changes.
 
-`made.json`, written after all others: a hash of all that went in, and size and SHA-256 of each file that came of it.
+`made.json` is written after all other files: the fingerprint, and size and SHA-256 of each file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 class Made(BaseModel):
-    """`made.json`: `made_from` is a content version of all that went in, `files` what came of it."""
+    """`made.json`: `made_from` is the fingerprint, `files` what was made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,14 +30,14 @@ class Made(BaseModel):
     files: tuple[FileFact, ...]
 
 
-def version_of(*parts: Any) -> str:
-    """A content version of what goes in, and of the libraries that work on it."""
-    return content_version([library.model_dump() for library in library_versions()], *parts)
+def fingerprint_of(*inputs: Any) -> str:
+    """The fingerprint of all inputs (plain JSON values) and of the installed libraries' versions."""
+    return content_version([library.model_dump() for library in library_versions()], *inputs)
 
 
-def write_made(folder: Path, made_from: str, names: Iterable[str]) -> None:
-    """Say that these files of the folder are whole, and what they were made from."""
-    made = Made(made_from=made_from, files=tuple(FileFact.of(folder, name) for name in names))
+def write_fingerprint(folder: Path, fingerprint: str, names: Iterable[str]) -> None:
+    """Write `made.json`, which marks the named files of the folder as whole."""
+    made = Made(made_from=fingerprint, files=tuple(FileFact.of(folder, name) for name in names))
     write_json(folder / MADE_CARD, made.model_dump(mode="json"))
 
 
@@ -53,13 +53,13 @@ def refresh_made(folder: Path, name: str) -> bool:
     return files != made.files
 
 
-def made_before(folder: Path, made_from: str) -> tuple[str, ...]:
-    """The names of the files where all were made from just this and have not been changed since; else none."""
+def files_up_to_date(folder: Path, fingerprint: str) -> tuple[str, ...]:
+    """The names of the folder's files; () where they have another fingerprint, or one has changed since."""
     try:
         made = read_card(folder / MADE_CARD, Made, SCHEMA_VERSION)
         for fact in made.files:
             check_file(folder, fact)
     except FormatError:
         return ()
-    is_whole = made.made_from == made_from and all(FileFact.of(folder, fact.file) == fact for fact in made.files)
+    is_whole = made.made_from == fingerprint and all(FileFact.of(folder, fact.file) == fact for fact in made.files)
     return tuple(fact.file for fact in made.files) if is_whole else ()
