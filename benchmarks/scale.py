@@ -158,24 +158,28 @@ def _in_a_process(what: str, tree: Path, where: Path) -> dict[str, float]:
 def plan_here(tree: Path, where: Path) -> dict[str, float]:
     """List a tree and write its plan."""
     from darkroom.models.bundle.bundle import open_bundle
+    from darkroom.models.scoring.output import TableOutput
     from darkroom.models.scoring.plan import plan_scoring
+    from darkroom.models.scoring.request import ScoreRequest
 
-    bundle, out = open_bundle(where / "bundle"), where / f"plan-{tree.name}"
+    bundle, out = open_bundle(where / "bundle"), TableOutput(where / f"plan-{tree.name}")
     start = time.process_time()
-    plan_scoring(tree, bundle, out, ROWS_PER_PART)
-    seconds, size = time.process_time() - start, (out / ".scoring" / "plan.parquet").stat().st_size
+    plan_scoring(ScoreRequest(tree, bundle.folder, out, ROWS_PER_PART), bundle)
+    seconds, size = time.process_time() - start, out.paths.planned_files.stat().st_size
     return {"seconds": seconds, "peak_bytes": peak_bytes(), "plan_bytes": size}
 
 
 def table_here(tree: Path, where: Path) -> dict[str, float]:
     """Score a tree, and count its rows."""
+    from darkroom.models.scoring.output import TableOutput
     from darkroom.models.scoring.parts import open_runner, score_part
     from darkroom.models.scoring.plan import plan_scoring
+    from darkroom.models.scoring.request import ScoreRequest
     from darkroom.models.scoring.summary import summarize
 
     runner, bundle = open_runner(where / "bundle")
     out = where / f"table-{tree.name}"
-    plan = plan_scoring(tree, bundle, out, ROWS_PER_PART)
+    plan = plan_scoring(ScoreRequest(tree, bundle.folder, TableOutput(out), ROWS_PER_PART), bundle)
     for index in range(plan.num_parts):
         score_part(out, index, runner, bundle)
     start = time.process_time()

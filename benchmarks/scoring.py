@@ -55,8 +55,10 @@ from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.runtime import Engine, Runner
+from darkroom.models.scoring.output import TableOutput
 from darkroom.models.scoring.parts import score_part
 from darkroom.models.scoring.plan import plan_scoring
+from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.rows import score_rows
 from darkroom.models.scoring.summary import summarize
 
@@ -99,7 +101,8 @@ def score(
 ) -> Path:
     """The plain path of a whole scoring, two parts at a time as Prefect's window has them; the table's folder."""
     shutil.rmtree(out, ignore_errors=True)
-    plan = plan_scoring(tree, bundle, out, rows_per_part=1000, engine=engine, embeddings=embeddings)
+    request = ScoreRequest(tree, bundle.folder, TableOutput(out), embeddings=embeddings)
+    plan = plan_scoring(request, bundle, engine)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda index: score_part(out, index, runner, bundle), range(plan.num_parts)))
     summarize(out, 0, "", 1.0, None)

@@ -86,7 +86,7 @@ def _unexpected(error: Exception) -> str:
     """A sentence for a failure that no part of Darkroom foresaw."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = error.filename or Path.cwd()
-        return f"no room is left on the disk of {place}. Free some, and start the same command again."
+        return f"disk full: {place}. Free some space, and start the same command again."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}. Check the path and its permissions."
     if "Failed to reach API" in str(error) or type(error).__name__ == "ConnectError":

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,6 +17,9 @@ from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from
 from darkroom.data.stores.workspace import Workspace, name_from
+
+if TYPE_CHECKING:
+    from darkroom.models.scoring.output import TableOutput
 
 # Prefect carries the lines of another logger to its UI only where it has a level of its own.
 logging.getLogger("darkroom").setLevel(logging.INFO)
@@ -114,6 +117,19 @@ def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple
         mirror = open_mirror(place)
         return mirror.folder, Workspace(mirror.folder, mirror)
     return (place.resolve() if given else default), workspace
+
+
+def open_table(given: str | None, default: Path, workspace: Workspace) -> TableOutput:
+    """Where a prediction table goes: a folder as given, a path or a URL, or the default one in the workspace."""
+    from darkroom.models.scoring.output import TableOutput
+
+    place = place_from(given) if given else default
+    if isinstance(place, Url):
+        if place.parent == place:
+            raise SettingError(f"{place} is a whole bucket. Give a folder in it, such as {place}/scored.")
+        mirror = open_mirror(place.parent)
+        return TableOutput(mirror.folder / place.name, mirror)
+    return TableOutput(place.resolve()) if given else TableOutput(default, workspace.mirror)
 
 
 def local_copy(image: str) -> Path:

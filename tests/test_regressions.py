@@ -25,13 +25,13 @@ from darkroom.models.bundle.inference import stored_batches
 from darkroom.models.judging.evaluate import evaluate_bundle
 from darkroom.models.networks.architectures import build_scratch
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.plan import plan_scoring
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.train import train_network
 from darkroom.models.training_loop.early_stopping import best_epoch, is_over
 from darkroom.models.training_loop.stage import TrainRequest
 from tests.bundles import tiny_bundle
 from tests.datasets import COLOURS, NUM_IMAGES, ingest, write_images
+from tests.scoring import plan
 
 SIZE = (32, 32)
 
@@ -58,8 +58,8 @@ def bundle(dataset: Dataset, tmp_path: Path) -> Bundle:
 def scored(folder: Path, bundle: Bundle, out: Path) -> dict[str, dict[str, Any]]:
     """Rows of the prediction table by path."""
     runner, opened = open_runner(bundle.folder)
-    plan = plan_scoring(folder, opened, out, 1000)
-    for index in range(plan.num_parts):
+    planned = plan(folder, opened, out, 1000)
+    for index in range(planned.num_parts):
         score_part(out, index, runner, opened)
     return {row["path"]: row for row in pq.read_table(out / "part-00000.parquet").to_pylist() if row["label"]}
 

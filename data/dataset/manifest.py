@@ -88,13 +88,17 @@ def write_table(path: Path, table: pa.Table, rows_per_group: int | None = None, 
         plain: A column that is stored as it is: features, say, which neither a dictionary nor compression makes much
             smaller.
     """
-    how: dict[str, Any] = {"compression": "zstd"}
-    if plain:
-        leaves = _leaves(table)
-        packed = [leaf for leaf in leaves if leaf.partition(".")[0] != plain]
-        how = {"compression": {leaf: "zstd" if leaf in packed else "none" for leaf in leaves}, "use_dictionary": packed}
     with atomic_file(path) as temporary:
-        pq.write_table(table, temporary, row_group_size=rows_per_group, **how)
+        pq.write_table(table, temporary, row_group_size=rows_per_group, **parquet_options(table, plain))
+
+
+def parquet_options(table: pa.Table, plain: str | None = None) -> dict[str, Any]:
+    """How `write_table` encodes a table, as arguments of `pyarrow.parquet.ParquetWriter`."""
+    if not plain:
+        return {"compression": "zstd"}
+    leaves = _leaves(table)
+    packed = [leaf for leaf in leaves if leaf.partition(".")[0] != plain]
+    return {"compression": {leaf: "zstd" if leaf in packed else "none" for leaf in leaves}, "use_dictionary": packed}
 
 
 def read_group(path: Path, index: int) -> pa.Table:

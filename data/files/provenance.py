@@ -77,9 +77,9 @@ def library_versions() -> tuple[LibraryVersion, ...]:
     return tuple(found)
 
 
-def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
-    """Write `run.json` into an output's folder, whole or not at all."""
-    record = RunRecord(
+def run_record(flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
+    """The record of a run that ends now."""
+    return RunRecord(
         flow=flow,
         run_id=run_id,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -88,6 +88,11 @@ def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict
         machine=f"{platform.system()} {platform.machine()}",
         libraries=library_versions(),
     )
+
+
+def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
+    """Write `run.json` into an output's folder, whole or not at all."""
+    record = run_record(flow, run_id, settings)
     write_json(folder / RUN_RECORD, record.model_dump(mode="json"))
     return record
 

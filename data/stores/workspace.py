@@ -5,7 +5,8 @@
   datasets/<name>/<version>/           manifest.parquet  dataset.json  shards/  features/
   models/<name>/<version>/             bundle.json  model.keras  model.onnx  report/
   models/<name>/blessed.json           which version scores
-  scores/<run>/                        part-00000.parquet …  summary.json
+  scores/<run>/                        part-00000.parquet …, and nothing else: see `TablePaths`
+  scores/<run>.summary.json            written last  (beside it: <run>.run.json)
   inspections/<name>/                  dataset.html  inspection.json
   inspections/.work/                   datasets/, as above: what an inspection that was stopped had read
   experiments/<name>-<version>/        experiment.json  experiment.html  trials.parquet
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.data.errors import FormatError, InputError, SettingError
+from darkroom.data.files.provenance import RUN_RECORD
 from darkroom.data.stores.mirror import Mirror
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ BLESSED_CARD = "blessed.json"
 BLESSED = "blessed"
 EXPERIMENT_CARD = "experiment.json"
 _MAX_CARD_BYTES = 2**28
+_PART = re.compile(r"part-\d+\.parquet")
 
 
 def check_name(name: str) -> str:
@@ -227,6 +230,61 @@ class Workspace:
                 if name.endswith(f"/{card}") and name.count("/") == depth:
                     found[self.root / name] = fact.mtime_ns
         return {path: when for path, when in found.items() if not path.parent.name.startswith(".")}
+
+
+@dataclass(frozen=True)
+class TablePaths:
+    """Where a prediction table lies: a folder of parts and nothing else, which every reader of Parquet opens as one
+    table, and beside it what belongs to the run.
+
+    <folder>/part-00000.parquet …
+    <folder>.summary.json                the table's card
+    <folder>.run.json                    which run made it
+    .<folder>.scoring/                   the lock; while a run is going on, its plan and unfinished files
+
+    Attributes:
+        folder: Absolute, and not the root of a file system.
+    """
+
+    folder: Path
+
+    @property
+    def summary(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{SUMMARY_CARD}")
+
+    @property
+    def run_record(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{RUN_RECORD}")
+
+    @property
+    def work(self) -> Path:
+        return self.folder.with_name(f".{self.folder.name}.scoring")
+
+    @property
+    def plan(self) -> Path:
+        return self.work / "plan.json"
+
+    @property
+    def planned_files(self) -> Path:
+        return self.work / "plan.parquet"
+
+    @property
+    def known_rows(self) -> Path:
+        return self.work / "known.parquet"
+
+    def part(self, index: int) -> Path:
+        """`part-00000.parquet`: the rows from `index * rows_per_part` on."""
+        return self.folder / f"part-{index:05d}.parquet"
+
+    def parts(self) -> list[Path]:
+        """All parts that there are, in the order of their rows."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(path for path in found if is_part(path.name))
+
+
+def is_part(name: str) -> bool:
+    """Whether a file in a table's folder is a part of the table."""
+    return _PART.fullmatch(name) is not None
 
 
 def _is_shared(name: str) -> bool:

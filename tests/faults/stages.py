@@ -156,21 +156,12 @@ def train(dataset: str, workspace: str) -> dict[str, int]:
 
 def score(folder: str, bundle: str, out: str) -> dict[str, int]:
     """The same files in parts of ten."""
-    from darkroom.data.files.locks import exclusive
-    from darkroom.data.files.provenance import write_run_record
-    from darkroom.models.bundle.bundle import open_bundle
-    from darkroom.models.scoring.parts import open_runner, score_part
-    from darkroom.models.scoring.plan import plan_scoring
-    from darkroom.models.scoring.summary import summarize
+    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.scoring.request import ScoreRequest
+    from darkroom.models.scoring.score import score
 
-    target = Path(out)
-    with exclusive(target / ".scoring", target):
-        plan = plan_scoring(Path(folder), open_bundle(Path(bundle)), target, 10)
-        runner, opened = open_runner(Path(bundle))
-        reused = sum(score_part(target, index, runner, opened).num_reused for index in range(plan.num_parts))
-        summarize(target, reused, "", 1.0, None)
-        write_run_record(target, "score", None, {})
-    return {"num_reused": reused}
+    request = ScoreRequest(Path(folder), Path(bundle), TableOutput(Path(out)), rows_per_part=10)
+    return {"num_reused": score(request).rows_reused}
 
 
 STAGES: dict[str, Callable[..., dict[str, int]]] = {

@@ -56,7 +56,7 @@ def commands(photos: Path, dataset: Path, tmp_path: Path) -> dict[str, Command]:
         "score": Command(
             "score",
             [str(photos), "--model", str(bundle), "--out", str(tmp_path / "out"), "--rows-per-part", "60"],
-            "out/.scoring/part-00000.json",
+            "out/part-00000.parquet",
             "480 files scored",
         ),
         "ingest": Command(

@@ -289,7 +289,7 @@ def test_a_wrong_argument_is_named_in_one_sentence(
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (OSError(28, "No space left on device", "/data/x"), "no room is left on the disk of /data/x. Free some"),
+        (OSError(28, "No space left on device", "/data/x"), "disk full: /data/x. Free some space"),
         (PermissionError(13, "Permission denied", "/data/x"), "/data/x: Permission denied. Check the path"),
         (
             RuntimeError("Failed to reach API at http://x/api"),

@@ -65,7 +65,7 @@ class Runs:
             def stopping(log: Any) -> None:
                 request.on_epoch(log)
                 if full and len(self.trained) == 3:
-                    raise WorkError("No room is left on the disk.") from OSError(28, "No space left on device")
+                    raise WorkError("Disk full.") from OSError(28, "No space left on device")
 
             return real(replace(request, on_epoch=stopping))
 
@@ -87,7 +87,7 @@ def runs(prefect_server: str, recipe: str, workspace: Path) -> Runs:
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_trial_at_hand(runs: Runs) -> None:
-    assert str(runs.error) == "No room is left on the disk."
+    assert str(runs.error) == "Disk full."
     assert {"plan.json", "trial-00001.json", "trial-00002.json", ".staging-00003"} <= set(runs.left)
     assert not {"experiment.json", "trial-00003.json"} & set(runs.left)
     assert runs.trained == [1, 2, 3, 3, 4]

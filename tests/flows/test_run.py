@@ -16,6 +16,7 @@ from PIL import Image
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.sources import samples
+from darkroom.data.stores.workspace import TablePaths
 from darkroom.flows.explain import explain
 from darkroom.flows.recipe import Recipe
 from darkroom.flows.results import RunResult
@@ -135,11 +136,11 @@ def test_each_output_names_the_flow_run_that_made_it_and_its_settings(result: Ru
     from prefect.client.orchestration import get_client
 
     records = {
-        flow: json.loads((Path(folder) / "run.json").read_text())
-        for flow, folder in (
-            ("ingest", result.ingest.folder),
-            ("train", result.train.folder),
-            ("score", result.score.out),
+        flow: json.loads(path.read_text())
+        for flow, path in (
+            ("ingest", Path(result.ingest.folder) / "run.json"),
+            ("train", Path(result.train.folder) / "run.json"),
+            ("score", TablePaths(Path(result.score.out)).run_record),
         )
     }
     with get_client(sync_client=True) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from darkroom.data.dataset.shards import ShardRules
@@ -111,8 +113,9 @@ def test_two_machines_work_in_one_workspace(
     assert table.out == f"{PLACE}/scores/{run}"
     out = score(str(images / "test"), trained.folder, str(tmp_path / "table"), rows_per_part=10)
     there = s3.objects(f"results/darkroom/scores/{run}")
-    for path in Path(out.out).glob("part-*.parquet"):
-        assert there[path.name] == path.read_bytes()
+    for path in Path(out.out).iterdir():
+        assert pq.read_table(io.BytesIO(there[path.name])).equals(pq.read_table(path))
+    assert {f"{run}.summary.json", f"{run}.run.json"} <= set(s3.objects("results/darkroom/scores"))
     picture = sorted((images / "test/green").glob("*.png"))[0].name
     shown = explain(
         "quick", [f"s3://photos/colours/test/green/{picture}"], "s3://results/pictures", max_searched=0, workspace=PLACE

@@ -104,7 +104,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("darkroom.data.dataset.manifest.pq.write_table", full)
-    with pytest.raises(WorkError, match="No room is left"):
+    with pytest.raises(WorkError, match="Disk full"):
         write_table(tmp_path / "m.parquet", to_table([]))
     assert (tmp_path / "m.parquet").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]

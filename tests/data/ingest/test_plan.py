@@ -256,7 +256,7 @@ def test_a_publish_that_fails_leaves_no_data_set_and_can_be_done_again(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(publication, "write_json", full)
-    with pytest.raises(WorkError, match="No room is left on the disk"):
+    with pytest.raises(WorkError, match="Disk full"):
         publish(planned.staging, place)
     monkeypatch.undo()
     assert [path.name for path in (place.datasets / "t").iterdir()] == [planned.staging.name]

@@ -367,10 +367,10 @@ def test_what_fails_for_the_machines_sake_is_no_result_of_a_trial(
     trials.start(tmp_path, plan_of(dataset, [setting()]), False, workspace)
 
     def full(*arguments):
-        raise WorkError("No room is left on the disk.") from OSError(28, "No space left on device")
+        raise WorkError("Disk full.") from OSError(28, "No space left on device")
 
     monkeypatch.setattr(trials, "train_network", full)
-    with pytest.raises(WorkError, match="No room is left"):
+    with pytest.raises(WorkError, match="Disk full"):
         trials.train_trial(tmp_path, 1, None, workspace)
     assert read_record(tmp_path, 1) is None
     with pytest.raises(PermissionError):

@@ -91,8 +91,8 @@ def test_confidence_coverage_and_accuracy_follow_from_the_logits(copied, report,
 def test_scoring_the_test_images_agrees_with_the_report_to_the_last_image(
     images, dataset, copied, report, predictions, tmp_path
 ):
-    run(images, copied, tmp_path, 5, dataset.paths("test"))
-    rows = table(tmp_path).to_pylist()
+    run(images, copied, tmp_path / "table", 5, dataset=dataset.folder)
+    rows = table(tmp_path / "table").to_pylist()
     assert [row["path"] for row in rows] == [row["path"] for row in predictions]
     for scored, evaluated in zip(rows, predictions, strict=True):
         assert (scored["label"], scored["sha256"]) == (evaluated["predicted"], evaluated["sha256"])

@@ -16,11 +16,12 @@ from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.models.bundle.bundle import open_bundle, write_card
 from darkroom.models.scoring import plan as plan_module
+from darkroom.models.scoring.part_file import read_facts
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.plan import plan_scoring, read_plan
 from darkroom.models.scoring.summary import read_summary
 from tests.bundles import tiny_bundle
-from tests.models.scoring.test_known_rows import SIZE, assert_as_fresh, picture, score, table_bytes
+from tests.models.scoring.test_reuse import SIZE, assert_as_fresh, picture, score, table_bytes
+from tests.scoring import plan
 
 Upgrade = Callable[[], Decoder]
 OTHER = Decoder(fingerprint="0" * 12, packages=(LibraryVersion(name="pillow", version="9.9.9"),))
@@ -100,12 +101,14 @@ def test_strict_refuses_rows_of_another_decoder_and_leaves_the_table_whole(
 ) -> None:
     out = tmp_path / "out"
     score(folder, bundle, out)
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     other = upgrade_decoder()
     with pytest.raises(InputError, match=other.fingerprint) as refused:
-        plan_scoring(folder, open_bundle(bundle), out, 4, decoder_mismatch="strict")
+        plan(folder, open_bundle(bundle), out, 4, decoder_mismatch="strict")
     assert refused.value.exit_status == 2
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"
+    } == before
 
 
 def test_a_table_of_another_model_is_replaced_without_a_word(
@@ -116,8 +119,8 @@ def test_a_table_of_another_model_is_replaced_without_a_word(
     upgrade_decoder()
     newer = open_bundle(bundle)
     card = newer.card.model_copy(update={"version": "1" * 16})
-    plan = plan_scoring(folder, type(newer)(newer.folder, card), out, 4, decoder_mismatch="strict")
-    assert (plan.decoder, warnings(caplog)) == (decoder(), [])
+    planned = plan(folder, type(newer)(newer.folder, card), out, 4, decoder_mismatch="strict")
+    assert (planned.decoder, warnings(caplog)) == (decoder(), [])
 
 
 def test_rows_whose_decoder_is_not_recorded_are_scored_again_without_a_warning_or_a_refusal(
@@ -127,11 +130,9 @@ def test_rows_whose_decoder_is_not_recorded_are_scored_again_without_a_warning_o
     with monkeypatch.context() as patch:
         patch.setattr(plan_module, "decoder", lambda: None)  # as an earlier Darkroom
         score(folder, bundle, out)
-    for path in (out / ".scoring" / "plan.json", out / "summary.json"):
-        old = json.loads(path.read_text(encoding="utf-8"))
-        del old["decoder"]
-        path.write_text(json.dumps(old), encoding="utf-8")
-    assert read_plan(out).decoder is None
+    facts = read_facts(out / "part-00000.parquet")
+    assert facts is not None
+    assert facts.decoder is None
     assert read_summary(out).decoder is None
     assert score(folder, bundle, out, decoder_mismatch="strict") == (10, 0)
     assert read_summary(out).decoder == decoder()
@@ -143,7 +144,7 @@ def test_a_model_trained_on_another_decoders_images_warns_and_scores_or_is_refus
 ) -> None:
     bundle = trained_with(OTHER, tiny_bundle(tmp_path / "tiny", ("blue", "green", "red"), SIZE))
     with pytest.raises(InputError, match=r"pillow 9\.9\.9") as refused:
-        plan_scoring(folder, open_bundle(bundle), tmp_path / "refused", 4, decoder_mismatch="strict")
+        plan(folder, open_bundle(bundle), tmp_path / "refused", 4, decoder_mismatch="strict")
     assert refused.value.exit_status == 2
     assert not (tmp_path / "refused").exists()
     assert score(folder, bundle, tmp_path / "out") == (10, 0)
@@ -158,7 +159,7 @@ def test_a_model_of_this_decoder_or_of_an_earlier_darkroom_scores_without_a_word
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, known: bool
 ) -> None:
     bundle = trained_with(decoder() if known else None, tiny_bundle(tmp_path / "tiny", ("blue", "green", "red"), SIZE))
-    plan_scoring(folder, open_bundle(bundle), tmp_path / "out", 4, decoder_mismatch="strict")
+    plan(folder, open_bundle(bundle), tmp_path / "out", 4, decoder_mismatch="strict")
     assert warnings(caplog) == []
 
 
@@ -173,7 +174,7 @@ def test_a_worker_with_another_decoder_writes_no_part(
     folder: Path, bundle: Path, tmp_path: Path, upgrade_decoder: Upgrade
 ) -> None:
     runner, opened = open_runner(bundle)
-    plan_scoring(folder, opened, tmp_path / "out", 4)
+    plan(folder, opened, tmp_path / "out", 4)
     score_part(tmp_path / "out", 0, runner, opened)
     upgrade_decoder()
     with pytest.raises(WorkError):

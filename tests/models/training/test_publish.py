@@ -42,7 +42,7 @@ def test_an_exception_in_any_step_publishes_nothing_and_leaves_the_training_to_g
     staging.mkdir(parents=True)
     before = everything_in(tmp_path)
     monkeypatch.setattr(publish, step, fails)
-    with pytest.raises(WorkError, match="No room is left"):
+    with pytest.raises(WorkError, match="Disk full"):
         publish_bundle(dataset, SETTINGS, trained, place)
     assert everything_in(tmp_path) == before
     assert published_bundle(dataset, SETTINGS, place) is None

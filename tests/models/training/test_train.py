@@ -296,7 +296,7 @@ def test_an_exception_while_the_state_is_saved_leaves_no_half_file(tmp_path):
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    with pytest.raises(WorkError, match="No room is left"):
+    with pytest.raises(WorkError, match="Disk full"):
         state._save(tmp_path / "best.weights.h5", fails)
     assert list(tmp_path.iterdir()) == []
 

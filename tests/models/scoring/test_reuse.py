@@ -12,12 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.bundle.runtime import OnnxRunner, Runner
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.plan import plan_scoring
 from darkroom.models.scoring.summary import summarize
 from tests.bundles import tiny_bundle
+from tests.scoring import plan
 
 SIZE = (24, 24)
 
@@ -59,12 +60,12 @@ def score(folder: Path, bundle: Path, out: Path, num_parts: int | None = None, *
     """Score a folder, or only its first parts as a run that is killed would; images run, and rows taken over."""
     runner, opened = open_runner(bundle)
     counting = Counting(runner)
-    plan = plan_scoring(folder, opened, out, how.pop("rows_per_part", 4), **how)
-    parts = range(plan.num_parts if num_parts is None else num_parts)
+    planned = plan(folder, opened, out, how.pop("rows_per_part", 4), **how)
+    parts = range(planned.num_parts if num_parts is None else num_parts)
     reused = sum(score_part(out, index, counting, opened).num_reused for index in parts)  # type: ignore[arg-type, misc]
     if num_parts is None:
         summarize(out, reused, "", 1.0, None)
-        assert not (out / ".scoring" / "known.parquet").exists()
+        assert not TablePaths(out).known_rows.exists()
     return counting.num_images, reused
 
 
