@@ -12,8 +12,8 @@ from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import IngestResult
 from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, decoder_rule, open_workspace
-from darkroom.tasks import examine as pages
 from darkroom.tasks import ingest as tasks
+from darkroom.tasks import inspect_source as pages
 from darkroom.tasks.window import submit_all
 
 

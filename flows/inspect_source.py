@@ -1,4 +1,7 @@
-"""Flow `inspect`: a source is looked over and not ingested. (A file `inspect.py` would hide Python's own module.)"""
+"""Flow `inspect`: what an ingest would find, without one.
+
+The file is not called `inspect.py`: run as a script from this folder, another file would take it for Python's module.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import InspectResult
 from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, open_folder, open_workspace
-from darkroom.tasks import examine as tasks
 from darkroom.tasks import ingest as ingest_tasks
+from darkroom.tasks import inspect_source as tasks
 from darkroom.tasks.window import submit_all
 
 
