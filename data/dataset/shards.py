@@ -44,19 +44,18 @@ _AGAIN = "Delete the folder of the data set and ingest it again."
 
 
 class ShardRules(SettingsModel):
-    """How images are stored.
+    """How images are stored."""
 
-    Attributes:
-        format: `tfrecord` or `parquet`.
-        images: `png`, without loss, so that training sees the very pixels that scoring computes; or `jpeg`.
-        jpeg_quality: For `jpeg`.
-        rows_per_shard: Source files that one ingest task reads; each gives one shard for each split.
-    """
-
-    format: ShardFormat = "tfrecord"
-    images: Literal["png", "jpeg"] = "png"
-    jpeg_quality: int = Field(default=95, ge=50, le=100)
-    rows_per_shard: int = Field(default=1000, ge=1, le=100_000)
+    format: ShardFormat = Field(default="tfrecord", description="Format of the shards: tfrecord or parquet")
+    images: Literal["png", "jpeg"] = Field(
+        default="png",
+        description="Format of the stored images: png (lossless: training sees the very pixels that scoring computes) "
+        "or jpeg",
+    )
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="JPEG quality of the stored images")
+    rows_per_shard: int = Field(
+        default=1000, ge=1, le=100_000, description="Source files per ingest task; each task writes one shard per split"
+    )
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,19 @@ SPLITS = ("train", "validation", "test")
 
 
 class SplitRules(SettingsModel):
-    """Fractions for what the source does not decide itself.
+    """Fractions for what the source does not decide itself."""
 
-    Attributes:
-        validation: Share of the images (or of the source's training part) that stops training and fits calibration.
-        test: Share of the images on which figures are reported; used only where the source holds nothing out.
-        seed: Another seed gives another draw.
-        keep: Keep the split folders of the source where it has them.
-    """
-
-    validation: float = Field(default=0.15, gt=0, lt=1)
-    test: float = Field(default=0.15, gt=0, lt=1)
-    seed: int = 0
-    keep: bool = True
+    validation: float = Field(
+        default=0.15, gt=0, lt=1, description="Share of the images held out for early stopping and calibration"
+    )
+    test: float = Field(
+        default=0.15,
+        gt=0,
+        lt=1,
+        description="Share of the images held out for evaluation; ignored where the source has a held-out split",
+    )
+    seed: int = Field(default=0, description="Seed of the splits")
+    keep: bool = Field(default=True, description="Keep the split folders of the source")
 
     @model_validator(mode="after")
     def _leaves_some_for_training(self) -> SplitRules:

@@ -23,32 +23,33 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AugmentPolicy(SettingsModel):
-    """How far an image may be changed; zero everywhere changes nothing. The name of a preset stands for its policy.
+    """How far an image may be changed; zero everywhere changes nothing. The name of a preset stands for its policy."""
 
-    Attributes:
-        flip_horizontal: Mirror left to right half of the time.
-        flip_vertical: Mirror top to bottom half of the time.
-        rotation_degrees: Turn by up to this many degrees either way.
-        zoom: Enlarge or shrink by up to this share, each axis on its own.
-        crop: Cut off up to this share of the height and of the width, each on its own, anywhere, and stretch the rest.
-        shift: Move by up to this share of the side, each axis on its own; by whole pixels, unless the image is turned,
-            zoomed or cropped as well, so that it stays as sharp as it is.
-        brightness: Add up to this share of the full range, either way.
-        contrast: Spread around the image's mean by up to this share, either way.
-        colour: Add up to this share of the full range to red, green and blue, each on its own, either way.
-        fill: What comes in from outside: `reflect`, `nearest` or `constant` (black).
-    """
-
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    rotation_degrees: float = Field(default=0.0, ge=0, le=180)
-    zoom: Share = 0.0
-    crop: Share = 0.0
-    shift: Share = 0.0
-    brightness: Share = 0.0
-    contrast: Share = 0.0
-    colour: Share = 0.0
-    fill: Literal["reflect", "nearest", "constant"] = "reflect"
+    flip_horizontal: bool = Field(default=False, description="Mirror left to right half of the time")
+    flip_vertical: bool = Field(default=False, description="Mirror top to bottom half of the time")
+    rotation_degrees: float = Field(
+        default=0.0, ge=0, le=180, description="Rotate by up to this many degrees either way"
+    )
+    zoom: Share = Field(default=0.0, description="Enlarge or shrink by up to this share, each axis on its own")
+    crop: Share = Field(
+        default=0.0,
+        description="Cut off up to this share of the height and of the width, each on its own, anywhere, and stretch "
+        "the rest",
+    )
+    shift: Share = Field(
+        default=0.0,
+        description="Move by up to this share of the side, each axis on its own; by whole pixels unless the image is "
+        "also rotated, zoomed or cropped, to keep it sharp",
+    )
+    brightness: Share = Field(default=0.0, description="Add up to this share of the full range, either way")
+    contrast: Share = Field(default=0.0, description="Spread around the image's mean by up to this share, either way")
+    colour: Share = Field(
+        default=0.0,
+        description="Add up to this share of the full range to red, green and blue, each on its own, either way",
+    )
+    fill: Literal["reflect", "nearest", "constant"] = Field(
+        default="reflect", description="What fills the uncovered border: reflect, nearest or constant (black)"
+    )
 
     @property
     def changes_nothing(self) -> bool:

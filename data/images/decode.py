@@ -90,32 +90,54 @@ DECODE_VERSION: Literal[2] = 2
 
 
 class DecodePolicy(SettingsModel):
-    """How an image file becomes `uint8[H, W, 3]`.
+    """How an image file becomes `uint8[H, W, 3]`."""
 
-    Attributes:
-        version: Of the decoding code; raised whenever the same file and settings would give other pixels.
-        image_size: (height, width) of the result in pixels.
-        resize: `stretch` to the size; `pad`: fit inside and fill the rest with `padding`; `crop`: fill and cut the
-            centre.
-        interpolation: The filter, by Pillow's name; all but `nearest` are antialiased when they shrink.
-        apply_exif_rotation: Turn the image upright as its EXIF orientation asks.
-        scaled_jpeg: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, never below the size asked for.
-        background: RGB colour under transparent pixels.
-        padding: RGB colour of the bars of `pad`.
-        max_bytes: Largest file, in bytes; a larger one is `too_large`.
-        max_pixels: Largest image, width x height; a larger one is `too_large` and not a pixel of it is decoded.
-    """
+    version: Literal[2] = Field(
+        default=DECODE_VERSION,
+        description="Version of the decoding code, raised whenever the same file and settings would give other pixels",
+    )
+    image_size: tuple[Side, Side] = Field(
+        default=(160, 160),
+        description="Image size in pixels: 160, or HEIGHTxWIDTH such as 120x160 (default: what suits the architecture)",
+    )
+    resize: Literal["stretch", "pad", "crop"] = Field(
+        default="stretch",
+        description="How an image is brought to that size: stretch; pad (fit inside, fill the rest); or crop (fill, "
+        "cut the centre)",
+    )
+    interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = Field(
+        default="bilinear",
+        description="Resampling filter: nearest, box, bilinear, bicubic or lanczos; all but nearest are antialiased "
+        "when shrinking",
+    )
+    apply_exif_rotation: bool = Field(default=True, description="Rotate images upright as their EXIF orientation says")
+    scaled_jpeg: bool = Field(
+        default=True,
+        description="Let the JPEG decoder shrink by 2, 4 or 8 while decoding, never below the size asked for",
+    )
+    background: tuple[Byte, Byte, Byte] = Field(
+        default=(255, 255, 255), description="RGB colour under transparent pixels"
+    )
+    padding: tuple[Byte, Byte, Byte] = Field(default=(0, 0, 0), description="RGB colour of the bars of pad")
+    max_bytes: int = Field(
+        default=256 * 2**20, ge=1, description="Largest file in bytes; a larger one is quarantined as too_large"
+    )
+    max_pixels: int = Field(
+        default=120_000_000,
+        ge=1,
+        le=170_000_000,
+        description="Largest image, width x height in pixels; a larger one is quarantined as too_large before it is "
+        "decoded",
+    )
 
-    version: Literal[2] = DECODE_VERSION
-    image_size: tuple[Side, Side] = (160, 160)
-    resize: Literal["stretch", "pad", "crop"] = "stretch"
-    interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
-    apply_exif_rotation: bool = True
-    scaled_jpeg: bool = True
-    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
-    padding: tuple[Byte, Byte, Byte] = (0, 0, 0)
-    max_bytes: int = Field(default=256 * 2**20, ge=1)
-    max_pixels: int = Field(default=120_000_000, ge=1, le=170_000_000)
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _one_number_is_a_square(cls, value: object) -> object:
+        """`160` and `120x160` (height x width) as (height, width)."""
+        found = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value)) if isinstance(value, int | str) else None
+        if isinstance(value, str) and not found:
+            raise ValueError(f"{value!r} is not a size; write 160, or 120x160 for height x width")
+        return (int(found[1]), int(found[2] or found[1])) if found else value
 
     @field_validator("version", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from darkroom.data.errors import LabelError
 from darkroom.data.files.listing import FileEntry, printable
@@ -29,24 +29,30 @@ _REMEDY = (
 
 
 class LabelRules(SettingsModel):
-    """How labels are found; by default the layout is recognised and said in the log.
+    """How labels are found; by default the layout is recognised and said in the log."""
 
-    Attributes:
-        source: `auto`, `folders` (the folder that holds the file), `filename` (`pattern`) or `csv`.
-        pattern: Regular expression on the file name with a group named `label`; searched, not matched from the start.
-        csv: CSV file with a header, relative to the source or absolute; found by itself in `auto` where it is the only
-            one whose paths name images.
-        path_column: Column of paths or ids; found by its name where None.
-        label_column: Column of labels; found by its name where None.
-        classes: The only labels that may occur, to find a misspelt one; () allows any.
-    """
-
-    source: Literal["auto", "folders", "filename", "csv"] = "auto"
-    pattern: str | None = None
-    csv: str | None = None
-    path_column: str | None = None
-    label_column: str | None = None
-    classes: tuple[str, ...] = ()
+    source: Literal["auto", "folders", "filename", "csv"] = Field(
+        default="auto",
+        description="Where labels come from: auto recognises the layout; folders, the folder that holds the file; "
+        "filename, a pattern; csv, a table",
+    )
+    pattern: str | None = Field(
+        default=None, description="Regular expression with a group named label, searched for in the file name"
+    )
+    csv: str | None = Field(
+        default=None,
+        description="CSV file with a header, relative to the source or absolute (default: the only one whose paths "
+        "name images)",
+    )
+    path_column: str | None = Field(
+        default=None, description="Column of paths or ids in the CSV (default: recognised by its name)"
+    )
+    label_column: str | None = Field(
+        default=None, description="Column of labels in the CSV (default: recognised by its name)"
+    )
+    classes: tuple[str, ...] = Field(
+        default=(), description="The only labels allowed, so that a misspelt one is found; empty allows any"
+    )
 
     @model_validator(mode="after")
     def _names_one_source(self) -> LabelRules:

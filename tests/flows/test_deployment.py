@@ -53,7 +53,7 @@ def test_every_parameter_and_every_nested_setting_is_described_in_the_form(clien
         assert nameless == [], deployment.name
     recipe = next(found for found in client.read_deployments(limit=50, offset=0) if found.name == "run-recipe")
     nested = recipe.parameter_openapi_schema["definitions"]
-    assert nested["TrainSettings"]["properties"]["batch_size"]["description"] == "Images in a step."
+    assert nested["TrainSettings"]["properties"]["batch_size"]["description"] == "Images per step"
 
 
 def test_deploying_makes_no_schedule(client: Any) -> None:
