@@ -6,8 +6,9 @@ from prefect import flow
 
 from darkroom.flows.results import ExplainResult
 from darkroom.flows.settings import decoder_rule, local_copy, open_folder, open_workspace
+from darkroom.flows.up_to_date import explain_command
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.explaining.explain import explanation_folder
+from darkroom.models.explaining.explain import explanation_folder, find_searched
 from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
 from darkroom.tasks import explain as tasks
 from darkroom.tasks.pages import link_pages
@@ -38,8 +39,8 @@ def explain(
     opened = open_bundle(folder)
     files = [local_copy(image) for image in images]
     target, at = open_folder(out, explanation_folder(opened, [str(file.resolve()) for file in files]), place)
-    searched = tasks.find_searched(place, dataset, opened.card.dataset)
-    command = f"darkroom explain {opened.reference} IMAGE..."
+    searched = find_searched(place, dataset, opened.card.dataset)
+    command = explain_command(opened)
     done = tasks.explain_images(folder, files, target, command, searched, max_searched, decoder_rule())
     at.replace(target, done.page.name)
     link_pages(folder, place)

@@ -25,6 +25,7 @@ from darkroom.models.pages.navigation import DATASET_PAGE, EXPERIMENT_PAGE
 from darkroom.models.scoring.summary import NamedCount, ScoreSummary
 
 if TYPE_CHECKING:
+    from darkroom.flows.recipe import Recipe
     from darkroom.models.explaining.explain import Explained  # which draws, and loads matplotlib
 
 
@@ -376,3 +377,16 @@ class RunResult(Result):
     explain: ExplainResult
     score: ScoreResult
     targets: tuple[Target, ...] = ()
+
+
+def targets_of(plan: Recipe, report: EvaluateResult) -> tuple[Target, ...]:
+    """The figures that a recipe names, and whether they were reached."""
+    wanted = (
+        ("accuracy", plan.target_accuracy, report.accuracy, plan.public),
+        ("macro F1", plan.target_macro_f1, report.macro_f1, ""),
+    )
+    return tuple(
+        Target(figure=figure, target=target, value=value, reached=value >= target, public=public)
+        for figure, target, value, public in wanted
+        if target is not None
+    )

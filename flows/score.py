@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 
 from prefect import flow
 
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.storage import place_from
-from darkroom.data.stores.workspace import name_from
+from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
-from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_workspace
+from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_workspace, table_name
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
 from darkroom.tasks import score as tasks
@@ -27,7 +26,7 @@ def score(
     folder: str,
     model: str,
     out: str | None = None,
-    rows_per_part: int = 1000,
+    rows_per_part: int = ROWS_PER_PART,
     dataset: str | None = None,
     split: str = "test",
     retry_quarantined: bool = False,
@@ -58,11 +57,11 @@ def score(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     place, workers = open_workspace(workspace), choose_runner(runner, address)
-    bundle = tasks.find_bundle(model, place)
+    images, bundle = place_from(folder), tasks.find_bundle(model, place)
     request = ScoreRequest(
-        folder=place_from(folder),
+        folder=images,
         bundle=bundle,
-        out=open_table(out, place.scores / f"{_name(folder)}-{bundle.parent.name}-{bundle.name}", place),
+        out=open_table(out, place.scores / table_name(images, bundle), place),
         rows_per_part=rows_per_part,
         dataset=place.find_dataset(dataset) if dataset else None,
         split=split,
@@ -82,9 +81,3 @@ def score(
                 reused += part.num_reused
         summary = tasks.summarize(table, reused, started.isoformat(timespec="seconds"), time.monotonic() - clock)
     return ScoreResult.of(summary, table.reference)
-
-
-def _name(folder: str) -> str:
-    """What the table of a folder is called in the workspace."""
-    place = place_from(folder)
-    return name_from(str(place.resolve() if isinstance(place, Path) else place))

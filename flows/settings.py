@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from darkroom.data.errors import SettingError, SourceError
 from darkroom.data.files.atomic import content_version
+from darkroom.data.files.listing import printable
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from
@@ -40,27 +41,28 @@ _DEFAULTS = {
 
 
 class Settings(BaseSettings):
-    """`DARKROOM_…` variables.
-
-    Attributes:
-        workspace: Folder of all results, or its URL.
-        cache: Where copies of what lies in stores are kept; by default `darkroom` in `XDG_CACHE_HOME` or `~/.cache`.
-        runner: Who works on the parts of a flow (flows/runners.py).
-        runner_address: Of a Dask or Ray cluster.
-        max_workers: Threads or processes that work on parts at once; None takes two threads, each of which uses all
-            processors of its own accord, or as many processes as there are processors.
-        decoder_mismatch: What happens where images, rows or a model come from a decoder that gives other pixels than
-            the one installed here: `warn`, or `strict`, which refuses.
-    """
+    """`DARKROOM_…` variables."""
 
     model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True)
 
-    workspace: str = "workspace"
-    cache: Path = Field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "darkroom")
-    runner: RunnerKind = "threads"
-    runner_address: str | None = None
-    max_workers: int | None = Field(default=None, ge=1)
-    decoder_mismatch: DecoderMismatch = "warn"
+    workspace: str = Field(default="workspace", description="Folder of all results, or its URL")
+    cache: Path = Field(
+        default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "darkroom",
+        description="Folder for local copies of object stores (default: darkroom in XDG_CACHE_HOME or ~/.cache)",
+    )
+    runner: RunnerKind = Field(default="threads", description="How the parts of a flow are executed (flows/runners.py)")
+    runner_address: str | None = Field(default=None, description="Address of a Dask or Ray cluster")
+    max_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads or processes that execute parts at once (default: two threads, each of which uses all "
+        "processors by itself, or one process per processor)",
+    )
+    decoder_mismatch: DecoderMismatch = Field(
+        default="warn",
+        description="What to do where images, rows or a model come from a decoder that gives other pixels than the one "
+        "installed here: warn, or strict, which refuses",
+    )
 
 
 def decoder_rule(given: DecoderMismatch | None = None) -> DecoderMismatch:
@@ -119,6 +121,12 @@ def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple
     return (place.resolve() if given else default), workspace
 
 
+def table_name(images: Path | Url, bundle: Path) -> str:
+    """What the table of a folder is called in the workspace: `<images>-<model>-<version>`."""
+    name = name_from(str(images.resolve() if isinstance(images, Path) else images))
+    return f"{name}-{bundle.parent.name}-{bundle.name}"
+
+
 def open_table(given: str | None, default: Path, workspace: Workspace) -> TableOutput:
     """Where a prediction table goes: a folder as given, a path or a URL, or the default one in the workspace."""
     from darkroom.models.scoring.output import TableOutput
@@ -136,6 +144,8 @@ def local_copy(image: str) -> Path:
     """A file as given, or fetched where it is a URL."""
     place = place_from(image)
     if isinstance(place, Path):
+        if not place.is_file():
+            raise SourceError(f"There is no file {printable(str(place))!r}. Check the path.")
         return place
     mirror = open_mirror(place.parent)
     if not mirror.pull_one(place.name):

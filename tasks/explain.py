@@ -8,9 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from darkroom.data.dataset.dataset import open_dataset
-from darkroom.data.errors import InputError
 from darkroom.data.settings import DecoderMismatch
-from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining import explain
 from darkroom.models.explaining.explain import Explained
@@ -31,16 +29,6 @@ def explain_images(
     return explain.explain_images(
         open_bundle(bundle), images, out, generated_by, opened, max_searched, decoder_mismatch
     )
-
-
-def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:
-    """The folder of the data set that is named, or of the default one, or None where that is not at hand."""
-    if dataset:
-        return place.find_dataset(dataset)
-    try:
-        return place.find_dataset(default)
-    except InputError:
-        return None
 
 
 @task(cache_policy=NO_CACHE)

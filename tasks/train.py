@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.provenance import complete_run_record, write_run_record
-from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
+from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import BundleCard, open_bundle
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training import features, model_version, multi_machine, publish, train
@@ -23,10 +23,7 @@ from darkroom.tasks.artifacts import training_artifact
 @task(cache_policy=NO_CACHE)
 def find_bundle(dataset: Path, settings: TrainSettings, workspace: Workspace) -> Path | None:
     """The bundle of an earlier run of the same data set and settings."""
-    opened = open_dataset(dataset)
-    name, version = model_version.bundle_name(opened, settings), model_version.bundle_version(opened, settings)
-    workspace.fetch(workspace.model(name, version), BUNDLE_CARD)
-    folder = model_version.published_bundle(opened, settings, workspace)
+    folder = model_version.published_bundle(open_dataset(dataset), settings, workspace)
     if folder:
         complete_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
     return folder

@@ -54,30 +54,30 @@ _PLAN_SCHEMA = pa.schema(
 
 
 class IngestSettings(SettingsModel):
-    """All that decides what an ingest makes.
+    """All that decides what an ingest makes."""
 
-    Attributes:
-        name: Of the data set.
-        labels, splits, policy, shards: The rules for each step.
-        augmentation: What `copies` look like.
-        copies: Augmented copies of each training image that are written into the shards.
-        seed: For the copies.
-        max_quarantined_share: The run fails where more than this share of the labelled images cannot be used.
-        leaks: What happens to training images that copy a test or validation image (same bytes, or same picture), to
-            validation images that copy a test image, and to training images that stand under two labels: `drop` sets
-            them aside, `fail` stops and names them, `keep` uses them and only lists them.
-    """
-
-    name: str
-    labels: LabelRules = LabelRules()
-    splits: SplitRules = SplitRules()
-    policy: DecodePolicy = DecodePolicy()
-    shards: ShardRules = ShardRules()
-    augmentation: AugmentPolicy = AugmentPolicy()
-    copies: int = Field(default=0, ge=0, le=100)
-    seed: int = 0
-    max_quarantined_share: float = Field(default=0.5, ge=0, le=1)
-    leaks: Leaks = "drop"
+    name: str = Field(description="Name of the data set")
+    labels: LabelRules = Field(default=LabelRules(), description="How labels are found")
+    splits: SplitRules = Field(default=SplitRules(), description="How images are split")
+    policy: DecodePolicy = Field(default=DecodePolicy(), description="How images are decoded")
+    shards: ShardRules = Field(default=ShardRules(), description="How images are stored")
+    augmentation: AugmentPolicy = Field(
+        default=AugmentPolicy(),
+        description="Augmentation of the copies: none, light, standard, strong or scans; in a recipe also a policy",
+    )
+    copies: int = Field(
+        default=0, ge=0, le=100, description="Augmented copies of each training image to write into the shards"
+    )
+    seed: int = Field(default=0, description="Seed of the copies")
+    max_quarantined_share: float = Field(
+        default=0.5, ge=0, le=1, description="Fail where more than this share of the labelled images cannot be used"
+    )
+    leaks: Leaks = Field(
+        default="drop",
+        description="What to do with training images that duplicate a test or validation image or carry two labels, "
+        "and with validation images that duplicate a test image: drop (quarantine them), fail (stop and name "
+        "them) or keep (only list them)",
+    )
 
     @model_validator(mode="after")
     def _copies_differ(self) -> IngestSettings:
@@ -154,7 +154,7 @@ def plan_ingest(
     check_name(settings.name)
     entries = list_files(source.folder)
     fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.reference, entries)
-    staging = workspace.datasets / settings.name / f".staging-{fingerprint}"
+    staging = _staging(workspace, settings.name, fingerprint)
     done = _published(workspace, settings.name, fingerprint)
     if done and not retry_quarantined:
         if (staging / "plan.json").is_file() and _num_done(staging) == read_plan(staging).num_parts:
@@ -191,6 +191,21 @@ def plan_ingest(
     for decision in plan.decisions:
         logger.info("%s: %s.", settings.name, decision)
     return Planned(staging, plan.num_parts)
+
+
+def find_dataset(source: Source, settings: IngestSettings, workspace: Workspace) -> Path | None:
+    """The data set that `plan_ingest` would find; None where there is work left, if only to tidy up."""
+    if not version_note(workspace, check_name(settings.name), "").parent.is_dir():
+        return None  # without a look at the files
+    entries = list_files(source.folder)
+    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.reference, entries)
+    if _staging(workspace, settings.name, fingerprint).exists():
+        return None
+    return _published(workspace, settings.name, fingerprint)
+
+
+def _staging(workspace: Workspace, name: str, fingerprint: str) -> Path:
+    return workspace.datasets / name / f".staging-{fingerprint}"
 
 
 def read_plan(staging: Path) -> IngestPlan:

@@ -96,11 +96,7 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
             encrypted, repeated, a link or a device, or would be written outside the folder.
         WorkError: where the workspace cannot be written to.
     """
-    try:
-        key = file_sha256(archive)[:16]
-    except OSError as error:
-        raise SourceError(f"The archive {printable(str(archive))} cannot be read: {error.strerror}.") from None
-    folder = Path(os.path.abspath(workspace_sources)) / key
+    folder = unpacked_folder(archive, workspace_sources)
     if folder.is_dir():
         logger.info("%s is unpacked already: %s", printable(str(archive)), folder)
         return folder
@@ -126,6 +122,15 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
     counts = f"{unpacking.num_files} files, {unpacking.unpacked_bytes / _MIB:.1f} MiB"
     logger.info("Unpacked %s into %s: %s", printable(str(archive)), folder, counts)
     return folder
+
+
+def unpacked_folder(archive: Path, workspace_sources: Path) -> Path:
+    """Where an archive is unpacked, or is to be: named after its content."""
+    try:
+        key = file_sha256(archive)[:16]
+    except OSError as error:
+        raise SourceError(f"The archive {printable(str(archive))} cannot be read: {error.strerror}.") from None
+    return Path(os.path.abspath(workspace_sources)) / key
 
 
 class _Unpacking:

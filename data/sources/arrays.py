@@ -72,11 +72,7 @@ def write_images(arrays: Path, workspace_sources: Path) -> Path:
         SourceError: naming the array that is wrong and what is expected.
         WorkError: where the workspace cannot be written to.
     """
-    try:
-        key = f"{file_sha256(arrays)[:16]}-arrays-v{_CODE_VERSION}"
-    except OSError as error:
-        raise SourceError(f"{printable(str(arrays))} cannot be read: {error.strerror}.") from None
-    folder = Path(os.path.abspath(workspace_sources)) / key
+    folder = images_folder(arrays, workspace_sources)
     if folder.is_dir():
         logger.info("The images of %s are written out already: %s", printable(str(arrays)), folder)
         return folder
@@ -94,6 +90,15 @@ def write_images(arrays: Path, workspace_sources: Path) -> Path:
         ) from None
     logger.info("Wrote the %d images of %s into %s", num_images, printable(str(arrays)), folder)
     return folder
+
+
+def images_folder(arrays: Path, workspace_sources: Path) -> Path:
+    """Where the images of a `.npz` are written, or are to be: named after its content."""
+    try:
+        key = f"{file_sha256(arrays)[:16]}-arrays-v{_CODE_VERSION}"
+    except OSError as error:
+        raise SourceError(f"{printable(str(arrays))} cannot be read: {error.strerror}.") from None
+    return Path(os.path.abspath(workspace_sources)) / key
 
 
 class _Arrays:

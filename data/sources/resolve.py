@@ -84,6 +84,29 @@ def resolve(reference: str, workspace: Workspace) -> Source:
     raise SourceError(f"There is no folder or archive {printable(reference)!r} in {Path.cwd()}. Give {_FORMS}.")
 
 
+def at_hand(reference: str, workspace: Workspace) -> Source | None:
+    """The source where nothing has to be fetched, unpacked or made for it; None where that is still to do.
+
+    What is in a store or at Kaggle may have changed there, and is never at hand.
+
+    Raises:
+        SourceError: as `resolve` does.
+    """
+    scheme, _, rest = reference.partition(":")
+    if scheme == "kaggle" or "://" in reference:
+        return None
+    path = Path(os.path.abspath(reference))
+    if scheme == "sample":
+        unpacked = workspace.sources / samples.find_sample(rest).key
+    elif not os.path.isdir(path) and archives.is_archive(path) and os.path.isfile(path):
+        unpacked = archives.unpacked_folder(path, workspace.sources)
+    elif not os.path.isdir(path) and arrays.is_array_file(path) and os.path.isfile(path):
+        unpacked = arrays.images_folder(path, workspace.sources)
+    else:
+        return resolve(reference, workspace)
+    return resolve(reference, workspace) if unpacked.is_dir() else None
+
+
 def _unpacked(reference: str, path: Path, workspace: Workspace) -> Source:
     """A file with images in it, as a folder."""
     if arrays.is_array_file(path):

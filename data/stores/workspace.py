@@ -123,6 +123,10 @@ class Workspace:
             return self._find_blessed(name)
         return self._find(self.models, reference, BUNDLE_CARD, "model", "darkroom train DATASET")
 
+    def model_names(self) -> list[str]:
+        """The names under which there are models."""
+        return sorted({path.parent.parent.name for path in self._cards(self.models, "*/*", BUNDLE_CARD)})
+
     def blessed_card(self, name: str) -> Path:
         """The file that says which version of a model is the blessed one."""
         return self.models / check_name(name) / BLESSED_CARD
@@ -208,7 +212,7 @@ class Workspace:
         as_path = Path(reference)
         if os.path.isfile(as_path / card):  # unlike Path's, also False for a name that no file system can hold
             return as_path.resolve()
-        name, _, version = reference.partition("@")
+        name, _, version = reference.removeprefix("./").rstrip("/").partition("@")  # as a shell completes a folder
         if _NAME.fullmatch(name) and (not version or _NAME.fullmatch(version)):
             found = self._cards(parent / name, "*", card)
             if version:

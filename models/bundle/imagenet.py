@@ -71,6 +71,7 @@ def ready_made_bundle(workspace: Workspace) -> Path:
     final, names = _folder(workspace), class_names()
     if (final / BUNDLE_CARD).is_file():
         return final
+    logger.info("Building the ready-made model %s@%s, once in this workspace", READY_MADE, final.name)
     model = _in_label_order(names)
     noise = np.random.default_rng(0).integers(0, 256, (4, *_POLICY.image_size, 3), dtype=np.uint8)
     with atomic_folder(final) as temporary:

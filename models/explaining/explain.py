@@ -30,6 +30,7 @@ from darkroom.data.files.listing import printable, read_file
 from darkroom.data.images.decode import decode
 from darkroom.data.images.decoder import decoder
 from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.explaining.explain_page import Explanation, ShownImage, explain_page
 from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
@@ -37,7 +38,7 @@ from darkroom.models.explaining.views import ImageView, NetworkView, view_image,
 from darkroom.models.judging.report import CorrectPrediction, most_confident, read_report
 from darkroom.models.judging.split_predictions import PREDICTIONS
 from darkroom.models.networks.layers import feature_maps, unmirrored
-from darkroom.models.pages.fingerprint import files_up_to_date, fingerprint_of, write_fingerprint
+from darkroom.models.pages.fingerprint import MADE_CARD, files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER, EXPLAIN_PAGE
 from darkroom.models.pages.page import write_page
 from darkroom.models.pages.panels import Panel, sheet
@@ -104,19 +105,11 @@ def explain_images(
     _check(bundle, images, out, dataset)
     check_decoder(bundle, decoder(), decoder_mismatch)
     loaded, set_aside = _load(bundle, images)
-    fingerprint = fingerprint_of(
-        _CODE_VERSION,
-        bundle.card.model_dump(mode="json"),
-        [(item.name, item.path, item.sha256, item.truth) for item in loaded],
-        set_aside,
-        dataset.card.model_dump(mode="json") if dataset else None,
-        max_searched,
-        generated_by,
-        decoder().fingerprint,
-    )
+    fingerprint = _fingerprint(bundle, loaded, set_aside, dataset, max_searched, generated_by)
     if before := files_up_to_date(out, fingerprint):
         logger.info("%d images already explained: %s", len(loaded), out / EXPLAIN_PAGE)
         return _explained(out, before, set_aside)
+    logger.info("Explaining %s on %d images", bundle.reference, len(loaded))
     labels, runner, model = bundle.card.labels, bundle.runner(), unmirrored(bundle.keras_model())
     feature_maps(model)  # refuses a network without, before any work
 
@@ -124,7 +117,11 @@ def explain_images(
         return bundle.card.calibration.apply(runner(pixels))
 
     classes = _shown_classes(probabilities(np.stack([item.pixels for item in loaded])))
-    views = [view_image(model, probabilities, item.pixels, item.truth, labels, classes) for item in loaded]
+    views = []
+    for number, item in enumerate(loaded, start=1):
+        views.append(view_image(model, probabilities, item.pixels, item.truth, labels, classes))
+        logger.info("Explained image %d of %d: %s", number, len(loaded), item.path)
+    logger.info("Drawing filters and what activates classes and channels; searching at most %d images", max_searched)
     contributions = np.mean([view.contributions for view in views], axis=0)
     image_size = bundle.card.policy.image_size
     network = view_network(model, labels, classes, contributions, image_size, dataset, max_searched)
@@ -142,8 +139,51 @@ def explain_images(
     return _explained(out, names, set_aside)
 
 
+def find_explained(
+    bundle: Bundle, images: Sequence[Path], out: Path, generated_by: str, dataset: Dataset | None, max_searched: int
+) -> Explained | None:
+    """The pictures that `explain_images` would leave as they are; None where it would draw some."""
+    _check(bundle, images, out, dataset)
+    if not (out / MADE_CARD).is_file():
+        return None  # without a look at the images
+    loaded, set_aside = _load(bundle, images)
+    names = files_up_to_date(out, _fingerprint(bundle, loaded, set_aside, dataset, max_searched, generated_by))
+    return _explained(out, names, set_aside) if names else None
+
+
+def _fingerprint(
+    bundle: Bundle,
+    loaded: Sequence[_Loaded],
+    set_aside: tuple[tuple[str, str], ...],
+    dataset: Dataset | None,
+    max_searched: int,
+    generated_by: str,
+) -> str:
+    """A content version of all that the pictures are made from."""
+    return fingerprint_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        [(item.name, item.path, item.sha256, item.truth) for item in loaded],
+        set_aside,
+        dataset.card.model_dump(mode="json") if dataset else None,
+        max_searched,
+        generated_by,
+        decoder().fingerprint,
+    )
+
+
 def _explained(out: Path, names: Sequence[str], set_aside: tuple[tuple[str, str], ...]) -> Explained:
     return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names if name != EXPLAIN_PAGE), set_aside)
+
+
+def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:
+    """The folder of the data set that is named, or of the default one, or None where that is not at hand."""
+    if dataset:
+        return place.find_dataset(dataset)
+    try:
+        return place.find_dataset(default)
+    except InputError:
+        return None
 
 
 def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> list[str]:

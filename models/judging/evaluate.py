@@ -95,19 +95,12 @@ def evaluate_bundle(
     """
     check_decoder(bundle, dataset.card.decoder, decoder_mismatch)
     rules = rules or BlessingRules()
-    fingerprint = fingerprint_of(
-        _CODE_VERSION,
-        bundle.card.model_dump(mode="json"),
-        dataset.card.model_dump(mode="json"),
-        split,
-        rules.model_dump(mode="json"),
-        generated_by,
-    )
-    if files_up_to_date(bundle.report_folder, fingerprint):
-        report = read_report(bundle.report_folder)
-        if still_stands(report.blessing, bundle, split, place):
-            logger.info("%s: the evaluation on %s of %s is up to date.", bundle.reference, split, dataset.reference)
-            return report
+    fingerprint = _fingerprint(bundle, dataset, split, generated_by, rules)
+    if report := find_report(bundle, dataset, split, generated_by, place, rules):
+        logger.info("%s: the evaluation on %s of %s is up to date.", bundle.reference, split, dataset.reference)
+        return report
+    num_images = dataset.card.num_images(split)
+    logger.info("Evaluating %s on %d %s images of %s", bundle.reference, num_images, split, dataset.reference)
     judged = predict_split(bundle, dataset, split)
     chances, truth, card = judged.probabilities, judged.truth, bundle.card
     coverage, accuracy = coverage_and_accuracy(chances, truth, card.threshold)
@@ -148,6 +141,29 @@ def evaluate_bundle(
     write_report(folder, report, _illustrations(judged, report.worst_mistakes))
     write_fingerprint(folder, fingerprint, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
     return report
+
+
+def find_report(
+    bundle: Bundle, dataset: Dataset, split: str, generated_by: str, place: Workspace | None, rules: BlessingRules
+) -> EvaluationReport | None:
+    """The report that `evaluate_bundle` would leave as it is; None where it would write one."""
+    if files_up_to_date(bundle.report_folder, _fingerprint(bundle, dataset, split, generated_by, rules)):
+        report = read_report(bundle.report_folder)
+        if still_stands(report.blessing, bundle, split, place):
+            return report
+    return None
+
+
+def _fingerprint(bundle: Bundle, dataset: Dataset, split: str, generated_by: str, rules: BlessingRules) -> str:
+    """A content version of all that a report is made from."""
+    return fingerprint_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        dataset.card.model_dump(mode="json"),
+        split,
+        rules.model_dump(mode="json"),
+        generated_by,
+    )
 
 
 def _share_interval(share: float, num_images: float) -> Interval:

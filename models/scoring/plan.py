@@ -96,7 +96,7 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     check_decoder(bundle, decoder(), request.decoder_mismatch)
     table = request.out.paths
     request.out.fetch()
-    entries = _files(request)
+    entries = files_of(request)
     first = next(entries, None)
     if first is None:
         raise InputError(f"{request.folder} holds no files. Give the folder that holds the images.")
@@ -153,7 +153,7 @@ def _check_earlier_rows(request: ScoreRequest, plan: ScorePlan) -> None:
         )
 
 
-def _files(request: ScoreRequest) -> Iterator[FileEntry]:
+def files_of(request: ScoreRequest) -> Iterator[FileEntry]:
     """The files to be scored, sorted by path."""
     entries = image_folder(request.folder).iter_files()
     if request.dataset is None:
@@ -173,12 +173,13 @@ def _write_plan(path: Path, entries: Iterable[FileEntry], rows_per_part: int) ->
     num_files = 0
     with pq.ParquetWriter(path, _PLAN_SCHEMA, compression="zstd") as writer:
         for part in in_batches(entries, rows_per_part):
-            writer.write_table(_plan_table(part), row_group_size=len(part))
+            writer.write_table(plan_table(part), row_group_size=len(part))
             num_files += len(part)
     return num_files
 
 
-def _plan_table(entries: Sequence[FileEntry]) -> pa.Table:
+def plan_table(entries: Sequence[FileEntry]) -> pa.Table:
+    """Rows of `plan.parquet` for these files."""
     columns = [
         [entry.path for entry in entries],
         [os.fsencode(entry.os_path) for entry in entries],

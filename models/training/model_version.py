@@ -38,6 +38,7 @@ def published_bundle(dataset: Dataset, settings: TrainSettings, workspace: Works
     The state of its training is removed, should the run have been killed before it could.
     """
     folder = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
+    workspace.fetch(folder, BUNDLE_CARD)
     if not (folder / BUNDLE_CARD).is_file():
         return None
     remove_folder(staging_folder(dataset, settings, workspace))

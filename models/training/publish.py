@@ -54,6 +54,7 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
     with atomic_folder(final) as temporary:
         _without_optimizer(trained.model).save(temporary / "model.keras")
         network = with_embeddings(trained.model)
+        logger.info("Exporting %s to ONNX, and comparing both networks on validation images", final.parent.name)
         export_onnx(network, temporary / "model.onnx")
         runner = OnnxRunner(temporary / "model.onnx")
         logits, truth = split_logits(dataset, "validation", runner)
@@ -114,7 +115,9 @@ def _make_int8(
     dataset: Dataset, folder: Path, calibration: Calibration, threshold: float, chances: NDArray[np.float64]
 ) -> Int8Facts:
     """Quantize `model.onnx` beside itself and compare it with `chances`, what that one gives on validation."""
-    refused = quantize(folder / "model.onnx", folder / INT8_FILE, calibration_images(dataset))
+    images = calibration_images(dataset)
+    logger.info("Quantizing to int8, with the ranges of activations that %d training images give", len(images))
+    refused = quantize(folder / "model.onnx", folder / INT8_FILE, images)
     if refused:
         return Int8Facts(refused=refused)
     logits, truth = split_logits(dataset, "validation", OnnxRunner(folder / INT8_FILE))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,18 +14,21 @@ from uuid import UUID
 
 import duckdb
 import pytest
+import yaml
 from PIL import Image
 
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.sources import samples
 from darkroom.data.stores.workspace import TablePaths
+from darkroom.flows import up_to_date
 from darkroom.flows.explain import explain
 from darkroom.flows.recipe import Recipe
 from darkroom.flows.results import RunResult
 from darkroom.flows.run import run
-from darkroom.models.settings import TrainSettings
+from darkroom.models.settings import BlessingRules, TrainSettings
 from tests.datasets import BAD_FILES, COLOURS, NUM_IMAGES, photograph, write_images
+from tests.processes import ROOT
 
 NUM_GOOD = sum(NUM_IMAGES.values()) * len(COLOURS)
 QUICK = TrainSettings(model="cifar4", weights="none", epochs=2, batch_size=16)
@@ -130,6 +136,44 @@ def test_the_same_run_again_makes_nothing_again(result: RunResult, images: Path,
     assert (again.evaluate, again.explain) == (result.evaluate, result.explain)
     assert again.score.rows_reused == again.score.num_files == result.score.num_files
     assert again.score.labels == result.score.labels
+
+
+def test_what_is_up_to_date_is_found_by_a_look_at_the_workspace_alone(
+    result: RunResult, images: Path, workspace: Path, tmp_path: Path
+) -> None:
+    place = str(workspace)
+    found = up_to_date.ran(recipe(images), None, place, "fp32")
+    assert found is not None
+    assert found.ingest == result.ingest.model_copy(update={"reused": True})
+    assert found.train == result.train.model_copy(update={"reused": True})
+    assert (found.evaluate, found.explain) == (result.evaluate, result.explain)
+    assert (found.score.out, found.score.labels) == (result.score.out, result.score.labels)
+    assert found.score.rows_reused == found.score.num_files
+    # The command does the same, and loads neither Prefect nor TensorFlow for it.
+    file = tmp_path / "colours.yaml"
+    file.write_text(yaml.safe_dump(recipe(images).model_dump(mode="json")))
+    words = ["darkroom", "run", str(file), "--precision", "fp32", "--workspace", place, "--json"]
+    script = f"import sys\nfrom darkroom.flows import cli\nsys.argv = {words!r}\ncli.main()\nprint(*sys.modules)\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed, modules = done.stdout.splitlines()
+    assert RunResult.model_validate_json(printed) == found
+    assert {"prefect", "tensorflow", "keras"} & set(modules.split()) == set()
+
+
+def test_other_settings_are_not_up_to_date(result: RunResult, images: Path, workspace: Path) -> None:
+    place, plan = str(workspace), recipe(images)
+    assert up_to_date.ingested(str(images), plan.ingest_settings().model_copy(update={"seed": 1}), place) is None
+    assert up_to_date.trained("colours", QUICK.model_copy(update={"seed": 1}), place) is None
+    bundle, rules = result.train.bundle, BlessingRules(min_accuracy=0.125)
+    assert up_to_date.evaluated(bundle, None, "test", rules, place) is None
+    assert up_to_date.evaluated(bundle, None, "test", BlessingRules(), place) is not None
+    assert up_to_date.explained(bundle, [str(next(images.rglob("*.png")))], None, None, 1000, place) is None
+    table = (str(images), bundle, None)
+    assert up_to_date.scored(*table, 1000, "colours", "fp32", workspace=place) is not None
+    assert up_to_date.scored(*table, 7, "colours", "fp32", workspace=place) is None
+    assert up_to_date.scored(*table, 1000, None, "fp32", workspace=place) is None
 
 
 def test_each_output_names_the_flow_run_that_made_it_and_its_settings(result: RunResult) -> None:
