@@ -14,7 +14,6 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from darkroom.data.errors import DarkroomError, InputError
@@ -80,12 +79,14 @@ def show_findings(examination: Examination, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(examination.model_dump_json() + "\n")
     else:
-        table = Table("", "", "found", "what to do", box=None, padding=(0, 2, 0, 0), show_header=False)
+        console = Console(highlight=False)
         for finding in examination.findings:
             style = {"ok": "green", "note": "yellow"}.get(finding.status, "red")
-            cells = (finding.subject, finding.found, finding.remedy)
-            table.add_row(Text(finding.status, style), *(Text(cell) for cell in cells))
-        Console(highlight=False).print(table)
+            status = Text(f"{finding.status:<9}", style)
+            # The terminal breaks what is too long for it, so that an address or a command can be copied.
+            console.print(status + Text(f"{finding.subject:<16}{finding.found}"), soft_wrap=True)
+            if finding.remedy:
+                console.print(Text(f"{'':<25}{finding.remedy}"), soft_wrap=True)
     return 1 if any(finding.status == "missing" for finding in examination.findings) else 0
 
 
