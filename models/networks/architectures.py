@@ -6,11 +6,14 @@ Scaling is a layer of the model, so that no caller can forget it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +53,7 @@ _LITE0 = "efficientnet-lite0"
 
 def known_networks() -> list[str]:
     """Every name that `describe` takes, ours first."""
-    return [*_SCRATCH_SIZES, _LITE0, *sorted(_applications())]
+    return [*_SCRATCH_SIZES, _LITE0, *sorted(_application_names())]
 
 
 def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
@@ -59,11 +62,11 @@ def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
         return NetworkFacts(name, _SCRATCH_SIZES[name], pretrained=False)
     if name == _LITE0:
         return NetworkFacts(name, (160, 160), pretrained=weights == "imagenet")
-    if name.lower() in _applications():
+    if name.lower() in _application_names():
         return NetworkFacts(name, (224, 224), pretrained=weights == "imagenet")
     raise SettingError(
         f"There is no network {name!r}. Use {', '.join([*_SCRATCH_SIZES, _LITE0])}, or one of keras.applications: "
-        f"{', '.join(sorted(_applications()))}."
+        f"{', '.join(sorted(_application_names()))}."
     )
 
 
@@ -340,6 +343,14 @@ def _pool(x: Any, name: str) -> Any:
     import keras
 
     return keras.layers.MaxPooling2D(name=f"{name}_pool")(x)
+
+
+def _application_names() -> set[str]:
+    """The keys of `_applications`, read from Keras's source: to import Keras takes seconds."""
+    (folder,) = find_spec("keras").submodule_search_locations or ()  # type: ignore[union-attr]
+    source = (Path(folder) / "applications" / "__init__.py").read_text(encoding="utf-8")
+    builders = re.findall(r"^from \S+ import ([A-Z]\w+) as", source, re.MULTILINE)
+    return {name.lower() for name in builders if not name.startswith("ConvNeXt")}
 
 
 def _applications() -> dict[str, tuple[Any, Any]]:

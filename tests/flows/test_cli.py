@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ import typer
 from PIL import Image
 
 from darkroom.data.images.augment import PRESETS
-from darkroom.flows import cli, commands
+from darkroom.data.sources import resolve
+from darkroom.data.stores.workspace import Workspace
+from darkroom.flows import cli, commands, launch, settings, up_to_date
 from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, TRAIN_OPTIONS
 from darkroom.flows.recipe import Recipe
 from darkroom.models.settings import BlessingRules
@@ -64,7 +68,7 @@ INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "leaks": (["keep"], "keep"),
 }
 TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
-    "model": (["cifar6"], "cifar6"),
+    "architecture": (["cifar6"], "cifar6"),
     "weights": (["none"], "none"),
     "epochs": (["3"], 3),
     "batch-size": (["5"], 5),
@@ -79,7 +83,7 @@ TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "cutmix": (["1"], 1.0),
     "class-weights": ([], False),
     "patience": (["4"], 4),
-    "fine-tune-blocks": (["6"], 6),
+    "fine-tune-layers": (["6"], 6),
     "fine-tune-epochs": (["8"], 8),
     "fine-tune-learning-rate": (["0.5"], 0.5),
     "flip-average": ([], True),
@@ -127,8 +131,13 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for flow in ("run", "ingest", "train", "evaluate", "versus"):
         module = importlib.import_module(f"darkroom.flows.{flow}")
         monkeypatch.setattr(module, flow, lambda *arguments, **_: calls.append(arguments))
-    monkeypatch.setattr(commands, "_prepare", lambda verbose, tensorflow: None)
-    monkeypatch.setattr(commands, "_show", lambda result, as_json: None)
+    for find in ("ran", "ingested", "trained", "evaluated", "explained", "scored"):
+        monkeypatch.setattr(up_to_date, find, lambda *_, **__: None)
+    monkeypatch.setattr(Workspace, "find_model", lambda *_: Path())
+    monkeypatch.setattr(resolve, "at_hand", lambda *_: None)
+    monkeypatch.setattr(settings, "local_copy", lambda *_: None)
+    monkeypatch.setattr(launch, "prepared", lambda verbose, tensorflow: nullcontext())
+    monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     return calls
 
 
@@ -200,7 +209,7 @@ def test_what_happens_with_another_decoder_reaches_the_flow(
     [
         ("run", ["run", "digits"]),
         ("ingest", ["ingest", "photos"]),
-        ("examine", ["inspect", "photos"]),
+        ("inspect_source", ["inspect", "photos"]),
         ("train", ["train", "photos"]),
         ("compare", ["compare", "digits", "--vary", "epochs=1,2"]),
         ("score", ["score", "photos", "--model", "x"]),
@@ -246,18 +255,20 @@ def test_the_words_of_a_table_are_given_with_what_they_mean(given: list[Any], mo
 
 
 def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    call(monkeypatch, "run", "photos", "--model", "starter")
-    call(monkeypatch, "run", "photos", "--model", "starter", "--image-size", "64")
+    call(monkeypatch, "run", "photos", "--architecture", "starter")
+    call(monkeypatch, "run", "photos", "--architecture", "starter", "--image-size", "64")
     assert [plan.policy.image_size for plan, *_ in given] == [(96, 96), (64, 64)]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["score"], "Missing argument 'folder'. See: darkroom score --help"),
-        (["score", "x"], "Missing option '--model'. See: darkroom score --help"),
+        (["score"], "Missing argument 'FOLDER'. See: darkroom score --help"),
         (["develop"], "No such command 'develop'. See: darkroom --help"),
-        (["ingest", "x", "--image-size", "big"], "--image-size: 'big' is not a size."),
+        (["list"], "No such command 'list'. See: darkroom --help"),
+        (["ingset", "x"], "No such command 'ingset'. Did you mean 'ingest'? See: darkroom --help"),
+        (["train", "x", "--epoch", "1"], "No such option: --epoch (Possible options: --epochs). See: "),
+        (["ingest", "x", "--image-size", "big"], "--image-size: 'big' is not a size; write 160, or"),
         (["ingest", "x", "--image-size", "7"], "--image-size must be greater than or equal to 8. Received: 7."),
         (["ingest", "x", "--validation", "2"], "--validation must be less than 1. Received: '2'."),
         (["ingest", "x", "--copies", "many"], "--copies must be a valid integer. Received: 'many'."),
@@ -265,7 +276,7 @@ def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], mon
         (["train", "x", "--optimizer", "best"], "--optimizer must be 'adam', "),
         (["train", "x", "--epochs", "0"], "--epochs must be greater than or equal to 1. Received: '0'."),
         (["train", "x", "--augment", "wild"], "--augment: There is no augmentation 'wild'. Use one of none, light, "),
-        (["train", "x", "--model", "nonet"], "There is no network 'nonet'. Use starter, "),
+        (["train", "x", "--architecture", "nonet"], "There is no network 'nonet'. Use starter, "),
         (["run", "digits", "--learning-rate", "-1"], "--learning-rate must be greater than 0. Received: '-1'."),
         (["versus", "x", "t.csv", "--means", "Feline"], "--means takes WORD=CLASS, such as --means Feline=cats."),
         (["run", "no.yaml"], "The recipe no.yaml cannot be read: No such file or directory. Check the path."),
@@ -291,10 +302,6 @@ def test_a_wrong_argument_is_named_in_one_sentence(
     [
         (OSError(28, "No space left on device", "/data/x"), "disk full: /data/x. Free some space"),
         (PermissionError(13, "Permission denied", "/data/x"), "/data/x: Permission denied. Check the path"),
-        (
-            RuntimeError("Failed to reach API at http://x/api"),
-            "the Prefect server that PREFECT_API_URL names",
-        ),
         (ZeroDivisionError("by\nzero"), "the work failed: ZeroDivisionError: by zero. Run it again with --verbose"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -325,7 +332,7 @@ def test_an_interrupted_command_says_how_to_go_on(
     monkeypatch.setattr("darkroom.flows.train.train", interrupt)
     status, error = in_process(monkeypatch, capsys, "train", "x")
     assert status == 130
-    assert error == "stopped. Start the same command again to go on where it was."
+    assert error.startswith("stopped.")
 
 
 def test_every_command_explains_each_of_its_options(
@@ -339,7 +346,158 @@ def test_every_command_explains_each_of_its_options(
         shown = capsys.readouterr().out
         for parameter in command.params:
             assert getattr(parameter, "help", "").strip(), (name, parameter.name)
-            assert parameter.opts[0] in shown or parameter.param_type_name == "argument", (name, parameter.name)
+            hidden = getattr(parameter, "hidden", False)
+            assert parameter.param_type_name == "argument" or (parameter.opts[0] in shown) != hidden, parameter.name
+
+
+@pytest.mark.parametrize("optimised", [[], ["-OO"]], ids=["plain", "without-docstrings"])
+def test_help_says_what_may_be_typed_also_where_python_drops_docstrings(optimised: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, *optimised, "-m", "darkroom.flows.cli"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}
+
+    def shown(*words: str) -> str:
+        done = subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stdout.split())
+
+    train = shown("train", "--help")
+    assert "Train a network on a data set" in train
+    assert "Maximum epochs (default: 60 from scratch, 100 for a head on cached features)" in train
+    assert "HEIGHTxWIDTH such as 120x160" in shown("ingest", "-h")
+    assert "Score every file of a folder" in shown("-h")
+
+
+def test_help_shows_every_group_with_the_common_options_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, "run", "-h")
+    shown = capsys.readouterr().out
+    groups = re.findall("─ ([A-Z][a-z -]+) ─", shown)
+    assert groups[:2] == ["Arguments", "Options"]
+    assert groups[-2:] == ["Execution", "Output"]
+    assert {"Training", "Fine-tuning", "Labels and splits", "Decoding", "Approval for scoring"} <= set(groups)
+    common = shown[shown.index("─ Options") : shown.index("─ Training")]
+    assert all(option in common for option in ("--architecture", "--epochs", "--image-size"))
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "new"),
+    [
+        (["train", "photos", "--model", "cifar6"], ("model", "cifar6", "--model is now --architecture")),
+        (
+            ["train", "photos", "--fine-tune-blocks", "7"],
+            ("fine_tune_blocks", 7, "--fine-tune-blocks is now --fine-tune-layers"),
+        ),
+    ],
+    ids=["model", "fine-tune-blocks"],
+)
+def test_an_option_s_old_name_works_with_a_warning_on_standard_error(
+    words: list[str],
+    new: tuple[str, Any, str],
+    given: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    setting, value, warning = new
+    call(monkeypatch, *words)
+    ((_, settings, *_),) = given
+    assert getattr(settings, setting) == value
+    written = capsys.readouterr()
+    assert warning in written.err
+    assert written.out == ""
+
+
+def test_a_setting_under_both_names_or_switched_on_and_off_is_refused(
+    given: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = ("train", "x", "--model", "cifar4", "--architecture", "cifar6")
+    assert in_process(monkeypatch, capsys, *twice) == (
+        2,
+        "--model is the old name of --architecture. Give one of them.",
+    )
+    status, error = in_process(monkeypatch, capsys, "train", "x", "--flip-average", "--no-flip-average")
+    assert status == 2
+    assert "--no-flip-average" in error
+    assert given == []
+
+
+def test_the_version_is_told_with_those_of_the_libraries_and_none_is_imported(tmp_path: Path) -> None:
+    done = darkroom("--version", folder=tmp_path)
+    assert done.returncode == 0
+    told = dict(line.split() for line in done.stdout.splitlines())
+    assert told == {
+        "darkroom": version("darkroom-flows"),
+        **{name: version(name) for name in ("prefect", "tensorflow", "keras", "onnxruntime")},
+    }
+
+
+def test_a_shell_completes_commands_and_options(tmp_path: Path) -> None:
+    def completed(words: str, number: int) -> list[str]:
+        variables = {"_DARKROOM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+        return darkroom(folder=tmp_path, **variables).stdout.split()
+
+    assert completed("darkroom ev", 1) == ["evaluate"]
+    assert "--architecture" in completed("darkroom train x --arch", 3)
+    script = darkroom("--show-completion", "bash", folder=tmp_path, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert "_DARKROOM_COMPLETE=complete_bash" in script.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "photo"], "There is no data set 'photo' in "),
+        (["evaluate", "nonesuch"], "There is no model 'nonesuch' in "),
+        (["explain", "colours", "gone.jpg"], "There is no file 'gone.jpg'. Check the path."),
+        (["explain", "nonesuch", "gone.jpg"], "There is no model 'nonesuch' in "),
+        (["score", "nowhere", "--model", "colours"], "nowhere"),
+        (["score", "."], "Which model? There are: colours, colours-2. Give one with --model."),
+        (["score", ".", "--workspace", "empty"], "There is no model in "),
+        (["ingest", "nowhere"], "There is no folder or archive 'nowhere' in "),
+        (["run", "nowhere"], "There is no folder or archive 'nowhere' in "),
+        (["inspect", "nowhere"], "There is no folder or archive 'nowhere' in "),
+        (["compare", "nowhere", "--vary", "epochs=1,2"], "There is no folder or archive 'nowhere' in "),
+        (["versus", "colours", "gone.csv"], "There is no file 'gone.csv'. Check the path."),
+        (["promote", "nonesuch"], "There is no model 'nonesuch' in "),
+        (["rollback", "nonesuch"], "There is no model 'nonesuch' in "),
+        (["preview", "photo"], "There is no data set 'photo' in "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_told_before_anything_is_started(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("colours", "colours-2"):
+        tiny_bundle(tmp_path / "workspace/models" / name / "1", ["amber", "blue"], (32, 32))
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(launch, "prepared", refuse)
+    monkeypatch.setattr("darkroom.flows.commands_data.load_tensorflow", refuse)
+    status, error = in_process(monkeypatch, capsys, *words)
+    assert status == 2
+    assert said in error
+
+
+def test_the_only_model_is_the_one_that_scores_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_bundle(tmp_path / "workspace/models/colours/1", ["amber", "blue"], (32, 32))
+    monkeypatch.chdir(tmp_path)
+    calls: list[Any] = []
+    monkeypatch.setattr("darkroom.flows.score.score", lambda *arguments, **_: calls.append(arguments[:2]))
+    monkeypatch.setattr(launch, "prepared", lambda verbose, tensorflow: nullcontext())
+    monkeypatch.setattr(launch, "show", lambda result, as_json: None)
+    (tmp_path / "new").mkdir()
+    call(monkeypatch, "score", "new")
+    assert calls == [("new", "colours")]
+    assert "colours@1" in capsys.readouterr().err
 
 
 def loaded_by(*commands: tuple[str, ...], folder: Path) -> set[str]:
@@ -361,7 +519,7 @@ def loaded_by(*commands: tuple[str, ...], folder: Path) -> set[str]:
 def test_help_loads_neither_prefect_nor_tensorflow(tmp_path: Path) -> None:
     """That of a command whose options are settings loads what these stand on, and no more."""
     heavy = {"prefect", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "scipy", "onnxruntime"}
-    libraries = {*heavy, "numpy", "pyarrow", "PIL", "rich"}
+    libraries = {*heavy, "numpy", "pyarrow", "PIL"}
     assert loaded_by(("--help",), folder=tmp_path) & {*libraries, "pydantic"} == set()
     assert loaded_by(("score", "--help"), ("doctor", "--help"), folder=tmp_path) & libraries == set()
     assert loaded_by(*((name, "--help") for name in COMMANDS), folder=tmp_path) & heavy == set()

@@ -28,7 +28,7 @@ from darkroom.models.training.train import Trained, train_network
 from darkroom.models.training_loop.stage import TrainRequest
 from tests.datasets import write_images
 
-VARY = {"optimizer": ["adam", "sgd"], "fine-tune-blocks": ["0", "2"]}  # cifar4 has no blocks to tune: it fails
+VARY = {"optimizer": ["adam", "sgd"], "fine-tune-layers": ["0", "2"]}  # cifar4 has no blocks to tune: it fails
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_the_same_comparison_again_makes_nothing_and_tells_the_same(
     assert lines["trials"] == "4 of 4 combinations: 2 complete, 2 failed"
     show(again, as_json=False)
     shown = capsys.readouterr().out
-    assert "fine-tune-blocks" in shown
+    assert "fine-tune-layers" in shown
     assert all(word in shown for word in ("adam", "sgd", "failed", "complete"))
     show(again, as_json=True)
     assert json.loads(capsys.readouterr().out)["bundle"] == again.bundle
@@ -172,7 +172,7 @@ def test_the_run_shows_its_trials(runs: Runs) -> None:
     assert sorted(row["trial"] for row in table) == [1, 2, 3, 4]
     assert table[0]["trial"] == runs.result.best.number
     assert shown["trials-done-colours"] == 100
-    assert "trial 3: optimizer=sgd, fine-tune-blocks=0" in names
+    assert "trial 3: optimizer=sgd, fine-tune-layers=0" in names
 
 
 def test_the_table_is_read_as_the_documentation_says(runs: Runs, workspace: Path) -> None:
@@ -186,13 +186,13 @@ def test_the_table_is_read_as_the_documentation_says(runs: Runs, workspace: Path
 
 def test_a_comparison_in_which_all_trials_fail_says_why(prefect_server: str, recipe: str, workspace: Path) -> None:
     with pytest.raises(WorkError, match=r"^All 2 trials failed, the first with: cifar4 is trained whole"):
-        compare(recipe, {"fine-tune-blocks": ["2", "3"]}, workspace=str(workspace))
+        compare(recipe, {"fine-tune-layers": ["2", "3"]}, workspace=str(workspace))
     folders = [path for path in (workspace / "experiments").iterdir() if not (path / "experiment.json").exists()]
     assert len(folders) == 1
 
 
 def test_drawn_trials_are_some_of_the_combinations(prefect_server: str, recipe: str, workspace: Path) -> None:
-    vary = {"fine-tune-blocks": [str(number) for number in range(1, 31)]}
+    vary = {"fine-tune-layers": [str(number) for number in range(1, 31)]}
     with pytest.raises(WorkError, match="All 3 trials failed"):
         compare(recipe, vary, trials=3, workspace=str(workspace))
     plans = [json.loads(path.read_text()) for path in workspace.glob("experiments/*/plan.json")]
