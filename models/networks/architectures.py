@@ -347,9 +347,11 @@ def _pool(x: Any, name: str) -> Any:
 
 def _application_names() -> set[str]:
     """The keys of `_applications`, read from Keras's source: to import Keras takes seconds."""
-    (folder,) = find_spec("keras").submodule_search_locations or ()  # type: ignore[union-attr]
-    source = (Path(folder) / "applications" / "__init__.py").read_text(encoding="utf-8")
-    builders = re.findall(r"^from \S+ import ([A-Z]\w+) as", source, re.MULTILINE)
+    found = find_spec("keras")
+    if found is None or found.origin is None:
+        return set()
+    source = Path(found.origin).parent / "applications" / "__init__.py"
+    builders = re.findall(r"^from \S+ import ([A-Z]\w+) as", source.read_text(encoding="utf-8"), re.MULTILINE)
     return {name.lower() for name in builders if not name.startswith("ConvNeXt")}
 
 

