@@ -351,7 +351,7 @@ def _application_names() -> set[str]:
     if found is None or found.origin is None:
         return set()
     source = Path(found.origin).parent / "applications" / "__init__.py"
-    builders = re.findall(r"^from \S+ import ([A-Z]\w+) as", source.read_text(encoding="utf-8"), re.MULTILINE)
+    builders = re.findall(r"\b([A-Z]\w+) as \1\b", source.read_text(encoding="utf-8"))
     return {name.lower() for name in builders if not name.startswith("ConvNeXt")}
 
 
