@@ -52,6 +52,23 @@ def test_a_path_to_a_folder_with_a_card_is_found(workspace: Workspace, monkeypat
     assert workspace.find_dataset("./elsewhere/") == folder
 
 
+@pytest.mark.parametrize("typed", ["photos/", "./photos", "./photos/", "photos@aaa/"])
+def test_a_name_as_a_shell_completes_a_folder_of_images_is_the_data_set(
+    typed: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = card(workspace.dataset("photos", "aaa") / "dataset.json", 1000)
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert workspace.find_dataset(typed) == folder
+
+
+def test_the_names_of_models_are_those_with_a_finished_version(workspace: Workspace) -> None:
+    assert workspace.model_names() == []
+    for name, version in (("dogs", "1"), ("cats", "1"), ("cats", "2"), ("birds", ".tmp-1")):
+        card(workspace.models / name / version / "bundle.json", 1000)
+    assert workspace.model_names() == ["cats", "dogs"]
+
+
 def test_what_is_not_there_is_said_with_what_is_and_what_to_do(workspace: Workspace) -> None:
     with pytest.raises(InputError) as nothing:
         workspace.find_dataset("cats")
