@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from darkroom.flows.quiet import load_tensorflow
@@ -30,7 +30,7 @@ def prepared(verbose: bool, *, tensorflow: bool) -> Iterator[None]:
         show_log_lines(logging.INFO)
     if server:
         server.wait()
-    with reachable(server):
+    with reachable(server), server.watched() if server else nullcontext():
         yield
 
 

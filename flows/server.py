@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import signal
 import socket
 import subprocess
@@ -33,6 +34,7 @@ from darkroom.flows.settings import name_server
 _HOST = "127.0.0.1"
 _END_TIMEOUT_SECONDS = 10
 _LAST_WORDS_SECONDS = 2
+_GRACE_SECONDS = 5
 _OURS = "The Prefect server that this command starts for itself"
 _OR_ANOTHER = "or run 'darkroom server' and set PREFECT_API_URL to it"
 # What the traceback of a server holds that cannot write its record.
@@ -73,11 +75,32 @@ class OwnServer:
         finally:
             connection.close()
 
-    def failure(self, error: Exception) -> WorkError:
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """End this process, and say why, should the server end meanwhile: Prefect would retry for many minutes.
+
+        What was being written is resumed by the next run, as after any other kill.
+        """
+        over = threading.Event()
+
+        def watch() -> None:
+            self.process.wait()
+            if not over.wait(_GRACE_SECONDS):  # a signal to all processes of the command ends this one too
+                sys.stderr.write(f"\ndarkroom: {self.failure()}\n")
+                sys.stderr.flush()
+                os._exit(WorkError.exit_status)
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def failure(self, error: Exception | None = None) -> WorkError:
         """Why a command could no longer reach it."""
         return WorkError(f"{_OURS} stopped answering: {self._cause(error)}")
 
-    def _cause(self, error: Exception) -> str:
+    def _cause(self, error: Exception | None) -> str:
         """What happened, and what to do about it."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(_LAST_WORDS_SECONDS)  # a process that has failed may be about to end

@@ -117,6 +117,26 @@ def test_why_a_server_ended_is_said_with_what_to_do(code: str, cause: str, remed
             raise RuntimeError("Failed to reach API at http://127.0.0.1:9/api")
 
 
+A_COMMAND_THAT_LOSES_ITS_SERVER = """
+import subprocess, sys, tempfile, time
+from pathlib import Path
+from darkroom.flows.server import OwnServer
+process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+with OwnServer(process, 9, tempfile.TemporaryFile(), 1.0, Path("home")).watched():
+    process.kill()
+    time.sleep(100)
+"""
+
+
+def test_a_command_that_loses_its_server_ends_in_seconds_and_says_why(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", A_COMMAND_THAT_LOSES_ITS_SERVER]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 1
+    assert "SIGKILL" in done.stderr
+    assert "Start the same command again" in done.stderr
+
+
 def test_a_server_that_the_user_has_set_is_named_where_it_cannot_be_reached() -> None:
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}),

@@ -58,12 +58,14 @@ def darkroom(
     return done
 
 
-def test_a_command_starts_its_server(folder: Path, tmp_path: Path) -> None:
+def test_a_command_starts_its_server_and_says_what_is_wrong_with_its_arguments(folder: Path, tmp_path: Path) -> None:
     tiny_bundle(tmp_path / "workspace/models/tiny/1", sorted(COLOURS), (32, 32))
-    words = ("promote", "tiny@1", "--workspace", tmp_path / "workspace")
-    done = darkroom(*words, folder=folder, home=tmp_path / "home")
+    done = darkroom("promote", "tiny@1", folder=folder, home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert "tiny@1" in done.stdout
+    done = darkroom("promote", "nothing@1", folder=folder, home=tmp_path / "home")
+    assert done.returncode == 2, done.stderr
+    assert "nothing" in done.stderr
 
 
 def test_the_workers_of_a_training_start(prefect_server: str, folder: Path, tmp_path: Path) -> None:
