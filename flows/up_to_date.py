@@ -69,7 +69,7 @@ def evaluated(
 ) -> EvaluateResult | None:
     """What `evaluate` would give; raises InputError where there is no such model or data set."""
     from darkroom.models.judging.evaluate import find_report  # which loads what draws
-    from darkroom.models.judging.report import REPORT_PAGE
+    from darkroom.models.pages.navigation import REPORT_PAGE
 
     place = open_workspace(workspace)
     opened = open_bundle(place.find_model(bundle))
