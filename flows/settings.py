@@ -34,6 +34,8 @@ _DEFAULTS = {
     # SQLite under a busy disk: wait for a lock, do not fail on it.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # The UI asks the server that it comes from; unless told so it asks port 4200 of the browser's own machine.
+    "PREFECT_UI_API_URL": "/api",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # A process takes no more of a GPU than it needs: the one who starts workers leaves it to them.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darkroom.data.dataset.dataset import open_dataset
-from darkroom.data.files.provenance import RUN_RECORD
+from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.ingest.plan import IngestSettings, find_dataset
 from darkroom.data.sources.resolve import at_hand

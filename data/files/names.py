@@ -1,4 +1,4 @@
-"""Names that somebody else gave to files: checked before any of them becomes a file here."""
+"""Names of files: one of our own, and those that somebody else gave, checked before any of them becomes a file here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import hashlib
 import os
 import re
 import unicodedata
+
+# Beside every output: which run made it, with all settings and library versions (provenance.py).
+RUN_RECORD = "run.json"
 
 # Python makes and removes nested folders by calling itself, about a thousand times at most.
 _MAX_DEPTH = 100

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.files.atomic import remove_unfinished, write_json
+from darkroom.data.files.names import RUN_RECORD
 
-RUN_RECORD = "run.json"
 _LIBRARIES = (
     "darkroom-flows",
     "keras",

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.data.errors import FormatError, InputError, SettingError
-from darkroom.data.files.provenance import RUN_RECORD
+from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.stores.mirror import Mirror
 
 logger = logging.getLogger(__name__)

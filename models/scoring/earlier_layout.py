@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from darkroom.data.files.atomic import content_version, file_sha256, remove_unfinished, temporary_beside
-from darkroom.data.files.provenance import RUN_RECORD
+from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.stores.workspace import SUMMARY_CARD, TablePaths
 
 WORK_FOLDER = ".scoring"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.data.errors import InputError
-from darkroom.data.files.provenance import RUN_RECORD
+from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.workspace import SUMMARY_CARD, TablePaths, is_part
 from darkroom.models.scoring import earlier_layout
