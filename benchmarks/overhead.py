@@ -109,7 +109,7 @@ def main() -> int:
     prefect = tuple(run.flow_cpu_seconds + run.server_cpu_seconds for run in runs)
     ratios = [
         Ratio(
-            name=f"Prefect's part in {NUM_IMAGES:,} images, {precision}",
+            name=f"Prefect's share, {NUM_IMAGES:,} images, {precision}",
             ours="Prefect",
             theirs="images",
             unit="CPU s",

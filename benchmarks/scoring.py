@@ -148,8 +148,8 @@ def share_of_limit(tree: Path, bundle: Bundle, runner: Runner, out: Path, num_fi
         limits.append(limit(tree, bundle, runner))
         ours.append(num_files / seconds(lambda: score(tree, bundle, runner, out)))
     ratio = statistics.median(ours) / statistics.median(limits)
-    name = "scoring int8, of what the cores can do"
-    alone = "cores / (read, hash, decode + inference), each alone"
+    name = "scoring int8, share of the cores' limit"
+    alone = "cores / (read, hash, decode + inference), measured alone"
     return Ratio(name, "darkroom", alone, "images/s", tuple(ours), tuple(limits), ratio, OF_THE_LIMIT)
 
 
@@ -207,7 +207,7 @@ def stages(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> dict[str, f
     found["inference"] = seconds(lambda: runner(pixels)) / len(names) * 1e3
     files = [{"path": name, "os_path": name.encode(), "reason": None} for name in names]
     rows = seconds(lambda: list(score_rows(files, folder, runner, bundle, num_threads=1))) / len(names) * 1e3
-    found["rows, and what the sum leaves"] = max(0.0, rows - sum(found.values()))
+    found["rows, and the rest"] = max(0.0, rows - sum(found.values()))
     score(tree, bundle, runner, out)
     table = pq.read_table(out / "part-00000.parquet")
     found["write"] = seconds(lambda: write_table(out / "again.parquet", table)) / table.num_rows * 1e3

@@ -82,7 +82,7 @@ def main() -> int:
         few = take(arguments.images, place / "few", {"train": 800, "validation": 100})
         for name, side, build in (
             ("fine-tuning steps", SIDE, fine_tuned),
-            ("steps from scratch", 96, lambda: build_scratch("residual96", (96, 96), 2, 0.3)),
+            ("training steps from scratch", 96, lambda: build_scratch("residual96", (96, 96), 2, 0.3)),
         ):
             ratios.append(steps(name, few, place, side, build, _STEP_ROUNDS))
     show(ratios)
@@ -125,7 +125,7 @@ def transfer(source: Path, place: Path, rounds: int) -> list[Ratio]:
     names = ("darkroom, cached features", f"fit, frozen backbone, {EPOCHS} epochs")
     return [
         Ratio("transfer training", *names, "s", our_seconds, their_seconds, speed, TRANSFER),
-        Ratio("its accuracy", *names, "on validation", our_accuracy, their_accuracy, equal, ACCURACY),
+        Ratio("transfer training, accuracy", *names, "validation share", our_accuracy, their_accuracy, equal, ACCURACY),
     ]
 
 
