@@ -1,4 +1,4 @@
-"""The one tree of exceptions.
+"""The exception hierarchy.
 
 DarkroomError
 ├── InputError            the arguments or the input are wrong: exit status 2
@@ -17,7 +17,7 @@ from darkroom.data.reason_codes import ReasonCode
 
 
 class DarkroomError(Exception):
-    """Base of all; `str(error)` is one plain sentence for the person who ran the command."""
+    """Base class; `str(error)` is one plain sentence for the person who ran the command."""
 
     exit_status = 1
 
@@ -37,7 +37,7 @@ class LabelError(InputError):
 
 
 class SettingError(InputError):
-    """A setting is outside its range, or two settings do not fit each other."""
+    """A setting is out of range, or two settings contradict each other."""
 
 
 class FormatError(InputError):

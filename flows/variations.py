@@ -119,11 +119,11 @@ def command(
 def _check(option: str, values: Sequence[str], changes: Mapping[str, Any]) -> None:
     if option in _JUDGED:
         raise SettingError(
-            f"--vary {option}: the trials would be judged on different images and could not be compared. Set it for "
+            f"--vary {option}: the trials would be evaluated on different images and could not be compared. Set it for "
             f"all of them with --{option}."
         )
     if option in _AFTERWARDS:
-        raise SettingError(f"--vary {option}: it changes nothing of what trials are judged by. Set it with --{option}.")
+        raise SettingError(f"--vary {option}: it does not change what trials are ranked by. Set it with --{option}.")
     if option not in VARIED_OPTIONS:
         raise SettingError(f"--vary {option}: there is no such option. Use one of {', '.join(VARIED_OPTIONS)}.")
     if not all(values) or not values:

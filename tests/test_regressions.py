@@ -170,7 +170,7 @@ def test_what_stops_training_is_measured_on_images_that_are_not_trained_on(datas
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_no_figure_is_reported_on_what_the_network_was_made_with(bundle: Bundle, dataset: Dataset, split: str) -> None:
-    with pytest.raises(InputError, match=f"was made with the {split} part"):
+    with pytest.raises(InputError, match=f"with the {split} split"):
         evaluate_bundle(bundle, dataset, split, "pytest")
     assert not bundle.report_folder.exists()
 

@@ -45,7 +45,7 @@ MESSAGES = [
     "models/experiments/*.py",
     "models/inspecting/*.py",
     "models/judging/blessed.py",
-    "models/judging/judged.py",
+    "models/judging/split_predictions.py",
     "models/judging/versus.py",
     "models/measures/*.py",
     "models/networks/*.py",

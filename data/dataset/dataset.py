@@ -51,7 +51,7 @@ class ClassCount(BaseModel):
 
 
 class ReasonCount(BaseModel):
-    """Files set aside for one reason."""
+    """Files quarantined for one reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,7 +60,7 @@ class ReasonCount(BaseModel):
 
 
 class DatasetCard(BaseModel):
-    """What a data set is, for people and programs; the same content by the same packages gives the same bytes.
+    """The card of a data set, `dataset.json`; the same content by the same packages gives the same bytes.
 
     Attributes:
         decoder: What decoded all of its images; None in a card of an earlier Darkroom, which did not record it. Like
@@ -173,7 +173,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def write_preview(dataset: Dataset, policy: AugmentPolicy, path: Path, num_images: int = 6) -> None:
-    """Write a contact sheet PNG: training images, each with changed copies beside it."""
+    """Write a contact sheet PNG: training images, each followed by augmented copies."""
     originals = (record for record in dataset.records("train") if record.copy == 0)
     sheet = contact_sheet([decode_stored(record.encoded) for record in islice(originals, num_images)], policy)
     with atomic_file(path) as temporary:

@@ -1,4 +1,4 @@
-"""The manifest: one row a file of the source, used or set aside with a reason. On disk `manifest.parquet`."""
+"""The manifest: one row per file of the source, used or quarantined with a reason. On disk `manifest.parquet`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One file: where, what, and what became of it.
+    """One file: its path, facts, label, split and status.
 
     `split` is None unless `status` is `ok`; `copy_of` is the path of the image for whose sake a copy was set aside.
     """
@@ -102,7 +102,7 @@ def parquet_options(table: pa.Table, plain: str | None = None) -> dict[str, Any]
 
 
 def read_group(path: Path, index: int) -> pa.Table:
-    """One row group of a Parquet file, for who reads them one by one: the list of all is read once by a process."""
+    """Read one row group of a Parquet file; the file's footer is read once per process."""
     found = path.stat()
     with pq.ParquetFile(path, metadata=_footer(path, found.st_ino, found.st_mtime_ns)) as file:
         return file.read_row_group(index)
@@ -133,6 +133,6 @@ def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def count_reasons(table: pa.Table) -> dict[str, int]:
-    """How many rows were set aside for each reason, most frequent first."""
+    """Quarantined rows by reason, most frequent first."""
     counts = Counter(reason for reason in table["reason"].to_pylist() if reason)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,4 +1,4 @@
-"""Shards: files of ready images of one split, as TFRecord or as Parquet.
+"""Shards: files of decoded images of one split, as TFRecord or Parquet.
 
 `<split>-00000-of-00004.tfrecord`: `tf.train.Example` with the field's usual feature names (those of TF-Slim's data
 sets): `image/encoded`, `image/format`, `image/height`, `image/width`, `image/channels`, `image/colorspace`,
@@ -74,7 +74,7 @@ class Record:
 
 
 class ShardWriter(Protocol):
-    """Takes records one after the other."""
+    """Writes records one at a time."""
 
     def write(self, record: Record) -> None: ...
 
@@ -122,7 +122,7 @@ def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
 
 
 def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
-    """Write a shard again as it is, but for the records whose (path, sha256) are `dropped`.
+    """Copy a shard without the records whose (path, sha256) are in `dropped`.
 
     Raises:
         FormatError: where the file is damaged.
@@ -155,7 +155,7 @@ def _refusing_damage(path: Path) -> Iterator[None]:
 
 
 def _guarded(path: Path, items: Iterator[T]) -> Iterator[T]:
-    """What is read of a shard; who takes it may fail in ways of their own, which are no damage of the shard."""
+    """Turn failures of reading a shard into FormatError; failures of the consumer pass through."""
     with _refusing_damage(path):
         yield from items
 

@@ -18,7 +18,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class SplitRules(SettingsModel):
-    """Fractions for what the source does not decide itself."""
+    """Split fractions, for sources without split folders."""
 
     validation: float = Field(
         default=0.15, gt=0, lt=1, description="Share of the images held out for early stopping and calibration"
@@ -51,7 +51,7 @@ def draw(sha256: str, seed: int) -> float:
 
 
 class SplitPlan(BaseModel):
-    """How each source split maps to ours, decided once for the whole source.
+    """How the source's splits map to train, validation and test; decided once for the whole source.
 
     Attributes:
         rules: The fractions and the seed.

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: temporary name on the same file system, then rename.
+"""Files and folders that appear complete or not at all: a temporary name on the same file system, then a rename.
 
 A temporary name starts with `.tmp-`, so that a reader that lists a folder can skip what a killed run left; the next run
 that locks the folder removes it (`darkroom.data.files.locks`).
@@ -56,7 +56,7 @@ def atomic_file(path: Path, work: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder with all that is in it. Where `path` exists already (another run was first), it is kept."""
+    """The same for a folder with its contents. If `path` already exists (another run was first), it is kept."""
     temporary = temporary_beside(path)
     with _naming_a_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder at once: whoever is killed meanwhile leaves nothing under its name. A missing one is no error."""
+    """Remove a folder atomically, so that a killed process leaves nothing under its name; it may be missing."""
     temporary = temporary_beside(path)
     try:
         path.rename(temporary)
@@ -121,7 +121,7 @@ def content_version(*parts: Any) -> str:
 
 @contextmanager
 def _naming_a_full_disk(path: Path) -> Iterator[None]:
-    """Libraries report a full disk each in its own way, most without the name of the file."""
+    """Give a full disk one message: libraries report it in different ways, mostly without the file's name."""
     try:
         yield
     except Exception as error:

@@ -36,7 +36,7 @@ class SafeNames:
         if "\0" in name or not (relative or is_folder):
             raise ValueError("has no usable name")
         if relative.count("/") > _MAX_DEPTH:
-            raise ValueError(f"lies in more than {_MAX_DEPTH} folders, one in the other")
+            raise ValueError(f"is nested more than {_MAX_DEPTH} folders deep")
         try:
             longest_bytes = max(len(os.fsencode(part)) for part in relative.split("/"))
         except UnicodeEncodeError:
@@ -47,6 +47,6 @@ class SafeNames:
             same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", relative).casefold())
             key = hashlib.blake2b(same.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             if key in self._seen:
-                raise ValueError("repeats the name of another one (upper and lower case count as the same)")
+                raise ValueError("has the same name as another one, ignoring case")
             self._seen.add(key)
         return relative

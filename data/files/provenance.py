@@ -1,4 +1,4 @@
-"""`run.json`: by what run, with what settings and which libraries an output was made.
+"""`run.json`: the run, settings and library versions that produced an output.
 
 It stands beside the card and not in it: the card of the same content has the same bytes, whoever made it and when.
 """
@@ -33,7 +33,7 @@ _LIBRARIES = (
 
 
 class LibraryVersion(BaseModel):
-    """A library that had a part in the result."""
+    """A library that can affect the result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

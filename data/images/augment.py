@@ -1,4 +1,4 @@
-"""Augmentation: one policy, one function, used both when shards are written and while training.
+"""Augmentation: one policy and one function, used when shards are written and during training.
 
 Every random number comes from the image's own content hash, the seed and a counter (the copy or the epoch), never
 from global state, so that a run can be repeated and a killed one continued.
@@ -23,7 +23,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AugmentPolicy(SettingsModel):
-    """How far an image may be changed; zero everywhere changes nothing. The name of a preset stands for its policy."""
+    """How far an image may be changed; all zeros change nothing. The name of a preset stands for its policy."""
 
     flip_horizontal: bool = Field(default=False, description="Mirror left to right half of the time")
     flip_vertical: bool = Field(default=False, description="Mirror top to bottom half of the time")
@@ -176,7 +176,7 @@ def augment_copy(pixels: NDArray[np.uint8], sha256: str, copy: int, seed: int, p
 
 
 def contact_sheet(images: Sequence[NDArray[np.uint8]], policy: AugmentPolicy, columns: int = 8, seed: int = 0) -> bytes:
-    """A PNG: a row an image, the original first and then changed copies, to see what a policy does."""
+    """A PNG with one row per image, the original first, then augmented copies, to see what a policy does."""
     import io
 
     height, width = images[0].shape[:2]

@@ -1,4 +1,4 @@
-"""The one way from an image file's bytes to pixels, and the policy that says how.
+"""The only path from an image file's bytes to pixels, and the policy that configures it.
 
 Ingest, training and scoring all call `decode(data, policy)`; the policy travels in the dataset card and in the model
 bundle, so that what a network sees when it scores is what it saw when it was trained.

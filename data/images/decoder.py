@@ -120,7 +120,7 @@ def require_decoder(planned: Decoder | None) -> None:
     if decoder().is_other(planned):
         raise WorkError(
             f"This run was planned with the decoder {planned}, and this worker has {decoder()}, which gives other "
-            "pixels. Install the same packages on all workers, and start the same command again."
+            "pixels. Install the same packages on all workers, and run the same command again."
         )
 
 

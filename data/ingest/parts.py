@@ -46,7 +46,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class PartCounts:
-    """What came of one part: its files, those used, and those taken over from an earlier ingest."""
+    """Counts of one part: files, used files, and files reused from an earlier ingest."""
 
     index: int
     num_files: int
@@ -56,7 +56,7 @@ class PartCounts:
 
 
 def write_part(staging: Path, index: int) -> PartCounts:
-    """Read, decode and store the files of one part; done already, it is only counted.
+    """Read, decode and store the files of one part; if already done, only count them.
 
     Args:
         staging: The folder of the plan.
@@ -135,7 +135,7 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
 
 
 def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
-    """One file's row; where it is used, its thumbnail and the image with its copies."""
+    """One file's row and, if it is used, its thumbnail and the image with its copies."""
     settings = plan.settings
     data: bytes | None = None
     try:
@@ -146,7 +146,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
             raise ImageError("unlabelled")
         decoded = decode_with_header(data, settings.policy)
     except ImageError as error:
-        logger.debug("%s is set aside: %s", file["path"], error)
+        logger.debug("%s is quarantined: %s", file["path"], error)
         return Known(_quarantined(file, data, error.reason), None, ())
     sha256 = hashlib.sha256(data).hexdigest()
     split = plan.splits.split(sha256, file["source_split"])

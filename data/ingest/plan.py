@@ -54,7 +54,7 @@ _PLAN_SCHEMA = pa.schema(
 
 
 class IngestSettings(SettingsModel):
-    """All that decides what an ingest makes."""
+    """All settings of an ingest."""
 
     name: str = Field(description="Name of the data set")
     labels: LabelRules = Field(default=LabelRules(), description="How labels are found")
@@ -87,7 +87,7 @@ class IngestSettings(SettingsModel):
 
 
 class IngestPlan(BaseModel):
-    """What is to be done, as `plan.json` keeps it; the files stand in `plan.parquet` beside it."""
+    """The plan of an ingest, `plan.json`; its files are in `plan.parquet` beside it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -123,7 +123,7 @@ class IngestPlan(BaseModel):
 
 @dataclass(frozen=True)
 class Planned:
-    """Where the work is done and how many parts it has; or, where this was ingested before, the data set."""
+    """The staging folder and its number of parts; or, if already ingested, the data set."""
 
     staging: Path
     num_parts: int
@@ -163,7 +163,7 @@ def plan_ingest(
     if (staging / "plan.json").is_file() and _can_go_on(staging, decoder_mismatch):
         num_parts = read_plan(staging).num_parts
         done_before = (settings.name, _num_done(staging), num_parts)
-        logger.info("Going on with the ingest of %s that was begun before: %d of %d parts are done.", *done_before)
+        logger.info("Resuming the ingest of %s: %d of %d parts are done.", *done_before)
         return Planned(staging, num_parts)
     labelling = label_files(source.folder, entries, settings.labels)
     used = [file for file in labelling.files if file.label]
@@ -248,7 +248,7 @@ def _settle(found: Decoder | None, name: str, rule: DecoderMismatch) -> None:
 
 
 def _num_done(staging: Path) -> int:
-    """The parts that are whole."""
+    """The number of complete parts."""
     return sum(1 for _ in (staging / "parts").glob("[0-9]*"))
 
 

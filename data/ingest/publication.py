@@ -1,4 +1,4 @@
-"""From finished parts to a data set: put together, searched for copies, checked, and published under its version.
+"""From finished parts to a data set: merged, searched for duplicates, checked, and published under its version.
 
 The work then stays as `.earlier-<fingerprint>/`, from which the next ingest takes what has not changed.
 """
@@ -59,7 +59,7 @@ class Gathered:
 
 
 def gather(staging: Path) -> Gathered:
-    """Put the manifests of all parts together and find the copies among the images.
+    """Merge the manifests of all parts and find duplicates among the images.
 
     Raises:
         CountError: where rows do not add up to the files that were listed.
@@ -77,7 +77,7 @@ def gather(staging: Path) -> Gathered:
 
 
 def publish(staging: Path, workspace: Workspace) -> Path:
-    """Put the parts together into `datasets/<name>/<version>/`, the card last; the work stays for the next ingest.
+    """Merge the parts into `datasets/<name>/<version>/`, the card last; the parts stay for the next ingest.
 
     Raises:
         CountError: where rows do not add up to the files that were listed.
@@ -110,7 +110,7 @@ def publish(staging: Path, workspace: Workspace) -> Path:
 
 
 def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple[pa.Table, pa.Table, DuplicateSummary]:
-    """Find copies and keep those out that would be judged or trained on wrongly, as the settings ask.
+    """Find duplicates, and keep out those that would leak between splits, as the settings ask.
 
     Returns:
         The manifest, without its column `place`; `duplicates.parquet`; the counts.
@@ -122,11 +122,11 @@ def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple
     summary = summarise(images, pairs, chosen, settings.leaks)
     if chosen and settings.leaks == "fail":
         raise InputError(
-            f"{plan.folder}: {len(chosen)} images must not be trained on: {describe(images, chosen)}. Take them out of "
-            "the source, or let --leaks drop set them aside, or use them with --leaks keep."
+            f"{plan.folder}: {len(chosen)} images must not be trained on: {describe(images, chosen)}. Remove them "
+            "from the source, quarantine them with --leaks drop, or use them with --leaks keep."
         )
     if chosen:
-        done = "set aside" if settings.leaks == "drop" else "used all the same (leaks: keep)"
+        done = "quarantined" if settings.leaks == "drop" else "used anyway (leaks: keep)"
         logger.warning("%s: %d images were %s: %s.", settings.name, len(chosen), done, describe(images, chosen))
     if settings.leaks == "keep":
         chosen = {}
@@ -135,7 +135,7 @@ def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple
 
 
 def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
-    """Counts a split and class; refuses a data set on which nothing could be learned or judged."""
+    """Counts per split and class; refuses a data set that cannot be trained or evaluated on."""
     check_quarantine_limit(manifest, plan.settings.max_quarantined_share, plan.folder)
     grouped = manifest.group_by(["split", "label"]).aggregate([([], "count_all")]).to_pylist()
     found = Counter({(row["split"], row["label"]): row["count_all"] for row in grouped if row["split"]})
@@ -143,13 +143,13 @@ def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
         missing = [label for label in plan.labels if not found[split, label]]
         if missing and split == "train":
             raise InputError(
-                f"{plan.folder} has no image to train on for {', '.join(missing)}: too few, or all set aside. "
+                f"{plan.folder} has no image to train on for {', '.join(missing)}: too few, or all quarantined. "
                 "Add images, remove the class, or give a smaller share to --test and --validation."
             )
         if len(missing) == len(plan.labels):
             raise InputError(f"{plan.folder} leaves no image for {split}. Add images, or give it a larger share.")
         if missing:
-            logger.warning("The %s part has no image of: %s.", split, ", ".join(missing))
+            logger.warning("The %s split has no images of: %s.", split, ", ".join(missing))
     return tuple(
         ClassCount(split=split, label=label, num_images=found[split, label])
         for split in SPLITS

@@ -28,6 +28,6 @@ def check_quarantine_limit(manifest: pa.Table, max_share: float, folder: str) ->
     if broken > max_share * (used + broken) or used == 0:
         most = next((reason for reason in reasons if reason not in HARMLESS_REASONS), "unlabelled")
         raise InputError(
-            f"{folder}: {broken} of {used + broken} labelled files cannot be used, most as {most!r}; the limit is "
+            f"{folder}: {broken} of {used + broken} labelled files cannot be used, most of them {most!r}; the limit is "
             f"{max_share:.0%}. Repair the source, or raise --max-quarantined-share."
         )

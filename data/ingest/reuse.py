@@ -36,7 +36,7 @@ _KEY = ["os_path", "bytes", "mtime_ns"]
 
 @dataclass(frozen=True)
 class Known:
-    """A file's row, its thumbnail `uint8[32, 32]` and its stored images; the last two empty where it was set aside."""
+    """A file's row, its thumbnail `uint8[32, 32]` and its stored images; the last two empty if quarantined."""
 
     row: ManifestRow
     thumbnail: NDArray[np.uint8] | None
@@ -63,7 +63,7 @@ def with_earlier(table: pa.Table, folders: Sequence[Path]) -> pa.Table:
 
 
 def keep_work(staging: Path) -> None:
-    """Leave the parts to the next ingest, in place of all earlier work; the shards are links, and take no room."""
+    """Keep the parts for the next ingest, replacing all earlier work; shards are hard links and need no space."""
     for old in staging.parent.glob(".[es]*-*"):
         if old != staging:
             remove_folder(old)
@@ -100,7 +100,7 @@ def relabelled(known: Known, label: str, source_split: str | None, split: str | 
 
 
 def part_folder(folder: Path, index: int) -> Path:
-    """Where a part of an ingest's work lies; the only place that builds it."""
+    """The folder of one part of an ingest; the only function that builds its name."""
     return folder / "parts" / f"{index:05d}"
 
 

@@ -1,4 +1,4 @@
-"""Label files: a CSV with a column of paths or ids and a column of labels, and which listed file a row means."""
+"""Label files: CSVs with a column of paths or ids and a column of labels, and the file that each row means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels and splits from the way a data set lies on disk: class folders, split folders, file names, or a CSV."""
+"""Labels and splits from the layout of a data set: class folders, split folders, file names, or a CSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILE_NAME = (
     r"(?P<label>[A-Za-z]+(?:[ _-][A-Za-z]+)*)[ ._-]\d+\.[A-Za-z]+$"
 )
 _REMEDY = (
-    "Put the images into one folder a class, or give --labels-csv FILE with --path-column and --label-column, or "
+    "Put the images into one folder per class, or give --labels-csv FILE with --path-column and --label-column, or "
     "--label-pattern REGEX."
 )
 
@@ -108,7 +108,7 @@ class _Source:
 
 
 def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> Labelling:
-    """Give each listed file its label and split; a file set aside keeps None.
+    """Give each listed file its label and split; None for a quarantined file.
 
     Raises:
         LabelError: where the rules name something that is not there, a label is not one of `rules.classes`, or fewer
@@ -152,7 +152,7 @@ def _find(source: _Source, rules: LabelRules) -> _Found:
 
 
 def _recognised(source: _Source, tables: Sequence[LabelTable], names: Names, rules: LabelRules) -> _Found:
-    """One folder a class is the common layout; a CSV wins where it names more images than lie in class folders."""
+    """One folder per class is the common layout; a CSV wins if it names more images than the class folders hold."""
     in_folders = [label for entry in source.images if (label := source.place(entry).label)]
     if len(set(in_folders)) >= 2 and (len(tables) != 1 or names.count(tables[0]) <= len(in_folders)):
         return _from_folders(source)
@@ -202,7 +202,7 @@ def _from_names(source: _Source, pattern: str) -> _Found:
 
 
 def _check(source: _Source, found: _Found, classes: Sequence[str]) -> None:
-    """Refuse what nothing can be learned from, and a label that is none of `classes` (() allows any)."""
+    """Refuse labels that cannot be trained on, and a label that is not in `classes` (() allows any)."""
     counts = Counter(found.labels.values())
     if not counts:
         raise LabelError(f"No image in {source} has a label ({found.decision}). {_REMEDY}")

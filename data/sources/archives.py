@@ -1,4 +1,4 @@
-"""Archives (`.zip`, `.tar`, `.tar.gz`, `.tgz`) unpacked once into `sources/<first 16 hex digits of their sha256>/`.
+"""Archives (`.zip`, `.tar`, `.tar.gz`, `.tgz`), unpacked once into `sources/<first 16 hex digits of their SHA-256>/`.
 
 An archive is somebody else's file, so nothing that it says about itself is believed: bytes are counted while they are
 written, names are checked before they are used, and one bad entry refuses the whole archive, leaving nothing behind.
@@ -57,7 +57,7 @@ _BAD_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errn
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """Beyond any of these an archive is refused.
+    """Limits beyond which an archive is refused.
 
     Attributes:
         max_entries: Files and folders.
@@ -98,7 +98,7 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
     """
     folder = unpacked_folder(archive, workspace_sources)
     if folder.is_dir():
-        logger.info("%s is unpacked already: %s", printable(str(archive)), folder)
+        logger.info("%s is already unpacked: %s", printable(str(archive)), folder)
         return folder
     unpacking = _Unpacking(archive, limits)
     try:

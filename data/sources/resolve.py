@@ -1,4 +1,4 @@
-"""Sources: what a command is given (a folder, an archive, a URL, `kaggle:…`, `sample:…`) turned into a local folder."""
+"""Sources: a folder, an archive, a URL, `kaggle:…` or `sample:…`, resolved to a local folder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Source:
 
 
 def resolve(reference: str, workspace: Workspace) -> Source:
-    """Find, fetch, unpack or make the folder that a reference stands for; done once, found again by later runs.
+    """Find, download, unpack or create the folder that a reference names; later runs find it again.
 
     Args:
         reference: A folder (used as it lies), an archive, a `.npz` of arrays, the URL of one of these, `kaggle:…` or
@@ -80,7 +80,7 @@ def resolve(reference: str, workspace: Workspace) -> Source:
     if os.path.isfile(path):
         return _unpacked(reference, path, workspace)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
-        raise SourceError(f"{printable(reference)!r} begins with {scheme + ':'!r}, which is not known. Give {_FORMS}.")
+        raise SourceError(f"{printable(reference)!r} begins with {scheme + ':'!r}, which is unknown. Give {_FORMS}.")
     raise SourceError(f"There is no folder or archive {printable(reference)!r} in {Path.cwd()}. Give {_FORMS}.")
 
 

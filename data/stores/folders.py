@@ -1,4 +1,4 @@
-"""Folders of images to be scored, on this machine or in a store: one way to list them and one way to read a file."""
+"""Folders of images to score, local or in an object store, with one interface to list and read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every path that the product makes, in one place.
+"""Every path in the workspace, defined here and nowhere else.
 
 <root>/
   sources/<key>/                       fetched, unpacked or made sources
@@ -64,7 +64,7 @@ def name_from(text: str) -> str:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder that holds all results; made on first use.
+    """The folder that holds all results; created on first use.
 
     Attributes:
         root: The folder on this machine.
@@ -141,8 +141,8 @@ class Workspace:
         except FileNotFoundError:
             newest = self._find(self.models, name, BUNDLE_CARD, "model", "darkroom train DATASET")
             raise InputError(
-                f"No version of {name} is blessed yet. Judge the newest with: darkroom evaluate {name}, or bless it by "
-                f"hand with: darkroom promote {name}@{newest.name}"
+                f"No version of {name} is blessed yet. Evaluate the newest with: darkroom evaluate {name}, or bless "
+                f"it by hand with: darkroom promote {name}@{newest.name}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError):
             raise FormatError(
@@ -180,7 +180,7 @@ class Workspace:
         name, last = self.mirror.name_of(folder), self.mirror.name_of(folder / card)
         theirs = self.mirror.read(last, _MAX_CARD_BYTES)
         if theirs is not None and theirs != (folder / card).read_bytes():
-            logger.warning("%s was published by another machine meanwhile: that one is kept.", self.mirror.url / name)
+            logger.warning("%s was also published by another machine: that version is kept.", self.mirror.url / name)
             shutil.rmtree(folder)
             self.fetch(folder, card)
         else:
@@ -222,7 +222,7 @@ class Workspace:
         known = {path.parent.parent.name for path in self._cards(parent, "*/*", card)}
         have = f" There are: {', '.join(sorted(known))}." if known else ""
         where = self.mirror.url / self.mirror.name_of(parent) if self.mirror else parent
-        raise InputError(f"There is no {kind} {reference!r} in {where}.{have} Make one with: {remedy}")
+        raise InputError(f"There is no {kind} {reference!r} in {where}.{have} Create one with: {remedy}")
 
     def _cards(self, folder: Path, pattern: str, card: str) -> dict[Path, int]:
         """The cards of all versions that match, here and in the store, with their times."""

@@ -1,4 +1,4 @@
-"""The model bundle: all that is needed to score, in one folder.
+"""The model bundle: everything needed to score, in one folder.
 
 `models/<name>/<version>/`: `model.keras` (loaded in Keras's safe mode only), `model.onnx` (the same network, its parity
 checked at export; its second output are the embeddings), `model.int8.onnx` (the same quantized, where that can be
@@ -38,7 +38,7 @@ INT8_FILE = "model.int8.onnx"
 
 
 class EpochLog(BaseModel):
-    """What one epoch gave; rates are shares of images, loss is mean cross-entropy."""
+    """Metrics of one epoch; accuracies are shares of images, loss is mean cross-entropy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,7 +78,7 @@ class BundleCard(BaseModel):
     validation_accuracy: float
     onnx_max_difference: float
     embedding_size: int | None = Field(default=None, ge=1)
-    int8: Int8Facts = Int8Facts(refused="it was trained before there was int8")
+    int8: Int8Facts = Int8Facts(refused="it was trained before int8 was supported")
     libraries: tuple[LibraryVersion, ...]
     files: tuple[FileFact, ...]
 
@@ -115,7 +115,7 @@ class Bundle:
         return self.folder / "report"
 
     def engine(self, precision: Precision) -> Engine:
-        """What scoring runs here at a precision.
+        """The engine that scoring uses on this machine for a precision.
 
         `auto` is int8 where the gate passed and this processor is made for it; with a GPU that TensorFlow sees, fp32.
 
@@ -127,7 +127,7 @@ class Bundle:
             if self.card.int8.gate is None:
                 raise SettingError(f"{self.reference} has no int8 network: {refused}. Use --precision fp32, or auto.")
             if refused:
-                logger.warning("%s scores with int8 because you ask for it, though %s.", self.reference, refused)
+                logger.warning("%s scores with int8 as requested, although %s.", self.reference, refused)
             return "int8"
         if has_gpu():
             return "keras"
@@ -197,7 +197,7 @@ def open_bundle(folder: Path) -> Bundle:
             )
     answers_for = (*BUNDLE_FILES, INT8_FILE) if card.int8.gate else BUNDLE_FILES
     if {fact.file for fact in card.files} != set(answers_for):
-        raise FormatError(f"The card in {folder} does not answer for {' and '.join(answers_for)}. Train again.")
+        raise FormatError(f"The card in {folder} does not list {' and '.join(answers_for)}. Train again.")
     return Bundle(folder, card)
 
 

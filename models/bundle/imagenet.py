@@ -61,7 +61,7 @@ def class_names() -> tuple[str, ...]:
 
 
 def ready_made_bundle(workspace: Workspace) -> Path:
-    """The folder of the ready-made bundle; built where an earlier run has not.
+    """The folder of the ready-made bundle, built on first use.
 
     Raises:
         InputError: where the package that holds the weights is not installed.

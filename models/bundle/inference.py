@@ -1,4 +1,4 @@
-"""A network run over the stored images of a data set, batch by batch."""
+"""Run a network over the stored images of a data set, batch by batch."""
 
 from __future__ import annotations
 

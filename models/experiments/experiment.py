@@ -1,4 +1,4 @@
-"""An experiment: the same images, several settings, each of them a trial; the best on validation becomes a bundle.
+"""An experiment: one data set, several settings, each a trial; the best on validation becomes a bundle.
 
 <folder>/
   plan.json            the trials that are to be made, with all their settings; written first
@@ -44,7 +44,7 @@ class Varied(Frozen):
 
 
 class VariedOption(Frozen):
-    """An option with all values that were asked for, as typed."""
+    """An option with all its requested values, as typed."""
 
     option: str
     values: tuple[str, ...]
@@ -65,7 +65,7 @@ class TrialPlan(Frozen):
 
 
 class ExperimentPlan(Frozen):
-    """What is compared.
+    """The plan of an experiment.
 
     Attributes:
         name: Of the data set.

@@ -1,4 +1,4 @@
-"""The page of an experiment: `experiment.html`, one file for people, and `experiment.png`, its plot alone."""
+"""The page of an experiment: `experiment.html`, self-contained, and `experiment.png`, its plot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Optuna does for an experiment: which combinations a random search draws, and which trial is hopeless.
+"""What Optuna does for an experiment: drawing combinations at random, and pruning poor trials.
 
 Its study is built from the records of the ended trials whenever it is asked, so that there is nothing else that a
 killed run could leave damaged: the same records give the same decisions.
@@ -81,7 +81,7 @@ def _distributions(plan: ExperimentPlan) -> dict[str, Any]:
 
 
 def _optuna() -> Any:
-    """Optuna, silent: what is worth a line is said here."""
+    """Optuna with its own log turned off."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -160,7 +160,7 @@ def find_label_errors(judged: Judged, labels: LabelMap, max_listed: int = 1000) 
     suspected &= probabilities.max(axis=1) > _TIMES_AS_PROBABLE * given
     paths = [judged.paths[row] for row in rows]
     order = sorted(np.flatnonzero(suspected).tolist(), key=lambda place: (given[place], paths[place]))
-    logger.info("The labels of %d images were judged out of fold: %d are suspect.", len(rows), len(order))
+    logger.info("Checked the labels of %d images out of fold: %d may be wrong.", len(rows), len(order))
     return LabelErrors(
         num_images=len(rows),
         accuracy=float((predicted == truth).mean()),

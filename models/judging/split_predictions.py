@@ -1,4 +1,4 @@
-"""A bundle's answers to the images of one split, and what is known of those images."""
+"""A bundle's predictions for the images of one split, with the facts of those images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREDICTIONS = "predictions.parquet"
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """Answers in the order of the split's shards.
+    """Predictions in the order of the split's shards.
 
     Attributes:
         paths: N paths, as in the manifest.
@@ -83,10 +83,10 @@ def _check_fits(bundle: Bundle, dataset: Dataset, split: str) -> None:
         )
     if dataset.card.policy != bundle.card.policy:
         raise InputError(
-            f"{dataset.reference} was decoded by another policy than {bundle.reference} was trained with. Ingest it "
-            "with the model's image size and settings."
+            f"{dataset.reference} was decoded with a different policy than {bundle.reference}. Ingest it with the "
+            "model's image size and settings."
         )
     if split != "test" and dataset.reference == bundle.card.dataset:
         raise InputError(
-            f"{bundle.reference} was made with the {split} part of {dataset.reference}: use the test part."
+            f"{bundle.reference} was built with the {split} split of {dataset.reference}: use the test split."
         )

@@ -29,7 +29,7 @@ _TIE_BREAK = 1e-6
 
 
 class Curve(Frozen):
-    """A rising function: straight lines between the points (`x`, `y`), level outside of them."""
+    """A monotonic, piecewise linear function through the points (`x`, `y`), constant outside them."""
 
     x: tuple[float, ...] = Field(min_length=1)
     y: tuple[float, ...] = Field(min_length=1)
@@ -117,7 +117,7 @@ def fit_curves(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> tupl
     chances = probabilities(check_scores(logits, truth), 1.0)
     if len(truth) < _ENOUGH_FOR_ISOTONIC:
         logger.warning(
-            "Isotonic calibration on %d validation images follows their noise: temperature is safer below %d.",
+            "Isotonic calibration on %d validation images fits their noise: temperature is safer below %d.",
             len(truth),
             _ENOUGH_FOR_ISOTONIC,
         )
@@ -151,7 +151,7 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     logits = check_scores(logits, truth)
     rows = np.arange(len(truth))
     if (logits.argmax(axis=1) == truth).all():
-        logger.info("temperature stays at 1: all %d validation images are right", len(truth))
+        logger.info("Temperature stays at 1: all %d validation images are right.", len(truth))
         return 1.0
 
     def negative_log_likelihood(log_temperature: float) -> float:
@@ -160,7 +160,7 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     bounds = (math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))
     found = minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     temperature = math.exp(float(found.x))
-    logger.info("temperature %.3f fitted on %d validation images", temperature, len(truth))
+    logger.info("Temperature %.3f fitted on %d validation images.", temperature, len(truth))
     return temperature
 
 

@@ -22,7 +22,7 @@ def confidences(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
 def choose_threshold(
     probabilities: NDArray[np.floating], truth: NDArray[np.integer], min_precision: float
 ) -> float | None:
-    """The smallest confidence such that the images at or above it are right with at least `min_precision`.
+    """The smallest confidence at or above which predictions have a precision of at least `min_precision`.
 
     Args:
         probabilities: float[N, C] of the validation images, calibrated.

@@ -1,4 +1,4 @@
-"""Networks by name. Each takes `uint8[N, H, W, 3]`, scales inside itself, and gives `logits float32[N, C]`.
+"""Architectures by name. Each takes `uint8[N, H, W, 3]`, normalises it, and returns `logits float32[N, C]`.
 
 A network with a backbone is nested: `Sequential`-like, input, backbone (`float32[N, F]` features), dropout, dense.
 Scaling is a layer of the model, so that no caller can forget it.
@@ -27,7 +27,7 @@ WHITENING_LAYER = "whitening"
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What is known of a network before it is built.
+    """Facts of an architecture, known before it is built.
 
     Attributes:
         name: As given by the user.
@@ -52,7 +52,7 @@ _LITE0 = "efficientnet-lite0"
 
 
 def known_networks() -> list[str]:
-    """Every name that `describe` takes, ours first."""
+    """Every name that `describe` accepts, ours first."""
     return [*_SCRATCH_SIZES, _LITE0, *sorted(_application_names())]
 
 
@@ -111,7 +111,7 @@ def with_head(backbone: Any, num_classes: int, dropout: float) -> Any:
 
 
 def flip_averaged(model: Any) -> Any:
-    """The network that gives the mean of what `model` gives for an image and for its mirror image.
+    """The network that averages the outputs of `model` for an image and its mirror image.
 
     Exact mirror symmetry, at twice the work: `uint8[N, H, W, 3]` to `logits float32[N, C]` as before.
     """

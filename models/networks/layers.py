@@ -1,4 +1,4 @@
-"""The inside of a network, plain or nested: its layers in order, and what they give while an image passes through.
+"""The layers of a network, plain or nested, in order, and their outputs for an image.
 
 Keras cuts sub-models out of a network's graph between any two tensors. A network with a backbone inside is cut where
 the backbone begins and ends, so that a layer in it is no different from one of a network of one piece; and the first

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once and kept under the data set's version.
+"""Features of a frozen backbone, computed once and cached beside the data set's version.
 
 `datasets/<name>/<version>/features/<key>/`: for each shard `<shard>.npz` with `features float32[N, F]`,
 `labels int32[N]` and `keys S64[N]` (SHA-256 of the stored image, hex), rows in the shard's order; `backbone.onnx`, what
@@ -37,7 +37,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class FeatureCounts:
-    """What came of one shard: the images whose features were computed, and those known from another version."""
+    """Counts of one shard: images whose features were computed, and images reused from another version."""
 
     num_computed: int
     num_known: int
@@ -69,7 +69,7 @@ def prepare_backbone(dataset: Dataset, network: str, weights: str) -> Path:
     done = sum(file.is_file() for file in files)
     if done < len(files):
         find_known(folder)
-    logger.info("Features of %s under %s: %d of %d shards are done.", dataset.reference, network, done, len(files))
+    logger.info("Features of %s with %s: %d of %d shards are done.", dataset.reference, network, done, len(files))
     return folder
 
 
@@ -115,12 +115,12 @@ def extract_features(dataset: Dataset, folder: Path, shard: str) -> FeatureCount
 
 
 def finish_features(dataset: Dataset, folder: Path, counts: Sequence[FeatureCounts]) -> None:
-    """Say how many images were run through the backbone; what was found in other versions is no longer needed."""
+    """Log how many images were computed, and forget what other versions lent."""
     forget_known(folder)
     computed, known = (sum(getattr(each, name) for each in counts) for name in ("num_computed", "num_known"))
     if computed or known:
         logger.info(
-            "Features of %s: %d images computed, %d taken over from other versions.", dataset.reference, computed, known
+            "Features of %s: %d images computed, %d reused from other versions.", dataset.reference, computed, known
         )
 
 

@@ -27,7 +27,7 @@ def bundle_version(dataset: Dataset, settings: TrainSettings) -> str:
 
 
 def staging_folder(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path:
-    """Where the state of a training lies until its bundle is whole."""
+    """The folder of a training's state until its bundle is complete."""
     folder = workspace.models / bundle_name(dataset, settings)
     return folder / f".staging-{bundle_version(dataset, settings)}"
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_cluster(named: tuple[tuple[str, ...], int] | None, workspace: Workspace) -> Cluster | None:
-    """The cluster of which this machine is one; None where it trains alone.
+    """The cluster that this machine belongs to; None if it trains alone.
 
     Args:
         named: The addresses of all machines, the chief's first, and this one's index.
@@ -38,8 +38,8 @@ def open_cluster(named: tuple[tuple[str, ...], int] | None, workspace: Workspace
         return None
     if workspace.mirror:
         raise SettingError(
-            f"Machines that train together need one folder that all of them see, and {workspace.mirror.url} is copied "
-            "to each of them. Set --workspace to a shared file system."
+            f"Machines that train together need a shared folder, but {workspace.mirror.url} is copied to each of them. "
+            "Set --workspace to a folder on a shared file system."
         )
     addresses, index = named
     return Cluster(addresses, (index,))
@@ -49,12 +49,12 @@ def with_workers_of(cluster: Cluster, settings: TrainSettings) -> TrainSettings:
     """The settings for as many workers as the cluster has; raises SettingError where another number is set."""
     num_workers = len(cluster.addresses)
     if settings.workers not in (1, num_workers):
-        raise SettingError(f"--workers is {settings.workers}, and TF_CONFIG names {num_workers}. Leave out --workers.")
+        raise SettingError(f"--workers is {settings.workers}, but TF_CONFIG lists {num_workers}. Leave out --workers.")
     return TrainSettings.model_validate(settings.model_dump() | {"workers": num_workers})
 
 
 def join_training(dataset: Dataset, settings: TrainSettings, cluster: Cluster, workspace: Workspace) -> Path:
-    """Take part in the training that the chief's run leads; gives the folder of its bundle.
+    """Take part in the chief's training; returns the folder of its bundle.
 
     Args:
         dataset: The same on all machines.
@@ -78,7 +78,7 @@ def join_training(dataset: Dataset, settings: TrainSettings, cluster: Cluster, w
         done = published_bundle(dataset, settings, workspace)
     if done is None:
         raise WorkError(
-            f"The chief of the cluster published no {name}: see what its run said, and start all of them again. They "
-            "go on after the last whole epoch."
+            f"The chief of the cluster published no {name}. See its log, then start all machines again: training "
+            "resumes after the last complete epoch."
         )
     return done

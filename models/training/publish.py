@@ -1,4 +1,4 @@
-"""From a trained network to a bundle: calibrate on validation, export, check the exports agree, write the card last."""
+"""From a trained network to a bundle: calibrate on validation, export, compare the exports, write the card last."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _abstain_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int
         return 0.0
     threshold = choose_threshold(probabilities, truth, settings.min_precision)
     if threshold is None:
-        raise SettingError(f"No confidence gives a precision of {settings.min_precision} on validation: lower it.")
+        raise SettingError(f"No threshold gives a precision of {settings.min_precision} on validation: lower it.")
     return threshold
 
 

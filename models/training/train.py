@@ -1,4 +1,4 @@
-"""Training: a head on cached features, the last blocks fine-tuned, or a whole network from scratch."""
+"""Training: a head on cached features, fine-tuning of the last layers, or a whole network from scratch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BATCHES_TO_WHITEN = 20
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights of its best epoch, and how it got them; the history is without flip averaging."""
+    """A network with the weights of its best epoch, and its history, measured without flip averaging."""
 
     model: Any
     history: tuple[EpochLog, ...]
@@ -43,7 +43,7 @@ class Trained:
 
 
 def train_network(request: TrainRequest) -> Trained:
-    """Train what the settings ask for, going on where a killed run stopped.
+    """Train as the settings say, resuming a killed run.
 
     Raises:
         SettingError: where blocks are to be fine-tuned and nothing of the network is pretrained, or several workers
@@ -74,14 +74,14 @@ def train_network(request: TrainRequest) -> Trained:
         before = model.get_weights()
         model, tuned = _fine_tune(request, model)
         if best_epoch(history).val_loss <= best_epoch(tuned).val_loss:
-            logger.info("Fine-tuning made nothing better on validation: the head alone is kept.")
+            logger.info("Fine-tuning did not improve validation: only the trained head is kept.")
             model.set_weights(before)
         history = history + tuned
     return _trained(model, history, settings)
 
 
 def shared_stage(settings: TrainSettings) -> str | None:
-    """The stage that several workers train together; None where there is only a head on cached features."""
+    """The stage that workers share; None if there is only a head on cached features."""
     if not describe(settings.model, settings.weights).pretrained:
         return SCRATCH
     return FINE_TUNE if settings.fine_tune_blocks else None
@@ -135,6 +135,8 @@ def _train_head(request: TrainRequest, features: Path) -> tuple[Any, list[EpochL
     )
     head, history = run_stage(stage, head, request)
     backbone = build_backbone(settings.model, dataset.card.policy.image_size, settings.weights)
+    if settings.weights == "imagenet":
+        logger.info("Loaded ImageNet weights (%.1f M parameters)", backbone.count_params() / 1e6)
     backbone.trainable = False
     model = with_head(backbone, len(dataset.labels), settings.dropout)
     model.get_layer(LOGITS_LAYER).set_weights(head.get_layer(LOGITS_LAYER).get_weights())

@@ -1,4 +1,4 @@
-"""One stage of training: what is fed, how fast it learns, and its epochs.
+"""One stage of training: its input, learning rate and epochs.
 
 After every epoch the state is kept (`state.py`), and a run that was killed goes on from there. When it ends is decided
 in `early_stopping.py`, how fast it learns in `learning_rate.py`, how much each class counts in `class_weights.py`.
@@ -65,7 +65,7 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training: what is fed, and how fast it learns.
+    """One stage of training: its input and learning rate.
 
     Attributes:
         name: `head`, `fine-tune` or `scratch`; its folder's name.
@@ -116,7 +116,7 @@ def image_stage(
         shares = [Share(reader, share.num_readers).num_rows(dataset, "train") for reader in range(share.num_readers)]
         steps = min(steps, min(shares) // num_replicas)
         if not steps:
-            raise SettingError(f"{num_rows} training images are too few for {total_replicas} replicas: use less.")
+            raise SettingError(f"{num_rows} training images are too few for {total_replicas} replicas: use fewer.")
 
     kept = cache(partial(keep, dataset, "train", share))
 
@@ -140,7 +140,7 @@ def even_sizes(num_rows: int, num_batches: int) -> list[int]:
 
 
 def run_stage(stage: Stage, model: Any, request: TrainRequest) -> tuple[Any, list[EpochLog]]:
-    """The epochs of one stage; gives the model with the weights of the best one, and the history.
+    """Run one stage; returns the model with the weights of the best epoch, and the history.
 
     Raises:
         FormatError: where the state that a killed run left cannot be read.
@@ -154,7 +154,7 @@ def run_stage(stage: Stage, model: Any, request: TrainRequest) -> tuple[Any, lis
     optimizer = build_optimizer(settings, stage)
     if history:
         model = restore(folder, len(history), optimizer)
-        logger.info("%s: going on after epoch %d.", stage.name, len(history))
+        logger.info("%s: resuming after epoch %d.", stage.name, len(history))
     model.compile(optimizer=optimizer, loss=build_loss(settings), metrics=["accuracy"])
     cluster = None if stage.name == HEAD else request.cluster or _cluster_here(settings)
     if cluster is None:
@@ -175,7 +175,7 @@ def run_stage(stage: Stage, model: Any, request: TrainRequest) -> tuple[Any, lis
 
 @contextmanager
 def keeping_interrupts() -> Iterator[None]:
-    """Raise the KeyboardInterrupt of which TensorFlow's bindings made a RuntimeError.
+    """Restore the KeyboardInterrupt that TensorFlow's bindings turn into a RuntimeError.
 
     They do where it comes while they raise an exception of their own, which nobody else would have seen.
     """

@@ -20,7 +20,7 @@ _HISTORY = "history.json"
 
 
 def keep_state(folder: Path, model: Any, history: Sequence[EpochLog]) -> None:
-    """Keep the model after the last epoch of the history, and as the best if it is that; the history last."""
+    """Save the model after the last epoch, also as the best if it is; the history last."""
     if best_epoch(history) is history[-1]:
         _save(folder / BEST, model.save_weights)
     keep_model(folder, model, len(history))
@@ -71,8 +71,7 @@ def read_history(folder: Path) -> list[EpochLog]:
 
 def _unusable(folder: Path, error: Exception) -> FormatError:
     return FormatError(
-        f"What an earlier run left in {folder} cannot be read ({type(error).__name__}). Remove {folder.parent} and "
-        "train again."
+        f"The saved state in {folder} cannot be read ({type(error).__name__}). Remove {folder.parent} and train again."
     )
 
 

@@ -230,7 +230,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one_within_the_tolerance(
             said = [line for line in outcome.log if line.startswith("scratch epoch ")]
             assert len(said) == 4 - len(begun["history"])
             if begun["history"]:
-                assert f"going on after epoch {len(begun['history'])}." in outcome.log[0]
+                assert f"resuming after epoch {len(begun['history'])}." in outcome.log[0]
             (card,) = workspace.glob("models/*/*/bundle.json")
             kept = json.loads(card.read_text())["history"][: len(begun["history"])]
             assert kept == begun["history"]

@@ -63,13 +63,13 @@ def commands(photos: Path, dataset: Path, tmp_path: Path) -> dict[str, Command]:
             "ingest",
             [str(photos), "--name", "photos", "--image-size", "24", "--rows-per-shard", "60", "--leaks", "keep"],
             "workspace/datasets/photos/.staging-*/parts/00000",
-            "Going on with the ingest of photos that was begun before",
+            "Resuming the ingest of photos",
         ),
         "train": Command(
             "train",
             [str(dataset), "--architecture", "cifar4", "--epochs", "12", "--patience", "12", "--batch-size", "4"],
             "workspace/models/*/.staging-*/scratch/history.json",
-            "scratch: going on after epoch",
+            "scratch: resuming after epoch",
         ),
     }
 

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.outputs import tree
 from tests.faults.stages import Nursery, Outcome, Run
 
-WAITING = "Another run is working in "
+WAITING = "Another run is using "
 
 
 def both(nursery: Nursery, run: Run) -> tuple[Outcome, Outcome]:

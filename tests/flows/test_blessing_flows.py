@@ -67,7 +67,7 @@ def blessed_card(place: Workspace) -> dict[str, Any]:
 
 
 def test_before_anything_is_judged_scoring_the_blessed_one_says_what_to_do(place: Workspace) -> None:
-    with pytest.raises(InputError, match=r"No version of night is blessed yet\. Judge the newest with"):
+    with pytest.raises(InputError, match=r"night is blessed yet.*darkroom evaluate night"):
         score(str(place.root / "source"), "night@blessed", workspace=str(place.root))
     with pytest.raises(InputError, match="No version of 'night' is blessed"):
         rollback("night", workspace=str(place.root))
@@ -102,7 +102,7 @@ def test_a_table_of_other_answers_is_shown_beside_the_models_own(
     assert Path(result.rows).is_file()
     lines = dict(summary_lines(result))
     assert lines["table"].endswith("service.csv; 2 images without an answer count as wrong")
-    assert lines["answered"].startswith(f"on those {num_images - 2} images alone: model ")
+    assert lines["answered"].startswith(f"on the {num_images - 2} answered images: model ")
     assert f"| all | {num_images} | {judged[0].num_correct} | {num_images - 2} |" in artifact("versus-night")
 
 
@@ -113,7 +113,7 @@ def test_promote_and_rollback_move_what_scores(place: Workspace, judged: list[Ev
     promoted = promote(f"night@{other}", "the camera was changed", str(place.root))
     assert (promoted.blessed, promoted.replaced, promoted.why) == (other, current, "the camera was changed")
     assert "promote by hand: the camera was changed" in artifact("blessing-night")
-    assert dict(summary_lines(promoted))["blessed"] == f"night@{other}, night@{current} until now"
+    assert dict(summary_lines(promoted))["blessed"] == f"night@{other}, replaces night@{current}"
     folder = str(place.root / "source/colours/test")
     table = score(folder, "night@blessed", str(place.root / "table"), workspace=str(place.root))
     assert table.bundle == f"night@{other}"

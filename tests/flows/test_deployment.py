@@ -174,5 +174,5 @@ def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
     wait_for(lambda: client.read_flow_run(silent).state.is_final(), 90, tmp_path / "no.log")
     state = client.read_flow_run(silent).state
     assert state.is_crashed()
-    assert "no sign of life" in state.message
+    assert "No heartbeat" in state.message
     assert client.read_flow_run(ended).state.is_completed()

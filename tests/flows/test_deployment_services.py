@@ -191,7 +191,7 @@ def test_doctor_says_whether_the_scheduler_has_made_the_runs_that_are_due(
     done = subprocess.run(["darkroom", "doctor", "--json"], env=environment, capture_output=True, text=True)
     (found,) = [each for each in json.loads(done.stdout)["findings"] if each["subject"] == "prefect"]
     assert found["status"] == "ok"
-    assert found["found"].endswith("2 active schedules, next runs made")  # this one, and the declared one of the night
+    assert found["found"].endswith("2 active schedules, next runs scheduled")  # this one and the nightly one
 
     def unscheduled() -> bool:
         for run in made():  # what a scheduler that fails would not have made

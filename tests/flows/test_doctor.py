@@ -49,7 +49,7 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_are_still_made(
     monkeypatch.setattr(doctor, "_weights", broken)
     monkeypatch.setattr(doctor, "_KAGGLE", ("127.0.0.1", 9))
     found = {finding.subject: finding for finding in examine(Workspace(tmp_path / "new/workspace")).findings}
-    assert (found["weights"].status, found["weights"].found) == ("missing", "could not be looked at: RuntimeError")
+    assert (found["weights"].status, found["weights"].found) == ("missing", "could not be checked: RuntimeError")
     assert found["kaggle"].status == "note"
     assert found["workspace"].status == "ok"
     assert not (tmp_path / "new").exists()

@@ -93,7 +93,7 @@ def test_the_flows_find_each_others_results_by_name(prefect_server: str, images:
     ]  # fmt: skip
     made_card = str(tmp_path / "pictures" / "made.json")
     assert {*shown.pictures, shown.page, made_card} == {str(path) for path in (tmp_path / "pictures").iterdir()}
-    assert [(count.reason, count.num_files) for count in shown.set_aside] == [("truncated", 1)]
+    assert [(count.reason, count.num_files) for count in shown.quarantined] == [("truncated", 1)]
     table = score(str(images), "quick", str(tmp_path / "table"), rows_per_part=25, workspace=place)
     assert (table.num_files, table.num_parts) == (made.num_files, -(-made.num_files // 25))
     assert {count.name: count.num_rows for count in table.statuses}["quarantined"] == len(BAD_FILES)
@@ -208,11 +208,11 @@ def test_of_two_equal_runs_at_once_the_second_waits_and_finds_the_work_done(
                 root = Path(__file__).parents[2]
                 both.append(subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=stream))
         until = time.monotonic() + 120
-        while not all("Another run is working" in log.read_text() for log in logs) and time.monotonic() < until:
+        while not all("Another run is using" in log.read_text() for log in logs) and time.monotonic() < until:
             assert all(process.poll() is None for process in both), [log.read_text() for log in logs]
             time.sleep(0.2)
     results = [json.loads(process.communicate(timeout=120)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(result["reused"] for result in results) == [False, True]
     assert results[0]["dataset"] == results[1]["dataset"]
-    assert all("Another run is working" in log.read_text() for log in logs)
+    assert all("Another run is using" in log.read_text() for log in logs)

@@ -29,7 +29,7 @@ def test_every_file_is_counted_every_label_judged_and_nothing_ingested(
 ) -> None:
     found = inspect(str(images), SETTINGS, workspace=str(tmp_path))
     assert (found.num_files, found.num_ok, found.num_judged) == (NUM_OK + len(BAD_FILES), NUM_OK, NUM_OK)
-    assert {count.reason: count.num_files for count in found.set_aside} == dict.fromkeys(BAD_FILES.values(), 1)
+    assert {count.reason: count.num_files for count in found.quarantined} == dict.fromkeys(BAD_FILES.values(), 1)
     folder = tmp_path / "inspections" / "colours"
     assert found.page == str(folder / "dataset.html")
     assert read_inspection(folder).quality.num_ok == NUM_OK

@@ -69,7 +69,7 @@ def test_every_file_is_counted_once_at_every_arrow(result: RunResult, images: Pa
     on_disk = sum(1 for path in images.rglob("*") if path.is_file())
     assert result.ingest.num_files == on_disk == NUM_GOOD + len(BAD_FILES)
     assert result.ingest.num_ok == NUM_GOOD
-    assert {count.reason: count.num_files for count in result.ingest.set_aside} == Counter(BAD_FILES.values())
+    assert {count.reason: count.num_files for count in result.ingest.quarantined} == Counter(BAD_FILES.values())
     assert {split.split: split.num_images for split in result.ingest.splits} == {
         split: number * len(COLOURS) for split, number in NUM_IMAGES.items()
     }
@@ -97,7 +97,7 @@ def test_the_reports_accuracy_is_the_tables_to_the_last_image(result: RunResult)
 
 
 def test_the_pictures_are_of_real_test_images(result: RunResult, images: Path) -> None:
-    assert result.explain.set_aside == ()
+    assert result.explain.quarantined == ()
     names = {path.stem for path in (images / "test").rglob("*") if path.is_file()}
     of_images = [Path(picture).stem for picture in result.explain.pictures if Path(picture).stem[:3].isdigit()]
     shown = [name.split("-", 1)[1] for name in of_images if not name.endswith("-activations")]

@@ -408,7 +408,7 @@ def test_the_doctor_names_the_runner_and_says_whether_it_is_there(
         (finding,) = [each for each in examine(Workspace(tmp_path)).findings if each.subject == "runner"]
         return finding.status, finding.found
 
-    assert found() == ("ok", "2 threads work on parts, each with all of the processors")
+    assert found() == ("ok", "2 threads execute parts, each with all of the processors")
     monkeypatch.setenv("DARKROOM_RUNNER", "dask")
     monkeypatch.setenv("DARKROOM_RUNNER_ADDRESS", cluster.address)
     assert found() == ("ok", f"dask at {cluster.address}, 2 parts at once")

@@ -73,7 +73,7 @@ def test_the_workers_of_a_training_start(prefect_server: str, folder: Path, tmp_
     words = ("--architecture", "starter", "--weights", "none", "--epochs", "1", "--batch-size", "12", "--workers", "2")
     done = darkroom("train", dataset.folder, *words, folder=folder, home=tmp_path / "home", api=prefect_server)
     assert done.returncode == 0, done.stderr
-    assert "2 workers, of which 2 here" in done.stderr
+    assert "2 workers, 2 on this machine" in done.stderr
 
 
 @pytest.mark.parametrize("runner", ["processes", "dask"])

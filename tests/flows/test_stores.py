@@ -274,7 +274,7 @@ def test_an_archive_at_a_url_is_fetched_and_unpacked(s3, tmp_path):
         (["..\\out.png"], "leads out of the folder"),
         (["C:/out.png"], "is an absolute path"),
         (["a/1.png", "a//1.png"], "repeats|without a name"),
-        (["a/1.PNG", "a/1.png"], "repeats the name of another one"),
+        (["a/1.PNG", "a/1.png"], "the same name as another one"),
         (["a", "a/1.png"], "is a file and a folder at once"),
         (["x" * 256], "cannot be a file here"),
     ],

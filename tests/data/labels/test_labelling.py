@@ -503,7 +503,7 @@ def test_no_label_at_all_says_what_was_tried_and_what_to_do(tmp_path: Path) -> N
     lay(tmp_path, ["1.jpg", "2.jpg"])
     sentence = refused(tmp_path)
     assert sentence.startswith(f"No image in {tmp_path} has a label (labels from class folders).")
-    assert "one folder a class" in sentence
+    assert "one folder per class" in sentence
     assert "--label-pattern" in sentence
 
 

@@ -73,11 +73,11 @@ def test_what_is_not_there_is_said_with_what_is_and_what_to_do(workspace: Worksp
     with pytest.raises(InputError) as nothing:
         workspace.find_dataset("cats")
     assert str(nothing.value) == (
-        f"There is no data set 'cats' in {workspace.datasets}. Make one with: darkroom ingest SOURCE --name NAME"
+        f"There is no data set 'cats' in {workspace.datasets}. Create one with: darkroom ingest SOURCE --name NAME"
     )
     card(workspace.dataset("dogs", "aaa") / "dataset.json", 1000)
     card(workspace.dataset("dogs", "bbb") / "dataset.json", 1000)
-    with pytest.raises(InputError, match=r"There are: dogs\. Make one"):
+    with pytest.raises(InputError, match=r"There are: dogs\. .*darkroom ingest"):
         workspace.find_dataset("cats")
 
 
@@ -144,10 +144,8 @@ def test_where_nothing_is_blessed_the_sentence_says_what_to_do(workspace: Worksp
     card(workspace.model("cats", "aaa") / "bundle.json", 1000)
     with pytest.raises(InputError) as nothing:
         workspace.find_model("cats@blessed")
-    assert str(nothing.value) == (
-        "No version of cats is blessed yet. Judge the newest with: darkroom evaluate cats, or bless it by hand with: "
-        "darkroom promote cats@aaa"
-    )
+    assert "darkroom evaluate cats" in str(nothing.value)
+    assert str(nothing.value).endswith("darkroom promote cats@aaa")
     with pytest.raises(InputError, match="There is no model 'dogs'"):
         workspace.find_model("dogs@blessed")
 

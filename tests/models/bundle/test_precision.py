@@ -66,7 +66,7 @@ def test_auto_takes_int8_only_where_the_gate_passed_and_the_processor_is_made_fo
 
 def test_int8_that_the_gate_refused_is_taken_when_asked_for_and_said(bundle, caplog):
     assert with_int8(bundle, "it differs").engine("int8") == "int8"
-    assert "because you ask for it, though it differs" in caplog.text
+    assert "as requested, although it differs" in caplog.text
 
 
 def test_a_gpu_runs_the_keras_model_unless_int8_is_asked_for(bundle, monkeypatch):

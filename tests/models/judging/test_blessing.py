@@ -373,7 +373,7 @@ def test_the_pointer_goes_back_step_by_step_and_nothing_is_deleted(template, pla
     assert roll_back("night", place, "it failed on rainy days", "run-7").current == "a2"
     assert place.find_model("night@blessed") == place.model("night", "a2")
     assert roll_back("night", place, "again", None).current == "a1"
-    with pytest.raises(InputError, match=r"No version of night was blessed before a1 and is still there"):
+    with pytest.raises(InputError, match=r"No version of night .* before a1.*darkroom promote night@"):
         roll_back("night", place, "once more", None)
     assert {path for path in place.models.rglob("*") if path.is_file()} == files
     card = read_blessed(place, "night")
@@ -428,7 +428,7 @@ def test_nothing_is_decided_outside_the_workspace_or_on_other_images_than_the_te
     other = make_dataset(place, tmp_path / "other", "other", ALL_TEST, range(400, 404))
     assert evaluate_bundle(bundle, other, "validation", "pytest", place).blessing is None
     assert evaluate_bundle(bundle, photos, "test", "pytest").blessing is None
-    with pytest.raises(InputError, match=r"lies outside of .*models"):
+    with pytest.raises(InputError, match=r"outside .*models"):
         promote(elsewhere.folder, place, "by hand", None)
     assert not (elsewhere.folder.parent / "blessed.json").exists()
 
@@ -436,7 +436,7 @@ def test_nothing_is_decided_outside_the_workspace_or_on_other_images_than_the_te
 def test_a_damaged_bundle_is_not_promoted_and_the_blessed_one_not_twice(template, place, photos) -> None:
     first = make_bundle(template, place, "a1", photos, border=GOOD)
     promote(first.folder, place, "by hand", None)
-    with pytest.raises(InputError, match="night@a1 is the blessed one already"):
+    with pytest.raises(InputError, match="night@a1 is already blessed"):
         promote(first.folder, place, "by hand", None)
     second = make_bundle(template, place, "a2", photos, border=GOOD)
     (second.folder / "model.onnx").write_bytes(b"?")

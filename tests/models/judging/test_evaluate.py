@@ -102,7 +102,7 @@ def test_scoring_the_test_images_agrees_with_the_report_to_the_last_image(
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_what_the_bundle_was_made_with_cannot_judge_it(copied, dataset, split):
-    with pytest.raises(InputError, match=rf"was made with the {split} part of tiny@.*use the test part"):
+    with pytest.raises(InputError, match=rf"the {split} split of tiny@.*use the test split"):
         evaluate_bundle(copied, dataset, split, "pytest")
 
 
@@ -111,7 +111,7 @@ def test_other_labels_and_another_decode_policy_are_refused(copied, dataset):
     with pytest.raises(InputError, match=r"labels amber, blue, red, the model .* has amber, blue, green"):
         evaluate_bundle(copied, Dataset(dataset.folder, card), "test", "pytest")
     policy = dataset.card.policy.model_copy(update={"resize": "pad"})
-    with pytest.raises(InputError, match="decoded by another policy"):
+    with pytest.raises(InputError, match="decoded with a different policy"):
         evaluate_bundle(
             copied, Dataset(dataset.folder, dataset.card.model_copy(update={"policy": policy})), "test", "x"
         )

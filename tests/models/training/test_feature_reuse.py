@@ -92,7 +92,7 @@ def test_only_images_that_no_other_version_has_are_computed(
     assert new.folder != old.folder
     with caplog.at_level(logging.INFO, "darkroom.models.training.features"):
         assert extract(new, backbone) == FeatureCounts(num_computed=4, num_known=51)
-    assert caplog.messages[-1] == f"Features of {new.reference}: 4 images computed, 51 taken over from other versions."
+    assert caplog.messages[-1] == f"Features of {new.reference}: 4 images computed, 51 reused from other versions."
     assert_as_fresh(new, backbone, tmp_path)
 
 

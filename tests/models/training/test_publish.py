@@ -116,7 +116,7 @@ def test_the_test_part_is_not_read_while_a_bundle_is_made(dataset, trained, tmp_
 def test_a_precision_that_no_confidence_reaches_is_refused(dataset, trained, tmp_path):
     kernel, bias = trained.model.layers[-1].get_weights()
     trained.model.layers[-1].set_weights([kernel * 0, bias * 0 + [1, 0, 0]])
-    with pytest.raises(SettingError, match=r"No confidence gives a precision of 0\.95"):
+    with pytest.raises(SettingError, match=r"precision of 0\.95"):
         publish_bundle(dataset, SETTINGS, trained, Workspace(tmp_path))
     assert published_bundle(dataset, SETTINGS, Workspace(tmp_path)) is None
 

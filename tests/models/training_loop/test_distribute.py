@@ -189,7 +189,7 @@ def test_a_worker_that_dies_is_named_with_the_place_of_its_messages_and_the_othe
     first = "import json, os, sys, time; time.sleep(60 * (json.loads(sys.argv[1])['worker'] == 0))"
     started = started_as(monkeypatch, f"{first}; sys.stderr.write('what it said'); {end}")
     begun = time.monotonic()
-    with pytest.raises(WorkError, match=rf"Worker 1 of 2 {how} .* messages are in .*worker-1\.log\. Start the same"):
+    with pytest.raises(WorkError, match=rf"Worker 1 of 2 {how} .*worker-1\.log\. Run the same"):
         list(run_workers(local_cluster(2), dataset.folder, FULL, tmp_path, "scratch"))
     assert time.monotonic() - begun < 30  # the other was not waited for
     assert all(process.poll() is not None for process in started)
@@ -262,7 +262,7 @@ def test_workers_that_have_nothing_to_share_are_refused(dataset: Dataset, tmp_pa
         train_network(TrainRequest(dataset, head, tmp_path, tmp_path))
     with pytest.raises(ValueError, match="a batch of 4 images cannot be shared by 5 workers"):
         TrainSettings(batch_size=4, workers=5)
-    with pytest.raises(SettingError, match=r"--workers is 3, and TF_CONFIG names 2"):
+    with pytest.raises(SettingError, match=r"--workers is 3, but TF_CONFIG lists 2"):
         with_workers_of(Cluster(("a:1", "b:1"), (0,)), TrainSettings(workers=3))
     assert open_cluster(None, Workspace(tmp_path)) is None
 
