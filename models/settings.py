@@ -144,7 +144,7 @@ class TrainSettings(SettingsModel):
 
 
 class BlessingRules(SettingsModel):
-    """When a bundle is good enough to score with; see docs/judgement.md."""
+    """When a bundle is good enough to score with; see docs/evaluation.md."""
 
     min_accuracy: float = Field(default=0.0, ge=0, le=1, description="Minimum accuracy on the test images")
     min_recall: float = Field(default=0.0, ge=0, le=1, description="Minimum recall of every class")

@@ -132,5 +132,3 @@ def test_the_readme_works_step_by_step(prefect_server: str, tmp_path: Path) -> N
             [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-        assert "cats" in done.stdout
-        assert "dogs" in done.stdout

@@ -1,7 +1,7 @@
 """The blessing: whether a version of a model is to score, decided by a comparison on the same images.
 
 A new bundle is blessed where it meets the minimum thresholds and is no worse than the blessed one on images that
-neither was trained on. docs/judgement.md says what "no worse" means; `blessed.py` keeps the outcome.
+neither was trained on. docs/evaluation.md says what "no worse" means; `blessed.py` keeps the outcome.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The checks that a bundle must pass to be blessed, and their thresholds: `BlessingRules`, and what chance allows.
 
-docs/judgement.md explains them.
+docs/evaluation.md explains them.
 """
 
 from __future__ import annotations
