@@ -1,7 +1,7 @@
-# make demo   a virtual environment, the locked packages, and the whole pipeline on real images, with no account
-# make test   the same with the development packages, then lint, types and tests
-# make faults each stage killed at 100 random points, in place of the 20 of make test
-# make bench  each speed beside that of the usual way, as a ratio; needs the machine to itself
+# make demo   a virtual environment, the locked packages, and the whole pipeline on real images; no account needed
+# make test   the same with the development packages, then lint, type checks and tests
+# make faults kills each stage at 100 random points, instead of the 20 of make test
+# make bench  each speed as a ratio to the usual way; needs an otherwise idle machine
 
 # The newest Python that TensorFlow has wheels for; another with: make PYTHON=/path/to/python3.12
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo yes),$(name))))
@@ -23,7 +23,7 @@ types: .venv/development
 	$(BIN)/mypy
 
 tests: .venv/development
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 faults: .venv/development
 	$(BIN)/python -m pytest tests/faults --faults 100 --timeout 3600

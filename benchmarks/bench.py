@@ -35,7 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(BENCHMARKS))
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--write", type=Path, help="the table as a page of Markdown")
+    parser.add_argument("--write", type=Path, help="the table as a page of Markdown; its notes stay")
     arguments = parser.parse_args()
     found, failed = {}, []
     if arguments.json and arguments.json.exists():
@@ -57,7 +57,7 @@ def main() -> int:
     show(ratios)
     if arguments.write:
         profiles = (detail(found, "scoring", SCORING_PROFILE), detail(found, "ingest", INGEST_PROFILE))
-        arguments.write.write_text(page(ratios, *profiles))
+        arguments.write.write_text(page(ratios, *profiles, notes_of(arguments.write)))
     for name in failed:
         print(f"{name} failed: see above.", file=sys.stderr)
     return int(bool(failed) or not all(each.reached for each in ratios))
@@ -69,37 +69,43 @@ def detail(found: dict[str, Any], benchmark: str, name: str) -> dict[str, Any]:
     return details
 
 
-def page(ratios: list[Ratio], scoring: dict[str, float], ingest: dict[str, Sequence[float]]) -> str:
+def notes_of(page: Path) -> str:
+    """What people wrote below the tables of an earlier page; it stays."""
+    _, heading, notes = (page.read_text() if page.exists() else "").partition("\n## Notes\n")
+    return heading + notes
+
+
+def page(ratios: list[Ratio], scoring: dict[str, float], ingest: dict[str, Sequence[float]], notes: str) -> str:
     """The page of Markdown."""
     lines = [f"| {what} | {ms:.3f} | {ms / sum(scoring.values()):.0%} |" for what, ms in scoring.items()]
     rows = [f"| {what} | {ours:.3f} | {loop:.3f} |" for what, (ours, loop) in ingest.items()]
     return "\n".join(
         [
-            "# Beside the usual ways",
+            "# Benchmarks",
             "",
             "Written by `python benchmarks/bench.py --write docs/benchmarks.md`, which `make bench` runs. Each row is",
-            "one run of a script in `benchmarks/`, whose docstring says what the other side is; both sides took turns.",
-            "Medians; only the ratios carry over to another machine.",
+            "one run of a script in `benchmarks/`, whose docstring describes the other side. Both sides took turns;",
+            "figures are medians, and only the ratios carry over to another machine.",
             "",
             f"Measured on {described(machine())}.",
             "",
             *markdown(ratios),
             "",
-            "## What an image's time goes to",
+            "## Where the time goes",
             "",
-            "A scoring with int8 on one thread, photographs of 404 x 361 to 160 x 160:",
+            "Scoring with int8 on one thread, photographs of 404 x 361 resized to 160 x 160:",
             "",
             "| what | ms | share |",
             "|---|---|---|",
             *lines,
             "",
-            "An ingest to JPEG shards, milliseconds an image, beside the loop over Pillow. Each line is one thread by",
-            "itself; the last is what the processor time of the whole leaves, in which all cores of ours work at once:",
+            "Ingest to JPEG shards, milliseconds per image, compared with a Pillow loop. Each line is measured alone",
+            "on one thread; the last is the rest of the total CPU time of an ingest that uses all cores:",
             "",
             "| what | darkroom | Pillow loop |",
             "|---|---|---|",
             *rows,
-            "",
+            notes,
         ]
     )
 

@@ -153,9 +153,12 @@ def ingest(tree: Path, work: Path) -> int:
 def plan_scoring(tree: Path, work: Path) -> int:
     """List a folder to score and write the plan."""
     from darkroom.models.bundle.bundle import open_bundle
+    from darkroom.models.scoring.output import TableOutput
     from darkroom.models.scoring.plan import plan_scoring
+    from darkroom.models.scoring.request import ScoreRequest
 
-    return plan_scoring(tree, open_bundle(work / "bundle"), work / f"scores-{time.time_ns()}", 1000).num_files
+    request = ScoreRequest(tree, work / "bundle", TableOutput(work / f"scores-{time.time_ns()}"))
+    return plan_scoring(request, open_bundle(request.bundle)).num_files
 
 
 STAGES: dict[str, Callable[[Path, Path], int]] = {

@@ -128,9 +128,7 @@ def main() -> int:
             ):
                 labels = (f"darkroom, {format_name}", f"{label}, {format_name}")
                 pair = (costs[format_name.lower()], costs[other])
-                ratios += compare(
-                    f"{encoding.upper()}: ingest and {label}", *pair, labels, (cores, their_cores), target
-                )
+                ratios += compare(f"{encoding.upper()}: ingest, {label}", *pair, labels, (cores, their_cores), target)
         whole = [statistics.median(cost.cpu for cost in costs[side]) * 1e3 for side in ("tfrecord", "loop")]
         profile = stages(files[:_MEASURED_ALONE], *whole)
     show(ratios)
@@ -184,7 +182,7 @@ def compare(
     clock = [[1 / each.wall / number for each in side] for side, number in sides]
     processor = [[1 / each.cpu for each in side] for side, _ in sides]
     found = []
-    for unit, (mine, others) in (("images/s and core", clock), ("images/s of processor time", processor)):
+    for unit, (mine, others) in (("images/s per core", clock), ("images/s per CPU second", processor)):
         ratio = statistics.median(mine) / statistics.median(others)
         found.append(Ratio(name, *labels, unit, tuple(mine), tuple(others), ratio, target))
     return found
@@ -301,7 +299,7 @@ def stages(files: Sequence[Path], whole: float, loop_whole: float) -> dict[str, 
             milliseconds_each(lambda path: read_file(path.parent, path.name, policy.max_bytes), files),
             milliseconds_each(Path.read_bytes, files),
         ),
-        "header and JPEG, ours shrinking as it decodes": (jpeg, milliseconds_each(opened, contents)),
+        "header and JPEG, ours downscaling while decoding": (jpeg, milliseconds_each(opened, contents)),
         "checks and resize": (
             max(0.0, milliseconds_each(partial(decode, policy=policy), contents) - jpeg),
             milliseconds_each(resized, large),
@@ -312,12 +310,12 @@ def stages(files: Sequence[Path], whole: float, loop_whole: float) -> dict[str, 
         ),
         "hash of the file": (milliseconds_each(lambda data: hashlib.sha256(data).hexdigest(), contents), 0.0),
         "quality": (milliseconds_each(partial(pixel_statistics, policy=policy), pixels), 0.0),
-        "Pillow's copy": (milliseconds_each(Image.fromarray, pixels), 0.0),
+        "copy into Pillow": (milliseconds_each(Image.fromarray, pixels), 0.0),
         "thumbnail and its hash": (milliseconds_each(lambda image: perceptual_hash(thumbnail(image)), ready), 0.0),
     }
     sums = [sum(side) for side in zip(*found.values(), strict=True)]
     rest = (max(0.0, whole - sums[0]), max(0.0, loop_whole - sums[1]))
-    return found | {"records, manifest, copies, publication, and what the sum leaves": rest}
+    return found | {"records, manifest, duplicates, publication, and the rest": rest}
 
 
 def show_stages(profile: dict[str, tuple[float, float]]) -> None:

@@ -20,7 +20,7 @@ from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.bundle.runtime import OnnxRunner
-from darkroom.models.inspecting.label_errors import Judged, export_backbone, find_label_errors
+from darkroom.models.inspecting.label_errors import Judged, export_judge, find_label_errors
 
 _BATCH = 64
 
@@ -56,7 +56,7 @@ def main() -> None:
 def _features(files: list[Path]) -> NDArray[np.float32]:
     policy = DecodePolicy()
     with TemporaryDirectory() as folder:
-        export_backbone(Path(folder) / "backbone.onnx")
+        export_judge(Path(folder) / "backbone.onnx")
         runner = OnnxRunner(Path(folder) / "backbone.onnx")
     pixels = ordered_map(lambda path: decode(path.read_bytes(), policy), files, num_cpus(), window=2 * _BATCH)
     batches = ([next(pixels) for _ in range(min(_BATCH, len(files) - at))] for at in range(0, len(files), _BATCH))

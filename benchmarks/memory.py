@@ -107,9 +107,9 @@ def ratios(samples: list[Sample], num_parts: int) -> list[Ratio]:
     growth = float(np.median(late) / np.median(early))
     name = f"memory while scoring {num_parts * 1000:,} files"
     return [
-        Ratio(f"{name}: the peak", "darkroom", "-", "GiB", (peak,), (), peak, LIMIT_GIB, at_most=True),
+        Ratio(f"{name}: peak", "darkroom", "-", "GiB", (peak,), (), peak, LIMIT_GIB, at_most=True),
         Ratio(
-            f"{name}: last fifth against second",
+            f"{name}: last fifth / second fifth",
             "last",
             "second",
             "MiB",

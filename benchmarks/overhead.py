@@ -45,8 +45,10 @@ def image_cpu_seconds(folder: Path, rounds: int) -> Mapping[str, list[float]]:
     load_tensorflow()
     from darkroom.models.bundle.bundle import open_bundle
     from darkroom.models.bundle.runtime import OnnxRunner
+    from darkroom.models.scoring.output import TableOutput
     from darkroom.models.scoring.parts import score_part
     from darkroom.models.scoring.plan import plan_scoring
+    from darkroom.models.scoring.request import ScoreRequest
     from tests.bundles import tiny_bundle
 
     photographs = folder / "photographs"
@@ -55,7 +57,7 @@ def image_cpu_seconds(folder: Path, rounds: int) -> Mapping[str, list[float]]:
     found: dict[str, list[float]] = {}
     for precision, network in _networks(folder, photographs).items():
         runner, out = OnnxRunner(network, num_threads=1), folder / f"table-{precision}"
-        plan_scoring(photographs, bundle, out, _A_PART)
+        plan_scoring(ScoreRequest(photographs, bundle.folder, TableOutput(out), _A_PART), bundle)
         cpu = []
         for index in range(rounds + 1):
             start = time.process_time()
@@ -107,7 +109,7 @@ def main() -> int:
     prefect = tuple(run.flow_cpu_seconds + run.server_cpu_seconds for run in runs)
     ratios = [
         Ratio(
-            name=f"Prefect's part in {NUM_IMAGES:,} images, {precision}",
+            name=f"Prefect's share, {NUM_IMAGES:,} images, {precision}",
             ours="Prefect",
             theirs="images",
             unit="CPU s",

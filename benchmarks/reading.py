@@ -62,12 +62,12 @@ def main() -> int:
         ratios = [
             compare_rates(name, target, amount, ours, theirs, arguments.rounds)
             for name, target, ours, theirs in (
-                ("reading in order", BY_HAND, ordered, ("tf.data by hand", reads(lambda _: by_hand(tfrecord)))),
+                ("reading in order", BY_HAND, ordered, ("plain tf.data", reads(lambda _: by_hand(tfrecord)))),
                 (
                     "reading shuffled",
                     BY_HAND,
                     ("darkroom", reads(lambda epoch: batches(tfrecord, "train", BATCH, Shuffle(0, epoch)))),
-                    ("tf.data by hand", reads(lambda epoch: by_hand(tfrecord, epoch))),
+                    ("plain tf.data", reads(lambda epoch: by_hand(tfrecord, epoch))),
                 ),
                 (
                     "reading Parquet",

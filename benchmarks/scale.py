@@ -109,24 +109,24 @@ def limits(costs: Costs, cores: int) -> list[Limit]:
     found = [
         Limit(
             within_a_day,
-            f"the processors of one machine: {within_a_day / 1e6:,.0f} million images in a day on {cores} cores",
-            "more machines: a Dask or Ray cluster, or a folder for each machine",
+            f"the processors of one machine: {within_a_day / 1e6:,.0f} million images per day on {cores} cores",
+            "more machines: a Dask or Ray cluster, or one folder per machine",
         ),
         Limit(
             int(MEMORY_LIMIT_BYTES / costs.file.plan_memory_bytes),
-            "the names of one folder's files are held in memory while the plan is made, "
-            f"{costs.file.plan_memory_bytes:,.0f} bytes a file: 1.5 GiB for so many in a single folder",
-            "subfolders: only the names of one at a time are held",
+            "planning holds the file names of one folder in memory, "
+            f"{costs.file.plan_memory_bytes:,.0f} bytes per file: 1.5 GiB for this many in a single folder",
+            "subfolders: only one folder's names are in memory at a time",
         ),
         Limit(
             recorded_a_day,
-            f"one Prefect server with SQLite records {costs.recorded_a_second:.0f} parts a second: "
-            f"{recorded_a_day / 1e6:,.0f} million images in a day, however many machines work",
+            f"one Prefect server with SQLite records {costs.recorded_a_second:.0f} parts per second: "
+            f"{recorded_a_day / 1e6:,.0f} million images per day, however many machines work",
             "`--rows-per-part 10000`, or PostgreSQL and Redis under the server",
         ),
         Limit(
             _MOST_NAMED_PARTS * ROWS_PER_PART,
-            "names of parts have five digits: from 100,000 parts on they do not sort as the rows do",
+            "part names have five digits: from 100,000 parts on they no longer sort in row order",
             "`--rows-per-part 10000`",
         ),
     ]
@@ -158,24 +158,28 @@ def _in_a_process(what: str, tree: Path, where: Path) -> dict[str, float]:
 def plan_here(tree: Path, where: Path) -> dict[str, float]:
     """List a tree and write its plan."""
     from darkroom.models.bundle.bundle import open_bundle
+    from darkroom.models.scoring.output import TableOutput
     from darkroom.models.scoring.plan import plan_scoring
+    from darkroom.models.scoring.request import ScoreRequest
 
-    bundle, out = open_bundle(where / "bundle"), where / f"plan-{tree.name}"
+    bundle, out = open_bundle(where / "bundle"), TableOutput(where / f"plan-{tree.name}")
     start = time.process_time()
-    plan_scoring(tree, bundle, out, ROWS_PER_PART)
-    seconds, size = time.process_time() - start, (out / ".scoring" / "plan.parquet").stat().st_size
+    plan_scoring(ScoreRequest(tree, bundle.folder, out, ROWS_PER_PART), bundle)
+    seconds, size = time.process_time() - start, out.paths.planned_files.stat().st_size
     return {"seconds": seconds, "peak_bytes": peak_bytes(), "plan_bytes": size}
 
 
 def table_here(tree: Path, where: Path) -> dict[str, float]:
     """Score a tree, and count its rows."""
+    from darkroom.models.scoring.output import TableOutput
     from darkroom.models.scoring.parts import open_runner, score_part
     from darkroom.models.scoring.plan import plan_scoring
+    from darkroom.models.scoring.request import ScoreRequest
     from darkroom.models.scoring.summary import summarize
 
     runner, bundle = open_runner(where / "bundle")
     out = where / f"table-{tree.name}"
-    plan = plan_scoring(tree, bundle, out, ROWS_PER_PART)
+    plan = plan_scoring(ScoreRequest(tree, bundle.folder, TableOutput(out), ROWS_PER_PART), bundle)
     for index in range(plan.num_parts):
         score_part(out, index, runner, bundle)
     start = time.process_time()
@@ -192,23 +196,23 @@ def document(costs: Costs, command: str) -> str:
     rows = [[name, *(text(size) for size in SIZES)] for name, text in _lines(costs)]
     found = limits(costs, cores)
     lines = [
-        "# Past one machine",
+        "# Scaling beyond one machine",
         "",
-        f"What a scoring of many images takes, computed by `{command}`",
+        f"The cost of scoring many images, computed by `{command}`",
         f"from unit costs measured on one machine: {facts['processor']}, {cores} cores, {facts['memory_gib']} GiB;",
         f"Python {facts['python']}, Prefect {facts['prefect']} with SQLite, ONNX Runtime {facts['onnxruntime']}. Other",
-        "work may have been on it. The images are photographs of 404 x 361, the network is EfficientNet-Lite0 at",
-        "160 x 160; a part holds 1,000 rows.",
+        "programs may have been running. The images are photographs of 404 x 361, the network is EfficientNet-Lite0 at",
+        "160 x 160, and a part has 1,000 rows.",
         "",
         head,
         "|---|" + "---|" * len(SIZES),
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        "## What ends first",
+        "## Limits",
         "",
-        "In the order in which a growing folder meets it:",
+        "In the order in which a growing folder reaches them:",
         "",
-        "| images | what | what to do |",
+        "| images | limit | remedy |",
         "|---|---|---|",
         *(f"| {limit.num_images / 1e6:,.0f} million | {limit.what} | {limit.remedy} |" for limit in found),
         "",
@@ -219,25 +223,28 @@ def document(costs: Costs, command: str) -> str:
         "",
         "## Unit costs",
         "",
+        "Milliseconds are CPU time of one core.",
+        "",
         "| | |",
         "|---|---|",
         *(f"| {name} | {text} |" for name, text in _units(costs)),
         "",
         "## The scheduler",
         "",
-        f"Empty parts, submitted as a scoring submits its own, {costs.burst.num_parts:,} in one flow:",
-        f"{costs.burst.num_parts / costs.burst.seconds:.0f} a second were done, and the server recorded",
-        f"{_recorded(costs.burst) / costs.burst.recorded_seconds:.1f} a second; in the end its record held",
-        f"{_recorded(costs.burst):,} of them. Prefect's server keeps 10,000 events waiting, three a task, and drops",
-        "what comes on top. A real part takes seconds, so that one machine never gets there; what is lost then is what",
-        "the UI shows of it, not a row of the table. The memory that was held meanwhile:",
+        f"Empty parts, submitted as scoring submits its own, {costs.burst.num_parts:,} in one flow:",
+        f"{costs.burst.num_parts / costs.burst.seconds:.0f} per second finished, and the server recorded",
+        f"{_recorded(costs.burst) / costs.burst.recorded_seconds:.1f} per second; at the end its record held",
+        f"{_recorded(costs.burst):,} of them.",
+        "Prefect's server queues 10,000 events, three per task, and drops the rest.",
+        "A real part takes seconds, so one machine never reaches this limit; if it did, the UI would be incomplete,",
+        "not the prediction table. Memory during the run:",
         "",
         "| parts recorded | flow, MiB | server, MiB |",
         "|---|---|---|",
         *_memory(costs.burst),
         "",
-        "Requests to an object store are counted from what the code does: a page of the listing is 1,000 names, each",
-        "image is read once, and a part is written as its table and its note.",
+        "Object store requests are counted from the code: one page of a listing has 1,000 names, each",
+        "image is read once, and each part is written as its table and its note.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -255,32 +262,32 @@ def _lines(costs: Costs) -> list[tuple[str, Callable[[int], str]]]:
         return f"{each[0]:,} with int8, {each[1]:,} with fp32"
 
     return [
-        ("parts of the table, and Prefect tasks", lambda size: f"{parts(size):,}"),
-        ("hours of one core, int8 and fp32", lambda size: f"{size * int8 / 3600:,.0f} and {size * fp32 / 3600:,.0f}"),
-        ("machines of 2 cores to be done in a day", machines),
-        ("Prefect, hours of one core", lambda size: f"{parts(size) * costs.part_cpu_seconds / 3600:,.1f}"),
+        ("parts, and Prefect tasks", lambda size: f"{parts(size):,}"),
+        ("core hours, int8 and fp32", lambda size: f"{size * int8 / 3600:,.0f} and {size * fp32 / 3600:,.0f}"),
+        ("2-core machines to finish in a day", machines),
+        ("Prefect, core hours", lambda size: f"{parts(size) * costs.part_cpu_seconds / 3600:,.1f}"),
         (
-            "rows in Prefect's database, and its size",
+            "Prefect's database, rows and size",
             lambda size: (
                 f"{parts(size) * costs.rows_a_part / 1e6:,.2f} million, "
                 f"{parts(size) * costs.database_bytes_a_part / 2**30:,.2f} GiB"
             ),
         ),
         (
-            "hours until one server with SQLite has recorded them",
+            "hours for one server with SQLite to record them",
             lambda size: f"{parts(size) / costs.recorded_a_second / 3600:,.1f}",
         ),
-        ("plan: minutes to list and write it", lambda size: f"{size * file.plan_seconds / 60:,.1f}"),
+        ("plan: minutes to list the files and write it", lambda size: f"{size * file.plan_seconds / 60:,.1f}"),
         (
-            "plan: memory while it is made, all files in one folder",
+            "plan: peak memory, all files in one folder",
             lambda size: f"{size * file.plan_memory_bytes / 2**30:,.1f} GiB",
         ),
         ("plan: `plan.parquet`", lambda size: f"{size * file.plan_bytes / 2**30:,.2f} GiB"),
         ("summary: minutes", lambda size: f"{size * file.summary_seconds / 60:,.1f}"),
         ("table", lambda size: f"{size * file.row_bytes / 2**30:,.1f} GiB"),
-        ("requests to an object store: listing", lambda size: f"{math.ceil(size / _LISTED_A_REQUEST):,}"),
-        ("requests to an object store: reading", lambda size: f"{size * _READS_AN_IMAGE:,}"),
-        ("requests to an object store: writing", lambda size: f"{parts(size) * _WRITES_A_PART:,}"),
+        ("object store requests: list", lambda size: f"{math.ceil(size / _LISTED_A_REQUEST):,}"),
+        ("object store requests: read", lambda size: f"{size * _READS_AN_IMAGE:,}"),
+        ("object store requests: write", lambda size: f"{parts(size) * _WRITES_A_PART:,}"),
     ]
 
 
@@ -288,27 +295,27 @@ def _units(costs: Costs) -> list[tuple[str, str]]:
     parts, file = costs.parts, costs.file
     return [
         *(
-            (f"an image, {precision}", f"{each * 1e3:.2f} ms of a core")
+            (f"one image, {precision}", f"{each * 1e3:.2f} ms")
             for precision, each in costs.image_cpu_seconds.items()
         ),
-        ("a part, Prefect in the flow's process", f"{parts.flow_cpu_seconds / parts.num_parts * 1e3:.1f} ms of a core"),
-        ("a part, Prefect's server", f"{parts.server_cpu_seconds / parts.num_parts * 1e3:.1f} ms of a core"),
-        ("parts submitted and done in a second", f"{parts.num_parts / parts.seconds:.0f}"),
-        ("parts recorded in a second", f"{costs.recorded_a_second:.1f}"),
-        ("a part in the database", f"{costs.rows_a_part:.1f} rows, {costs.database_bytes_a_part / 1024:.1f} KiB"),
-        ("a file in the plan", f"{file.plan_seconds * 1e6:.0f} us, {file.plan_memory_bytes:,.0f} bytes of memory, "
+        ("one part, Prefect in the flow's process", f"{parts.flow_cpu_seconds / parts.num_parts * 1e3:.1f} ms"),
+        ("one part, Prefect's server", f"{parts.server_cpu_seconds / parts.num_parts * 1e3:.1f} ms"),
+        ("parts submitted and finished per second", f"{parts.num_parts / parts.seconds:.0f}"),
+        ("parts recorded per second", f"{costs.recorded_a_second:.1f}"),
+        ("one part in the database", f"{costs.rows_a_part:.1f} rows, {costs.database_bytes_a_part / 1024:.1f} KiB"),
+        ("one file in the plan", f"{file.plan_seconds * 1e6:.0f} us, {file.plan_memory_bytes:,.0f} bytes of memory, "
          f"{file.plan_bytes:.0f} bytes on disk"),
-        ("a row of the table", f"{file.row_bytes:.0f} bytes"),
-        ("a row in the summary", f"{file.summary_seconds * 1e6:.1f} us"),
+        ("one row of the table", f"{file.row_bytes:.0f} bytes"),
+        ("one row in the summary", f"{file.summary_seconds * 1e6:.1f} us"),
     ]  # fmt: skip
 
 
 def _first(found: Sequence[Limit], size: int) -> str:
     met = [limit for limit in found if limit.num_images < size]
     if not met:
-        return f"nothing of this is met; the next would be {found[0].what}"
-    rest = "; then ".join(limit.what for limit in met[1:])
-    return f"first {met[0].what}" + (f"; then {rest}" if rest else "")
+        return f"below every limit; the first would be: {found[0].what}"
+    rest = "; then, ".join(limit.what for limit in met[1:])
+    return f"first, {met[0].what}" + (f"; then, {rest}" if rest else "")
 
 
 def _memory(parts: EmptyRun) -> list[str]:

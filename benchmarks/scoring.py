@@ -55,8 +55,10 @@ from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.runtime import Engine, Runner
+from darkroom.models.scoring.output import TableOutput
 from darkroom.models.scoring.parts import score_part
 from darkroom.models.scoring.plan import plan_scoring
+from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.rows import score_rows
 from darkroom.models.scoring.summary import summarize
 
@@ -99,7 +101,8 @@ def score(
 ) -> Path:
     """The plain path of a whole scoring, two parts at a time as Prefect's window has them; the table's folder."""
     shutil.rmtree(out, ignore_errors=True)
-    plan = plan_scoring(tree, bundle, out, rows_per_part=1000, engine=engine, embeddings=embeddings)
+    request = ScoreRequest(tree, bundle.folder, TableOutput(out), embeddings=embeddings)
+    plan = plan_scoring(request, bundle, engine)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda index: score_part(out, index, runner, bundle), range(plan.num_parts)))
     summarize(out, 0, "", 1.0, None)
@@ -145,8 +148,8 @@ def share_of_limit(tree: Path, bundle: Bundle, runner: Runner, out: Path, num_fi
         limits.append(limit(tree, bundle, runner))
         ours.append(num_files / seconds(lambda: score(tree, bundle, runner, out)))
     ratio = statistics.median(ours) / statistics.median(limits)
-    name = "scoring int8, of what the cores can do"
-    alone = "cores / (read, hash, decode + inference), each alone"
+    name = "scoring int8, share of the cores' limit"
+    alone = "cores / (read, hash, decode + inference), measured alone"
     return Ratio(name, "darkroom", alone, "images/s", tuple(ours), tuple(limits), ratio, OF_THE_LIMIT)
 
 
@@ -204,7 +207,7 @@ def stages(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> dict[str, f
     found["inference"] = seconds(lambda: runner(pixels)) / len(names) * 1e3
     files = [{"path": name, "os_path": name.encode(), "reason": None} for name in names]
     rows = seconds(lambda: list(score_rows(files, folder, runner, bundle, num_threads=1))) / len(names) * 1e3
-    found["rows, and what the sum leaves"] = max(0.0, rows - sum(found.values()))
+    found["rows, and the rest"] = max(0.0, rows - sum(found.values()))
     score(tree, bundle, runner, out)
     table = pq.read_table(out / "part-00000.parquet")
     found["write"] = seconds(lambda: write_table(out / "again.parquet", table)) / table.num_rows * 1e3

@@ -48,7 +48,8 @@ from darkroom.models.networks.architectures import build_backbone, build_scratch
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import extract_features, prepare_backbone
 from darkroom.models.training.train import train_network
-from darkroom.models.training_loop.state import best_epoch
+from darkroom.models.training_loop.early_stopping import best_epoch
+from darkroom.models.training_loop.stage import TrainRequest
 
 SHARED = Path(__file__).parents[2] / "shared/data/cats_dogs"
 NETWORK = "efficientnet-lite0"
@@ -81,7 +82,7 @@ def main() -> int:
         few = take(arguments.images, place / "few", {"train": 800, "validation": 100})
         for name, side, build in (
             ("fine-tuning steps", SIDE, fine_tuned),
-            ("steps from scratch", 96, lambda: build_scratch("residual96", (96, 96), 2, 0.3)),
+            ("training steps from scratch", 96, lambda: build_scratch("residual96", (96, 96), 2, 0.3)),
         ):
             ratios.append(steps(name, few, place, side, build, _STEP_ROUNDS))
     show(ratios)
@@ -124,7 +125,7 @@ def transfer(source: Path, place: Path, rounds: int) -> list[Ratio]:
     names = ("darkroom, cached features", f"fit, frozen backbone, {EPOCHS} epochs")
     return [
         Ratio("transfer training", *names, "s", our_seconds, their_seconds, speed, TRANSFER),
-        Ratio("its accuracy", *names, "on validation", our_accuracy, their_accuracy, equal, ACCURACY),
+        Ratio("transfer training, accuracy", *names, "validation share", our_accuracy, their_accuracy, equal, ACCURACY),
     ]
 
 
@@ -160,7 +161,7 @@ def ours(source: Path, root: Path) -> float:
         if shard.split != "test":
             extract_features(dataset, folder, shard.file)
     settings = TrainSettings(model=NETWORK)
-    trained = train_network(dataset, settings, root / "staging", folder)
+    trained = train_network(TrainRequest(dataset, settings, root / "staging", folder))
     shutil.rmtree(root)
     return best_epoch(list(trained.history)).val_accuracy
 

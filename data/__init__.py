@@ -1,1 +1,1 @@
-"""From source to shards: listing, labels, decoding, manifest, splits, shards and input. No Prefect, no networks."""
+"""From sources to shards: listing, labels, decoding, manifest, splits, shards and input. No Prefect, no networks."""

@@ -1,4 +1,4 @@
-"""The one tree of exceptions.
+"""The exception hierarchy.
 
 DarkroomError
 ├── InputError            the arguments or the input are wrong: exit status 2
@@ -13,9 +13,11 @@ DarkroomError
 
 from __future__ import annotations
 
+from darkroom.data.reason_codes import ReasonCode
+
 
 class DarkroomError(Exception):
-    """Base of all; `str(error)` is one plain sentence for the person who ran the command."""
+    """Base class; `str(error)` is one plain sentence for the person who ran the command."""
 
     exit_status = 1
 
@@ -35,7 +37,7 @@ class LabelError(InputError):
 
 
 class SettingError(InputError):
-    """A setting is outside its range, or two settings do not fit each other."""
+    """A setting is out of range, or two settings contradict each other."""
 
 
 class FormatError(InputError):
@@ -54,14 +56,14 @@ class ImageError(DarkroomError):
     """One image cannot be used.
 
     Args:
-        reason: The reason code that goes into the manifest or the prediction table.
+        reason: The code that goes into the manifest or the prediction table: see `reason_codes.py`.
         detail: What the decoder said, for the log.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: ReasonCode, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[ImageError], tuple[ReasonCode, str]]:
         return type(self), (self.reason, self.detail)

@@ -1,40 +1,24 @@
-"""What settings have in common: they cannot change, know no other fields, and say what each field is for."""
+"""What settings have in common: they cannot change, and know no other fields.
+
+What a field is for is said once, in its `Field(description=...)`: the help of the command line and Prefect's forms are
+made of it.
+"""
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
+from pydantic import BaseModel, ConfigDict
+
+# What happens where pixels of two decoders meet that are known to differ: see `darkroom.data.images.decoder`.
+DecoderMismatch = Literal["warn", "strict"]
 
 
 class SettingsModel(BaseModel):
-    """Base of all settings; their JSON schema, which Prefect's forms are made of, tells what the docstrings tell."""
+    """Base of all settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        schema = handler(core_schema)
-        described = handler.resolve_ref_schema(schema)
-        if "description" in described:
-            described["description"] = described["description"].partition("\n")[0]
-        for field, properties in described.get("properties", {}).items():
-            properties["description"] = field_help(cls, field)
-        return schema
-
-
-def field_help(model: type[BaseModel], field: str) -> str:
-    """What the `Attributes:` of a class's docstring, or of a base class's, say of a field."""
-    for owner in model.__mro__:
-        text = inspect.cleandoc(owner.__doc__ or "").partition("Attributes:")[2]
-        for names, said in re.findall(r"^    ([\w, ]+): (.*(?:\n {8}.*)*)", text, re.MULTILINE):
-            if field in names.split(", "):
-                return " ".join(str(said).replace("`", "").split())
-    return ""
 
 
 def what_is_wrong(subject: str, error: Mapping[str, Any]) -> str:

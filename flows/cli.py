@@ -1,4 +1,4 @@
-"""The command `darkroom`: runs one of `commands.py`, and makes every failure one sentence and an exit status.
+"""The command `darkroom`: runs one of `commands*.py`, and makes every failure one sentence and an exit status.
 
 Results go to standard output (with `--json` as one JSON object), all else to standard error. Exit status 0: done;
 1: the work failed; 2: the arguments or the input are wrong, said in one sentence.
@@ -7,9 +7,11 @@ Results go to standard output (with `--json` as one JSON object), all else to st
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 import traceback
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # Typer carries a copy of click, of which it shows only this exception and its base.
 _UsageError: Any = typer.BadParameter.__mro__[1]
+# How alike a word and a command must be for one to be taken for the other: at 0.6, `list` is like `ingest`.
+_CLOSE = 0.7
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -59,7 +63,7 @@ def main() -> None:
             traceback.print_exc()
         _stop(_unexpected(error), 1)
     if status in (_INTERRUPTED, _TERMINATED):
-        _stop("stopped. Start the same command again to go on where it was.", status)
+        _stop("stopped. Start the same command again to resume.", status)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
@@ -77,23 +81,22 @@ def _is_wrong_setting(error: Exception) -> TypeGuard[ValidationError]:
 
 
 def _wrong_usage(error: Any) -> str:
-    """What Typer found wrong with the arguments, and where to look."""
+    """What Typer found wrong with the arguments, the command that may be meant, and where to look."""
     command = error.ctx.command_path if error.ctx else "darkroom"
-    return f"{error.format_message().strip().rstrip('.')}. See: {command} --help"
+    said = error.format_message().strip()
+    unknown = re.fullmatch(r"No such command '(.*)'\.", said)
+    close = get_close_matches(unknown[1], error.ctx.command.commands, 1, _CLOSE) if unknown and error.ctx else []
+    meant = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{said}{'' if said.endswith(('.', '?')) else '.'}{meant} See: {command} --help"
 
 
 def _unexpected(error: Exception) -> str:
     """A sentence for a failure that no part of Darkroom foresaw."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = error.filename or Path.cwd()
-        return f"no room is left on the disk of {place}. Free some, and start the same command again."
+        return f"disk full: {place}. Free some space, and start the same command again."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}. Check the path and its permissions."
-    if "Failed to reach API" in str(error) or type(error).__name__ == "ConnectError":
-        return (
-            "the Prefect server that PREFECT_API_URL names cannot be reached. Start it with 'darkroom server', or "
-            "unset PREFECT_API_URL."
-        )
     said = " ".join(str(error).split())[:300]
     return f"the work failed: {type(error).__name__}: {said}. Run it again with --verbose to see where."
 

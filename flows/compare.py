@@ -18,12 +18,13 @@ from darkroom.flows.results import CompareResult
 from darkroom.flows.runners import Runner, choose_runner
 from darkroom.flows.settings import RunnerKind, open_workspace
 from darkroom.flows.train import cached_features, train
-from darkroom.flows.variations import Variation, command, variations
+from darkroom.flows.variations import Variation, command, variations, with_new_names
 from darkroom.models.experiments.experiment import ExperimentPlan, HeldOutFigures, TrialPlan, Varied, VariedOption
 from darkroom.models.experiments.search import draw
 from darkroom.models.measures.metrics import Interval
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import compare as tasks
+from darkroom.tasks.pages import link_pages
 
 
 @flow(name="compare", flow_run_name="{recipe}")
@@ -56,6 +57,7 @@ def compare(
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
     """
     place, workers = open_workspace(workspace), choose_runner(runner, address)
+    vary = with_new_names(vary)
     combinations = variations(recipe, vary, changes or {})
     chosen = _drawn(combinations, trials)
     plan = ExperimentPlan(
@@ -81,6 +83,7 @@ def compare(
             test = _judged(bundle.bundle, best, chosen[0].recipe.blessing, place)
             card = tasks.finish_experiment(folder, best, bundle.bundle, test, place)
         place.replace(folder, EXPERIMENT_CARD)
+    link_pages(place.find_model(card.bundle), place)
     return CompareResult.of(card, folder, reused=done is not None)
 
 

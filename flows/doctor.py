@@ -14,7 +14,6 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from darkroom.data.errors import DarkroomError, InputError
@@ -80,12 +79,14 @@ def show_findings(examination: Examination, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(examination.model_dump_json() + "\n")
     else:
-        table = Table("", "", "found", "what to do", box=None, padding=(0, 2, 0, 0), show_header=False)
+        console = Console(highlight=False)
         for finding in examination.findings:
             style = {"ok": "green", "note": "yellow"}.get(finding.status, "red")
-            cells = (finding.subject, finding.found, finding.remedy)
-            table.add_row(Text(finding.status, style), *(Text(cell) for cell in cells))
-        Console(highlight=False).print(table)
+            status = Text(f"{finding.status:<9}", style)
+            # The terminal breaks what is too long for it, so that an address or a command can be copied.
+            console.print(status + Text(f"{finding.subject:<16}{finding.found}"), soft_wrap=True)
+            if finding.remedy:
+                console.print(Text(f"{'':<25}{finding.remedy}"), soft_wrap=True)
     return 1 if any(finding.status == "missing" for finding in examination.findings) else 0
 
 
@@ -95,13 +96,13 @@ def _checked(subject: str, check: Callable[[], Finding]) -> Finding:
     except DarkroomError as error:
         return Finding(subject=subject, status="missing", found=str(error))
     except Exception as error:
-        return Finding(subject=subject, status="missing", found=f"could not be looked at: {type(error).__name__}")
+        return Finding(subject=subject, status="missing", found=f"could not be checked: {type(error).__name__}")
 
 
 def _python() -> Finding:
     found = ".".join(str(part) for part in sys.version_info[:3])
     fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    remedy = "" if fits else "TensorFlow has wheels for 3.11, 3.12 and 3.13: make the environment with one of those."
+    remedy = "" if fits else "TensorFlow has wheels for 3.11, 3.12 and 3.13: create the environment with one of them."
     return Finding(subject="python", status="ok" if fits else "missing", found=found, remedy=remedy)
 
 
@@ -184,7 +185,7 @@ def _workspace(workspace: Workspace) -> Finding:
         return Finding(subject="workspace", status="missing", found=f"{found}, not writable", remedy=remedy)
     if free < _ROOM_NEEDED_BYTES:
         return Finding(
-            subject="workspace", status="note", found=found, remedy="Shards and features need room: free some."
+            subject="workspace", status="note", found=found, remedy="Free some disk space: shards and features need it."
         )
     if workspace.mirror:
         next(list_objects(workspace.mirror.url), None)  # or it raises a sentence that says what is wrong
@@ -201,8 +202,8 @@ def _stores() -> Finding:
     if len(there) == len(PACKAGES):
         return Finding(subject="stores", status="ok", found=found)
     absent = ",".join(extra for extra in PACKAGES if extra not in there)
-    remedy = f"Only URLs of others need them: python -m pip install 'darkroom-flows[{absent}]'"
-    return Finding(subject="stores", status="note", found=found or "none: folders only", remedy=remedy)
+    remedy = f"Needed only for URLs of other stores: python -m pip install 'darkroom-flows[{absent}]'"
+    return Finding(subject="stores", status="note", found=found or "none: local folders only", remedy=remedy)
 
 
 def _prefect() -> Finding:
@@ -232,7 +233,7 @@ def _scheduler(url: str) -> Finding:
         )
         return Finding(subject="prefect", status="missing", found=found, remedy=remedy)
     schedules = f"{health.num_schedules} active schedule{'' if health.num_schedules == 1 else 's'}"
-    found = f"server at {url}; {schedules}" + (", next runs made" if health.num_schedules else "")
+    found = f"server at {url}; {schedules}" + (", next runs scheduled" if health.num_schedules else "")
     if health.num_late:
         late = "1 run is late" if health.num_late == 1 else f"{health.num_late} runs are late"
         remedy = "Start a worker: prefect worker start --pool darkroom --type process"
@@ -247,16 +248,16 @@ def _runner() -> Finding:
     runner = configured_runner(None, None)
     if runner.address is None:
         share = "all" if runner.kind == "threads" else max(1, num_cpus() // runner.max_workers)
-        found = f"{runner.max_workers} {runner.kind} work on parts, each with {share} of the processors"
+        found = f"{runner.max_workers} {runner.kind} execute parts, each with {share} of the processors"
         return Finding(subject="runner", status="ok", found=found)
     try:
         slots = num_cluster_slots(choose_runner(None, None))
     except InputError as error:
-        remedy = "Or work on this machine: unset DARKROOM_RUNNER."
+        remedy = "Or use this machine: unset DARKROOM_RUNNER."
         return Finding(subject="runner", status="missing", found=str(error), remedy=remedy)
     found = f"{runner.kind} at {runner.address}, {slots} parts at once"
     if slots == 0:
-        return Finding(subject="runner", status="note", found=found, remedy="Start workers: parts wait for them.")
+        return Finding(subject="runner", status="note", found=found, remedy="Start workers: parts are waiting.")
     return Finding(subject="runner", status="ok", found=found)
 
 

@@ -6,12 +6,14 @@ from prefect import flow
 
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.results import EvaluateResult
-from darkroom.flows.settings import open_workspace
+from darkroom.flows.settings import decoder_rule, open_workspace
+from darkroom.flows.up_to_date import evaluate_command
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.judging.blessed import held
-from darkroom.models.judging.report import REPORT_PAGE
+from darkroom.models.pages.navigation import REPORT_PAGE
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import evaluate as tasks
+from darkroom.tasks.pages import link_pages
 
 
 @flow(name="evaluate", flow_run_name="{bundle}")
@@ -35,9 +37,10 @@ def evaluate(
     folder = place.find_model(bundle)
     opened = open_bundle(folder)
     judge = place.find_dataset(dataset or opened.card.dataset)
-    command = f"darkroom evaluate {opened.reference} {dataset or opened.card.dataset} --split {split}"
+    command = evaluate_command(opened, dataset, split)
     with held(folder.parent.name, place):
-        report = tasks.evaluate_bundle(folder, judge, split, rules or BlessingRules(), place, command)
+        report = tasks.evaluate_bundle(folder, judge, split, rules or BlessingRules(), place, command, decoder_rule())
         tasks.bless_bundle(folder, report, place)
         place.share(folder, BUNDLE_CARD)
+    link_pages(folder, place)
     return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)

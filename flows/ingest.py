@@ -6,13 +6,14 @@ from prefect import flow
 
 from darkroom.data.files.locks import exclusive
 from darkroom.data.ingest.plan import IngestSettings, share_dataset
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import check_name, name_from
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import IngestResult
 from darkroom.flows.runners import choose_runner, open_workers
-from darkroom.flows.settings import RunnerKind, open_workspace
-from darkroom.tasks import examine as pages
+from darkroom.flows.settings import RunnerKind, decoder_rule, open_workspace
 from darkroom.tasks import ingest as tasks
+from darkroom.tasks import inspect_source as pages
 from darkroom.tasks.window import submit_all
 
 
@@ -25,6 +26,7 @@ def ingest(
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,
+    decoder_mismatch: DecoderMismatch | None = None,
 ) -> IngestResult:
     """Ingest a source: a folder, an archive, the URL of either, kaggle:owner/dataset or sample:NAME.
 
@@ -36,13 +38,15 @@ def ingest(
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
+        decoder_mismatch: Where an earlier ingest had a decoder that gives other pixels: warn and decode all files
+            again, or strict, which refuses; None takes DARKROOM_DECODER_MISMATCH, or warn.
     """
     place, workers = open_workspace(workspace), choose_runner(runner, address)
     rules = settings or IngestSettings(name=name_from(source))
     check_name(rules.name)
     found = tasks.fetch_source(source, place)
     with exclusive(place.datasets / rules.name), open_workers(workers, place.datasets / rules.name) as pool:
-        plan = tasks.plan_ingest(found, rules, place, retry_quarantined)
+        plan = tasks.plan_ingest(found, rules, place, retry_quarantined, decoder_rule(decoder_mismatch))
         folder, num_known = plan.published, 0
         if folder is None:
             arguments = ((plan.staging, index) for index in range(plan.num_parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -13,62 +13,81 @@ import typer.core
 import typer.main
 
 from darkroom.data.errors import SettingError
+from darkroom.flows.shared_options import EXECUTION, OUTPUT
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 Path = tuple[str, ...]
 
-# Most of what the page of a data set costs is the features of the images whose labels are judged.
+# Most of what the page of a data set costs is the features of the images whose labels are checked.
 MAX_JUDGED = 10_000
+# Files in one part of a prediction table.
+ROWS_PER_PART = 1000
 
-# Option to the place of its setting in a recipe.
-INGEST_OPTIONS: Mapping[str, Path] = {
-    "image-size": ("policy", "image_size"),
-    "resize": ("policy", "resize"),
-    "interpolation": ("policy", "interpolation"),
+# Option to the place of its setting in a recipe, by group of the help; the first group has no title of its own.
+_COMMON_INGEST: Mapping[str, Path] = {"image-size": ("policy", "image_size")}
+_LABELS: Mapping[str, Path] = {
     "labels-from": ("labels", "source"),
     "labels-csv": ("labels", "csv"),
     "label-pattern": ("labels", "pattern"),
     "path-column": ("labels", "path_column"),
     "label-column": ("labels", "label_column"),
+    "class-folder": ("labels", "class_folders"),
+    "exclude": ("labels", "exclude"),
+    "masks": ("labels", "masks"),
+    "bad-rows": ("labels", "bad_rows"),
+    "combined-labels": ("labels", "combined_labels"),
+    "min-class-size": ("labels", "min_class_size"),
     "validation": ("splits", "validation"),
     "test": ("splits", "test"),
     "split-seed": ("splits", "seed"),
     "keep-splits": ("splits", "keep"),
+    "leaks": ("leaks",),
+    "max-quarantined-share": ("max_quarantined_share",),
+}
+_DECODING: Mapping[str, Path] = {
+    "resize": ("policy", "resize"),
+    "interpolation": ("policy", "interpolation"),
+}
+_STORAGE: Mapping[str, Path] = {
     "format": ("shards", "format"),
     "images": ("shards", "images"),
     "rows-per-shard": ("shards", "rows_per_shard"),
     "copies": ("copies",),
     "copy-augment": ("augmentation",),
-    "max-quarantined-share": ("max_quarantined_share",),
-    "leaks": ("leaks",),
 }
-TRAIN_OPTIONS: Mapping[str, Path] = {
-    "model": ("train", "model"),
+_COMMON_TRAIN: Mapping[str, Path] = {
+    "architecture": ("train", "model"),
     "weights": ("train", "weights"),
     "epochs": ("train", "epochs"),
+    "augment": ("train", "augmentation"),
+}
+_TRAINING: Mapping[str, Path] = {
     "batch-size": ("train", "batch_size"),
     "optimizer": ("train", "optimizer"),
     "learning-rate": ("train", "learning_rate"),
     "schedule": ("train", "schedule"),
+    "patience": ("train", "patience"),
     "weight-decay": ("train", "weight_decay"),
     "label-smoothing": ("train", "label_smoothing"),
     "dropout": ("train", "dropout"),
-    "augment": ("train", "augmentation"),
     "mixup": ("train", "mixup"),
     "cutmix": ("train", "cutmix"),
     "class-weights": ("train", "class_weights"),
-    "patience": ("train", "patience"),
-    "fine-tune-blocks": ("train", "fine_tune_blocks"),
+    "flip-average": ("train", "flip_average"),
+    "seed": ("train", "seed"),
+    "workers": ("train", "workers"),
+}
+_FINE_TUNING: Mapping[str, Path] = {
+    "fine-tune-layers": ("train", "fine_tune_blocks"),
     "fine-tune-epochs": ("train", "fine_tune_epochs"),
     "fine-tune-learning-rate": ("train", "fine_tune_learning_rate"),
-    "flip-average": ("train", "flip_average"),
+}
+_CALIBRATION: Mapping[str, Path] = {
     "calibration": ("train", "calibration"),
     "min-precision": ("train", "min_precision"),
     "min-coverage": ("train", "min_coverage"),
-    "seed": ("train", "seed"),
-    "workers": ("train", "workers"),
 }
 BLESSING_OPTIONS: Mapping[str, Path] = {
     "min-accuracy": ("blessing", "min_accuracy"),
@@ -79,35 +98,72 @@ BLESSING_OPTIONS: Mapping[str, Path] = {
     "calibration-margin": ("blessing", "calibration_margin"),
     "max-possible-loss": ("blessing", "max_possible_loss"),
 }
+_PANELS: Mapping[str, Mapping[str, Path]] = {
+    "Labels and splits": _LABELS,
+    "Decoding": _DECODING,
+    "Storage": _STORAGE,
+    "Training": _TRAINING,
+    "Fine-tuning": _FINE_TUNING,
+    "Calibration and abstention": _CALIBRATION,
+    "Approval for scoring": BLESSING_OPTIONS,
+}
+_PANEL_OF = {option: panel for panel, options in _PANELS.items() for option in options}
+INGEST_OPTIONS: Mapping[str, Path] = {**_COMMON_INGEST, **_LABELS, **_DECODING, **_STORAGE}
+TRAIN_OPTIONS: Mapping[str, Path] = {**_COMMON_TRAIN, **_TRAINING, **_FINE_TUNING, **_CALIBRATION}
 # What decides how a source is labelled, split and decoded, as an ingest would.
-_STORED = ("format", "images", "copies", "copy-augment", "max-quarantined-share", "leaks")
-INSPECT_OPTIONS: Mapping[str, Path] = {name: path for name, path in INGEST_OPTIONS.items() if name not in _STORED}
-_OPTION_OF = {path: option for option, path in {**INGEST_OPTIONS, **TRAIN_OPTIONS, **BLESSING_OPTIONS}.items()}
-PATH_OF = {option: path for path, option in _OPTION_OF.items()}
+INSPECT_OPTIONS: Mapping[str, Path] = {
+    option: path
+    for option, path in INGEST_OPTIONS.items()
+    if option not in ("format", "images", "copies", "copy-augment", "max-quarantined-share", "leaks")
+}
+# A longer one leaves too little of a terminal for what is said beside it: the description lists the choices.
+_LONGEST_METAVAR = 20
+# Options that were called something else; the old name still works.
+OLD_NAMES: Mapping[str, str] = {"model": "architecture", "fine-tune-blocks": "fine-tune-layers"}
+PATH_OF: Mapping[str, Path] = {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS}
+_OPTION_OF = {path: option for option, path in PATH_OF.items()}
 
 
-def settings_command(app: typer.Typer, options: Mapping[str, Path]) -> Callable[[Callable[..., None]], Any]:
+def settings_command(
+    app: typer.Typer, options: Mapping[str, Path], help_text: str, panel: str
+) -> Callable[[Callable[..., None]], Any]:
     """Register a command that has these options in place of its parameter `changes`, which gets what was given, nested.
 
     The options are made when the command is called or explains itself, and only then are the settings imported, with
     all that they stand on: the list of the commands does without.
+
+    Args:
+        app: To which the command belongs.
+        options: Option to the path of its setting in a recipe.
+        help_text: What the command does; a docstring would be gone under `python -OO`.
+        panel: Its group in the list of the commands.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(function, eval_str=True)
         own = [parameter for parameter in signature.parameters.values() if parameter.name != "changes"]
+        last = [parameter for panel in (EXECUTION, OUTPUT) for parameter in own if _panel(parameter) == panel]
+        first = [parameter for parameter in own if parameter not in last]
+        old = {name: new for name, new in OLD_NAMES.items() if new in options}
 
         @wraps(function)
         def call(**given: Any) -> None:
-            values = {option: given.pop(option.replace("-", "_")) for option in options}
+            values = {option: _given(option, path, given) for option, path in options.items()}
+            for name, new in old.items():
+                value = given.pop(name.replace("-", "_"))
+                if value is not None:
+                    values[new] = renamed(f"--{name}", f"--{new}", value, values[new])
             function(**given, changes=setting_changes(values))
 
         @cache
         def whole() -> Any:
-            """The command with all its options."""
-            made = [_parameter(option, path) for option, path in options.items()]
-            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-            alone.command()(_with_parameters(call, [*own, *made]))
+            """The command with all its options, the common ones first."""
+            common = [each for option in options if option not in _PANEL_OF for each in _parameters(option)]
+            others = [each for option in options if option in _PANEL_OF for each in _parameters(option)]
+            hidden = [_hidden(name) for name in old]
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+            every = _with_parameters(call, [*first, *common, *others, *hidden, *last])
+            alone.command(help=help_text)(every)
             return typer.main.get_command(alone)
 
         class Command(typer.core.TyperCommand):
@@ -125,10 +181,22 @@ def settings_command(app: typer.Typer, options: Mapping[str, Path]) -> Callable[
             def make_context(self, *arguments: Any, **more: Any) -> Any:
                 return whole().make_context(*arguments, **more)
 
-        app.command(cls=Command)(_with_parameters(function, own))
+        app.command(cls=Command, help=help_text, rich_help_panel=panel)(_with_parameters(function, own))
         return function
 
     return decorate
+
+
+def renamed(old: str, new: str, value: Any, value_of_new: Any) -> Any:
+    """The value of an option that was given under its old name, with a warning on standard error.
+
+    Raises:
+        SettingError: where it was given under both names.
+    """
+    if value_of_new is not None:
+        raise SettingError(f"{old} is the old name of {new}. Give one of them.")
+    sys.stderr.write(f"darkroom: warning: {old} is now {new}; the old name will go away.\n")
+    return value
 
 
 def setting_changes(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,8 +204,7 @@ def setting_changes(values: Mapping[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for option, value in values.items():
         if value is not None:
-            path = PATH_OF[option]
-            _put(changes, path, _size(value) if path[-1] == "image_size" else value)
+            _put(changes, PATH_OF[option], value)
     return changes
 
 
@@ -165,46 +232,73 @@ def _with_parameters(function: Callable[..., None], parameters: Sequence[inspect
     def shown(**given: Any) -> None:
         function(**given)
 
-    shown.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
+    shown.__signature__ = inspect.Signature([each.replace(kind=each.KEYWORD_ONLY) for each in parameters])  # type: ignore[attr-defined]
     shown.__annotations__ = {}
     return shown
 
 
-def _parameter(option: str, path: Path) -> inspect.Parameter:
+def _panel(parameter: inspect.Parameter) -> str | None:
+    """The group of the help to which a command's own parameter belongs."""
+    (about,) = parameter.annotation.__metadata__
+    return getattr(about, "rich_help_panel", None)
+
+
+def _parameters(option: str) -> list[inspect.Parameter]:
+    """What Typer is told of a setting's option: of a switch two, of which help shows the one that changes something."""
     from pydantic_core import PydanticUndefined
 
-    from darkroom.data.settings import field_help
-
-    model, field = _field(path)
-    info = model.model_fields[field]
-    help_text = field_help(model, field)
-    default = info.default if info.default is not PydanticUndefined else None
-    if isinstance(default, str | int | float | tuple) and not isinstance(default, bool):
-        shown = "x".join(str(part) for part in default) if isinstance(default, tuple) else default
-        help_text += f" [default: {shown}]"
-    kind: Any = bool | None if info.annotation is bool else str | None
-    declaration = f"--{option}/--no-{option}" if info.annotation is bool else f"--{option}"
-    metavar = None if info.annotation is bool else _metavar(info.annotation)
-    return inspect.Parameter(
-        option.replace("-", "_"),
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[kind, typer.Option(declaration, help=help_text, show_default=False, metavar=metavar)],
-    )
+    info = _field(PATH_OF[option])
+    said, panel = info.description or "", _PANEL_OF.get(option)
+    default = None if info.default is PydanticUndefined else info.default
+    if info.annotation is bool:
+        on = _switch(option, said, panel, hidden=bool(default))
+        off = _switch(f"no-{option}", f"Do not {said[:1].lower()}{said[1:]}", panel, hidden=not default)
+        return [on, off]
+    if isinstance(default, str | int | float) and "(default" not in said:
+        said += f" (default: {f'{default:g}' if isinstance(default, float) else default})"
+    about = typer.Option(f"--{option}", help=said, metavar=_metavar(info.annotation), rich_help_panel=panel)
+    return [_keyword(option, Annotated[str | None, about])]
 
 
-def _field(path: Path) -> tuple[type[BaseModel], str]:
+def _switch(option: str, help_text: str, panel: str | None, hidden: bool) -> inspect.Parameter:
+    about = typer.Option(f"--{option}", help=help_text, metavar="", rich_help_panel=panel, hidden=hidden)
+    return _keyword(option, Annotated[bool | None, about])
+
+
+def _given(option: str, path: Path, given: dict[str, Any]) -> Any:
+    """Take the value of an option out of all that was given; None where it was not."""
+    value = given.pop(option.replace("-", "_"))
+    if _field(path).annotation is bool and given.pop(f"no_{option.replace('-', '_')}"):
+        if value:
+            raise SettingError(f"--{option} and --no-{option} contradict each other. Give one of them.")
+        return False
+    return value
+
+
+def _hidden(option: str) -> inspect.Parameter:
+    help_text = f"The old name of --{OLD_NAMES[option]}"
+    return _keyword(option, Annotated[str | None, typer.Option(f"--{option}", help=help_text, hidden=True)])
+
+
+def _keyword(option: str, annotation: Any) -> inspect.Parameter:
+    name = option.replace("-", "_")
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _field(path: Path) -> Any:
     from darkroom.flows.recipe import Recipe
 
     model: type[BaseModel] = Recipe
     for part in path[:-1]:
         model = model.model_fields[part].annotation  # type: ignore[assignment]
-    return model, path[-1]
+    return model.model_fields[path[-1]]
 
 
 def _metavar(annotation: Any) -> str:
+    """What stands for the value in help: its choices where they are short, or its kind."""
     if get_origin(annotation) is Literal:
-        return "|".join(str(value) for value in get_args(annotation))
+        choices = "|".join(str(value) for value in get_args(annotation))
+        return choices if len(choices) <= _LONGEST_METAVAR else "NAME"
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
     if get_origin(kinds[0]) is Literal:
         return _metavar(kinds[0])
@@ -215,11 +309,3 @@ def _put(tree: dict[str, Any], path: Path, value: Any) -> None:
     for part in path[:-1]:
         tree = tree.setdefault(part, {})
     tree[path[-1]] = value
-
-
-def _size(text: str) -> tuple[int, int]:
-    """`160` or `120x160` (height x width) as (height, width) in pixels."""
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if not found:
-        raise SettingError(f"--image-size: {text!r} is not a size. Write 160, or 120x160 for height x width.")
-    return int(found[1]), int(found[2] or found[1])

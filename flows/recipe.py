@@ -12,33 +12,37 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from darkroom.data.errors import SettingError
 from darkroom.data.ingest.plan import IngestSettings
-from darkroom.data.settings import what_is_wrong
+from darkroom.data.settings import SettingsModel, what_is_wrong
 from darkroom.data.stores.storage import refuse_secrets
 from darkroom.data.stores.workspace import name_from
 from darkroom.models.networks.architectures import describe
-from darkroom.models.settings import BlessingRules, TrainSettings
+from darkroom.models.settings import STORED_NAMES, BlessingRules, TrainSettings, with_stored_names
+
+# What a recipe calls a setting that is stored under another name.
+_OF_STORED = {stored: name for name, stored in STORED_NAMES.items()}
 
 
-class Recipe(IngestSettings):
-    """What `darkroom run` does: the settings of the ingest, and these.
+class NetworkSettings(SettingsModel):
+    """The part of a recipe that needs no source."""
 
-    Attributes:
-        title: One line for people.
-        source: Where the images are.
-        train: Of the training.
-        blessing: Of the decision whether the model is to score from now on.
-        target_accuracy: What the recipe should reach on its test images.
-        target_macro_f1: The same, of the mean of the classes' F1.
-        public: What public tutorials reach on the same data, in words, to compare with.
-    """
+    train: TrainSettings = Field(default=TrainSettings(), description="How the network is trained")
+    blessing: BlessingRules = Field(default=BlessingRules(), description="When a model is approved for scoring")
 
-    title: str = ""
-    source: str
-    train: TrainSettings = TrainSettings()
-    blessing: BlessingRules = BlessingRules()
-    target_accuracy: float | None = Field(default=None, gt=0, le=1)
-    target_macro_f1: float | None = Field(default=None, gt=0, le=1)
-    public: str = ""
+
+class Recipe(IngestSettings, NetworkSettings):
+    """What `darkroom run` does."""
+
+    title: str = Field(default="", description="One line that describes the recipe")
+    source: str = Field(
+        description="Where the images are: a folder, an archive, the URL of either, kaggle:owner/dataset or sample:NAME"
+    )
+    target_accuracy: float | None = Field(
+        default=None, gt=0, le=1, description="Accuracy that the recipe should reach on its test images"
+    )
+    target_macro_f1: float | None = Field(
+        default=None, gt=0, le=1, description="Macro F1 that the recipe should reach on its test images"
+    )
+    public: str = Field(default="", description="What public tutorials reach on the same data, in words")
 
     @model_validator(mode="before")
     @classmethod
@@ -83,19 +87,26 @@ def load_recipe(reference: str, changes: Mapping[str, Any] | None = None) -> Rec
         SettingError: naming the file, the line and the field that is wrong.
         ValidationError: of pydantic, where `changes` are wrong.
     """
+    changes = _stored(changes or {})
     if reference in recipe_names():
-        return _parse((_folder() / f"{reference}.yaml").read_text(encoding="utf-8"), f"{reference}.yaml", changes or {})
+        return _parse((_folder() / f"{reference}.yaml").read_text(encoding="utf-8"), f"{reference}.yaml", changes)
     if reference.endswith((".yaml", ".yml")):
         try:
-            return _parse(Path(reference).read_text(encoding="utf-8"), reference, changes or {})
+            return _parse(Path(reference).read_text(encoding="utf-8"), reference, changes)
         except (OSError, UnicodeDecodeError) as error:
             what = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise SettingError(f"The recipe {reference} cannot be read: {what}. Check the path.") from None
-    return Recipe.model_validate(merged({"name": name_from(reference), "source": reference}, changes or {}))
+    return Recipe.model_validate(merged({"name": name_from(reference), "source": reference}, changes))
 
 
 def _folder() -> Any:
     return files("darkroom.flows.recipes")
+
+
+def _stored(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings with the names of those of the training as they are stored, so that one takes the other's place."""
+    train = values.get("train")
+    return {**values, "train": with_stored_names(train)} if isinstance(train, Mapping) else values
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,11 +130,11 @@ def _parse(text: str, name: str, changes: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
+        where = ".".join(_OF_STORED.get(str(part), str(part)) for part in first["loc"]) or "the recipe"
         line = _line_of(tree, first["loc"])
         said = what_is_wrong(where, dict(first))
         raise SettingError(f"{name}, line {line}: {said}. Correct that line.") from None
-    return Recipe.model_validate(merged(values, changes)) if changes else recipe
+    return Recipe.model_validate(merged(_stored(values), changes)) if changes else recipe
 
 
 def _line_of(node: Any, location: tuple[Any, ...]) -> int:
@@ -133,7 +144,7 @@ def _line_of(node: Any, location: tuple[Any, ...]) -> int:
         if not isinstance(node, yaml.MappingNode):
             break
         for key, value in node.value:
-            if key.value == part:
+            if STORED_NAMES.get(key.value, key.value) == part:
                 node, line = value, key.start_mark.line + 1
                 break
         else:

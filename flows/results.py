@@ -1,4 +1,4 @@
-"""What flows give back, and what `--json` prints."""
+"""The results of flows, as `--json` prints them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
 from darkroom.models.bundle.bundle import BundleCard
 from darkroom.models.experiments.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
-from darkroom.models.experiments.experiment_page import EXPERIMENT_PAGE
-from darkroom.models.inspecting.dataset_page import DATASET_PAGE
 from darkroom.models.inspecting.inspection import Inspection
 from darkroom.models.judging.blessed import BlessedCard
 from darkroom.models.judging.report import EvaluationReport
 from darkroom.models.judging.versus import Versus
 from darkroom.models.measures.comparison import ClassPairs, Pairs
 from darkroom.models.measures.metrics import Interval, wilson_interval
+from darkroom.models.pages.navigation import DATASET_PAGE, EXPERIMENT_PAGE
 from darkroom.models.scoring.summary import NamedCount, ScoreSummary
 
 if TYPE_CHECKING:
+    from darkroom.flows.recipe import Recipe
     from darkroom.models.explaining.explain import Explained  # which draws, and loads matplotlib
 
 
@@ -53,7 +53,7 @@ class IngestResult(Result):
     num_files: int
     num_ok: int
     splits: tuple[SplitSize, ...]
-    set_aside: tuple[ReasonCount, ...]
+    quarantined: tuple[ReasonCount, ...]
     decisions: tuple[str, ...]
     duplicates: DuplicateSummary
     page: str
@@ -71,7 +71,7 @@ class IngestResult(Result):
             num_files=card.num_files,
             num_ok=card.num_ok,
             splits=tuple(SplitSize(split=split, num_images=card.num_images(split)) for split in SPLITS),
-            set_aside=card.reasons,
+            quarantined=card.reasons,
             decisions=card.decisions,
             duplicates=card.duplicate_summary,
             page=str(folder / DATASET_PAGE),
@@ -81,14 +81,14 @@ class IngestResult(Result):
 
 
 class FoundCount(Result):
-    """Images that stand out in one way."""
+    """Outliers of one kind."""
 
     name: str
     num_images: int
 
 
 class InspectResult(Result):
-    """What is known of a source before it is ingested; `num_suspected` is None where labels were not judged."""
+    """A source before ingest; `num_suspected` is None if labels were not checked."""
 
     source: str
     page: str
@@ -96,10 +96,10 @@ class InspectResult(Result):
     num_files: int
     num_ok: int
     num_classes: int
-    set_aside: tuple[ReasonCount, ...]
-    stand_out: tuple[FoundCount, ...]
-    num_exact_copies: int
-    num_near_copies: int
+    quarantined: tuple[ReasonCount, ...]
+    outliers: tuple[FoundCount, ...]
+    num_exact_duplicates: int
+    num_near_duplicates: int
     num_leaked: int
     num_judged: int
     num_suspected: int | None
@@ -115,10 +115,10 @@ class InspectResult(Result):
             num_files=quality.num_files,
             num_ok=quality.num_ok,
             num_classes=len(quality.classes),
-            set_aside=quality.reasons,
-            stand_out=tuple(FoundCount(name=check.name, num_images=check.num_images) for check in quality.checks),
-            num_exact_copies=copies.num_exact,
-            num_near_copies=copies.num_near,
+            quarantined=quality.reasons,
+            outliers=tuple(FoundCount(name=check.name, num_images=check.num_images) for check in quality.checks),
+            num_exact_duplicates=copies.num_exact,
+            num_near_duplicates=copies.num_near,
             num_leaked=copies.num_leaked,
             num_judged=errors.num_images if errors else 0,
             num_suspected=errors.num_suspected if errors else None,
@@ -127,7 +127,7 @@ class InspectResult(Result):
 
 
 class TrainResult(Result):
-    """A bundle; `int8_same_label` is None where it has no int8 network, `int8_refused` where scoring takes it."""
+    """A bundle; `int8_same_label` is None if it has no int8 network, `int8_refused` if scoring uses it."""
 
     bundle: str
     folder: str
@@ -159,7 +159,7 @@ class TrainResult(Result):
 
 
 class CompareResult(Result):
-    """An experiment: its trials best first, and the bundle that the best one became."""
+    """An experiment: its trials, best first, and the bundle of the best one."""
 
     experiment: str
     folder: str
@@ -187,7 +187,7 @@ class CompareResult(Result):
 
 
 class EvaluateResult(Result):
-    """A report; `blessed` and why (`blessing`) are None where that was not to be decided."""
+    """An evaluation; `blessed` and the reason (`blessing`) are None if there was nothing to decide."""
 
     bundle: str
     dataset: str
@@ -251,7 +251,7 @@ class SideBySide(Result):
 
 
 class ClassSideBySide(SideBySide):
-    """The same, on the images whose truth is one class."""
+    """The same, on the images of one true class."""
 
     label: str
 
@@ -261,7 +261,7 @@ class ClassSideBySide(SideBySide):
 
 
 class VersusResult(Result):
-    """A model beside somebody else's answers; in `overall` and `classes` no answer counts as a wrong one."""
+    """A model compared with external answers; in `overall` and `classes` a missing answer counts as wrong."""
 
     bundle: str
     dataset: str
@@ -292,7 +292,7 @@ class VersusResult(Result):
 
 
 class BlessingResult(Result):
-    """Which version of a model scores from now on, and which one did before."""
+    """The blessed version of a model, and the one that it replaces."""
 
     name: str
     blessed: str
@@ -319,7 +319,7 @@ class ExplainResult(Result):
     folder: str
     page: str
     pictures: tuple[str, ...]
-    set_aside: tuple[ReasonCount, ...] = ()
+    quarantined: tuple[ReasonCount, ...] = ()
 
     @classmethod
     def of(cls, done: Explained, bundle: str) -> ExplainResult:
@@ -329,7 +329,7 @@ class ExplainResult(Result):
             folder=str(done.page.parent),
             page=str(done.page),
             pictures=tuple(str(picture) for picture in done.pictures),
-            set_aside=tuple(ReasonCount(reason=reason, num_files=reasons[reason]) for reason in sorted(reasons)),
+            quarantined=tuple(ReasonCount(reason=reason, num_files=reasons[reason]) for reason in sorted(reasons)),
         )
 
 
@@ -359,7 +359,7 @@ class ScoreResult(Result):
 
 
 class Target(Result):
-    """A figure that a recipe should reach on its test images, what it came to, and what public tutorials reach."""
+    """A recipe's target on its test images, the value reached, and what public tutorials reach."""
 
     figure: str
     target: float
@@ -369,7 +369,7 @@ class Target(Result):
 
 
 class RunResult(Result):
-    """All of it."""
+    """The results of all steps of a run."""
 
     ingest: IngestResult
     train: TrainResult
@@ -377,3 +377,16 @@ class RunResult(Result):
     explain: ExplainResult
     score: ScoreResult
     targets: tuple[Target, ...] = ()
+
+
+def targets_of(plan: Recipe, report: EvaluateResult) -> tuple[Target, ...]:
+    """The figures that a recipe names, and whether they were reached."""
+    wanted = (
+        ("accuracy", plan.target_accuracy, report.accuracy, plan.public),
+        ("macro F1", plan.target_macro_f1, report.macro_f1, ""),
+    )
+    return tuple(
+        Target(figure=figure, target=target, value=value, reached=value >= target, public=public)
+        for figure, target, value, public in wanted
+        if target is not None
+    )

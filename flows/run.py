@@ -12,10 +12,11 @@ from darkroom.flows.explain import explain
 from darkroom.flows.ingest import ingest
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.recipe import Recipe, load_recipe
-from darkroom.flows.results import EvaluateResult, RunResult, Target
+from darkroom.flows.results import RunResult, targets_of
 from darkroom.flows.score import score
 from darkroom.flows.settings import RunnerKind, open_workspace
 from darkroom.flows.train import train
+from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.settings import Precision
 from darkroom.tasks.explain import choose_examples
 
@@ -60,7 +61,7 @@ def run(
     bundle = train(data.dataset, plan.train, place, runner, address)
     report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)
     examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
-    pictures = explain(bundle.bundle, examples, workspace=place)
+    pictures = explain(bundle.bundle, examples, str(Path(report.report).parent / EXPLAIN_FOLDER), workspace=place)
     judged = None if data.new_images else data.dataset
     images = data.new_images or data.source_folder
     table = score(
@@ -73,18 +74,5 @@ def run(
         address=address,
     )
     return RunResult(
-        ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=_judge(plan, report)
-    )
-
-
-def _judge(plan: Recipe, report: EvaluateResult) -> tuple[Target, ...]:
-    """The figures that the recipe names, and whether they were reached."""
-    wanted = (
-        ("accuracy", plan.target_accuracy, report.accuracy, plan.public),
-        ("macro F1", plan.target_macro_f1, report.macro_f1, ""),
-    )
-    return tuple(
-        Target(figure=figure, target=target, value=value, reached=value >= target, public=public)
-        for figure, target, value, public in wanted
-        if target is not None
+        ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=targets_of(plan, report)
     )

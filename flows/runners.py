@@ -128,7 +128,7 @@ def _processes(runner: Runner, folder: Path) -> Iterator[Workers]:
     except BrokenProcessPool:
         raise WorkError(
             "A worker process was killed in the middle of a part, perhaps because memory ran out. Set "
-            f"DARKROOM_MAX_WORKERS lower than {number}, and start the same command again to go on where it was."
+            f"DARKROOM_MAX_WORKERS lower than {number}, and run the same command again to resume."
         ) from None
 
 
@@ -206,7 +206,7 @@ def num_cluster_slots(runner: Runner) -> int:
 def _in_a_sentence(runner: Runner, *died: type[BaseException]) -> Iterator[None]:
     """What a cluster reports in place of a part's result, said to the person who ran the command."""
     name = f"The {runner.kind} cluster at {runner.address}"
-    again = "Then start the same command again to go on where it was."
+    again = "Then run the same command again to resume."
     install = f"Install this environment on its scheduler and all its workers. {again}"
     try:
         yield

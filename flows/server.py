@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -31,18 +33,104 @@ from darkroom.flows.settings import name_server
 
 _HOST = "127.0.0.1"
 _END_TIMEOUT_SECONDS = 10
+_LAST_WORDS_SECONDS = 2
+_GRACE_SECONDS = 5
+_OURS = "The Prefect server that this command starts for itself"
+_OR_ANOTHER = "or run 'darkroom server' and set PREFECT_API_URL to it"
+# What the traceback of a server holds that cannot write its record.
+_DISK_FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+_HOME_REFUSED = (
+    "PermissionError", "NotADirectoryError", "FileExistsError", "FileNotFoundError", "Read-only file system",
+    "unable to open database file", "attempt to write a readonly database", "database disk image is malformed",
+    "file is not a database",
+)  # fmt: skip
 
 
-def start_server() -> Callable[[], None]:
-    """Start Prefect's API where none is set, and name it to Prefect; gives a function that waits until it answers.
+@dataclass(frozen=True)
+class OwnServer:
+    """The server that a command has started for itself.
 
-    That function raises WorkError where it does not.
+    Attributes:
+        process: Its process.
+        port: Where it listens.
+        said: What it has written to standard error.
+        timeout_seconds: How long it may take to answer for the first time.
+        home: The folder of its record.
     """
+
+    process: subprocess.Popen[bytes]
+    port: int
+    said: IO[bytes]
+    timeout_seconds: float
+    home: Path
+
+    def wait(self) -> None:
+        """Wait until it answers; raises WorkError where it does not."""
+        connection = HTTPConnection(_HOST, self.port, timeout=self.timeout_seconds)
+        try:
+            connection.request("GET", "/api/health")
+            connection.getresponse().read()
+        except (OSError, HTTPException) as error:
+            raise WorkError(f"{_OURS} did not start: {self._cause(error)}") from None
+        finally:
+            connection.close()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """End this process, and say why, should the server end meanwhile: Prefect would retry for many minutes.
+
+        What was being written is resumed by the next run, as after any other kill.
+        """
+        over = threading.Event()
+
+        def watch() -> None:
+            self.process.wait()
+            if not over.wait(_GRACE_SECONDS):  # a signal to all processes of the command ends this one too
+                sys.stderr.write(f"\ndarkroom: {self.failure()}\n")
+                sys.stderr.flush()
+                os._exit(WorkError.exit_status)
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def failure(self, error: Exception | None = None) -> WorkError:
+        """Why a command could no longer reach it."""
+        return WorkError(f"{_OURS} stopped answering: {self._cause(error)}")
+
+    def _cause(self, error: Exception | None) -> str:
+        """What happened, and what to do about it."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_LAST_WORDS_SECONDS)  # a process that has failed may be about to end
+        status = self.process.poll()
+        if status is None:
+            return (
+                f"it runs, but gave no answer within {self.timeout_seconds:.0f} s ({type(error).__name__}). The "
+                f"machine may be too busy: start the same command again, {_OR_ANOTHER}."
+            )
+        if status < 0:
+            name = signal.Signals(-status).name
+            memory = ", as the system does when memory runs out" if -status == signal.SIGKILL else ""
+            return f"it was ended by {name}{memory}. Start the same command again to resume, {_OR_ANOTHER}."
+        self.said.seek(0)
+        text = self.said.read().decode("utf-8", "replace").strip()
+        last = text.splitlines()[-1].strip().rstrip(".") if text else f"it ended with status {status} and said nothing"
+        if any(sign in text for sign in _DISK_FULL):
+            return f"{last}. Free space on the disk of {self.home}, or set PREFECT_HOME to a folder on another one."
+        if any(sign in text for sign in _HOME_REFUSED):
+            return f"{last}. Its record is in {self.home}: set PREFECT_HOME to a folder that can be written to."
+        return f"{last}. Check the installation with 'darkroom doctor', {_OR_ANOTHER}."
+
+
+def start_server() -> OwnServer | None:
+    """Start Prefect's API and name it to Prefect; None where one is set."""
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
     if settings.api.url:
-        return lambda: None
+        return None
     # It listens before there is anybody to answer, so that a request waits and no port can be lost to another process.
     with socket.create_server((_HOST, 0)) as listening:
         port = listening.getsockname()[1]
@@ -58,25 +146,39 @@ def start_server() -> Callable[[], None]:
         )
     atexit.register(_end, process)
     name_server(f"http://{_HOST}:{port}/api")
-    timeout = settings.server.ephemeral.startup_timeout_seconds
-    return lambda: _wait(port, timeout, said, Path(settings.home))
+    timeout_seconds = settings.server.ephemeral.startup_timeout_seconds
+    return OwnServer(process, port, said, timeout_seconds, Path(settings.home))
 
 
-def _wait(port: int, timeout_seconds: float, said: IO[bytes], home: Path) -> None:
-    connection = HTTPConnection(_HOST, port, timeout=timeout_seconds)
+@contextmanager
+def reachable(server: OwnServer | None) -> Iterator[None]:
+    """Run a flow; where Prefect's server cannot be reached, say whose it is and what to do.
+
+    Raises:
+        WorkError: in place of what Prefect or httpx raised.
+    """
     try:
-        connection.request("GET", "/api/health")
-        connection.getresponse().read()
-    except (OSError, HTTPException) as error:
-        said.seek(0)
-        lines = said.read().decode("utf-8", "replace").strip().splitlines()
-        last = lines[-1].rstrip(".") if lines else f"{type(error).__name__}, and it says nothing"
+        yield
+    except Exception as error:
+        if not _is_of_the_server(error, server):
+            raise
+        if server is not None:
+            raise server.failure(error) from error
+        from prefect.settings import get_current_settings
+
         raise WorkError(
-            f"Prefect's server for this command, with its record in {home}, did not start: {last}. Set PREFECT_HOME to "
-            "another folder, or start a server with 'darkroom server' and set PREFECT_API_URL to it."
-        ) from None
-    finally:
-        connection.close()
+            f"No Prefect server answers at {get_current_settings().api.url}, which PREFECT_API_URL or the Prefect "
+            "profile names. Start it with 'darkroom server', or unset PREFECT_API_URL."
+        ) from error
+
+
+def _is_of_the_server(error: Exception, server: OwnServer | None) -> bool:
+    """Whether a flow failed because the server could not be reached."""
+    names = {type(each).__name__ for each in (error, error.__cause__, error.__context__) if each is not None}
+    if "Failed to reach API" in str(error) or names & {"ConnectError", "ConnectTimeout"}:
+        return True
+    lost = names & {"ReadError", "RemoteProtocolError", "ReadTimeout", "WriteError"}
+    return bool(lost and server is not None and server.process.poll() is not None)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

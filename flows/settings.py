@@ -6,16 +6,21 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from darkroom.data.errors import SettingError, SourceError
 from darkroom.data.files.atomic import content_version
+from darkroom.data.files.listing import printable
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from
 from darkroom.data.stores.workspace import Workspace, name_from
+
+if TYPE_CHECKING:
+    from darkroom.models.scoring.output import TableOutput
 
 # Prefect carries the lines of another logger to its UI only where it has a level of its own.
 logging.getLogger("darkroom").setLevel(logging.INFO)
@@ -29,6 +34,8 @@ _DEFAULTS = {
     # SQLite under a busy disk: wait for a lock, do not fail on it.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # The UI asks the server that it comes from; unless told so it asks port 4200 of the browser's own machine.
+    "PREFECT_UI_API_URL": "/api",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # A process takes no more of a GPU than it needs: the one who starts workers leaves it to them.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -36,24 +43,33 @@ _DEFAULTS = {
 
 
 class Settings(BaseSettings):
-    """`DARKROOM_…` variables.
-
-    Attributes:
-        workspace: Folder of all results, or its URL.
-        cache: Where copies of what lies in stores are kept; by default `darkroom` in `XDG_CACHE_HOME` or `~/.cache`.
-        runner: Who works on the parts of a flow (flows/runners.py).
-        runner_address: Of a Dask or Ray cluster.
-        max_workers: Threads or processes that work on parts at once; None takes two threads, each of which uses all
-            processors of its own accord, or as many processes as there are processors.
-    """
+    """`DARKROOM_…` variables."""
 
     model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True)
 
-    workspace: str = "workspace"
-    cache: Path = Field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "darkroom")
-    runner: RunnerKind = "threads"
-    runner_address: str | None = None
-    max_workers: int | None = Field(default=None, ge=1)
+    workspace: str = Field(default="workspace", description="Folder of all results, or its URL")
+    cache: Path = Field(
+        default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "darkroom",
+        description="Folder for local copies of object stores (default: darkroom in XDG_CACHE_HOME or ~/.cache)",
+    )
+    runner: RunnerKind = Field(default="threads", description="How the parts of a flow are executed (flows/runners.py)")
+    runner_address: str | None = Field(default=None, description="Address of a Dask or Ray cluster")
+    max_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads or processes that execute parts at once (default: two threads, each of which uses all "
+        "processors by itself, or one process per processor)",
+    )
+    decoder_mismatch: DecoderMismatch = Field(
+        default="warn",
+        description="What to do where images, rows or a model come from a decoder that gives other pixels than the one "
+        "installed here: warn, or strict, which refuses",
+    )
+
+
+def decoder_rule(given: DecoderMismatch | None = None) -> DecoderMismatch:
+    """What happens where a decoder is another one: as given, or as `DARKROOM_DECODER_MISMATCH` says, or `warn`."""
+    return given or Settings().decoder_mismatch
 
 
 def open_workspace(given: str | None) -> Workspace:
@@ -104,13 +120,34 @@ def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple
     if isinstance(place, Url):
         mirror = open_mirror(place)
         return mirror.folder, Workspace(mirror.folder, mirror)
-    return (place.resolve(), Workspace(place)) if given else (default, workspace)
+    return (place.resolve() if given else default), workspace
+
+
+def table_name(images: Path | Url, bundle: Path) -> str:
+    """What the table of a folder is called in the workspace: `<images>-<model>-<version>`."""
+    name = name_from(str(images.resolve() if isinstance(images, Path) else images))
+    return f"{name}-{bundle.parent.name}-{bundle.name}"
+
+
+def open_table(given: str | None, default: Path, workspace: Workspace) -> TableOutput:
+    """Where a prediction table goes: a folder as given, a path or a URL, or the default one in the workspace."""
+    from darkroom.models.scoring.output import TableOutput
+
+    place = place_from(given) if given else default
+    if isinstance(place, Url):
+        if place.parent == place:
+            raise SettingError(f"{place} is a whole bucket. Give a folder in it, such as {place}/scored.")
+        mirror = open_mirror(place.parent)
+        return TableOutput(mirror.folder / place.name, mirror)
+    return TableOutput(place.resolve()) if given else TableOutput(default, workspace.mirror)
 
 
 def local_copy(image: str) -> Path:
     """A file as given, or fetched where it is a URL."""
     place = place_from(image)
     if isinstance(place, Path):
+        if not place.is_file():
+            raise SourceError(f"There is no file {printable(str(place))!r}. Check the path.")
         return place
     mirror = open_mirror(place.parent)
     if not mirror.pull_one(place.name):

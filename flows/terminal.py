@@ -1,10 +1,11 @@
-"""What the command line shows: log lines on standard error; a result, short or as JSON, on standard output."""
+"""What the command line shows: log lines on standard error; a result, as text or JSON, on standard output."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from functools import singledispatch
 from pathlib import Path
 from typing import TextIO
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from darkroom.data.dataset.dataset import ReasonCount
 from darkroom.flows.results import (
     BlessingResult,
     CompareResult,
@@ -35,7 +37,7 @@ _ENDED = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stderr` is at that moment, so that a progress bar can keep the lines above itself."""
+    """Writes to the current `sys.stderr`, so that a progress bar can keep the lines above itself."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -63,7 +65,7 @@ def show(result: Result, as_json: bool) -> None:
         sys.stdout.write(result.model_dump_json() + "\n")
         return
     for name, text in summary_lines(result):
-        sys.stdout.write(f"{name:<10}  {_plain(text)}\n")
+        sys.stdout.write(f"{name:<11}  {_plain(text)}\n")
     made = result.score if isinstance(result, RunResult) else result
     table = (
         _first_rows(Path(made.out)) if isinstance(made, ScoreResult) and "://" not in made.out
@@ -76,55 +78,60 @@ def show(result: Result, as_json: bool) -> None:
 
 @singledispatch
 def summary_lines(result: Result) -> list[tuple[str, str]]:
-    """A result as a few lines of name and text."""
+    """A result as a few lines, each a name and a text."""
     raise TypeError(type(result).__name__)
 
 
 @summary_lines.register
 def _(result: IngestResult) -> list[tuple[str, str]]:
-    set_aside = ", ".join(f"{count.num_files} {count.reason}" for count in result.set_aside)
     splits = ", ".join(f"{split.split} {split.num_images}" for split in result.splits)
-    known = f", {result.num_known} of them before" if result.num_known else ""
-    copies = result.duplicates
+    known = f" ({result.num_known} unchanged)" if result.num_known else ""
     lines = [
-        ("data set", result.dataset + (" (made before)" if result.reused else "")),
-        ("read", f"{result.num_files} files{known}, {len(result.labels)} classes; " + "; ".join(result.decisions)),
+        ("data set", _with_state(result.dataset, result.reused)),
+        ("read", f"{result.num_files} files{known}, {len(result.labels)} classes; {'; '.join(result.decisions)}"),
         ("used", f"{result.num_ok} images: {splits}"),
-        ("set aside", f"{result.num_files - result.num_ok} files" + (f": {set_aside}" if set_aside else "")),
+        ("quarantined", _quarantined(result.num_files - result.num_ok, result.quarantined)),
     ]
-    if copies.num_exact or copies.num_near:
-        text = f"{copies.num_exact} exact, {copies.num_near} near; {copies.num_leaked} copy a held-out image"
-        lines.append(
-            (
-                "copies",
-                f"{text}, {copies.num_conflicting} have a copy with another label; {copies.num_set_aside} set aside",
-            )
+    pairs = result.duplicates
+    if pairs.num_exact or pairs.num_near:
+        found = (
+            f"{pairs.num_exact} exact pairs, {pairs.num_near} near; {pairs.num_leaked} images duplicate a held-out one"
         )
+        treated = f"{pairs.num_conflicting} have conflicting labels; {pairs.num_set_aside} quarantined"
+        lines.append(("duplicates", f"{found}, {treated}"))
     return [*lines, ("page", result.page), ("folder", result.folder)]
 
 
 @summary_lines.register
 def _(result: InspectResult) -> list[tuple[str, str]]:
-    set_aside = ", ".join(f"{count.num_files} {count.reason}" for count in result.set_aside)
-    stand_out = ", ".join(f"{count.num_images} {count.name}" for count in result.stand_out if count.num_images)
-    copies = f"{result.num_exact_copies} exact and {result.num_near_copies} near pairs"
-    suspected = f"{result.num_suspected} of {result.num_judged} suspected errors"
+    outliers = ", ".join(f"{count.num_images} {count.name}" for count in result.outliers if count.num_images)
+    duplicates = f"{result.num_exact_duplicates} exact pairs, {result.num_near_duplicates} near"
+    suspected = f"{result.num_suspected} of {result.num_judged} may be wrong"
     return [
-        ("read", f"{result.num_files} files, {result.num_ok} can be used, {result.num_classes} classes"),
-        ("set aside", f"{result.num_files - result.num_ok} files" + (f": {set_aside}" if set_aside else "")),
-        ("labels", "not judged" if result.num_suspected is None else suspected),
-        ("copies", f"{copies}; {result.num_leaked} images copy one that is held out"),
-        ("stand out", stand_out or "none"),
-        *(("remark", remark) for remark in result.remarks),
+        ("read", f"{result.num_files} files, {result.num_ok} usable, {result.num_classes} classes"),
+        ("quarantined", _quarantined(result.num_files - result.num_ok, result.quarantined)),
+        ("labels", "not checked" if result.num_suspected is None else suspected),
+        ("duplicates", f"{duplicates}; {result.num_leaked} images duplicate a held-out one"),
+        ("outliers", outliers or "none"),
+        *(("note", remark) for remark in result.remarks),
         ("page", result.page),
     ]
 
 
+def _with_state(name: str, reused: bool) -> str:
+    return f"{name} (already built)" if reused else name
+
+
+def _quarantined(num_files: int, reasons: Iterable[ReasonCount]) -> str:
+    counts = ", ".join(f"{count.num_files} {count.reason}" for count in reasons)
+    return f"{num_files} files" + (f": {counts}" if counts else "")
+
+
 @summary_lines.register
 def _(result: TrainResult) -> list[tuple[str, str]]:
-    trained = f"{result.num_epochs} epochs in {result.train_seconds:.0f} s, the best was {result.best_epoch}"
+    trained = f"{result.num_epochs} epochs in {result.train_seconds:.0f} s, best epoch {result.best_epoch}"
     return [
-        ("model", result.bundle + (" (made before)" if result.reused else "")),
+        ("model", _with_state(result.bundle, result.reused)),
         ("trained", f"{result.model}, {trained}; validation accuracy {result.validation_accuracy:.4f}"),
         ("int8", _int8(result)),
         ("folder", result.folder),
@@ -133,8 +140,8 @@ def _(result: TrainResult) -> list[tuple[str, str]]:
 
 def _int8(result: TrainResult) -> str:
     if result.int8_refused:
-        return f"not taken: {result.int8_refused}"
-    return f"taken for scoring: {result.int8_same_label or 0:.1%} of the validation images get the same label"
+        return f"not used for scoring: {result.int8_refused}"
+    return f"used for scoring: same label as fp32 for {result.int8_same_label or 0:.1%} of the validation images"
 
 
 @summary_lines.register
@@ -143,7 +150,7 @@ def _(result: CompareResult) -> list[tuple[str, str]]:
     said = [f"{counts[status]} {word}" for status, word in _ENDED.items() if counts[status]]
     best, test = result.best, result.test
     lines = [
-        ("experiment", result.experiment + (" (made before)" if result.reused else "")),
+        ("experiment", _with_state(result.experiment, result.reused)),
         ("trials", f"{len(result.trials)} of {result.num_combinations} combinations: {', '.join(said)}"),
         ("best", ", ".join(f"{varied.option}={varied.value}" for varied in best.values)),
         ("model", result.bundle),
@@ -173,20 +180,20 @@ def _(result: EvaluateResult) -> list[tuple[str, str]]:
 def _(result: VersusResult) -> list[tuple[str, str]]:
     overall, answered = result.overall, result.answered
     missing = f"; {result.num_unanswered} images without an answer count as wrong" if result.num_unanswered else ""
-    unknown = f"; rows that name none of these images: {result.num_unknown_rows}" if result.num_unknown_rows else ""
-    alone = f"{result.num_only_model} right by the model alone, {result.num_only_table} by the table alone"
+    unknown = f"; {result.num_unknown_rows} rows match no image" if result.num_unknown_rows else ""
+    alone = f"{result.num_only_model} right by the model only, {result.num_only_table} by the table only"
     lines = [
-        ("judged on", f"{overall.model.num_images} {result.split} images of {result.dataset}"),
+        ("evaluated", f"{overall.model.num_images} {result.split} images of {result.dataset}"),
         ("model", f"{_share(overall.model)}: {result.bundle}"),
         ("table", f"{_share(overall.table)}: {result.table}{missing}{unknown}"),
-        ("difference", f"{alone}; equals would differ so much with p = {result.p_value:.2g} (McNemar)"),
+        ("difference", f"{alone}; McNemar p = {result.p_value:.2g}"),
     ]
     if result.num_unanswered:
         shares = f"model {_share(answered.model)}, table {_share(answered.table)}"
-        lines.append(("answered", f"on those {answered.model.num_images} images alone: {shares}"))
+        lines.append(("answered", f"on the {answered.model.num_images} answered images: {shares}"))
     for each in result.classes[:_FIRST_CLASSES]:
-        counts = f"model {each.model.num_correct}, table {each.table.num_correct}"
-        lines.append(("class", f"{each.label}, {each.model.num_images} images: {counts} right"))
+        counts = f"model {each.model.num_correct} right, table {each.table.num_correct} right"
+        lines.append(("class", f"{each.label}: {each.model.num_images} images, {counts}"))
     return [*lines, ("rows", result.rows)]
 
 
@@ -196,16 +203,16 @@ def _share(right: Right) -> str:
 
 @summary_lines.register
 def _(result: BlessingResult) -> list[tuple[str, str]]:
-    before = f", {result.name}@{result.replaced} until now" if result.replaced else ""
+    before = f", replaces {result.name}@{result.replaced}" if result.replaced else ""
     return [("blessed", f"{result.name}@{result.blessed}{before}"), ("why", result.why), ("folder", result.folder)]
 
 
 @summary_lines.register
 def _(result: ExplainResult) -> list[tuple[str, str]]:
-    lines = [("pictures", f"{len(result.pictures)}, all on {result.page}")]
-    if result.set_aside:
-        reasons = ", ".join(f"{count.num_files} {count.reason}" for count in result.set_aside)
-        lines.append(("set aside", reasons))
+    lines = [("pictures", f"{len(result.pictures)}, see {result.page}")]
+    if result.quarantined:
+        num_files = sum(count.num_files for count in result.quarantined)
+        lines.append(("quarantined", _quarantined(num_files, result.quarantined)))
     return lines
 
 
@@ -214,12 +221,12 @@ def _(result: ScoreResult) -> list[tuple[str, str]]:
     statuses = ", ".join(f"{count.num_rows} {count.name}" for count in result.statuses)
     reasons = ", ".join(f"{count.num_rows} {count.name}" for count in result.reasons)
     labels = ", ".join(f"{count.num_rows} {count.name}" for count in result.labels)
-    reused = f", {result.rows_reused} of them before" if result.rows_reused else ""
-    pace = f"{result.images_per_second:.0f} a second{reused}, {result.precision}"
+    reused = f" ({result.rows_reused} unchanged)" if result.rows_reused else ""
+    pace = f"{result.images_per_second:.0f} images/s, {result.precision}"
     lines = [
-        ("scored", f"{result.num_files} files ({statuses}), {pace}"),
+        ("scored", f"{result.num_files} files{reused}: {statuses}; {pace}"),
         ("labels", labels),
-        ("set aside", reasons),
+        ("quarantined", reasons),
         ("abstained", str(result.num_abstained) if result.num_abstained else ""),
         ("table", result.out),
     ]
@@ -273,5 +280,5 @@ def _first_rows(out: Path) -> Table:
 
 
 def _plain(text: str) -> str:
-    """Text that holds names from outside, without what a terminal would obey."""
+    """Text that may contain foreign names, without control characters for the terminal."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

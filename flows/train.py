@@ -15,8 +15,8 @@ from darkroom.flows.settings import RunnerKind, open_workspace, training_cluster
 from darkroom.models.networks.architectures import describe
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import features_folder
-from darkroom.models.training.joining import open_cluster, with_workers_of
-from darkroom.models.training.publish import bundle_name
+from darkroom.models.training.model_version import bundle_name
+from darkroom.models.training.multi_machine import open_cluster, with_workers_of
 from darkroom.tasks import train as tasks
 from darkroom.tasks.window import submit_all
 

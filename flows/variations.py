@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from darkroom.data.errors import SettingError
-from darkroom.flows.options import INGEST_OPTIONS, PATH_OF, TRAIN_OPTIONS, setting_changes
+from darkroom.flows.options import INGEST_OPTIONS, OLD_NAMES, PATH_OF, TRAIN_OPTIONS, renamed, setting_changes
 from darkroom.flows.recipe import Recipe, load_recipe, merged
 
 MAX_COMBINATIONS = 1000
@@ -38,16 +38,28 @@ class Variation:
 
 
 def parse_vary(given: Sequence[str]) -> dict[str, list[str]]:
-    """`["optimizer=adam,sgd", ...]` as values by option; raises SettingError where it is not of that form."""
+    """`["optimizer=adam,sgd", ...]` as values by option; an option's old name is taken for its new one.
+
+    Raises:
+        SettingError: where it is not of that form, or an option is given twice.
+    """
     found: dict[str, list[str]] = {}
     for text in given:
         option, equals, values = text.partition("=")
         if not equals:
             raise SettingError(f"--vary {text}: write an option and its values, as in --vary optimizer=adam,sgd.")
+        if new := OLD_NAMES.get(option):
+            renamed(f"--vary {option}", f"--vary {new}", values, found.get(new))
+        option = new or option
         if option in found:
             raise SettingError(f"--vary {option} is given twice. Put all its values behind one.")
         found[option] = [value.strip() for value in values.split(",")]
     return found
+
+
+def with_new_names(vary: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Values by option, each option under the name that it has now."""
+    return {OLD_NAMES.get(option, option): list(values) for option, values in vary.items()}
 
 
 def variations(reference: str, vary: Mapping[str, Sequence[str]], changes: Mapping[str, Any]) -> list[Variation]:
@@ -95,9 +107,8 @@ def command(
         value = _value_at(changes, path)
         if value is not None:
             flag = {"True": f"--{option}", "False": f"--no-{option}"}.get(str(value))
-            words += (
-                [flag] if flag else [f"--{option}", "x".join(map(str, value)) if path[-1] == "image_size" else value]
-            )
+            typed = "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            words += [flag] if flag else [f"--{option}", typed]
     for option, values in vary.items():
         words += ["--vary", f"{option}={','.join(values)}"]
     words += ["--name", changes["name"]] if "name" in changes else []
@@ -108,11 +119,11 @@ def command(
 def _check(option: str, values: Sequence[str], changes: Mapping[str, Any]) -> None:
     if option in _JUDGED:
         raise SettingError(
-            f"--vary {option}: the trials would be judged on different images and could not be compared. Set it for "
+            f"--vary {option}: the trials would be evaluated on different images and could not be compared. Set it for "
             f"all of them with --{option}."
         )
     if option in _AFTERWARDS:
-        raise SettingError(f"--vary {option}: it changes nothing of what trials are judged by. Set it with --{option}.")
+        raise SettingError(f"--vary {option}: it does not change what trials are ranked by. Set it with --{option}.")
     if option not in VARIED_OPTIONS:
         raise SettingError(f"--vary {option}: there is no such option. Use one of {', '.join(VARIED_OPTIONS)}.")
     if not all(values) or not values:

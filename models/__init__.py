@@ -1,1 +1,1 @@
-"""Networks, training, evaluation, calibration, explanation, the bundle and its runtimes. No Prefect."""
+"""Architectures, training, evaluation, calibration, explanation, the bundle and its runtimes. No Prefect."""

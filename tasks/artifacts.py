@@ -1,4 +1,4 @@
-"""What a run shows in the Prefect UI: counts, metrics, the confusion matrix, the summary of a scoring."""
+"""What a run shows in the Prefect UI: counts, metrics, the confusion matrix, a scoring summary."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ def key_of(*parts: str) -> str:
 
 
 def dataset_artifact(card: DatasetCard) -> None:
-    """Counts by class and split, and what was set aside."""
+    """Counts by class and split, and what was quarantined."""
     lines = [f"# Data set {text(card.name)}@{card.version}", ""]
-    lines += [f"{card.num_files} files: {card.num_ok} used, {card.num_files - card.num_ok} set aside.", ""]
+    lines += [f"{card.num_files} files: {card.num_ok} used, {card.num_files - card.num_ok} quarantined.", ""]
     lines += [f"- {text(decision)}" for decision in card.decisions]
     rows = [[label, *(_count(card, split, label) for split in SPLITS)] for label in card.labels]
     lines += ["", *table(["class", *SPLITS], rows)]
     copies = card.duplicate_summary
-    lines += ["", f"Copies: {copies.num_exact} exact, {copies.num_near} near; {copies.num_leaked} of a held-out image."]
+    lines += ["", f"Duplicate pairs: {copies.num_exact} exact, {copies.num_near} near."]
+    lines += [f"Images that duplicate a held-out image: {copies.num_leaked}."]
     if card.reasons:
-        lines += ["", *table(["set aside as", "files"], [[r.reason, str(r.num_files)] for r in card.reasons])]
-    create_markdown_artifact("\n".join(lines), key=key_of("dataset", card.name), description="Counts of the data set")
+        lines += ["", *table(["quarantined as", "files"], [[r.reason, str(r.num_files)] for r in card.reasons])]
+    create_markdown_artifact(
+        "\n".join(lines), key=key_of("dataset", card.name), description="Images by class and split"
+    )
 
 
 def training_artifact(card: BundleCard) -> None:
-    """The training's epochs."""
+    """The epochs of a training."""
     rows = [log.model_dump() for log in card.history]
     create_table_artifact(rows, key=key_of("training", card.name), description=f"Epochs of {card.name}@{card.version}")
 
@@ -45,7 +48,7 @@ def report_artifacts(report: EvaluationReport) -> None:
     """Headline, per-class table and confusion matrix."""
     metrics = report.metrics
     name = f"{report.bundle.name}@{report.bundle.version}"
-    lines = [f"# {text(name)} on {report.split} of {text(report.dataset.name)}", "", headline(metrics), ""]
+    lines = [f"# {text(name)} on the {report.split} split of {text(report.dataset.name)}", "", headline(metrics), ""]
     rows = [
         [c.label, _figure(c.precision), _figure(c.recall), _figure(c.f1), str(c.support)] for c in metrics.per_class
     ]
@@ -54,38 +57,40 @@ def report_artifacts(report: EvaluationReport) -> None:
         "",
         f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.expected_calibration_error:.3f}.",
     ]
-    create_markdown_artifact("\n".join(lines), key=key_of("metrics", report.bundle.name), description="Metrics")
+    create_markdown_artifact(
+        "\n".join(lines), key=key_of("metrics", report.bundle.name), description="Evaluation metrics"
+    )
     labels = [c.label for c in metrics.per_class]
     matrix = [
         {"truth": label, **dict(zip(labels, row, strict=True))}
         for label, row in zip(labels, metrics.confusion_matrix, strict=True)
     ]
     create_table_artifact(
-        matrix, key=key_of("confusion", report.bundle.name), description="Confusion matrix: rows are the truth"
+        matrix, key=key_of("confusion", report.bundle.name), description="Confusion matrix: rows are true classes"
     )
 
 
 def blessing_artifact(name: str, decision: Decision) -> None:
-    """Whether a bundle is blessed, why, and what was asked of it."""
+    """Whether a bundle is blessed, why, and what was checked."""
     lines = [f"# {text(name)} is {'blessed' if decision.blessed else 'not blessed'}", "", f"{text(decision.why)}.", ""]
     checks = [[check.name, "yes" if check.passed else "no", check.found] for check in decision.checks]
-    lines += table(["asked", "passed", "found"], checks) if checks else []
+    lines += table(["check", "passed", "result"], checks) if checks else []
     create_markdown_artifact(
-        "\n".join(lines), key=key_of("blessing", name.partition("@")[0]), description="Which version scores, and why"
+        "\n".join(lines), key=key_of("blessing", name.partition("@")[0]), description="Approved for scoring?"
     )
 
 
 def versus_artifact(found: Versus) -> None:
-    """A bundle beside a table of answers, by class."""
+    """A bundle compared with a table of answers, by class."""
     pairs = found.overall
-    lines = [f"# {text(found.bundle)} beside {text(found.table)}", ""]
-    lines += [f"On {pairs.num_images} {found.split} images of {text(found.dataset)}; McNemar p = {pairs.p_value:.2g}."]
-    lines += [f"The table answers {found.answered.num_images} of them; no answer counts as wrong.", ""]
-    rows = [["all", *_both_right(pairs)], ["all that the table answers", *_both_right(found.answered)]]
+    lines = [f"# {text(found.bundle)} against {text(found.table)}", ""]
+    lines += [f"{pairs.num_images} {found.split} images of {text(found.dataset)}; McNemar p = {pairs.p_value:.2g}."]
+    lines += [f"The table has answers for {found.answered.num_images} of them; a missing answer counts as wrong.", ""]
+    rows = [["all", *_both_right(pairs)], ["all with an answer", *_both_right(found.answered)]]
     rows += [[each.label, *_both_right(each)] for each in found.classes]
-    lines += table(["", "images", "model right", "table right"], rows)
+    lines += table(["", "images", "model correct", "table correct"], rows)
     key = key_of("versus", found.bundle.partition("@")[0])
-    create_markdown_artifact("\n".join(lines), key=key, description="A model beside somebody else's answers")
+    create_markdown_artifact("\n".join(lines), key=key, description="Model against an external table of answers")
 
 
 def _both_right(pairs: Pairs) -> list[str]:

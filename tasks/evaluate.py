@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.judging import blessed, evaluate, versus
@@ -19,11 +20,19 @@ from darkroom.tasks.artifacts import blessing_artifact, report_artifacts, versus
 
 @task(cache_policy=NO_CACHE)
 def evaluate_bundle(
-    bundle: Path, dataset: Path, split: str, rules: BlessingRules, place: Workspace, generated_by: str
+    bundle: Path,
+    dataset: Path,
+    split: str,
+    rules: BlessingRules,
+    place: Workspace,
+    generated_by: str,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> EvaluationReport:
     """Judge a bundle on a split, decide whether it is blessed, write the report, show metrics on the run."""
     opened = open_bundle(bundle)
-    report = evaluate.evaluate_bundle(opened, open_dataset(dataset), split, generated_by, place, rules)
+    report = evaluate.evaluate_bundle(
+        opened, open_dataset(dataset), split, generated_by, place, rules, decoder_mismatch
+    )
     report_artifacts(report)
     return report
 

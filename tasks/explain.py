@@ -8,8 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from darkroom.data.dataset.dataset import open_dataset
-from darkroom.data.errors import InputError
-from darkroom.data.stores.workspace import Workspace
+from darkroom.data.settings import DecoderMismatch
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining import explain
 from darkroom.models.explaining.explain import Explained
@@ -17,21 +16,19 @@ from darkroom.models.explaining.explain import Explained
 
 @task(cache_policy=NO_CACHE)
 def explain_images(
-    bundle: Path, images: list[Path], out: Path, generated_by: str, dataset: Path | None, max_searched: int
+    bundle: Path,
+    images: list[Path],
+    out: Path,
+    generated_by: str,
+    dataset: Path | None,
+    max_searched: int,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> Explained:
     """Draw what the network looks at."""
     opened = open_dataset(dataset) if dataset else None
-    return explain.explain_images(open_bundle(bundle), images, out, generated_by, opened, max_searched)
-
-
-def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:
-    """The folder of the data set that is named, or of the default one, or None where that is not at hand."""
-    if dataset:
-        return place.find_dataset(dataset)
-    try:
-        return place.find_dataset(default)
-    except InputError:
-        return None
+    return explain.explain_images(
+        open_bundle(bundle), images, out, generated_by, opened, max_searched, decoder_mismatch
+    )
 
 
 @task(cache_policy=NO_CACHE)

@@ -14,6 +14,7 @@ from darkroom.data.files.provenance import complete_run_record, write_run_record
 from darkroom.data.ingest import parts, plan, publication
 from darkroom.data.ingest.parts import PartCounts
 from darkroom.data.ingest.plan import IngestSettings, Planned
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import Source, resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.tasks.artifacts import dataset_artifact
@@ -27,9 +28,15 @@ def fetch_source(reference: str, workspace: Workspace) -> Source:
 
 
 @task(cache_policy=NO_CACHE)
-def plan_ingest(source: Source, settings: IngestSettings, workspace: Workspace, retry_quarantined: bool) -> Planned:
+def plan_ingest(
+    source: Source,
+    settings: IngestSettings,
+    workspace: Workspace,
+    retry_quarantined: bool,
+    decoder_mismatch: DecoderMismatch = "warn",
+) -> Planned:
     """List and label the files."""
-    planned = plan.plan_ingest(source, settings, workspace, retry_quarantined)
+    planned = plan.plan_ingest(source, settings, workspace, retry_quarantined, decoder_mismatch)
     if planned.published:
         complete_run_record(planned.published, "ingest", flow_run.get_id(), settings.model_dump(mode="json"))
     return planned

@@ -9,12 +9,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.locks import exclusive
-from darkroom.data.files.provenance import write_run_record
-from darkroom.data.stores.storage import Url
-from darkroom.data.stores.workspace import Workspace
+from darkroom.data.stores.workspace import TablePaths, Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.imagenet import READY_MADE, ready_made_bundle
 from darkroom.models.bundle.runtime import Engine, Runner
@@ -22,8 +19,8 @@ from darkroom.models.scoring import parts, plan, summary
 from darkroom.models.scoring.output import TableOutput
 from darkroom.models.scoring.parts import PartDone
 from darkroom.models.scoring.plan import ScorePlan
+from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.summary import ScoreSummary
-from darkroom.models.settings import Precision
 from darkroom.tasks.artifacts import score_artifact
 from darkroom.tasks.retries import machine_failed
 
@@ -38,25 +35,9 @@ def find_bundle(model: str, workspace: Workspace) -> Path:
 
 
 @task(cache_policy=NO_CACHE)
-def plan_scoring(
-    folder: Path | Url,
-    bundle: Path,
-    out: TableOutput,
-    rows_per_part: int,
-    dataset: Path | None,
-    split: str,
-    retry_quarantined: bool,
-    precision: Precision = "auto",
-    embeddings: bool = False,
-) -> ScorePlan:
-    """List the files to score; with a data set, only those of its split."""
-    only = open_dataset(dataset).paths(split) if dataset else None
-    opened = open_bundle(bundle)
-    engine = opened.engine(precision)
-    out.fetch()
-    made = plan.plan_scoring(folder, opened, out.folder, rows_per_part, only, retry_quarantined, engine, embeddings)
-    out.share_plan()
-    return made
+def plan_scoring(request: ScoreRequest) -> ScorePlan:
+    """List the files to score."""
+    return plan.plan_scoring(request, open_bundle(request.bundle))
 
 
 @task(
@@ -69,14 +50,13 @@ def plan_scoring(
 def score_part(out: Path, index: int, bundle: Path, lease: Lease | None = None) -> PartDone:
     """Score the files of one part and write it."""
     with working_under(lease):
-        return parts.score_part(out, index, *_runner(bundle, plan.read_plan(out).engine))
+        return parts.score_part(out, index, *_runner(bundle, plan.read_plan(TablePaths(out)).engine))
 
 
 @task(cache_policy=NO_CACHE)
 def summarize(out: TableOutput, rows_reused: int, started_at: str, seconds: float) -> ScoreSummary:
     """Count the rows, write the summary, show it on the run."""
     made = summary.summarize(out.folder, rows_reused, started_at, seconds, flow_run.get_id())
-    write_run_record(out.folder, "score", flow_run.get_id(), plan.read_plan(out.folder).model_dump(mode="json"))
     out.share_table()
     score_artifact(made, out.reference)
     return made

@@ -11,21 +11,19 @@ from prefect.runtime import flow_run
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.provenance import complete_run_record, write_run_record
-from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
+from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import BundleCard, open_bundle
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training import features, joining, publish, train
+from darkroom.models.training import features, model_version, multi_machine, publish, train
 from darkroom.models.training_loop.cluster import Cluster
+from darkroom.models.training_loop.stage import TrainRequest
 from darkroom.tasks.artifacts import training_artifact
 
 
 @task(cache_policy=NO_CACHE)
 def find_bundle(dataset: Path, settings: TrainSettings, workspace: Workspace) -> Path | None:
     """The bundle of an earlier run of the same data set and settings."""
-    opened = open_dataset(dataset)
-    name, version = publish.bundle_name(opened, settings), publish.bundle_version(opened, settings)
-    workspace.fetch(workspace.model(name, version), BUNDLE_CARD)
-    folder = publish.published_bundle(opened, settings, workspace)
+    folder = model_version.published_bundle(open_dataset(dataset), settings, workspace)
     if folder:
         complete_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
     return folder
@@ -60,8 +58,8 @@ def train_network(
 ) -> Path:
     """Train, calibrate, export and publish the bundle."""
     opened = open_dataset(dataset)
-    staging = publish.staging_folder(opened, settings, workspace)
-    trained = train.train_network(opened, settings, staging, feature_folder, cluster=cluster)
+    staging = model_version.staging_folder(opened, settings, workspace)
+    trained = train.train_network(TrainRequest(opened, settings, staging, feature_folder, cluster=cluster))
     folder = publish.publish_bundle(opened, settings, trained, workspace)
     write_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
     return folder
@@ -70,7 +68,7 @@ def train_network(
 @task(cache_policy=NO_CACHE)
 def join_training(dataset: Path, settings: TrainSettings, cluster: Cluster, workspace: Workspace) -> Path:
     """Take part in the training that another machine leads, and wait for its bundle."""
-    return joining.join_training(open_dataset(dataset), settings, cluster, workspace)
+    return multi_machine.join_training(open_dataset(dataset), settings, cluster, workspace)
 
 
 @task(cache_policy=NO_CACHE)

@@ -55,7 +55,7 @@ class Workers:
             with suppress(Exception):  # its process died
                 future.wait(max(0.0, until - time.monotonic()))
         if time.monotonic() > until:
-            logger.warning("The workers did not say within a minute that they stopped; they do when they look again.")
+            logger.warning("Not all workers stopped within a minute; they stop when they next check.")
 
 
 def submit_all(

@@ -1,15 +1,19 @@
-"""Prefect for the tests: a home of their own, and one server for all that need one."""
+"""Prefect for the tests: a home of their own, and one server for all that need one. How processes share the tests."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from darkroom.data.images.decoder import Decoder
 
 # The speed of an example is no part of what a test says: by default Hypothesis fails what takes over 200 ms.
 settings.register_profile("darkroom", deadline=None)
@@ -22,6 +26,7 @@ for _name in [name for name in os.environ if name.startswith(("PREFECT_", "DARKR
 os.environ["PREFECT_HOME"] = str(_HOME)
 
 from darkroom.flows.settings import prepare_environment  # noqa: E402
+from tests.distribution import group_of, num_processes, turn_of  # noqa: E402
 
 prepare_environment("CRITICAL")
 
@@ -29,6 +34,32 @@ prepare_environment("CRITICAL")
 def pytest_unconfigure() -> None:
     """Remove the home that was made for this session."""
     shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `pytest -n auto` starts."""
+    return num_processes()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out the tests group by group (tests/distribution.py)."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, begin with what takes longest."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: turn_of(item.nodeid))
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +70,23 @@ def prefect_server() -> Iterator[str]:
 
     with prefect_test_harness(server_startup_timeout=None):
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def upgrade_decoder() -> Iterator[Callable[[], Decoder]]:
+    """A function that replaces the resizer by one that gives other pixels, as an upgrade may; gives the new decoder."""
+    from darkroom.data.images.decoder import decoder
+    from darkroom.data.images.resizing import resize
+
+    def brighter(image: Any, policy: Any) -> Any:
+        pixels = resize(image, policy)
+        return pixels + (pixels < 255).astype(pixels.dtype)
+
+    def upgrade() -> Decoder:
+        patch.setattr("darkroom.data.images.decode.resize", brighter)
+        decoder.cache_clear()
+        return decoder()
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield upgrade
+    decoder.cache_clear()

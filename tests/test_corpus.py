@@ -22,10 +22,10 @@ from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.runtime import OnnxRunner
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.plan import plan_scoring
 from darkroom.models.scoring.summary import ScoreSummary, summarize
 from tests.bundles import tiny_bundle
 from tests.corpus import HEIGHT, LABELS, POLICY, WIDTH, Case, change, encoded, picture, write_corpus
+from tests.scoring import plan
 
 NUM_GOOD = 40
 
@@ -119,9 +119,9 @@ def corpus_scores(
     corpus = Corpus(root / "images", root / "outside")
     _, bundle = open_runner(tiny_bundle(root / "bundle", LABELS, (HEIGHT, WIDTH), POLICY))
     runner = RecordingRunner(bundle.onnx_path)
-    plan = plan_scoring(corpus.folder, bundle, root / "scores", rows_per_part=64)
+    planned = plan(corpus.folder, bundle, root / "scores", rows_per_part=64)
     corpus.change()
-    for index in range(plan.num_parts):
+    for index in range(planned.num_parts):
         score_part(root / "scores", index, runner, bundle, num_threads=1)
     summary = summarize(root / "scores", 0, "2026-01-01T00:00:00+00:00", 1.0, None)
     rows = [row for part in summary.parts for row in pq.read_table(root / "scores" / part.file).to_pylist()]

@@ -25,13 +25,13 @@ from darkroom.models.bundle.inference import stored_batches
 from darkroom.models.judging.evaluate import evaluate_bundle
 from darkroom.models.networks.architectures import build_scratch
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.plan import plan_scoring
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.train import train_network
-from darkroom.models.training_loop.stage import is_over
-from darkroom.models.training_loop.state import best_epoch
+from darkroom.models.training_loop.early_stopping import best_epoch, is_over
+from darkroom.models.training_loop.stage import TrainRequest
 from tests.bundles import tiny_bundle
 from tests.datasets import COLOURS, NUM_IMAGES, ingest, write_images
+from tests.scoring import plan
 
 SIZE = (32, 32)
 
@@ -58,8 +58,8 @@ def bundle(dataset: Dataset, tmp_path: Path) -> Bundle:
 def scored(folder: Path, bundle: Bundle, out: Path) -> dict[str, dict[str, Any]]:
     """Rows of the prediction table by path."""
     runner, opened = open_runner(bundle.folder)
-    plan = plan_scoring(folder, opened, out, 1000)
-    for index in range(plan.num_parts):
+    planned = plan(folder, opened, out, 1000)
+    for index in range(planned.num_parts):
         score_part(out, index, runner, opened)
     return {row["path"]: row for row in pq.read_table(out / "part-00000.parquet").to_pylist() if row["label"]}
 
@@ -151,7 +151,7 @@ def test_training_goes_on_while_the_loss_falls_and_stops_when_it_rises() -> None
 def test_what_stops_training_is_measured_on_images_that_are_not_trained_on(dataset: Dataset, tmp_path: Path) -> None:
     """The tutorial gave the training images as validation data; its figures only ever rose."""
     settings = TrainSettings(model="cifar4", epochs=2, batch_size=12, augmentation="none", seed=5)  # type: ignore[arg-type]
-    trained = train_network(dataset, settings, tmp_path, None)
+    trained = train_network(TrainRequest(dataset, settings, tmp_path))
 
     def accuracy(split: str) -> float:
         pairs = [(images, labels) for images, labels in stored_batches(dataset.records(split), 64)]
@@ -170,7 +170,7 @@ def test_what_stops_training_is_measured_on_images_that_are_not_trained_on(datas
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_no_figure_is_reported_on_what_the_network_was_made_with(bundle: Bundle, dataset: Dataset, split: str) -> None:
-    with pytest.raises(InputError, match=f"was made with the {split} part"):
+    with pytest.raises(InputError, match=f"with the {split} split"):
         evaluate_bundle(bundle, dataset, split, "pytest")
     assert not bundle.report_folder.exists()
 

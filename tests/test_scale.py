@@ -18,16 +18,16 @@ COSTS = Costs(
 def test_the_document_multiplies_unit_costs_by_images_and_by_parts_of_a_thousand() -> None:
     text = document(COSTS, "the command")
     for line in (
-        "| parts of the table, and Prefect tasks | 10,000 | 1,000,000 |",
-        "| hours of one core, int8 and fp32 | 10 and 20 | 1,000 and 2,000 |",
-        "| rows in Prefect's database, and its size | 0.16 million, 0.01 GiB | 16.00 million, 0.95 GiB |",
-        "| plan: minutes to list and write it | 1.0 | 100.0 |",
-        "| plan: memory while it is made, all files in one folder | 9.5 GiB | 953.7 GiB |",
+        "| parts, and Prefect tasks | 10,000 | 1,000,000 |",
+        "| core hours, int8 and fp32 | 10 and 20 | 1,000 and 2,000 |",
+        "| Prefect's database, rows and size | 0.16 million, 0.01 GiB | 16.00 million, 0.95 GiB |",
+        "| plan: minutes to list the files and write it | 1.0 | 100.0 |",
+        "| plan: peak memory, all files in one folder | 9.5 GiB | 953.7 GiB |",
         "| summary: minutes | 2.0 | 200.0 |",
-        "| requests to an object store: reading | 10,000,000 | 1,000,000,000 |",
+        "| object store requests: read | 10,000,000 | 1,000,000,000 |",
     ):
         assert line in text
-    assert "8.0 a second; in the end its record held\n4,000 of them" in text
+    assert "8.0 per second; at the end its record held\n4,000 of them" in text
 
 
 def test_limits_are_named_in_the_order_in_which_a_growing_folder_meets_them() -> None:

@@ -17,13 +17,15 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import read_manifest
-from darkroom.data.dataset.shards import Record, ShardFormat, read_shard
+from darkroom.data.dataset.shard_names import ShardFormat
+from darkroom.data.dataset.shards import Record, read_shard
 from darkroom.data.dataset.splits import SplitPlan
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.images.augment import AugmentPolicy, contact_sheet
 from darkroom.data.images.decode import DecodePolicy, decode_stored
+from darkroom.data.images.decoder import Decoder
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.stores.workspace import DATASET_CARD
 
@@ -49,7 +51,7 @@ class ClassCount(BaseModel):
 
 
 class ReasonCount(BaseModel):
-    """Files set aside for one reason."""
+    """Files quarantined for one reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,7 +60,13 @@ class ReasonCount(BaseModel):
 
 
 class DatasetCard(BaseModel):
-    """What a data set is, for people and programs; the same content gives the same bytes."""
+    """The card of a data set, `dataset.json`; the same content by the same packages gives the same bytes.
+
+    Attributes:
+        decoder: What decoded all of its images; None in a card of an earlier Darkroom, which did not record it. Like
+            everything but the rows of the manifest, the source, the settings and the decisions, it is no part of the
+            version.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,6 +83,7 @@ class DatasetCard(BaseModel):
     shard_format: ShardFormat
     augmentation: AugmentPolicy
     copies: int
+    decoder: Decoder | None = None
     num_files: int
     num_ok: int
     reasons: tuple[ReasonCount, ...]
@@ -136,6 +145,11 @@ class Dataset:
         return [str(path) for path in rows["path"].to_pylist()]
 
 
+def read_dataset_card(folder: Path) -> DatasetCard:
+    """The card of a data set, without a look at its files; raises FormatError as `open_dataset` does."""
+    return read_card(folder / DATASET_CARD, DatasetCard, SCHEMA_VERSION)
+
+
 def open_dataset(folder: Path) -> Dataset:
     """Read and check the card of a data set.
 
@@ -143,7 +157,7 @@ def open_dataset(folder: Path) -> Dataset:
         FormatError: where the card is missing, damaged or of an unknown schema version, or a shard is missing or has
             another size than the card says.
     """
-    card = read_card(folder / DATASET_CARD, DatasetCard, SCHEMA_VERSION)
+    card = read_dataset_card(folder)
     for fact in (card.manifest, card.duplicates, *card.shards):
         check_file(folder, fact)
     return Dataset(folder, card)
@@ -159,7 +173,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def write_preview(dataset: Dataset, policy: AugmentPolicy, path: Path, num_images: int = 6) -> None:
-    """Write a contact sheet PNG: training images, each with changed copies beside it."""
+    """Write a contact sheet PNG: training images, each followed by augmented copies."""
     originals = (record for record in dataset.records("train") if record.copy == 0)
     sheet = contact_sheet([decode_stored(record.encoded) for record in islice(originals, num_images)], policy)
     with atomic_file(path) as temporary:

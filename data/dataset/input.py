@@ -60,7 +60,7 @@ class Share:
         return shards[self.reader :: self.num_readers] if self.takes_shards(dataset, split) else shards
 
     def takes_shards(self, dataset: Dataset, split: str) -> bool:
-        """Whether it reads whole shards, and not rows of all."""
+        """Whether it reads whole shards rather than rows of every shard."""
         counts = [shard.num_rows for shard in dataset.card.shards if shard.split == split]
         rows = [sum(counts[reader :: self.num_readers]) for reader in range(self.num_readers)]
         return max(rows) <= _MOST_UNEVEN * min(rows)
@@ -102,7 +102,7 @@ def batches(
     import tensorflow as tf
 
     if augmentation is not None and shuffle is None:
-        raise ValueError("An augmentation is drawn from the seed and the epoch of a shuffle: give both or neither.")
+        raise ValueError("Augmentation needs the seed and the epoch of a shuffle: give both or neither.")
     shards = share.shards(dataset, split)
     order = np.random.default_rng(_mix(shuffle)).permutation(len(shards)) if shuffle else range(len(shards))
     ordered = [shards[place] for place in order]
@@ -137,6 +137,9 @@ def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Mapping[str, Any
 
     For training in many epochs: none of them decodes an image.
 
+    Args:
+        dataset, split, share: As for `batches`, which takes what this gives as `kept`.
+
     Raises:
         InputError: where the split is empty.
         FormatError: where a shard is not what the card says.
@@ -156,7 +159,7 @@ def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Mapping[str, Any
 
 
 def untuned(feed: Any) -> Any:
-    """The same elements, read without TensorFlow's tuner of the buffers and without its rewriting of the graph.
+    """The same elements, read without TensorFlow's autotuning of buffers and without its graph rewriting.
 
     The tuner sleeps for 10 ms, 20 ms, 40 ms and so on, and now and then the end of an epoch waits for it to wake, which
     makes an epoch of 10.3 s one of 20.5 s (TensorFlow 2.21). The rewriting finds nothing to do here, and copies all
@@ -183,7 +186,7 @@ def _as_it_is(*element: Any) -> tuple[Any, ...]:
 
 
 def _stored(dataset: Dataset, shards: Sequence[ShardFact]) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
-    """Elements as they are stored, and what makes `(image, label, sha256, copy)` of one.
+    """Stored elements, and the function that decodes one to `(image, label, sha256, copy)`.
 
     Elements are parsed in the step that decodes them: a step of its own costs a tenth of the decoding. The shards are
     hashed once a process (again where one was written since), because damage that TensorFlow finds within an epoch
@@ -242,8 +245,8 @@ def _rows(names: list[str]) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
 def _check_hash(path: Path, sha256: str, mtime_ns: int) -> None:
     if file_sha256(path) != sha256:
         raise FormatError(
-            f"The shard {path} is damaged: its bytes are not those of its card. Delete the folder of the data set and "
-            "ingest it again."
+            f"The shard {path} is damaged: its SHA-256 is not the one in the card. Delete the folder of the data set "
+            "and ingest it again."
         )
 
 

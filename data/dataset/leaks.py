@@ -1,4 +1,4 @@
-"""What the gate against leaks between splits is told to do, and what a card says of what it found and did."""
+"""Leaks between splits: what to do about them, and the summary of what was found and done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest: one row a file of the source, used or set aside with a reason. On disk `manifest.parquet`."""
+"""The manifest: one row per file of the source, used or quarantined with a reason. On disk `manifest.parquet`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from darkroom.data.files.atomic import atomic_file
+from darkroom.data.reason_codes import ReasonCode
 
 OK = "ok"
 QUARANTINED = "quarantined"
-COPY_OF_TEST = "copy_of_test"
-COPY_OF_VALIDATION = "copy_of_validation"
-CONFLICTING_LABEL = "conflicting_label"
-# Set aside without a file being at fault: they do not count against the limit on broken files.
-HARMLESS_REASONS = frozenset({"stray_file", "unlabelled", COPY_OF_TEST, COPY_OF_VALIDATION, CONFLICTING_LABEL})
 
 SCHEMA = pa.schema(
     [
@@ -48,7 +44,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One file: where, what, and what became of it.
+    """One file: its path, facts, label, split and status.
 
     `split` is None unless `status` is `ok`; `copy_of` is the path of the image for whose sake a copy was set aside.
     """
@@ -64,7 +60,7 @@ class ManifestRow:
     split: str | None
     source_split: str | None
     status: str
-    reason: str | None
+    reason: ReasonCode | None
     perceptual_hash: str | None = None
     mean_luminance: float | None = None
     contrast: float | None = None
@@ -83,21 +79,30 @@ def from_table(table: pa.Table) -> list[ManifestRow]:
 
 
 def write_table(path: Path, table: pa.Table, rows_per_group: int | None = None, plain: str | None = None) -> None:
-    """A Parquet file, whole or not at all. Written the same way everywhere, so that equal tables give equal bytes.
+    """Write a Parquet file, whole or not at all, and the same way everywhere: equal tables give equal bytes.
 
-    The column `plain` is stored as it is: features, say, which no dictionary and no compression makes much smaller.
+    Args:
+        path: The file.
+        table: The rows.
+        rows_per_group: Rows in a row group; None leaves it to PyArrow.
+        plain: A column that is stored as it is: features, say, which neither a dictionary nor compression makes much
+            smaller.
     """
-    how: dict[str, Any] = {"compression": "zstd"}
-    if plain:
-        leaves = _leaves(table)
-        packed = [leaf for leaf in leaves if leaf.partition(".")[0] != plain]
-        how = {"compression": {leaf: "zstd" if leaf in packed else "none" for leaf in leaves}, "use_dictionary": packed}
     with atomic_file(path) as temporary:
-        pq.write_table(table, temporary, row_group_size=rows_per_group, **how)
+        pq.write_table(table, temporary, row_group_size=rows_per_group, **parquet_options(table, plain))
+
+
+def parquet_options(table: pa.Table, plain: str | None = None) -> dict[str, Any]:
+    """How `write_table` encodes a table, as arguments of `pyarrow.parquet.ParquetWriter`."""
+    if not plain:
+        return {"compression": "zstd"}
+    leaves = _leaves(table)
+    packed = [leaf for leaf in leaves if leaf.partition(".")[0] != plain]
+    return {"compression": {leaf: "zstd" if leaf in packed else "none" for leaf in leaves}, "use_dictionary": packed}
 
 
 def read_group(path: Path, index: int) -> pa.Table:
-    """One row group of a Parquet file, for who reads them one by one: the list of all is read once by a process."""
+    """Read one row group of a Parquet file; the file's footer is read once per process."""
     found = path.stat()
     with pq.ParquetFile(path, metadata=_footer(path, found.st_ino, found.st_mtime_ns)) as file:
         return file.read_row_group(index)
@@ -118,11 +123,16 @@ def _leaves(table: pa.Table) -> list[str]:
 
 
 def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The manifest, or some of its columns, as an Arrow table sorted by `path`."""
+    """The manifest as an Arrow table of `SCHEMA`, sorted by `path`.
+
+    Args:
+        path: Of `manifest.parquet`.
+        columns: Those that are read; None reads all.
+    """
     return pq.read_table(path, columns=list(columns) if columns else None)
 
 
 def count_reasons(table: pa.Table) -> dict[str, int]:
-    """How many rows were set aside for each reason, most frequent first."""
+    """Quarantined rows by reason, most frequent first."""
     counts = Counter(reason for reason in table["reason"].to_pylist() if reason)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,4 +1,4 @@
-"""Shards: files of ready images of one split, as TFRecord or as Parquet.
+"""Shards: files of decoded images of one split, as TFRecord or Parquet.
 
 `<split>-00000-of-00004.tfrecord`: `tf.train.Example` with the field's usual feature names (those of TF-Slim's data
 sets): `image/encoded`, `image/format`, `image/height`, `image/width`, `image/channels`, `image/colorspace`,
@@ -14,7 +14,6 @@ Images are PNG (lossless, the default) or JPEG at the decode policy's size: whoe
 from __future__ import annotations
 
 import json
-import re
 import struct
 from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -27,14 +26,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from darkroom.data.dataset.shard_names import ShardFormat
 from darkroom.data.errors import FormatError
 from darkroom.data.images.decode import read_header
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.settings import SettingsModel
 
-ShardFormat = Literal["tfrecord", "parquet"]
 T = TypeVar("T")
-_NAME = re.compile(r"(?P<split>[a-z]+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.(?P<format>tfrecord|parquet)")
 # A row group ends with either: what a writer and a reader of Parquet hold in memory.
 _ROWS_A_GROUP = 256
 _BYTES_A_GROUP = 32 * 2**20
@@ -46,19 +44,18 @@ _AGAIN = "Delete the folder of the data set and ingest it again."
 
 
 class ShardRules(SettingsModel):
-    """How images are stored.
+    """How images are stored."""
 
-    Attributes:
-        format: `tfrecord` or `parquet`.
-        images: `png`, without loss, so that training sees the very pixels that scoring computes; or `jpeg`.
-        jpeg_quality: For `jpeg`.
-        rows_per_shard: Source files that one ingest task reads; each gives one shard for each split.
-    """
-
-    format: ShardFormat = "tfrecord"
-    images: Literal["png", "jpeg"] = "png"
-    jpeg_quality: int = Field(default=95, ge=50, le=100)
-    rows_per_shard: int = Field(default=1000, ge=1, le=100_000)
+    format: ShardFormat = Field(default="tfrecord", description="Format of the shards: tfrecord or parquet")
+    images: Literal["png", "jpeg"] = Field(
+        default="png",
+        description="Format of the stored images: png (lossless: training sees the very pixels that scoring computes) "
+        "or jpeg",
+    )
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="JPEG quality of the stored images")
+    rows_per_shard: int = Field(
+        default=1000, ge=1, le=100_000, description="Source files per ingest task; each task writes one shard per split"
+    )
 
 
 @dataclass(frozen=True)
@@ -77,26 +74,19 @@ class Record:
 
 
 class ShardWriter(Protocol):
-    """Takes records one after the other."""
+    """Writes records one at a time."""
 
     def write(self, record: Record) -> None: ...
 
 
-def shard_name(split: str, index: int, count: int, shard_format: ShardFormat) -> str:
-    """`train-00000-of-00004.tfrecord`; the only place that builds it."""
-    return f"{split}-{index:05d}-of-{count:05d}.{shard_format}"
-
-
-def parse_shard_name(name: str) -> tuple[str, int, int, str]:
-    """Split, index, count and format of a shard's file name; raises FormatError on any other name."""
-    found = _NAME.fullmatch(name)
-    if not found:
-        raise FormatError(f"{name!r} is not a shard name such as train-00000-of-00004.tfrecord.")
-    return found["split"], int(found["index"]), int(found["count"]), found["format"]
-
-
 def open_writer(path: Path, shard_format: ShardFormat, labels: LabelMap) -> AbstractContextManager[ShardWriter]:
-    """A writer onto `path`, which the caller makes atomic. The file is only whole when the context has ended."""
+    """A writer of one shard; the file is whole only when the context has ended, and the caller makes it atomic.
+
+    Args:
+        path: The file to write.
+        shard_format: `tfrecord` or `parquet`.
+        labels: The class names, which Parquet keeps in its schema.
+    """
     return _tfrecord_writer(path) if shard_format == "tfrecord" else _parquet_writer(path, labels)
 
 
@@ -119,12 +109,20 @@ def num_records(path: Path) -> int:
 
 
 def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
-    """The records of a shard in order; raises FormatError where the file is damaged."""
+    """The records of a shard, in order.
+
+    Args:
+        path: A `.tfrecord` or `.parquet` file.
+        labels: Names of the classes, by index.
+
+    Raises:
+        FormatError: where the file is damaged.
+    """
     return _guarded(path, _read_tfrecord(path) if path.suffix == ".tfrecord" else _read_parquet(path, labels))
 
 
 def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
-    """Write a shard again as it is, but for the records whose (path, sha256) are `dropped`.
+    """Copy a shard without the records whose (path, sha256) are in `dropped`.
 
     Raises:
         FormatError: where the file is damaged.
@@ -136,7 +134,11 @@ def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Containe
 
 
 def row_groups(path: Path) -> Iterator[pa.Table]:
-    """The row groups of a Parquet shard, their checksums verified: one at a time is in memory."""
+    """The row groups of a Parquet shard, their page checksums verified; one at a time is in memory.
+
+    Raises:
+        OSError: where a checksum is wrong.
+    """
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group)
@@ -153,7 +155,7 @@ def _refusing_damage(path: Path) -> Iterator[None]:
 
 
 def _guarded(path: Path, items: Iterator[T]) -> Iterator[T]:
-    """What is read of a shard; who takes it may fail in ways of their own, which are no damage of the shard."""
+    """Turn failures of reading a shard into FormatError; failures of the consumer pass through."""
     with _refusing_damage(path):
         yield from items
 

@@ -18,19 +18,19 @@ SPLITS = ("train", "validation", "test")
 
 
 class SplitRules(SettingsModel):
-    """Fractions for what the source does not decide itself.
+    """Split fractions, for sources without split folders."""
 
-    Attributes:
-        validation: Share of the images (or of the source's training part) that stops training and fits calibration.
-        test: Share of the images on which figures are reported; used only where the source holds nothing out.
-        seed: Another seed gives another draw.
-        keep: Keep the split folders of the source where it has them.
-    """
-
-    validation: float = Field(default=0.15, gt=0, lt=1)
-    test: float = Field(default=0.15, gt=0, lt=1)
-    seed: int = 0
-    keep: bool = True
+    validation: float = Field(
+        default=0.15, gt=0, lt=1, description="Share of the images held out for early stopping and calibration"
+    )
+    test: float = Field(
+        default=0.15,
+        gt=0,
+        lt=1,
+        description="Share of the images held out for evaluation; ignored where the source has a held-out split",
+    )
+    seed: int = Field(default=0, description="Seed of the splits")
+    keep: bool = Field(default=True, description="Keep the split folders of the source")
 
     @model_validator(mode="after")
     def _leaves_some_for_training(self) -> SplitRules:
@@ -40,13 +40,18 @@ class SplitRules(SettingsModel):
 
 
 def draw(sha256: str, seed: int) -> float:
-    """A number in [0, 1) from an image's content hash and the seed."""
+    """A number in [0, 1), uniformly distributed over images.
+
+    Args:
+        sha256: Of the source file, hex.
+        seed: Another seed gives another number.
+    """
     digest = hashlib.sha256(f"{seed}:{sha256}".encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits are what a float holds: never rounded up to 1
 
 
 class SplitPlan(BaseModel):
-    """How each source split maps to ours, decided once for the whole source.
+    """How the source's splits map to train, validation and test; decided once for the whole source.
 
     Attributes:
         rules: The fractions and the seed.
@@ -67,6 +72,10 @@ class SplitPlan(BaseModel):
 
     def split(self, sha256: str, source_split: str | None) -> str:
         """`train`, `validation` or `test` for one image.
+
+        Args:
+            sha256: Of the source file, hex.
+            source_split: The split folder that the source has it in; None for none.
 
         A source with one held-out part only, whatever its name, has it as the judge: `test`; the validation part is
         then carved from training, so that what stops training is never what figures are reported on.

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: temporary name on the same file system, then rename.
+"""Files and folders that appear complete or not at all: a temporary name on the same file system, then a rename.
 
 A temporary name starts with `.tmp-`, so that a reader that lists a folder can skip what a killed run left; the next run
 that locks the folder removes it (`darkroom.data.files.locks`).
@@ -30,17 +30,22 @@ def temporary_beside(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, work: Path | None = None) -> Iterator[Path]:
     """Give a temporary path to write to; on success it is flushed to disk and becomes `path`.
 
     After an exception nothing stands at `path` that was not there before, and the temporary file is gone.
 
+    Args:
+        path: The file.
+        work: Folder of the temporary file, on the same file system; None for the folder of `path`.
+
     Raises:
         WorkError: where the disk is full.
     """
-    temporary = temporary_beside(path)
+    temporary = temporary_beside((work or path.parent) / path.name)
     with _naming_a_full_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in {path.parent, temporary.parent}:
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             _flush(temporary)
@@ -51,7 +56,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder with all that is in it. Where `path` exists already (another run was first), it is kept."""
+    """The same for a folder with its contents. If `path` already exists (another run was first), it is kept."""
     temporary = temporary_beside(path)
     with _naming_a_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +77,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder at once: whoever is killed meanwhile leaves nothing under its name. A missing one is no error."""
+    """Remove a folder atomically, so that a killed process leaves nothing under its name; it may be missing."""
     temporary = temporary_beside(path)
     try:
         path.rename(temporary)
@@ -96,9 +101,9 @@ def remove_unfinished(folder: Path) -> None:
         folders[:] = [name for name in folders if name not in unfinished and (not at_the_top or name[0] == ".")]
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON with sorted keys, whole or not at all. The only JSON writer."""
-    with atomic_file(path) as temporary:
+def write_json(path: Path, value: Any, work: Path | None = None) -> None:
+    """Write `value` as JSON with sorted keys, whole or not at all. The only JSON writer; `work` as in `atomic_file`."""
+    with atomic_file(path, work) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -116,15 +121,14 @@ def content_version(*parts: Any) -> str:
 
 @contextmanager
 def _naming_a_full_disk(path: Path) -> Iterator[None]:
-    """Libraries report a full disk each in its own way, most without the name of the file."""
+    """Give a full disk one message: libraries report it in different ways, mostly without the file's name."""
     try:
         yield
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
         if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC).lower() in str(error).lower():
             raise WorkError(
-                f"No room is left on the disk of {path.parent}: {path.name} was not written. Free some, and start the "
-                "same command again."
+                f"Disk full: {path} was not written. Free some space, and start the same command again."
             ) from error
         raise
 

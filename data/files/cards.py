@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class FileFact(BaseModel):
-    """A file that a card answers for: name relative to the card's folder, size in bytes, SHA-256."""
+    """A file that a card lists: name relative to the card's folder, size in bytes, SHA-256."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,25 +30,42 @@ class FileFact(BaseModel):
 
 
 def check_file(folder: Path, fact: FileFact) -> None:
-    """Refuse a file that a card lists and that is missing, outside the folder, or of another size."""
+    """Refuse a listed file that is missing, outside the card's folder, or of the wrong size."""
     path = folder / fact.file
     if Path(fact.file).is_absolute() or ".." in Path(fact.file).parts:
-        raise FormatError(f"The card in {folder} names {fact.file!r}, outside its folder. It is not ours: refused.")
+        raise FormatError(f"The card in {folder} lists {fact.file!r}, which is outside the folder: refused.")
     found = path.stat().st_size if path.is_file() else None
     if found != fact.bytes:
         what = "is missing" if found is None else f"has {found} bytes, not {fact.bytes}"
         raise FormatError(
-            f"{path} {what}, as its card says it should. Delete {folder} and make it again, or restore it."
+            f"{path} {what}, as its card says it should. Delete {folder} and build it again, or restore it."
         )
 
 
-def read_card(path: Path, model: type[M], schema_version: int) -> M:
-    """A card as `model`; raises FormatError with both versions where `schema_version` is not ours."""
+def read_card(path: Path, model: type[M], schema_version: int, remedy: str = "") -> M:
+    """Read a card.
+
+    Args:
+        path: The JSON file.
+        model: What it holds, with a field `schema_version`.
+        schema_version: The one that this code reads.
+        remedy: A sentence for the end of a message, where more can be said than what is wrong.
+
+    Raises:
+        FormatError: where the card is missing or damaged, or has another schema version; it names both.
+    """
+    try:
+        return _read_card(path, model, schema_version)
+    except FormatError as error:
+        raise FormatError(f"{error} {remedy}".rstrip()) from None
+
+
+def _read_card(path: Path, model: type[M], schema_version: int) -> M:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         found = raw.get("schema_version")
     except FileNotFoundError:
-        raise FormatError(f"{path.parent} has no {path.name}: it is not finished, or not what you meant.") from None
+        raise FormatError(f"{path.parent} has no {path.name}: it is unfinished, or the wrong folder.") from None
     except (OSError, ValueError, AttributeError) as error:
         raise FormatError(f"{path} cannot be read: {error}.") from None
     if found != schema_version:

@@ -1,4 +1,4 @@
-"""Work that other processes do for a run, on this machine or on others: for as long as the run holds a lease.
+"""Leases: other processes work for a run, on this machine or others, only as long as the run holds a lease.
 
 A lease is a file in the folder that the run has locked. Workers look for it while they work, and stop when it is gone:
 the run has ended, or was killed, and another one has locked the folder since and swept the file away, which has a
@@ -24,7 +24,7 @@ _LOOK_EVERY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Lease:
-    """On which terms another process works for a run.
+    """The terms on which another process works for a run.
 
     Attributes:
         file: There for as long as the work is wanted.
@@ -63,15 +63,14 @@ def working_under(lease: Lease | None) -> Iterator[None]:
         return
     if not lease.file.parent.is_dir():
         raise WorkError(
-            f"The worker on {socket.gethostname()} does not see the folder {lease.file.parent}. All machines of a "
-            "cluster need the images, the workspace and the output under the same paths: keep them on a file system "
-            "that all share."
+            f"The worker on {socket.gethostname()} cannot see the folder {lease.file.parent}. All machines of a "
+            "cluster need the images, the workspace and the output at the same paths, on a shared file system."
         )
     watched = _Watched(lease.file)
     stop, share = STOP.set(watched), CPU_SHARE.set(lease.num_cpus)
     try:
         if watched.is_set():
-            raise WorkError("Not begun, because the run has ended.")
+            raise WorkError("Not started: the run has ended.")
         yield
     finally:
         STOP.reset(stop)
@@ -79,7 +78,7 @@ def working_under(lease: Lease | None) -> Iterator[None]:
 
 
 class _Watched:
-    """Whether a file is gone; looked up now and then, because it may be far away."""
+    """Whether a file is gone; checked at intervals, because it may be on a remote file system."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.data.errors import ImageError, SourceError
+from darkroom.data.reason_codes import ReasonCode
 
 # Left behind by systems and tools, or files beside the images that are plainly something else; never an error.
 STRAY_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", ".gitkeep", ".gitignore", ".directory"})
@@ -42,7 +43,7 @@ class FileEntry:
     os_path: str
     size_bytes: int
     mtime_ns: int
-    reason: str | None = None
+    reason: ReasonCode | None = None
     etag: str | None = None
 
 
@@ -164,7 +165,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _entry(root: str, os_path: str, name: str, stray: bool) -> FileEntry:
-    reason = "stray_file" if stray or _is_stray(name) else None
+    reason: ReasonCode | None = "stray_file" if stray or _is_stray(name) else None
     path = os.path.join(root, os_path)
     try:
         found = os.lstat(path)

@@ -1,4 +1,4 @@
-"""One process at a time on one output folder: the second waits, says so, and then finds the work done.
+"""One process at a time per output folder: a second one waits, says so, and then finds the output up to date.
 
 A lock is `flock` on `<folder>/.lock`: the system lets go of it when its holder dies, however it dies, so nothing
 is ever left locked. The lock's file stays; what it holds means nothing.
@@ -32,7 +32,7 @@ def exclusive(folder: Path, outputs: Path | None = None) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            logger.info("Another run is working in %s: waiting for it to end.", folder)
+            logger.info("Another run is using %s: waiting for it to finish.", folder)
             fcntl.flock(file, fcntl.LOCK_EX)
         remove_unfinished(outputs or folder)
         yield

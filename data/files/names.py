@@ -1,4 +1,4 @@
-"""Names that somebody else gave to files: checked before any of them becomes a file here."""
+"""Names of files: one of our own, and those that somebody else gave, checked before any of them becomes a file here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import hashlib
 import os
 import re
 import unicodedata
+
+# Beside every output: which run made it, with all settings and library versions (provenance.py).
+RUN_RECORD = "run.json"
 
 # Python makes and removes nested folders by calling itself, about a thousand times at most.
 _MAX_DEPTH = 100
@@ -33,7 +36,7 @@ class SafeNames:
         if "\0" in name or not (relative or is_folder):
             raise ValueError("has no usable name")
         if relative.count("/") > _MAX_DEPTH:
-            raise ValueError(f"lies in more than {_MAX_DEPTH} folders, one in the other")
+            raise ValueError(f"is nested more than {_MAX_DEPTH} folders deep")
         try:
             longest_bytes = max(len(os.fsencode(part)) for part in relative.split("/"))
         except UnicodeEncodeError:
@@ -44,6 +47,6 @@ class SafeNames:
             same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", relative).casefold())
             key = hashlib.blake2b(same.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             if key in self._seen:
-                raise ValueError("repeats the name of another one (upper and lower case count as the same)")
+                raise ValueError("has the same name as another one, ignoring case")
             self._seen.add(key)
         return relative

@@ -1,4 +1,4 @@
-"""A thread pool's map that keeps order and holds a bounded number of results; how it is told to stop, and its share."""
+"""An ordered, bounded parallel map over threads; how it is stopped, and its share of the processors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from darkroom.data.errors import WorkError
 
 
 class Stop(Protocol):
-    """What says whether to go on: an event of this process, or a lease that another one granted (lease.py)."""
+    """Says whether to stop: an event of this process, or a lease granted by another (lease.py)."""
 
     def is_set(self) -> bool:
         """Whether to stop."""
@@ -69,4 +69,4 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], num_threads: int, wi
 
 def _check(stop: Stop | None) -> None:
     if stop and stop.is_set():
-        raise WorkError("Stopped before it was whole, because the run ends.")
+        raise WorkError("Stopped before completion: the run is ending.")

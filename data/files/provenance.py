@@ -1,4 +1,4 @@
-"""`run.json`: by what run, with what settings and which libraries an output was made.
+"""`run.json`: the run, settings and library versions that produced an output.
 
 It stands beside the card and not in it: the card of the same content has the same bytes, whoever made it and when.
 """
@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.files.atomic import remove_unfinished, write_json
+from darkroom.data.files.names import RUN_RECORD
 
-RUN_RECORD = "run.json"
 _LIBRARIES = (
     "darkroom-flows",
     "keras",
@@ -33,7 +33,7 @@ _LIBRARIES = (
 
 
 class LibraryVersion(BaseModel):
-    """A library that had a part in the result."""
+    """A library that can affect the result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,9 +77,9 @@ def library_versions() -> tuple[LibraryVersion, ...]:
     return tuple(found)
 
 
-def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
-    """Write `run.json` into an output's folder, whole or not at all."""
-    record = RunRecord(
+def run_record(flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
+    """The record of a run that ends now."""
+    return RunRecord(
         flow=flow,
         run_id=run_id,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -88,6 +88,11 @@ def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict
         machine=f"{platform.system()} {platform.machine()}",
         libraries=library_versions(),
     )
+
+
+def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
+    """Write `run.json` into an output's folder, whole or not at all."""
+    record = run_record(flow, run_id, settings)
     write_json(folder / RUN_RECORD, record.model_dump(mode="json"))
     return record
 

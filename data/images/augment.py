@@ -1,4 +1,4 @@
-"""Augmentation: one policy, one function, used both when shards are written and while training.
+"""Augmentation: one policy and one function, used when shards are written and during training.
 
 Every random number comes from the image's own content hash, the seed and a counter (the copy or the epoch), never
 from global state, so that a run can be repeated and a killed one continued.
@@ -23,32 +23,33 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AugmentPolicy(SettingsModel):
-    """How far an image may be changed; zero everywhere changes nothing. The name of a preset stands for its policy.
+    """How far an image may be changed; all zeros change nothing. The name of a preset stands for its policy."""
 
-    Attributes:
-        flip_horizontal: Mirror left to right half of the time.
-        flip_vertical: Mirror top to bottom half of the time.
-        rotation_degrees: Turn by up to this many degrees either way.
-        zoom: Enlarge or shrink by up to this share, each axis on its own.
-        crop: Cut off up to this share of the height and of the width, each on its own, anywhere, and stretch the rest.
-        shift: Move by up to this share of the side, each axis on its own; by whole pixels, unless the image is turned,
-            zoomed or cropped as well, so that it stays as sharp as it is.
-        brightness: Add up to this share of the full range, either way.
-        contrast: Spread around the image's mean by up to this share, either way.
-        colour: Add up to this share of the full range to red, green and blue, each on its own, either way.
-        fill: What comes in from outside: `reflect`, `nearest` or `constant` (black).
-    """
-
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    rotation_degrees: float = Field(default=0.0, ge=0, le=180)
-    zoom: Share = 0.0
-    crop: Share = 0.0
-    shift: Share = 0.0
-    brightness: Share = 0.0
-    contrast: Share = 0.0
-    colour: Share = 0.0
-    fill: Literal["reflect", "nearest", "constant"] = "reflect"
+    flip_horizontal: bool = Field(default=False, description="Mirror left to right half of the time")
+    flip_vertical: bool = Field(default=False, description="Mirror top to bottom half of the time")
+    rotation_degrees: float = Field(
+        default=0.0, ge=0, le=180, description="Rotate by up to this many degrees either way"
+    )
+    zoom: Share = Field(default=0.0, description="Enlarge or shrink by up to this share, each axis on its own")
+    crop: Share = Field(
+        default=0.0,
+        description="Cut off up to this share of the height and of the width, each on its own, anywhere, and stretch "
+        "the rest",
+    )
+    shift: Share = Field(
+        default=0.0,
+        description="Move by up to this share of the side, each axis on its own; by whole pixels unless the image is "
+        "also rotated, zoomed or cropped, to keep it sharp",
+    )
+    brightness: Share = Field(default=0.0, description="Add up to this share of the full range, either way")
+    contrast: Share = Field(default=0.0, description="Spread around the image's mean by up to this share, either way")
+    colour: Share = Field(
+        default=0.0,
+        description="Add up to this share of the full range to red, green and blue, each on its own, either way",
+    )
+    fill: Literal["reflect", "nearest", "constant"] = Field(
+        default="reflect", description="What fills the uncovered border: reflect, nearest or constant (black)"
+    )
 
     @property
     def changes_nothing(self) -> bool:
@@ -83,7 +84,11 @@ PRESETS: dict[str, AugmentPolicy] = {
 
 
 def augmentation_by_name(name: str) -> AugmentPolicy:
-    """A preset; raises SettingError that lists them."""
+    """The policy of a preset.
+
+    Raises:
+        SettingError: where there is no such preset; it lists those there are.
+    """
     if name not in PRESETS:
         raise SettingError(f"There is no augmentation {name!r}. Use one of {', '.join(PRESETS)}, or give a policy.")
     return PRESETS[name]
@@ -154,7 +159,15 @@ def _transform(draws: Any, more: Any, shape: Any, policy: AugmentPolicy) -> Any:
 
 
 def augment_copy(pixels: NDArray[np.uint8], sha256: str, copy: int, seed: int, policy: AugmentPolicy) -> Any:
-    """Copy number `copy` (from 1) of an image for the shards: `uint8[H, W, 3]`, the same in every run."""
+    """An augmented copy of an image for the shards, `uint8[H, W, 3]`, the same in every run.
+
+    Args:
+        pixels: `uint8[H, W, 3]`, RGB.
+        sha256: Of the source file, hex.
+        copy: From 1; each number gives another copy.
+        seed: Of the ingest.
+        policy: The limits.
+    """
     import tensorflow as tf
 
     digest = hashlib.sha256(f"{seed}:{sha256}:{copy}".encode()).digest()
@@ -163,7 +176,7 @@ def augment_copy(pixels: NDArray[np.uint8], sha256: str, copy: int, seed: int, p
 
 
 def contact_sheet(images: Sequence[NDArray[np.uint8]], policy: AugmentPolicy, columns: int = 8, seed: int = 0) -> bytes:
-    """A PNG: a row an image, the original first and then changed copies, to see what a policy does."""
+    """A PNG with one row per image, the original first, then augmented copies, to see what a policy does."""
     import io
 
     height, width = images[0].shape[:2]

@@ -1,4 +1,4 @@
-"""The one way from an image file's bytes to pixels, and the policy that says how.
+"""The only path from an image file's bytes to pixels, and the policy that configures it.
 
 Ingest, training and scoring all call `decode(data, policy)`; the policy travels in the dataset card and in the model
 bundle, so that what a network sees when it scores is what it saw when it was trained.
@@ -90,32 +90,54 @@ DECODE_VERSION: Literal[2] = 2
 
 
 class DecodePolicy(SettingsModel):
-    """How an image file becomes `uint8[H, W, 3]`.
+    """How an image file becomes `uint8[H, W, 3]`."""
 
-    Attributes:
-        version: Of the decoding code; raised whenever the same file and settings would give other pixels.
-        image_size: (height, width) of the result in pixels.
-        resize: `stretch` to the size; `pad`: fit inside and fill the rest with `padding`; `crop`: fill and cut the
-            centre.
-        interpolation: The filter, by Pillow's name; all but `nearest` are antialiased when they shrink.
-        apply_exif_rotation: Turn the image upright as its EXIF orientation asks.
-        scaled_jpeg: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, never below the size asked for.
-        background: RGB colour under transparent pixels.
-        padding: RGB colour of the bars of `pad`.
-        max_bytes: Largest file, in bytes; a larger one is `too_large`.
-        max_pixels: Largest image, width x height; a larger one is `too_large` and not a pixel of it is decoded.
-    """
+    version: Literal[2] = Field(
+        default=DECODE_VERSION,
+        description="Version of the decoding code, raised whenever the same file and settings would give other pixels",
+    )
+    image_size: tuple[Side, Side] = Field(
+        default=(160, 160),
+        description="Image size in pixels: 160, or HEIGHTxWIDTH such as 120x160 (default: what suits the architecture)",
+    )
+    resize: Literal["stretch", "pad", "crop"] = Field(
+        default="stretch",
+        description="How an image is brought to that size: stretch; pad (fit inside, fill the rest); or crop (fill, "
+        "cut the centre)",
+    )
+    interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = Field(
+        default="bilinear",
+        description="Resampling filter: nearest, box, bilinear, bicubic or lanczos; all but nearest are antialiased "
+        "when shrinking",
+    )
+    apply_exif_rotation: bool = Field(default=True, description="Rotate images upright as their EXIF orientation says")
+    scaled_jpeg: bool = Field(
+        default=True,
+        description="Let the JPEG decoder shrink by 2, 4 or 8 while decoding, never below the size asked for",
+    )
+    background: tuple[Byte, Byte, Byte] = Field(
+        default=(255, 255, 255), description="RGB colour under transparent pixels"
+    )
+    padding: tuple[Byte, Byte, Byte] = Field(default=(0, 0, 0), description="RGB colour of the bars of pad")
+    max_bytes: int = Field(
+        default=256 * 2**20, ge=1, description="Largest file in bytes; a larger one is quarantined as too_large"
+    )
+    max_pixels: int = Field(
+        default=120_000_000,
+        ge=1,
+        le=170_000_000,
+        description="Largest image, width x height in pixels; a larger one is quarantined as too_large before it is "
+        "decoded",
+    )
 
-    version: Literal[2] = DECODE_VERSION
-    image_size: tuple[Side, Side] = (160, 160)
-    resize: Literal["stretch", "pad", "crop"] = "stretch"
-    interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
-    apply_exif_rotation: bool = True
-    scaled_jpeg: bool = True
-    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
-    padding: tuple[Byte, Byte, Byte] = (0, 0, 0)
-    max_bytes: int = Field(default=256 * 2**20, ge=1)
-    max_pixels: int = Field(default=120_000_000, ge=1, le=170_000_000)
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _one_number_is_a_square(cls, value: object) -> object:
+        """`160` and `120x160` (height x width) as (height, width)."""
+        found = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value)) if isinstance(value, int | str) else None
+        if isinstance(value, str) and not found:
+            raise ValueError(f"{value!r} is not a size; write 160, or 120x160 for height x width")
+        return (int(found[1]), int(found[2] or found[1])) if found else value
 
     @field_validator("version", mode="before")
     @classmethod
@@ -152,12 +174,23 @@ class Header:
 
 
 def decode(data: bytes, policy: DecodePolicy) -> NDArray[np.uint8]:
-    """Pixels `uint8[H, W, 3]` of an image file's bytes; raises ImageError with a reason code."""
+    """The pixels of an image file, upright, in RGB, and of the policy's size.
+
+    Args:
+        data: The whole file, bytes.
+        policy: How it is decoded and resized.
+
+    Returns:
+        `uint8[H, W, 3]`, 0 to 255; (H, W) is `policy.image_size`.
+
+    Raises:
+        ImageError: `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt` or `unsupported`.
+    """
     return decode_with_header(data, policy).pixels
 
 
 def read_header(data: bytes) -> Header | None:
-    """Format and stored size without decoding, or None where no header can be read."""
+    """The format, the stored size in pixels and the mode of a file's bytes, without decoding; None for no image."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _header(image)
@@ -166,7 +199,11 @@ def read_header(data: bytes) -> Header | None:
 
 
 def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
-    """The same as `decode`, with format, stored size and mode.
+    """The same as `decode`, with the format, the stored size in pixels, and the mode.
+
+    Args:
+        data: The whole file, bytes.
+        policy: How it is decoded and resized.
 
     Raises:
         ImageError: `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt` or `unsupported`.
@@ -345,6 +382,13 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def decode_stored(data: bytes) -> NDArray[np.uint8]:
-    """Pixels `uint8[H, W, 3]` of an image that a shard holds: already at the policy's size, so never resized."""
+    """Pixels `uint8[H, W, 3]` of an image that a shard holds, which has the policy's size already.
+
+    Args:
+        data: PNG or JPEG bytes, as `encode.py` writes them.
+
+    Raises:
+        OSError: for any other bytes (Pillow's UnidentifiedImageError is one), and for damaged ones.
+    """
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
         return np.asarray(image.convert("RGB"), dtype=np.uint8)

@@ -18,7 +18,11 @@ _UP = 2  # PNG's filter "Up", each byte less the one above it: as small as the b
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Lossless PNG of `uint8[H, W, 3]` (ISO/IEC 15948)."""
+    """Lossless PNG (ISO/IEC 15948): the same pixels give the same bytes on every processor.
+
+    Args:
+        pixels: `uint8[H, W, 3]`, RGB.
+    """
     height, width, _ = pixels.shape
     rows = np.empty((height, 1 + 3 * width), np.uint8)
     flat = pixels.reshape(height, 3 * width)
@@ -34,7 +38,12 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def encode_jpeg(image: Image.Image, quality: int) -> bytes:
-    """JPEG of an RGB image without chroma subsampling."""
+    """Baseline JPEG without chroma subsampling (4:4:4).
+
+    Args:
+        image: RGB.
+        quality: Of libjpeg, 1 to 100.
+    """
     stream = io.BytesIO()
     # libjpeg-turbo's own interface, as simplejpeg has it, takes its inaccurate DCT up to a quality of 95.
     image.save(stream, "JPEG", quality=quality, subsampling=0)

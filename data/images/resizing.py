@@ -1,4 +1,4 @@
-"""To the size that a network takes: stretched, padded or cropped.
+"""Resizing to a network's image size: stretch, pad or crop.
 
 By `fast_image_resize` (package `cykooz-resizer`): Pillow's filters in SIMD instructions, in a third of the time. Its
 results are the same on every processor, and differ from Pillow's by rounding: at most 2 of 255 for `bilinear`.

@@ -1,4 +1,4 @@
-"""Plain JPEGs by libjpeg-turbo's own interface: to the bit what Pillow decodes, without Pillow's copies of it."""
+"""Ordinary JPEGs by libjpeg-turbo directly: bit for bit what Pillow decodes, without its extra copies."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a source to a data set: the plan, its parts, publication, and what an earlier ingest lends."""
+"""From a source to a data set: the plan, its parts, publication, and the reuse of an earlier ingest."""

@@ -22,6 +22,7 @@ from PIL import Image
 
 from darkroom.data.dataset.leaks import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, QUARANTINED, ManifestRow, read_group, to_table, write_table
+from darkroom.data.dataset.shard_names import part_shard_name
 from darkroom.data.dataset.shards import Record, ShardWriter, num_records, open_writer
 from darkroom.data.errors import CountError, ImageError
 from darkroom.data.files.atomic import atomic_folder
@@ -29,12 +30,14 @@ from darkroom.data.files.listing import read_file
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map
 from darkroom.data.images.augment import augment_copy
 from darkroom.data.images.decode import decode_with_header, read_header
+from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.encode import encode_jpeg, encode_png
-from darkroom.data.ingest.earlier import Known, known_files, part_folder, relabelled
 from darkroom.data.ingest.plan import IngestPlan, read_plan
+from darkroom.data.ingest.reuse import Known, known_files, part_folder, relabelled
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import pixel_statistics
 from darkroom.data.quality.perceptual import SIDE, perceptual_hash, thumbnail
+from darkroom.data.reason_codes import ReasonCode
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class PartCounts:
-    """What came of one part: its files, those used, and those taken over from an earlier ingest."""
+    """Counts of one part: files, used files, and files reused from an earlier ingest."""
 
     index: int
     num_files: int
@@ -53,11 +56,21 @@ class PartCounts:
 
 
 def write_part(staging: Path, index: int) -> PartCounts:
-    """Read, decode and store the files of one part; done already, it is only counted."""
+    """Read, decode and store the files of one part; if already done, only count them.
+
+    Args:
+        staging: The folder of the plan.
+        index: Of the part, from 0.
+
+    Raises:
+        CountError: where a shard holds other than the images that the rows say.
+        WorkError: where the plan was made with another decoder than the one installed here.
+    """
     plan = read_plan(staging)
     final = part_folder(staging, index)
     reused, num_known = final.is_dir(), 0
     if not reused:
+        require_decoder(plan.decoder)
         files = read_group(staging / "plan.parquet", index).to_pylist()
         known = _taken_over(plan, known_files(staging.parent, files), files)
         num_known = len(known)
@@ -106,13 +119,13 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
             rows.append(row)
             for record in each.records:
                 if row.split not in writers:
-                    path = folder / f"{row.split}.{settings.shards.format}"
+                    path = folder / part_shard_name(str(row.split), settings.shards.format)
                     writers[str(row.split)] = stack.enter_context(open_writer(path, settings.shards.format, labels))
                 writers[str(row.split)].write(record)
     for split in writers:
         used = sum(row.split == split for row in rows)
         expected = used * (1 + settings.copies) if split == "train" else used
-        stored = num_records(folder / f"{split}.{settings.shards.format}")
+        stored = num_records(folder / part_shard_name(split, settings.shards.format))
         if stored != expected:
             raise CountError(f"A {split} shard of {settings.name} holds {stored} images, not {expected}. Ingest again.")
     packed = io.BytesIO()  # np.save onto a file says of a full disk no more than how many bytes it wrote
@@ -122,7 +135,7 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
 
 
 def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
-    """One file's row; where it is used, its thumbnail and the image with its copies."""
+    """One file's row and, if it is used, its thumbnail and the image with its copies."""
     settings = plan.settings
     data: bytes | None = None
     try:
@@ -133,7 +146,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
             raise ImageError("unlabelled")
         decoded = decode_with_header(data, settings.policy)
     except ImageError as error:
-        logger.debug("%s is set aside: %s", file["path"], error)
+        logger.debug("%s is quarantined: %s", file["path"], error)
         return Known(_quarantined(file, data, error.reason), None, ())
     sha256 = hashlib.sha256(data).hexdigest()
     split = plan.splits.split(sha256, file["source_split"])
@@ -186,7 +199,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
     )
 
 
-def _quarantined(file: dict[str, Any], data: bytes | None, reason: str) -> ManifestRow:
+def _quarantined(file: dict[str, Any], data: bytes | None, reason: ReasonCode) -> ManifestRow:
     header = read_header(data) if data else None
     return ManifestRow(
         path=file["path"],

@@ -24,22 +24,22 @@ from darkroom.data.dataset.manifest import write_table
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.dataset.splits import SplitPlan, SplitRules
 from darkroom.data.errors import InputError
-from darkroom.data.files.atomic import content_version, write_json
+from darkroom.data.files.atomic import remove_folder, write_json
 from darkroom.data.files.listing import list_files
 from darkroom.data.images.augment import AugmentPolicy
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.earlier import keep_work, with_earlier
+from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
+from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
+from darkroom.data.ingest.reuse import keep_work, with_earlier
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.labelling import Labelling, label_files
+from darkroom.data.labels.reading import Reading
 from darkroom.data.labels.rules import LabelRules
-from darkroom.data.settings import SettingsModel
+from darkroom.data.settings import DecoderMismatch, SettingsModel
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace, check_name
 
 logger = logging.getLogger(__name__)
-
-# Raised whenever the same source and settings would give another data set.
-CODE_VERSION = 3
 
 _PLAN_SCHEMA = pa.schema(
     [
@@ -56,30 +56,30 @@ _PLAN_SCHEMA = pa.schema(
 
 
 class IngestSettings(SettingsModel):
-    """All that decides what an ingest makes.
+    """All settings of an ingest."""
 
-    Attributes:
-        name: Of the data set.
-        labels, splits, policy, shards: The rules for each step.
-        augmentation: What `copies` look like.
-        copies: Augmented copies of each training image that are written into the shards.
-        seed: For the copies.
-        max_quarantined_share: The run fails where more than this share of the labelled images cannot be used.
-        leaks: What happens to training images that copy a test or validation image (same bytes, or same picture), to
-            validation images that copy a test image, and to training images that stand under two labels: `drop` sets
-            them aside, `fail` stops and names them, `keep` uses them and only lists them.
-    """
-
-    name: str
-    labels: LabelRules = LabelRules()
-    splits: SplitRules = SplitRules()
-    policy: DecodePolicy = DecodePolicy()
-    shards: ShardRules = ShardRules()
-    augmentation: AugmentPolicy = AugmentPolicy()
-    copies: int = Field(default=0, ge=0, le=100)
-    seed: int = 0
-    max_quarantined_share: float = Field(default=0.5, ge=0, le=1)
-    leaks: Leaks = "drop"
+    name: str = Field(description="Name of the data set")
+    labels: LabelRules = Field(default=LabelRules(), description="How labels are found")
+    splits: SplitRules = Field(default=SplitRules(), description="How images are split")
+    policy: DecodePolicy = Field(default=DecodePolicy(), description="How images are decoded")
+    shards: ShardRules = Field(default=ShardRules(), description="How images are stored")
+    augmentation: AugmentPolicy = Field(
+        default=AugmentPolicy(),
+        description="Augmentation of the copies: none, light, standard, strong or scans; in a recipe also a policy",
+    )
+    copies: int = Field(
+        default=0, ge=0, le=100, description="Augmented copies of each training image to write into the shards"
+    )
+    seed: int = Field(default=0, description="Seed of the copies")
+    max_quarantined_share: float = Field(
+        default=0.5, ge=0, le=1, description="Fail where more than this share of the labelled images cannot be used"
+    )
+    leaks: Leaks = Field(
+        default="drop",
+        description="What to do with training images that duplicate a test or validation image or carry two labels, "
+        "and with validation images that duplicate a test image: drop (quarantine them), fail (stop and name "
+        "them) or keep (only list them)",
+    )
 
     @model_validator(mode="after")
     def _copies_differ(self) -> IngestSettings:
@@ -89,7 +89,7 @@ class IngestSettings(SettingsModel):
 
 
 class IngestPlan(BaseModel):
-    """What is to be done, as `plan.json` keeps it; the files stand in `plan.parquet` beside it."""
+    """The plan of an ingest, `plan.json`; its files are in `plan.parquet` beside it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -107,6 +107,7 @@ class IngestPlan(BaseModel):
     num_parts: int
     retry_quarantined: bool = False
     code_version: int = CODE_VERSION
+    decoder: Decoder | None = None
 
     def gives_the_same(self, other: IngestPlan) -> bool:
         """Whether a file that has not changed would be read and stored alike under the other plan."""
@@ -125,7 +126,7 @@ class IngestPlan(BaseModel):
 
 @dataclass(frozen=True)
 class Planned:
-    """Where the work is done and how many parts it has; or, where this was ingested before, the data set."""
+    """The staging folder and its number of parts; or, if already ingested, the data set."""
 
     staging: Path
     num_parts: int
@@ -133,7 +134,11 @@ class Planned:
 
 
 def plan_ingest(
-    source: Source, settings: IngestSettings, workspace: Workspace, retry_quarantined: bool = False
+    source: Source,
+    settings: IngestSettings,
+    workspace: Workspace,
+    retry_quarantined: bool = False,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> Planned:
     """List and label the files of a source and write down the plan.
 
@@ -142,28 +147,26 @@ def plan_ingest(
         settings: The rules.
         workspace: Where the data set goes.
         retry_quarantined: Read files again that an earlier ingest set aside, though they look unchanged.
+        decoder_mismatch: What happens where the work of an earlier ingest is another decoder's: `warn` decodes all
+            files again, so that a data set is always the work of one decoder; `strict` refuses.
 
     Raises:
-        InputError: where the folder holds no labelled image or fewer than two classes.
+        InputError: where the folder holds no labelled image or fewer than two classes, or, with `strict`, earlier work
+            is another decoder's.
     """
     check_name(settings.name)
     entries = list_files(source.folder)
-    fingerprint = content_version(
-        CODE_VERSION,
-        settings.model_dump(mode="json"),
-        source.location,
-        [(entry.path, entry.size_bytes, entry.mtime_ns, entry.reason) for entry in entries],
-    )
-    staging = workspace.datasets / settings.name / f".staging-{fingerprint}"
+    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.location, entries)
+    staging = _staging(workspace, settings.name, fingerprint)
     done = _published(workspace, settings.name, fingerprint)
     if done and not retry_quarantined:
         if (staging / "plan.json").is_file() and _num_done(staging) == read_plan(staging).num_parts:
             keep_work(staging)  # the run that published it was killed before it came to that
         return Planned(staging, 0, done)
-    if (staging / "plan.json").is_file():
+    if (staging / "plan.json").is_file() and _can_go_on(staging, decoder_mismatch):
         num_parts = read_plan(staging).num_parts
         done_before = (settings.name, _num_done(staging), num_parts)
-        logger.info("Going on with the ingest of %s that was begun before: %d of %d parts are done.", *done_before)
+        logger.info("Resuming the ingest of %s: %d of %d parts are done.", *done_before)
         return Planned(staging, num_parts)
     labelling = label_files(source.folder, entries, settings.labels)
     used = [file for file in labelling.files if file.label]
@@ -182,8 +185,10 @@ def plan_ingest(
         num_files=len(entries),
         num_parts=-(-len(entries) // settings.shards.rows_per_shard),
         retry_quarantined=retry_quarantined,
+        decoder=decoder(),
     )
-    table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), _earlier_work(plan, staging))
+    earlier = _earlier_work(plan, staging, decoder_mismatch)
+    table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), earlier)
     # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
@@ -192,25 +197,73 @@ def plan_ingest(
     return Planned(staging, plan.num_parts)
 
 
+def find_dataset(source: Source, settings: IngestSettings, workspace: Workspace) -> Path | None:
+    """The data set that `plan_ingest` would find; None where there is work left, if only to tidy up."""
+    if not version_note(workspace, check_name(settings.name), "").parent.is_dir():
+        return None  # without a look at the files
+    entries = list_files(source.folder)
+    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.reference, entries)
+    if _staging(workspace, settings.name, fingerprint).exists():
+        return None
+    return _published(workspace, settings.name, fingerprint)
+
+
+def _staging(workspace: Workspace, name: str, fingerprint: str) -> Path:
+    return workspace.datasets / name / f".staging-{fingerprint}"
+
+
+def read_source(source: Source, settings: IngestSettings) -> Reading:
+    """What an ingest would take a source for, before it decodes the first image.
+
+    Raises:
+        InputError: where the source can be read in two ways, or not at all.
+    """
+    labelling = label_files(source.folder, list_files(source.folder), settings.labels)
+    splits = SplitPlan.of({file.source_split for file in labelling.files if file.label}, settings.splits)
+    return labelling.reading.model_copy(update={"splits_from": splits.decision})
+
+
 def read_plan(staging: Path) -> IngestPlan:
     """The plan of a staging folder."""
     return IngestPlan.model_validate_json((staging / "plan.json").read_text(encoding="utf-8"))
 
 
-def _earlier_work(plan: IngestPlan, staging: Path) -> list[Path]:
-    """Folders of earlier work on the same source with the same settings, the newest first."""
-    found = []
-    for folder in staging.parent.glob(".[es]*-*"):
+def _can_go_on(staging: Path, rule: DecoderMismatch) -> bool:
+    """Whether the work in a staging folder is that of the installed decoder; it is removed where it is not."""
+    begun = read_plan(staging).decoder
+    if decoder().is_same(begun):
+        return True
+    _settle(begun, staging.parent.name, rule)
+    remove_folder(staging)
+    return False
+
+
+def _earlier_work(plan: IngestPlan, staging: Path, rule: DecoderMismatch) -> list[Path]:
+    """Folders of work on the same source with the same settings by the same decoder, the newest first."""
+    ours, others = [], []
+    for folder in sorted(staging.parent.glob(".[es]*-*"), key=lambda found: (-found.stat().st_mtime_ns, found.name)):
         try:
-            if folder != staging and read_plan(folder).gives_the_same(plan):
-                found.append(folder)
-        except (OSError, ValueError):  # given up before its plan was whole, or of another version of Darkroom
+            earlier = read_plan(folder)
+        except (OSError, ValueError):  # abandoned before its plan was whole, or of another version of Darkroom
             continue
-    return sorted(found, key=lambda folder: (-folder.stat().st_mtime_ns, folder.name))
+        if folder != staging and earlier.gives_the_same(plan):
+            if decoder().is_same(earlier.decoder):
+                ours.append(folder)
+            else:
+                others.append(earlier.decoder)
+    if others and not ours:
+        _settle(others[0], plan.settings.name, rule)
+    return ours
+
+
+def _settle(found: Decoder | None, name: str, rule: DecoderMismatch) -> None:
+    then = "all files are decoded again and the data set has one decoder"
+    if not settle_mismatch(f"The images of the earlier ingest of {name} were", found, decoder(), rule, then):
+        logger.info("The earlier ingest of %s does not say which decoder it had: all files are decoded again.", name)
 
 
 def _num_done(staging: Path) -> int:
-    """The parts that are whole."""
+    """The number of complete parts."""
     return sum(1 for _ in (staging / "parts").glob("[0-9]*"))
 
 

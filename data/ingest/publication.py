@@ -1,12 +1,10 @@
-"""From finished parts to a data set: put together, searched for copies, checked, and published under its version.
+"""From finished parts to a data set: merged, searched for duplicates, checked, and published under its version.
 
 The work then stays as `.earlier-<fingerprint>/`, from which the next ingest takes what has not changed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -18,17 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole
+from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole, open_dataset
 from darkroom.data.dataset.leaks import DuplicateSummary
-from darkroom.data.dataset.manifest import HARMLESS_REASONS, OK, count_reasons, write_table
-from darkroom.data.dataset.shards import copy_without, num_records, shard_name
+from darkroom.data.dataset.manifest import OK, count_reasons, write_table
+from darkroom.data.dataset.shard_names import part_shard_name, shard_name
+from darkroom.data.dataset.shards import copy_without, num_records
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import CountError, InputError
-from darkroom.data.files.atomic import atomic_folder, content_version, remove_folder, write_json
+from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.parallel import num_cpus, ordered_map
-from darkroom.data.ingest.earlier import keep_work, part_folder
-from darkroom.data.ingest.plan import CODE_VERSION, IngestPlan, read_plan, version_note
+from darkroom.data.ingest.dataset_version import dataset_version
+from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note
+from darkroom.data.ingest.quarantine_limit import check_quarantine_limit
+from darkroom.data.ingest.reuse import keep_work, part_folder
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.duplicates import (
     Images,
@@ -58,7 +59,7 @@ class Gathered:
 
 
 def gather(staging: Path) -> Gathered:
-    """Put the manifests of all parts together and find the copies among the images.
+    """Merge the manifests of all parts and find duplicates among the images.
 
     Raises:
         CountError: where rows do not add up to the files that were listed.
@@ -76,7 +77,7 @@ def gather(staging: Path) -> Gathered:
 
 
 def publish(staging: Path, workspace: Workspace) -> Path:
-    """Put the parts together into `datasets/<name>/<version>/`, the card last; the work stays for the next ingest.
+    """Merge the parts into `datasets/<name>/<version>/`, the card last; the parts stay for the next ingest.
 
     Raises:
         CountError: where rows do not add up to the files that were listed.
@@ -86,40 +87,32 @@ def publish(staging: Path, workspace: Workspace) -> Path:
     gathered = gather(staging)
     plan, parts, manifest = gathered.plan, gathered.parts, gathered.manifest
     counts = _check(plan, manifest)
-    version = content_version(
-        CODE_VERSION,
-        plan.settings.model_dump(mode="json"),
-        plan.identity or plan.source,
-        plan.decisions,
-        _digest(manifest),
+    version = dataset_version(
+        plan.settings.model_dump(mode="json"), plan.identity or plan.source, plan.decisions, manifest
     )
     final = workspace.dataset(plan.settings.name, version)
-    if not is_whole(final):
+    if is_whole(final):
+        before = open_dataset(final).card.decoder
+        if plan.decoder and plan.decoder.is_other(before):
+            logger.warning(
+                "%s is there already, decoded by %s: it stays as it is.", f"{plan.settings.name}@{version}", before
+            )
+    else:
         remove_folder(final)
         with atomic_folder(final) as temporary:
             shards = _gather_shards(plan, parts, manifest, temporary)
             _check_shards(manifest, plan, shards)
             write_table(temporary / "manifest.parquet", manifest)
             write_table(temporary / "duplicates.parquet", gathered.copies)
-            card = _card(plan, version, manifest, counts, shards, gathered.summary, temporary)
+            card = _card(gathered, version, counts, shards, temporary)
             write_json(temporary / DATASET_CARD, card.model_dump(mode="json"))
     write_json(version_note(workspace, plan.settings.name, plan.fingerprint), {"version": version})
     keep_work(staging)
     return final
 
 
-def _digest(manifest: pa.Table) -> str:
-    """SHA-256 over what the manifest says of each file; independent of how Parquet lays it out."""
-    digest = hashlib.sha256()
-    columns = manifest.select(["path", "sha256", "label", "split", "status", "reason"])
-    for batch in columns.to_batches(max_chunksize=4096):
-        for row in batch.to_pylist():
-            digest.update(json.dumps(row, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
 def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple[pa.Table, pa.Table, DuplicateSummary]:
-    """Find copies and keep those out that would be judged or trained on wrongly, as the settings ask.
+    """Find duplicates, and keep out those that would leak between splits, as the settings ask.
 
     Returns:
         The manifest, without its column `place`; `duplicates.parquet`; the counts.
@@ -131,11 +124,11 @@ def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple
     summary = summarise(images, pairs, chosen, settings.leaks)
     if chosen and settings.leaks == "fail":
         raise InputError(
-            f"{plan.folder}: {len(chosen)} images must not be trained on: {describe(images, chosen)}. Take them out of "
-            "the source, or let --leaks drop set them aside, or use them with --leaks keep."
+            f"{plan.folder}: {len(chosen)} images must not be trained on: {describe(images, chosen)}. Remove them "
+            "from the source, quarantine them with --leaks drop, or use them with --leaks keep."
         )
     if chosen:
-        done = "set aside" if settings.leaks == "drop" else "used all the same (leaks: keep)"
+        done = "quarantined" if settings.leaks == "drop" else "used anyway (leaks: keep)"
         logger.warning("%s: %d images were %s: %s.", settings.name, len(chosen), done, describe(images, chosen))
     if settings.leaks == "keep":
         chosen = {}
@@ -144,29 +137,21 @@ def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple
 
 
 def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
-    """Counts a split and class; refuses a data set on which nothing could be learned or judged."""
-    reasons = count_reasons(manifest)
-    broken = sum(number for reason, number in reasons.items() if reason not in HARMLESS_REASONS)
-    used = manifest.num_rows - sum(reasons.values())
-    if broken > plan.settings.max_quarantined_share * (used + broken) or used == 0:
-        most = next((reason for reason in reasons if reason not in HARMLESS_REASONS), "unlabelled")
-        raise InputError(
-            f"{plan.folder}: {broken} of {used + broken} labelled files cannot be used, most as {most!r}; the limit is "
-            f"{plan.settings.max_quarantined_share:.0%}. Repair the source, or raise --max-quarantined-share."
-        )
+    """Counts per split and class; refuses a data set that cannot be trained or evaluated on."""
+    check_quarantine_limit(manifest, plan.settings.max_quarantined_share, plan.folder)
     grouped = manifest.group_by(["split", "label"]).aggregate([([], "count_all")]).to_pylist()
     found = Counter({(row["split"], row["label"]): row["count_all"] for row in grouped if row["split"]})
     for split in SPLITS:
         missing = [label for label in plan.labels if not found[split, label]]
         if missing and split == "train":
             raise InputError(
-                f"{plan.folder} has no image to train on for {', '.join(missing)}: too few, or all set aside. "
+                f"{plan.folder} has no image to train on for {', '.join(missing)}: too few, or all quarantined. "
                 "Add images, leave small classes out with --min-class-size, or lower --test and --validation."
             )
         if len(missing) == len(plan.labels):
             raise InputError(f"{plan.folder} leaves no image for {split}. Add images, or give it a larger share.")
         if missing:
-            logger.warning("The %s part has no image of: %s.", split, ", ".join(missing))
+            logger.warning("The %s split has no images of: %s.", split, ", ".join(missing))
     return tuple(
         ClassCount(split=split, label=label, num_images=found[split, label])
         for split in SPLITS
@@ -191,7 +176,7 @@ def _gather_shards(plan: IngestPlan, parts: list[Path], manifest: pa.Table, fold
 
     def placed(shard: tuple[Path, str, str, int, int]) -> ShardFact:
         part, split, file, kept, gone = shard
-        source = part / f"{split}.{plan.settings.shards.format}"
+        source = part / part_shard_name(split, plan.settings.shards.format)
         if gone:
             copy_without(source, folder / file, LabelMap(plan.labels), dropped)
         else:
@@ -228,14 +213,9 @@ def _check_shards(manifest: pa.Table, plan: IngestPlan, shards: tuple[ShardFact,
 
 
 def _card(
-    plan: IngestPlan,
-    version: str,
-    manifest: pa.Table,
-    counts: tuple[ClassCount, ...],
-    shards: tuple[ShardFact, ...],
-    summary: DuplicateSummary,
-    folder: Path,
+    gathered: Gathered, version: str, counts: tuple[ClassCount, ...], shards: tuple[ShardFact, ...], folder: Path
 ) -> DatasetCard:
+    plan, manifest = gathered.plan, gathered.manifest
     settings = plan.settings
     return DatasetCard(
         name=settings.name,
@@ -256,8 +236,9 @@ def _card(
             ReasonCount(reason=reason, num_files=number) for reason, number in count_reasons(manifest).items()
         ),
         counts=counts,
+        decoder=plan.decoder,
         manifest=FileFact.of(folder, "manifest.parquet"),
         duplicates=FileFact.of(folder, "duplicates.parquet"),
-        duplicate_summary=summary,
+        duplicate_summary=gathered.summary,
         shards=shards,
     )

@@ -11,7 +11,7 @@ from darkroom.data.errors import LabelError
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Class names; the index of a name is its place in the sorted order.
+    """Class names; the index of a name is its position in sorted order.
 
     Raises:
         LabelError: where names repeat or fewer than two are given.
@@ -25,7 +25,7 @@ class LabelMap:
         if len(self.names) < 2:
             found = f"only {self.names[0]!r}" if self.names else "none"
             raise LabelError(
-                f"Classification needs two classes or more, found {found}. Put the images into one folder a class, "
+                f"Classification needs two classes or more, found {found}. Put the images into one folder per class, "
                 "or give the labels in a CSV with --labels-csv."
             )
 

@@ -17,9 +17,10 @@ from darkroom.data.labels.masks import find_masks
 from darkroom.data.labels.reading import ClassSize, LeftOut, Reading
 from darkroom.data.labels.recognition import find_labels
 from darkroom.data.labels.rules import LabelRules
+from darkroom.data.reason_codes import ReasonCode
 
-EXCLUDED = "excluded"
-MASK = "mask"
+EXCLUDED: ReasonCode = "excluded"
+MASK: ReasonCode = "mask"
 
 _REMEDY = (
     "Put the images into one folder per class, or give --labels-csv FILE with --path-column and --label-column, or "
@@ -105,7 +106,7 @@ def _with_reasons(entries: Sequence[FileEntry], rules: LabelRules) -> list[FileE
     }
     images = [entry for entry in entries if entry.reason is None and entry.path not in excluded]
     masks = find_masks(images) if rules.masks == "leave-out" else set()
-    reason = {**dict.fromkeys(excluded, EXCLUDED), **dict.fromkeys(masks, MASK)}
+    reason: dict[str, ReasonCode] = {**dict.fromkeys(excluded, EXCLUDED), **dict.fromkeys(masks, MASK)}
     return [replace(entry, reason=reason[entry.path]) if entry.path in reason else entry for entry in entries]
 
 
@@ -115,7 +116,7 @@ def _reading(source: Source, found: Found, split_words: str) -> Reading:
     for entry in source.entries:
         if entry.reason and entry.path not in found.tables:
             by_reason[entry.reason].append(entry.path)
-    words = {
+    words: dict[str, str] = {
         "stray_file": "files that are no images",
         EXCLUDED: "files that --exclude names",
         MASK: "masks of other images (use them with --masks use)",

@@ -1,4 +1,4 @@
-"""What the folders of a source stand for: a split, a class, or a mere container such as `images`."""
+"""What each folder of a source is: a split, a class, or a mere container such as `images`."""
 
 from __future__ import annotations
 

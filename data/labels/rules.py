@@ -10,37 +10,50 @@ from darkroom.data.settings import SettingsModel
 
 
 class LabelRules(SettingsModel):
-    """How labels are found; by default the layout is recognised, and where it can be read in two ways nothing is.
+    """How labels are found; by default the layout is recognised, and a source that can be read in two ways stops."""
 
-    Attributes:
-        source: `auto`, `folders`, `top-folder` (the outermost folder below a split), `parent-folder` (the folder that
-            holds the file), `filename` (`pattern`) or `csv`.
-        pattern: Regular expression on the file name with a group named `label`; searched, not matched from the start.
-        csv: Table with a header, relative to the source or absolute; found by itself in `auto` where it is the only
-            one whose paths name images.
-        path_column: Column of paths or ids; found by its name or its cells where None.
-        label_column: Column of labels; found by its name, or as the only one that fits, where None.
-        classes: The only labels that may occur, to find a misspelt one; () allows any.
-        class_folders: Names of folders that are classes though they look like a split or a container, as `test`.
-        exclude: Patterns of paths to leave out, as `raw/*`.
-        masks: `leave-out` or `use` images that are masks of other images.
-        bad_rows: `stop` at table rows without a label or that contradict each other, or `leave-out` these rows.
-        combined_labels: `stop` where a cell holds several labels, or `keep` each combination as a class.
-        min_class_size: Classes with fewer images are left out.
-    """
-
-    source: Literal["auto", "folders", "top-folder", "parent-folder", "filename", "csv"] = "auto"
-    pattern: str | None = None
-    csv: str | None = None
-    path_column: str | None = None
-    label_column: str | None = None
-    classes: tuple[str, ...] = ()
-    class_folders: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    masks: Literal["leave-out", "use"] = "leave-out"
-    bad_rows: Literal["stop", "leave-out"] = "stop"
-    combined_labels: Literal["stop", "keep"] = "stop"
-    min_class_size: int = Field(default=1, ge=1)
+    source: Literal["auto", "folders", "top-folder", "parent-folder", "filename", "csv"] = Field(
+        default="auto",
+        description="Where labels come from: auto recognises the layout; folders, the class folders; top-folder, the "
+        "outermost folder below a split; parent-folder, the folder that holds the file; filename, a pattern; csv, a "
+        "table",
+    )
+    pattern: str | None = Field(
+        default=None, description="Regular expression with a group named label, searched for in the file name"
+    )
+    csv: str | None = Field(
+        default=None,
+        description="CSV file with a header, relative to the source or absolute (default: the only one whose paths "
+        "name images)",
+    )
+    path_column: str | None = Field(
+        default=None, description="Column of paths or ids in the CSV (default: recognised by its name or its cells)"
+    )
+    label_column: str | None = Field(
+        default=None,
+        description="Column of labels in the CSV (default: recognised by its name, or the only one that fits)",
+    )
+    classes: tuple[str, ...] = Field(
+        default=(), description="The only labels allowed, so that a misspelt one is found; empty allows any"
+    )
+    class_folders: tuple[str, ...] = Field(
+        default=(),
+        description="Names of folders that are classes although they look like a split or a container, such as "
+        "test,photos",
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="Patterns of paths to leave out, such as 'raw/*,*/old/*'")
+    masks: Literal["leave-out", "use"] = Field(
+        default="leave-out", description="What happens to images that are masks of other images"
+    )
+    bad_rows: Literal["stop", "leave-out"] = Field(
+        default="stop",
+        description="What happens to table rows that have no label, contradict each other, or name no file",
+    )
+    combined_labels: Literal["stop", "keep"] = Field(
+        default="stop",
+        description="What happens to cells that hold several labels: keep makes each combination a class",
+    )
+    min_class_size: int = Field(default=1, ge=1, description="Leave out classes with fewer images than this")
 
     @model_serializer(mode="wrap")
     def _without_later_settings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

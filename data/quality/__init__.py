@@ -1,1 +1,1 @@
-"""What stands out among the images: exact and near copies, leaks between splits, unusual files."""
+"""The quality of a data set: duplicates, leaks between splits, outliers."""

@@ -1,4 +1,4 @@
-"""What a data set's images look like before training: class balance, sizes, and images that stand out.
+"""A data set's images before training: class balance, sizes, and outliers.
 
 All of it is computed from the manifest, to which ingest adds three figures of an image's pixels. An image is a finding
 where it is beyond a limit that holds for any data set *and* far from the others of its own: a limit alone would list
@@ -96,7 +96,7 @@ class _Frozen(BaseModel):
 
 
 class Spread(_Frozen):
-    """How a figure is spread over the images: smallest, quartiles, largest."""
+    """The distribution of a statistic over the images: smallest, quartiles, largest."""
 
     minimum: float
     lower_quartile: float
@@ -113,7 +113,7 @@ class ValueCount(_Frozen):
 
 
 class ClassBalance(_Frozen):
-    """Images of a class that are used, in all and by split, and files of it that were set aside."""
+    """Used images of a class, overall and by split, and its quarantined files."""
 
     label: str
     num_images: int
@@ -124,7 +124,7 @@ class ClassBalance(_Frozen):
 
 
 class Finding(_Frozen):
-    """An image that stands out: `value` is what the check measured."""
+    """An outlier: `value` is what the check measured."""
 
     path: str
     label: str
@@ -132,7 +132,7 @@ class Finding(_Frozen):
 
 
 class Check(_Frozen):
-    """One way to stand out.
+    """One kind of outlier.
 
     Attributes:
         name: `blank` (contrast), `dark`, `bright` (mean luminance), `clipped` (share of pure black or white pixels),
@@ -149,7 +149,7 @@ class Check(_Frozen):
 
 
 class Quality(_Frozen):
-    """What is known of a data set's images without a network; the same manifest gives the same bytes.
+    """What can be said of a data set's images without a network; the same manifest gives the same bytes.
 
     Attributes:
         num_files: Files listed.
@@ -184,7 +184,7 @@ class Quality(_Frozen):
 
 
 def assess(manifest: pa.Table, policy: DecodePolicy, max_listed: int = 1000) -> Quality:
-    """Look over a data set's images.
+    """Assess a data set's images.
 
     Args:
         manifest: All of it, in any order.
@@ -195,7 +195,7 @@ def assess(manifest: pa.Table, policy: DecodePolicy, max_listed: int = 1000) -> 
         FormatError: where the manifest has no figures of pixels.
     """
     if "contrast" not in manifest.column_names:
-        raise FormatError("The manifest is of an older Darkroom: it has no column 'contrast'. Ingest the source again.")
+        raise FormatError("The manifest of an older Darkroom lacks the column 'contrast'. Ingest the source again.")
     used = manifest.filter(pc.equal(manifest["status"], OK)).sort_by("path")
     columns = {name: used[name].to_numpy() for name in ("width", "height", "mean_luminance", "contrast", "clipped")}
     width, height = columns["width"].astype(np.int64), columns["height"].astype(np.int64)
@@ -311,14 +311,14 @@ def _remarks(classes: Sequence[ClassBalance], short: NDArray[np.int64], policy: 
         shown = ", ".join(f"{row.label} ({row.num_images})" for row in few[:_MOST_FREQUENT])
         more = f" and {len(few) - _MOST_FREQUENT} more" if len(few) > _MOST_FREQUENT else ""
         remarks.append(
-            f"Fewer than {_FEW_IMAGES} images can be used of {shown}{more}: too few to learn from or to judge by."
+            f"Fewer than {_FEW_IMAGES} images can be used of {shown}{more}: too few to train on or to evaluate."
         )
     largest = max(classes, key=lambda row: row.num_images, default=None)
     smallest = min(classes, key=lambda row: row.num_images, default=None)
     if largest and smallest and largest.num_images >= _UNBALANCED * max(1, smallest.num_images):
         remarks.append(
             f"{largest.label} has {largest.num_images:,} images, {smallest.label} {smallest.num_images:,}: the rare "
-            "class counts for little. Add images of it. Training weighs it up, unless told --no-class-weights."
+            "class counts for little. Add images of it. Training weights it more, unless --no-class-weights is set."
         )
     side = min(policy.image_size)
     enlarged = int((short < side).sum())

@@ -1,4 +1,4 @@
-"""Copies among the images of a data set, and the gate that keeps copies of held-out images out of training.
+"""Duplicates among the images of a data set, and the gate that keeps duplicates of held-out images out of training.
 
 An exact copy has the same bytes (sha256). A near copy has a perceptual hash at most `MAX_DISTANCE` bits away and,
 looked at closely, the same detail (`perceptual.similarity`): resized, encoded again, brightened, or cropped a little.
@@ -24,9 +24,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.leaks import THUMBNAILS, DuplicateSummary, Leaks
-from darkroom.data.dataset.manifest import CONFLICTING_LABEL, COPY_OF_TEST, COPY_OF_VALIDATION, QUARANTINED
+from darkroom.data.dataset.manifest import QUARANTINED
 from darkroom.data.quality.hash_search import MAX_DISTANCE, Ints, near_hashes
 from darkroom.data.quality.perceptual import SIDE, similarity
+from darkroom.data.reason_codes import ReasonCode
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Copies, each of length M: `first < second` are indices of images, so `first` is the one held out.
+    """Pairs of duplicates, arrays of length M: `first < second` are indices of images, so `first` is the one held out.
 
     Attributes:
         is_exact: Whether the bytes are the same.
@@ -118,14 +119,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class SetAside:
-    """Why an image is kept out, and the index of the image that it copies."""
+    """Why an image is kept out, and the index of the image that it duplicates."""
 
-    reason: str
+    reason: ReasonCode
     copy_of: int
 
 
 def find_copies(images: Images, thumbnails: Thumbnails) -> Pairs:
-    """Exact and near copies.
+    """Find duplicates and near-duplicates.
 
     Args:
         images: N images.
@@ -175,7 +176,7 @@ def stored_thumbnails(folders: Sequence[Path], num_rows: Sequence[int]) -> Thumb
 
 
 def choose_leaks(images: Images, pairs: Pairs) -> dict[int, SetAside]:
-    """The images to keep out: copies of held-out images, and training images that have a copy with another label.
+    """The images to keep out: duplicates of held-out images, and training images with a duplicate under another label.
 
     Never a test image. A validation image goes where it copies a test image; a training image where it copies a test
     image or a validation image that stays. Of several, the closest is named: exact before near, then by distance.
@@ -186,23 +187,24 @@ def choose_leaks(images: Images, pairs: Pairs) -> dict[int, SetAside]:
     conflicts = labels[first] != labels[second]
     low, high = images.rank[first], images.rank[second]
     chosen: dict[int, SetAside] = {}
-    for rank, reason in ((0, COPY_OF_TEST), (1, COPY_OF_VALIDATION)):
+    copies: tuple[tuple[int, ReasonCode], ...] = ((0, "copy_of_test"), (1, "copy_of_validation"))
+    for rank, reason in copies:
         for row in np.flatnonzero((low == rank) & (high > rank)).tolist():
             kept, copy = int(first[row]), int(second[row])
             if kept not in chosen:
-                chosen.setdefault(copy, SetAside(CONFLICTING_LABEL if conflicts[row] else reason, kept))
+                chosen.setdefault(copy, SetAside("conflicting_label" if conflicts[row] else reason, kept))
     within = [
         (int(first[row]), int(second[row])) for row in np.flatnonzero((low == _RANK["train"]) & conflicts).tolist()
     ]
     left = [pair for pair in within if not chosen.keys() & set(pair)]
     for a, b in left:
-        chosen.setdefault(a, SetAside(CONFLICTING_LABEL, b))
-        chosen.setdefault(b, SetAside(CONFLICTING_LABEL, a))
+        chosen.setdefault(a, SetAside("conflicting_label", b))
+        chosen.setdefault(b, SetAside("conflicting_label", a))
     return chosen
 
 
 def set_aside(manifest: pa.Table, images: Images, chosen: dict[int, SetAside]) -> pa.Table:
-    """The manifest with the chosen images set aside: their reason, and in `copy_of` the path of what they copy."""
+    """The manifest with the chosen images quarantined: a reason, and in `copy_of` the path of what they duplicate."""
     paths = images.table["path"]
     rows = {int(images.place[index]): (why.reason, paths[why.copy_of].as_py()) for index, why in chosen.items()}
     found = [rows.get(place) for place in manifest["place"].to_pylist()]
@@ -220,7 +222,7 @@ def set_aside(manifest: pa.Table, images: Images, chosen: dict[int, SetAside]) -
 
 
 def describe(images: Images, chosen: dict[int, SetAside], limit: int = 10) -> str:
-    """How many there are of each kind, and the first of them with what they copy."""
+    """A sentence: how many there are of each kind, and the first of them with the image they duplicate."""
     kinds = Counter((why.reason, str(images.table["split"][index])) for index, why in chosen.items())
     counts = ", ".join(f"{number} of {split} as {reason}" for (reason, split), number in sorted(kinds.items()))
     paths = images.table["path"]

@@ -1,4 +1,4 @@
-"""Which of many perceptual hashes are nearly equal, found without comparing each with each.
+"""Nearly equal perceptual hashes among many, found without comparing every pair.
 
 Two hashes that differ in d bits differ in at most d // 4 bits in one of their four quarters (multi-index hashing:
 Norouzi, Punjani, Fleet 2012), so each hash is compared with those in a few buckets of 65,536 only.
@@ -49,7 +49,7 @@ def near_hashes(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) ->
     kept = np.sort(order[within < _MAX_SAME_HASH])
     if len(kept) < len(hashes):
         logger.warning(
-            "%d images have the same perceptual hash as %d others each, or more: they were compared with %d of them.",
+            "%d images share their perceptual hash with at least %d others: each was compared with %d of them.",
             len(hashes) - len(kept), _MAX_SAME_HASH, _MAX_SAME_HASH,
         )  # fmt: skip
     different, reached = _different_hashes(hashes[kept], max_distance)

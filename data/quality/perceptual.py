@@ -1,4 +1,4 @@
-"""What two images have in common: a hash to find candidates, and a comparison of pixels that decides.
+"""Similarity of two images: a hash that finds candidates, and a pixel comparison that decides.
 
 The hash is the DCT hash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"): grey,
 32 x 32, two-dimensional DCT-II, the 8 x 8 lowest frequencies, one bit each for above the median. Images of one kind

@@ -1,4 +1,4 @@
-"""Archives (`.zip`, `.tar`, `.tar.gz`, `.tgz`) unpacked once into `sources/<first 16 hex digits of their sha256>/`.
+"""Archives (`.zip`, `.tar`, `.tar.gz`, `.tgz`), unpacked once into `sources/<first 16 hex digits of their SHA-256>/`.
 
 An archive is somebody else's file, so nothing that it says about itself is believed: bytes are counted while they are
 written, names are checked before they are used, and one bad entry refuses the whole archive, leaving nothing behind.
@@ -57,7 +57,7 @@ _BAD_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errn
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """Beyond any of these an archive is refused.
+    """Limits beyond which an archive is refused.
 
     Attributes:
         max_entries: Files and folders.
@@ -96,13 +96,9 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
             encrypted, repeated, a link or a device, or would be written outside the folder.
         WorkError: where the workspace cannot be written to.
     """
-    try:
-        key = file_sha256(archive)[:16]
-    except OSError as error:
-        raise SourceError(f"The archive {printable(str(archive))} cannot be read: {error.strerror}.") from None
-    folder = Path(os.path.abspath(workspace_sources)) / key
+    folder = unpacked_folder(archive, workspace_sources)
     if folder.is_dir():
-        logger.info("%s is unpacked already: %s", printable(str(archive)), folder)
+        logger.info("%s is already unpacked: %s", printable(str(archive)), folder)
         return folder
     unpacking = _Unpacking(archive, limits)
     try:
@@ -126,6 +122,15 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
     counts = f"{unpacking.num_files} files, {unpacking.unpacked_bytes / _MIB:.1f} MiB"
     logger.info("Unpacked %s into %s: %s", printable(str(archive)), folder, counts)
     return folder
+
+
+def unpacked_folder(archive: Path, workspace_sources: Path) -> Path:
+    """Where an archive is unpacked, or is to be: named after its content."""
+    try:
+        key = file_sha256(archive)[:16]
+    except OSError as error:
+        raise SourceError(f"The archive {printable(str(archive))} cannot be read: {error.strerror}.") from None
+    return Path(os.path.abspath(workspace_sources)) / key
 
 
 class _Unpacking:

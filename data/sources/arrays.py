@@ -1,4 +1,4 @@
-"""Arrays of images (`.npz`), as courses hand them out, written out once as PNG, one folder a class.
+"""Arrays of images (`.npz`), as courses distribute them, written once as PNG, one folder per class.
 
 The file holds `data`, `[N, H, W, 3]` (or 1 channel, or `[N, H, W]`), and `labels`, one-hot rows `[N, C]` or class
 numbers `[N]`; `names`, `[C]` of text, names the classes, which are otherwise called by their numbers. Whole numbers
@@ -47,7 +47,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, O
 
 @dataclass(frozen=True)
 class _Header:
-    """What a member of the file says of itself."""
+    """The header of one array in the file."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -63,7 +63,7 @@ def is_array_file(path: Path) -> bool:
 
 
 def write_images(arrays: Path, workspace_sources: Path) -> Path:
-    """Write the images of a `.npz` out, or find them written by an earlier run.
+    """Write the images of an `.npz` file, or find them already written.
 
     Returns:
         The absolute path of `sources/<sha256[:16] of the file>-arrays-v1/`, which holds `<class>/image-00000.png` ….
@@ -72,13 +72,9 @@ def write_images(arrays: Path, workspace_sources: Path) -> Path:
         SourceError: naming the array that is wrong and what is expected.
         WorkError: where the workspace cannot be written to.
     """
-    try:
-        key = f"{file_sha256(arrays)[:16]}-arrays-v{_CODE_VERSION}"
-    except OSError as error:
-        raise SourceError(f"{printable(str(arrays))} cannot be read: {error.strerror}.") from None
-    folder = Path(os.path.abspath(workspace_sources)) / key
+    folder = images_folder(arrays, workspace_sources)
     if folder.is_dir():
-        logger.info("The images of %s are written out already: %s", printable(str(arrays)), folder)
+        logger.info("The images of %s are already written: %s", printable(str(arrays)), folder)
         return folder
     try:
         with zipfile.ZipFile(arrays) as opened, atomic_folder(folder) as temporary:
@@ -92,8 +88,17 @@ def write_images(arrays: Path, workspace_sources: Path) -> Path:
         raise SourceError(
             f"{printable(str(arrays))} is damaged, or not what numpy.savez writes ({printable(str(error))}). {_FORM}."
         ) from None
-    logger.info("Wrote the %d images of %s into %s", num_images, printable(str(arrays)), folder)
+    logger.info("Wrote %d images of %s to %s", num_images, printable(str(arrays)), folder)
     return folder
+
+
+def images_folder(arrays: Path, workspace_sources: Path) -> Path:
+    """Where the images of a `.npz` are written, or are to be: named after its content."""
+    try:
+        key = f"{file_sha256(arrays)[:16]}-arrays-v{_CODE_VERSION}"
+    except OSError as error:
+        raise SourceError(f"{printable(str(arrays))} cannot be read: {error.strerror}.") from None
+    return Path(os.path.abspath(workspace_sources)) / key
 
 
 class _Arrays:

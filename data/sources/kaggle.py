@@ -1,4 +1,4 @@
-"""Data sets and competitions from Kaggle, through `kagglehub`: its cache, its resuming, its credentials.
+"""Data sets and competitions from Kaggle, through `kagglehub`: its cache, resumed downloads and credentials.
 
 What this adds: one plain sentence for whatever can go wrong, a download that goes on after a cut, and a damaged archive
 that is thrown away (`kagglehub` would take it for complete for ever). No message repeats what the server or the HTTP
@@ -104,7 +104,7 @@ def _fetch_competition(name: str) -> Fetched:
     except SourceError as error:
         if not cached:
             raise
-        logger.info("%s is taken from the cache: %s", source, error)
+        logger.info("Using the cached copy of %s: %s", source, error)
         return Fetched(Path(cached).absolute(), name)
     return Fetched(_download(lambda: competition_download(name), handle, source, page), name)
 
@@ -124,7 +124,7 @@ def _fetch_dataset(owner: str, name: str, version: int | None) -> Fetched:
     except SourceError as error:
         if not cached:
             raise SourceError(f"{error}{_cached_versions(owner, name)}") from None
-        logger.info("%s is taken from the cache, its licence cannot be asked for now: %s", source, error)
+        logger.info("Using the cached copy of %s; its licence could not be looked up: %s", source, error)
         return Fetched(Path(cached).absolute(), name)
     handle = handle.with_version(version or newest)
     return Fetched(_download(lambda: dataset_download(str(handle)), handle, source, page), name, licence)
@@ -160,7 +160,7 @@ def _download(call: Callable[[], str], handle: ResourceHandle, source: str, page
     from kagglehub.exceptions import DataCorruptionError
 
     archive = Path(get_cached_archive_path(handle))
-    damaged = f"What Kaggle sent for {source} is damaged ({{}}) and was thrown away. Run again to fetch it anew."
+    damaged = f"What Kaggle sent for {source} is damaged ({{}}) and was deleted. Run again to download it again."
     with _explained(source, page):
         for number in itertools.count(1):
             try:
@@ -171,7 +171,7 @@ def _download(call: Callable[[], str], handle: ResourceHandle, source: str, page
                 if number == _MAX_TRIES or not archive.exists():
                     raise
                 have_bytes = archive.stat().st_size
-                logger.warning("The download of %s broke off after %d bytes, going on from there.", source, have_bytes)
+                logger.warning("The download of %s was interrupted after %d bytes: resuming.", source, have_bytes)
                 time.sleep(_PAUSE_SECONDS * number)
             except requests.RequestException:
                 raise
@@ -203,21 +203,21 @@ def _explained(source: str, page: str) -> Iterator[None]:
         raise SourceError(_refusal(401, source, page)) from None
     except requests.exceptions.SSLError:
         raise SourceError(
-            f"Kaggle's certificate was not accepted while fetching {source}: behind a proxy of a company, set "
+            f"Kaggle's certificate was not accepted while fetching {source}: behind a company proxy, set "
             "REQUESTS_CA_BUNDLE to the file with its certificate."
         ) from None
     except (requests.ConnectionError, requests.Timeout):
         raise SourceError(
             f"Kaggle cannot be reached for {source}: check the network, and HTTPS_PROXY where there is a proxy, and "
-            "run again; what was already downloaded is kept."
+            "run again; finished downloads are kept."
         ) from None
     except requests.exceptions.ChunkedEncodingError:
         raise SourceError(
-            f"The download of {source} broke off {_MAX_TRIES} times. Run again: it goes on where it stopped."
+            f"The download of {source} was interrupted {_MAX_TRIES} times. Run again to resume it."
         ) from None
     except (requests.RequestException, ValueError, TypeError, KeyError):
         raise SourceError(
-            f"What answered for {source} is not Kaggle's service: check for a proxy or a log-in page in between."
+            f"The answer for {source} did not come from Kaggle: check for a proxy or a login page in between."
         ) from None
 
 
@@ -243,8 +243,8 @@ def _refusal(status: int, source: str, page: str) -> str:
     if status == 404:
         return f"Kaggle has no {source} (HTTP 404): check the spelling, and the version, at {page}."
     if status == 429:
-        return f"Kaggle asks to wait (HTTP 429) before giving {source}: try again in some minutes."
-    return f"Kaggle answered HTTP {status} for {source}: try again later; what was already downloaded is kept."
+        return f"Kaggle limits requests for {source} (HTTP 429): try again in a few minutes."
+    return f"Kaggle answered HTTP {status} for {source}: try again later; finished downloads are kept."
 
 
 def _cached_versions(owner: str, name: str) -> str:
@@ -270,7 +270,7 @@ def _check_credentials() -> None:
     if credentials:
         for text in (credentials.api_key, credentials.username, credentials.key):
             if text and not re.fullmatch(r"[!-~]+", text):
-                raise SourceError(f"The Kaggle token or key holds characters that none has: {_ACCOUNT}.")
+                raise SourceError(f"The Kaggle token or key contains invalid characters: {_ACCOUNT}.")
 
 
 @contextmanager

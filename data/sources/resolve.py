@@ -1,4 +1,4 @@
-"""Sources: what a command is given (a folder, an archive, a URL, `kaggle:…`, `sample:…`) turned into a local folder."""
+"""Sources: a folder, an archive, a URL, `kaggle:…` or `sample:…`, resolved to a local folder."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Source:
 
 
 def resolve(reference: str, workspace: Workspace) -> Source:
-    """Find, fetch, unpack or make the folder that a reference stands for; done once, found again by later runs.
+    """Find, download, unpack or create the folder that a reference names; later runs find it again.
 
     Args:
         reference: A folder (used as it lies), an archive, a `.npz` of arrays, the URL of one of these, `kaggle:…` or
@@ -90,8 +90,31 @@ def resolve(reference: str, workspace: Workspace) -> Source:
     if os.path.isfile(path):
         return _unpacked(reference, path, workspace)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
-        raise SourceError(f"{printable(reference)!r} begins with {scheme + ':'!r}, which is not known. Give {_FORMS}.")
+        raise SourceError(f"{printable(reference)!r} begins with {scheme + ':'!r}, which is unknown. Give {_FORMS}.")
     raise SourceError(f"There is no folder or archive {printable(reference)!r} in {Path.cwd()}. Give {_FORMS}.")
+
+
+def at_hand(reference: str, workspace: Workspace) -> Source | None:
+    """The source where nothing has to be fetched, unpacked or made for it; None where that is still to do.
+
+    What is in a store or at Kaggle may have changed there, and is never at hand.
+
+    Raises:
+        SourceError: as `resolve` does.
+    """
+    scheme, _, rest = reference.partition(":")
+    if scheme == "kaggle" or "://" in reference:
+        return None
+    path = Path(os.path.abspath(reference))
+    if scheme == "sample":
+        unpacked = workspace.sources / samples.find_sample(rest).key
+    elif not os.path.isdir(path) and archives.is_archive(path) and os.path.isfile(path):
+        unpacked = archives.unpacked_folder(path, workspace.sources)
+    elif not os.path.isdir(path) and arrays.is_array_file(path) and os.path.isfile(path):
+        unpacked = arrays.images_folder(path, workspace.sources)
+    else:
+        return resolve(reference, workspace)
+    return resolve(reference, workspace) if unpacked.is_dir() else None
 
 
 def _unpacked(reference: str, path: Path, workspace: Workspace) -> Source:

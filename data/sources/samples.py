@@ -60,7 +60,7 @@ def make_sample(sample: Sample, workspace_sources: Path) -> Path:
     """Write a sample, or find it written by an earlier run; returns its absolute folder."""
     folder = Path(os.path.abspath(workspace_sources)) / sample.key
     if folder.is_dir():
-        logger.info("sample:%s is there already: %s", sample.name, folder)
+        logger.info("sample:%s is already written: %s", sample.name, folder)
         return folder
     with exclusive(folder.parent):
         if folder.is_dir():  # written by the run that this one has waited for

@@ -1,1 +1,1 @@
-"""Where files lie: the workspace's folders, object stores by URL, local copies of folders in a store."""
+"""Storage: the workspace's folders, object stores by URL, local mirrors of folders in a store."""

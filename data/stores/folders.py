@@ -1,4 +1,4 @@
-"""Folders of images to be scored, on this machine or in a store: one way to list them and one way to read a file."""
+"""Folders of images to score, local or in an object store, with one interface to list and read them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darkroom.data.files.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file
+from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.storage import Url, list_objects, place_from, read_object
 
 
@@ -77,7 +78,9 @@ class StoredFolder:
             name = fact.name
             if name.endswith("/") and fact.size_bytes == 0:  # what consoles make for an empty folder
                 continue
-            reason = "not_a_file" if name.endswith("/") else "stray_file" if is_stray_path(name) else None
+            reason: ReasonCode | None = "stray_file" if is_stray_path(name) else None
+            if name.endswith("/"):
+                reason = "not_a_file"
             found.append(FileEntry(printable(name), name, fact.size_bytes, fact.mtime_ns, reason, fact.etag))
         return iter(sorted(found, key=lambda entry: (entry.path, os.fsencode(entry.os_path))))
 

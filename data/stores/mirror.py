@@ -1,4 +1,4 @@
-"""A folder on this machine that stands for a folder in a store: what is needed is fetched, what was made is uploaded.
+"""A local mirror of a folder in an object store: downloads what is needed, uploads what was built.
 
 <base>/
   files/                               the folder itself
@@ -239,7 +239,7 @@ class Mirror:
         fact = upload(self.folder / name, self.url / name)
         after = (self.folder / name).stat()
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-            raise WorkError(f"{self.folder / name} was changed while it was uploaded. Start the same command again.")
+            raise WorkError(f"{self.folder / name} was changed while it was uploaded. Run the same command again.")
         return name, self._stamped(name, fact)
 
     def _stamped(self, name: str, fact: ObjectFact) -> _Copy:
@@ -265,7 +265,7 @@ class Mirror:
                 connection.close()
         except sqlite3.Error as error:
             raise WorkError(
-                f"{path} cannot be used: {error}. Remove {self.base}, and start the same command again."
+                f"{path} cannot be used: {error}. Remove {self.base}, and run the same command again."
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""Object stores (`s3://`, `gs://`, `az://`) by fsspec: URLs, listing, transfers, and failures in plain sentences.
+"""Object stores (`s3://`, `gs://`, `az://`) through fsspec: URLs, listings, transfers, and failures in plain sentences.
 
 An object appears whole or not at all: that is what a PUT, and the completion of a multipart upload, mean. Tries again
 after a transient failure are those of the store's own client (botocore's, Google's, Azure's), as its settings say.
@@ -42,7 +42,7 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _NO_SECRETS = (
-    "A URL must not hold credentials: they would show in logs and results. Set them as the store's own tools take them "
+    "A URL must not hold credentials: they would show in logs and results. Set them as the store's own tools expect "
     "(see docs/storage.md), and give the URL without them."
 )
 _REFUSED_CODES = frozenset(
@@ -61,7 +61,7 @@ _NO_CREDENTIALS = re.compile(r"Credential|Token|Auth|Profile|Signing|Region|^Val
 
 @dataclass(frozen=True, order=True)
 class Url:
-    """A place in a store.
+    """A location in an object store.
 
     Attributes:
         scheme: `s3`, `gs`, `az` and their like.
@@ -88,7 +88,7 @@ class Url:
 
 @dataclass(frozen=True)
 class ObjectFact:
-    """What a listing says of an object.
+    """One object of a listing.
 
     Attributes:
         name: Relative to the listed URL.
@@ -104,7 +104,7 @@ class ObjectFact:
 
 
 def place_from(text: str) -> Path | Url:
-    """What a person gave as a place: a path, or a URL; `file://` is the path that it names.
+    """Parse a path or URL; `file://` gives the path that it names.
 
     Raises:
         SettingError: where the URL is of no store that is known here, names no bucket, or holds credentials.
@@ -120,7 +120,7 @@ def place_from(text: str) -> Path | Url:
         return Path(rest)
     if scheme not in EXTRAS:
         raise SettingError(
-            f"{scheme}:// is not known as a place for files. Give a folder, or a URL that begins with s3://, gs://, "
+            f"{scheme}:// is not a supported file system. Give a folder, or a URL that begins with s3://, gs://, "
             "az:// or file://."
         )
     bucket, _, key = rest.partition("/")
@@ -258,20 +258,19 @@ def _in_plain_words(error: Exception, url: Url) -> Exception:
         return SourceError(f"The bucket of {where} does not exist. Check its name, the region and the endpoint.")
     if isinstance(error, PermissionError) or status in (401, 403) or code in _REFUSED_CODES:
         return InputError(
-            f"{where} was refused ({said}). Check the credentials and what they allow: docs/storage.md says where they "
-            "are looked for."
+            f"{where} was refused ({said}). Check the credentials and their permissions: see docs/storage.md."
         )
     if isinstance(error, FileNotFoundError) or status == 404:
         return SourceError(f"There is nothing at {where}. Check the URL.")
     if not status and _NO_CREDENTIALS.search(kind):
         return InputError(
             f"No credentials were found for {where} ({kind}), or its client cannot use what is set: key, region, "
-            "endpoint. Set them as the store's own tools take them: docs/storage.md says how."
+            "endpoint. Set them as the store's own tools expect: see docs/storage.md."
         )
     if not status and (isinstance(error, ConnectionError | TimeoutError) or _UNREACHABLE.search(kind)):
         return WorkError(
-            f"{where} cannot be reached ({kind}). Check the network and the endpoint, and start the same command "
-            "again: what is done is kept."
+            f"{where} cannot be reached ({kind}). Check the network and the endpoint, and run the same command "
+            "again: finished work is kept."
         )
     if status is not None and status < 500 and status != 429:
         return InputError(f"{where} cannot be used: the store said {said}. Check the URL, the region and the endpoint.")

@@ -1,14 +1,16 @@
-"""Every path that the product makes, in one place.
+"""Every path in the workspace, defined here and nowhere else.
 
 <root>/
   sources/<key>/                       fetched, unpacked or made sources
   datasets/<name>/<version>/           manifest.parquet  dataset.json  shards/  features/
   models/<name>/<version>/             bundle.json  model.keras  model.onnx  report/
   models/<name>/blessed.json           which version scores
-  scores/<run>/                        part-00000.parquet …  summary.json
+  scores/<run>/                        part-00000.parquet …, and nothing else: see `TablePaths`
+  scores/<run>.summary.json            written last  (beside it: <run>.run.json)
   inspections/<name>/                  dataset.html  inspection.json
   inspections/.work/                   datasets/, as above: what an inspection that was stopped had read
   experiments/<name>-<version>/        experiment.json  experiment.html  trials.parquet
+  .pages/                              the lock of those who link pages (`darkroom.models.pages.navigation`)
 
 A workspace in a store has a copy on this machine, where all work is done: see `mirror.py`. What is needed is fetched
 when it is looked for; what was made is shared when it is whole, its card last. Hidden names, `sources` and `features`
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.data.errors import FormatError, InputError, SettingError
+from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.stores.mirror import Mirror
 
 logger = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ BLESSED_CARD = "blessed.json"
 BLESSED = "blessed"
 EXPERIMENT_CARD = "experiment.json"
 _MAX_CARD_BYTES = 2**28
+_PART = re.compile(r"part-\d+\.parquet")
 
 
 def check_name(name: str) -> str:
@@ -60,7 +64,7 @@ def name_from(text: str) -> str:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder that holds all results; made on first use.
+    """The folder that holds all results; created on first use.
 
     Attributes:
         root: The folder on this machine.
@@ -119,6 +123,10 @@ class Workspace:
             return self._find_blessed(name)
         return self._find(self.models, reference, BUNDLE_CARD, "model", "darkroom train DATASET")
 
+    def model_names(self) -> list[str]:
+        """The names under which there are models."""
+        return sorted({path.parent.parent.name for path in self._cards(self.models, "*/*", BUNDLE_CARD)})
+
     def blessed_card(self, name: str) -> Path:
         """The file that says which version of a model is the blessed one."""
         return self.models / check_name(name) / BLESSED_CARD
@@ -133,8 +141,8 @@ class Workspace:
         except FileNotFoundError:
             newest = self._find(self.models, name, BUNDLE_CARD, "model", "darkroom train DATASET")
             raise InputError(
-                f"No version of {name} is blessed yet. Judge the newest with: darkroom evaluate {name}, or bless it by "
-                f"hand with: darkroom promote {name}@{newest.name}"
+                f"No version of {name} is blessed yet. Evaluate the newest with: darkroom evaluate {name}, or bless "
+                f"it by hand with: darkroom promote {name}@{newest.name}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError):
             raise FormatError(
@@ -172,7 +180,7 @@ class Workspace:
         name, last = self.mirror.name_of(folder), self.mirror.name_of(folder / card)
         theirs = self.mirror.read(last, _MAX_CARD_BYTES)
         if theirs is not None and theirs != (folder / card).read_bytes():
-            logger.warning("%s was published by another machine meanwhile: that one is kept.", self.mirror.url / name)
+            logger.warning("%s was also published by another machine: that version is kept.", self.mirror.url / name)
             shutil.rmtree(folder)
             self.fetch(folder, card)
         else:
@@ -204,7 +212,7 @@ class Workspace:
         as_path = Path(reference)
         if os.path.isfile(as_path / card):  # unlike Path's, also False for a name that no file system can hold
             return as_path.resolve()
-        name, _, version = reference.partition("@")
+        name, _, version = reference.removeprefix("./").rstrip("/").partition("@")  # as a shell completes a folder
         if _NAME.fullmatch(name) and (not version or _NAME.fullmatch(version)):
             found = self._cards(parent / name, "*", card)
             if version:
@@ -214,7 +222,7 @@ class Workspace:
         known = {path.parent.parent.name for path in self._cards(parent, "*/*", card)}
         have = f" There are: {', '.join(sorted(known))}." if known else ""
         where = self.mirror.url / self.mirror.name_of(parent) if self.mirror else parent
-        raise InputError(f"There is no {kind} {reference!r} in {where}.{have} Make one with: {remedy}")
+        raise InputError(f"There is no {kind} {reference!r} in {where}.{have} Create one with: {remedy}")
 
     def _cards(self, folder: Path, pattern: str, card: str) -> dict[Path, int]:
         """The cards of all versions that match, here and in the store, with their times."""
@@ -226,6 +234,61 @@ class Workspace:
                 if name.endswith(f"/{card}") and name.count("/") == depth:
                     found[self.root / name] = fact.mtime_ns
         return {path: when for path, when in found.items() if not path.parent.name.startswith(".")}
+
+
+@dataclass(frozen=True)
+class TablePaths:
+    """Where a prediction table lies: a folder of parts and nothing else, which every reader of Parquet opens as one
+    table, and beside it what belongs to the run.
+
+    <folder>/part-00000.parquet …
+    <folder>.summary.json                the table's card
+    <folder>.run.json                    which run made it
+    .<folder>.scoring/                   the lock; while a run is going on, its plan and unfinished files
+
+    Attributes:
+        folder: Absolute, and not the root of a file system.
+    """
+
+    folder: Path
+
+    @property
+    def summary(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{SUMMARY_CARD}")
+
+    @property
+    def run_record(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{RUN_RECORD}")
+
+    @property
+    def work(self) -> Path:
+        return self.folder.with_name(f".{self.folder.name}.scoring")
+
+    @property
+    def plan(self) -> Path:
+        return self.work / "plan.json"
+
+    @property
+    def planned_files(self) -> Path:
+        return self.work / "plan.parquet"
+
+    @property
+    def known_rows(self) -> Path:
+        return self.work / "known.parquet"
+
+    def part(self, index: int) -> Path:
+        """`part-00000.parquet`: the rows from `index * rows_per_part` on."""
+        return self.folder / f"part-{index:05d}.parquet"
+
+    def parts(self) -> list[Path]:
+        """All parts that there are, in the order of their rows."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(path for path in found if is_part(path.name))
+
+
+def is_part(name: str) -> bool:
+    """Whether a file in a table's folder is a part of the table."""
+    return _PART.fullmatch(name) is not None
 
 
 def _is_shared(name: str) -> bool:

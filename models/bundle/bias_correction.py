@@ -56,7 +56,7 @@ def _shift(error: NDArray[np.float32], means: NDArray[np.float64]) -> NDArray[np
 
 
 def _channel_means(network: Any, names: list[str], batches: Iterable[NDArray[np.uint8]]) -> dict[str, Any]:
-    """The mean of each channel over all images and places, `float64[I]`, of the feature maps `[N, I, H, W]` by name."""
+    """The mean of each channel over images and positions, `float64[I]`, of the feature maps `[N, I, H, W]` by name."""
     import onnx
     import onnxruntime as ort
 

@@ -1,4 +1,4 @@
-"""The model bundle: all that is needed to score, in one folder.
+"""The model bundle: everything needed to score, in one folder.
 
 `models/<name>/<version>/`: `model.keras` (loaded in Keras's safe mode only), `model.onnx` (the same network, its parity
 checked at export; its second output are the embeddings), `model.int8.onnx` (the same quantized, where that can be
@@ -21,7 +21,9 @@ from darkroom.data.files.atomic import file_sha256, write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.decoder import Decoder, settle_mismatch
 from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.models.bundle.quantize import Int8Facts
 from darkroom.models.bundle.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
@@ -36,7 +38,7 @@ INT8_FILE = "model.int8.onnx"
 
 
 class EpochLog(BaseModel):
-    """What one epoch gave; rates are shares of images, loss is mean cross-entropy."""
+    """Metrics of one epoch; accuracies are shares of images, loss is mean cross-entropy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +52,11 @@ class EpochLog(BaseModel):
 
 
 class BundleCard(BaseModel):
-    """`bundle.json`."""
+    """`bundle.json`.
+
+    Attributes:
+        decoder: Of the images that it was trained on; None where that was not recorded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,6 +66,7 @@ class BundleCard(BaseModel):
     dataset: str
     labels: tuple[str, ...]
     policy: DecodePolicy
+    decoder: Decoder | None = None
     settings: TrainSettings
     network_stages: tuple[str, ...]
     history: tuple[EpochLog, ...]
@@ -71,7 +78,7 @@ class BundleCard(BaseModel):
     validation_accuracy: float
     onnx_max_difference: float
     embedding_size: int | None = Field(default=None, ge=1)
-    int8: Int8Facts = Int8Facts(refused="it was trained before there was int8")
+    int8: Int8Facts = Int8Facts(refused="it was trained before int8 was supported")
     libraries: tuple[LibraryVersion, ...]
     files: tuple[FileFact, ...]
 
@@ -108,7 +115,7 @@ class Bundle:
         return self.folder / "report"
 
     def engine(self, precision: Precision) -> Engine:
-        """What scoring runs here at a precision.
+        """The engine that scoring uses on this machine for a precision.
 
         `auto` is int8 where the gate passed and this processor is made for it; with a GPU that TensorFlow sees, fp32.
 
@@ -120,7 +127,7 @@ class Bundle:
             if self.card.int8.gate is None:
                 raise SettingError(f"{self.reference} has no int8 network: {refused}. Use --precision fp32, or auto.")
             if refused:
-                logger.warning("%s scores with int8 because you ask for it, though %s.", self.reference, refused)
+                logger.warning("%s scores with int8 as requested, although %s.", self.reference, refused)
             return "int8"
         if has_gpu():
             return "keras"
@@ -158,6 +165,21 @@ class Bundle:
             ) from None
 
 
+def check_decoder(bundle: Bundle, used: Decoder | None, rule: DecoderMismatch) -> None:
+    """Say so, or refuse, where a bundle gets pixels of another decoder than that of its training images.
+
+    Args:
+        bundle: What is to score, to be judged or to be explained.
+        used: The decoder of the pixels; None where it was not recorded, which is no mismatch.
+        rule: `warn` or `strict`.
+
+    Raises:
+        InputError: where it is another decoder and the rule is `strict`.
+    """
+    subject, then = f"The training images of {bundle.reference} were", "its answers may be less accurate"
+    settle_mismatch(subject, bundle.card.decoder, used, rule, then)
+
+
 def open_bundle(folder: Path) -> Bundle:
     """Read a bundle's card and check its files by size and SHA-256.
 
@@ -175,7 +197,7 @@ def open_bundle(folder: Path) -> Bundle:
             )
     answers_for = (*BUNDLE_FILES, INT8_FILE) if card.int8.gate else BUNDLE_FILES
     if {fact.file for fact in card.files} != set(answers_for):
-        raise FormatError(f"The card in {folder} does not answer for {' and '.join(answers_for)}. Train again.")
+        raise FormatError(f"The card in {folder} does not list {' and '.join(answers_for)}. Train again.")
     return Bundle(folder, card)
 
 

@@ -1,4 +1,4 @@
-"""A network run over the stored images of a data set, batch by batch."""
+"""Run a network over the stored images of a data set, batch by batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from darkroom.models.bundle.runtime import Runner
 
 
 def stored_batches(records: Iterator[Record], batch_size: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-    """Batches `(uint8[N, H, W, 3], int32[N])` of stored images, decoded by threads, in order."""
+    """Stored images and their class indices in batches `(uint8[N, H, W, 3], int32[N])`, decoded by threads, in order.
+
+    Args:
+        records: Of a data set's shards; all of one size.
+        batch_size: N; the last batch may be smaller.
+    """
 
     def ready(record: Record) -> tuple[NDArray[np.uint8], int]:
         return decode_stored(record.encoded), record.label_index
@@ -27,7 +32,12 @@ def stored_batches(records: Iterator[Record], batch_size: int) -> Iterator[tuple
 
 
 def split_logits(dataset: Dataset, split: str, runner: Runner) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """`logits float32[N, C]` and `truth int32[N]` of a split's images, in the order of its shards."""
+    """`logits float32[N, C]` and `truth int32[N]` of a split's N images, in the order of its shards.
+
+    Raises:
+        InputError: where the split is empty.
+        FormatError: where a shard is damaged.
+    """
     logits, truth = [], []
     for images, labels in stored_batches(dataset.records(split), 32):
         logits.append(runner(images))

@@ -1,4 +1,4 @@
-"""Names and order in an ONNX graph that follow from what it computes: one network gives the same bytes each time.
+"""Canonical names and order for an ONNX graph, so that the same network gives the same bytes every time.
 
 tf2onnx numbers what it adds by a counter that goes on from export to export, and of equal constants it keeps the one
 that the process's hash seed brings first. Where feature maps are of one pixel it turns transpositions into reshapes

@@ -1,4 +1,4 @@
-"""int8 beside fp32: a network quantized with training images, and the gate that says whether it may take its place.
+"""int8: quantization with training images, and the gate that decides whether int8 may replace fp32.
 
 Static quantization per channel, QDQ (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference"; Krishnamoorthi 2018, arXiv:1806.08342), by ONNX Runtime's own tool: activations in
@@ -25,8 +25,8 @@ from pydantic import Field, model_validator
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.images.decode import decode_stored
 from darkroom.models.bundle.bias_correction import correct_biases
-from darkroom.models.measures.calibration import coverage_and_accuracy
 from darkroom.models.measures.metrics import Frozen, expected_calibration_error, reliability_bins
+from darkroom.models.measures.threshold import coverage_and_accuracy
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _MAX_COVERAGE_CHANGE = 0.02
 
 
 class PrecisionFigures(Frozen):
-    """What a network of one precision does on the validation images, under the bundle's calibration and threshold.
+    """Validation metrics of one precision, under the bundle's calibration and threshold.
 
     Attributes:
         accuracy: Share of right labels.
@@ -58,7 +58,7 @@ class PrecisionFigures(Frozen):
 
 
 class Int8Gate(Frozen):
-    """int8 beside fp32 on the validation images.
+    """int8 compared with fp32 on the validation images.
 
     Attributes:
         num_images: Validation images.
@@ -74,7 +74,7 @@ class Int8Gate(Frozen):
 
 
 class Int8Facts(Frozen):
-    """What a bundle's card says of int8.
+    """The int8 section of a bundle's card.
 
     Attributes:
         gate: None where there is no `model.int8.onnx`.
@@ -132,7 +132,7 @@ def quantize(source: Path, target: Path, images: NDArray[np.uint8]) -> str | Non
             correct_biases(prepared, target, _batches(images))
         except Exception as error:  # the tool raises whatever its parts raise
             logger.warning("%s cannot be quantized, so there is no int8: %s", source.name, type(error).__name__)
-            logger.debug("why it cannot be quantized", exc_info=True)
+            logger.debug("quantization failed", exc_info=True)
             target.unlink(missing_ok=True)
             return f"ONNX Runtime cannot quantize this network ({type(error).__name__})"
     return None
@@ -161,9 +161,9 @@ def judge(
     )
     refused = next(_failures(gate), None)
     logger.info(
-        "int8: the same label for %.2f %% of %d validation images, accuracy %.4f against %.4f; %s",
+        "int8: same label as fp32 for %.2f %% of %d validation images, accuracy %.4f (fp32: %.4f); %s",
         100 * gate.same_label, gate.num_images, gate.int8.accuracy, gate.fp32.accuracy,
-        f"not taken: {refused}" if refused else "scoring takes it.",
+        f"not used: {refused}" if refused else "used for scoring.",
     )  # fmt: skip
     return Int8Facts(gate=gate, refused=refused)
 
@@ -181,23 +181,23 @@ def _figures(probabilities: NDArray[np.float64], truth: NDArray[np.integer], thr
 def _failures(gate: Int8Gate) -> Iterator[str]:
     fp32, int8, num = gate.fp32, gate.int8, gate.num_images
     if num < _MIN_IMAGES:
-        yield f"{num} validation images are too few to compare it on: {_MIN_IMAGES} are needed"
+        yield f"{num} validation images are too few for a comparison: {_MIN_IMAGES} are needed"
     if gate.same_label < _MIN_SAME_LABEL:
         yield (
             f"{gate.same_label:.2%} of {num} validation images get the same label as with fp32: {_MIN_SAME_LABEL:.1%} "
             "are needed"
         )
     if fp32.accuracy - int8.accuracy > _at_least_one(_MAX_ACCURACY_LOSS, num):
-        yield f"it loses accuracy on validation: {int8.accuracy:.4f} in place of {fp32.accuracy:.4f}"
+        yield f"it loses accuracy on validation: {int8.accuracy:.4f} instead of {fp32.accuracy:.4f}"
     if int8.calibration_error - fp32.calibration_error > _MAX_CALIBRATION_LOSS:
         yield f"its calibration error on validation is {int8.calibration_error:.4f}, not {fp32.calibration_error:.4f}"
     if abs(int8.coverage - fp32.coverage) > _at_least_one(_MAX_COVERAGE_CHANGE, num):
-        yield f"it answers for {int8.coverage:.2%} of the validation images in place of {fp32.coverage:.2%}"
+        yield f"it answers for {int8.coverage:.2%} of the validation images instead of {fp32.coverage:.2%}"
     if fp32.accuracy_answered is not None and int8.accuracy_answered is not None:
         loss = fp32.accuracy_answered - int8.accuracy_answered
         if loss > _at_least_one(_MAX_ACCURACY_LOSS, round(fp32.coverage * num)):
             yield (
-                f"where it does not abstain, its accuracy on validation is {int8.accuracy_answered:.4f} in place of "
+                f"where it does not abstain, its accuracy on validation is {int8.accuracy_answered:.4f} instead of "
                 f"{fp32.accuracy_answered:.4f}"
             )
 

@@ -1,4 +1,4 @@
-"""Running a trained network: images in, logits out. One way for features, evaluation and scoring."""
+"""Runtimes of a trained network: images in, logits out; the same for features, evaluation and scoring."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _GPU_DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 class Runner(Protocol):
-    """A network that is ready to run, whatever runs it. It may be called from several threads at once."""
+    """A network that is ready to run, whatever the runtime. Thread-safe."""
 
     @property
     def embedding_size(self) -> int | None:
@@ -49,7 +49,7 @@ class Runner(Protocol):
 
 
 class OnnxRunner:
-    """An ONNX network on the CPU with ONNX Runtime. It may be called from several threads at once.
+    """An ONNX network on the CPU with ONNX Runtime. Thread-safe.
 
     Each thread runs it for images of its own: to share an image costs a quarter more.
 
@@ -131,7 +131,7 @@ class OnnxRunner:
 
 
 class KerasRunner:
-    """A Keras network in one graph of TensorFlow, on the GPU where it sees one. It may be called from several threads.
+    """A Keras network as one TensorFlow graph, on the GPU if there is one. Thread-safe.
 
     Args:
         model: Keras, `uint8[N, H, W, 3]` to logits `float32[N, K]`.
@@ -175,7 +175,7 @@ def has_gpu() -> bool:
 
 @cache
 def multiplies_int8_exactly() -> bool:
-    """Whether this processor is fast at int8 and right at once.
+    """Whether this processor computes int8 both fast and exactly.
 
     x86 without VNNI adds 8-bit products in 16 bits, where they overflow; ONNX Runtime can be told not to, and is then
     slower than with fp32.

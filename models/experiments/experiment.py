@@ -1,4 +1,4 @@
-"""An experiment: the same images, several settings, each of them a trial; the best on validation becomes a bundle.
+"""An experiment: one data set, several settings, each a trial; the best on validation becomes a bundle.
 
 <folder>/
   plan.json            the trials that are to be made, with all their settings; written first
@@ -23,8 +23,8 @@ from darkroom.data.stores.workspace import BUNDLE_CARD, EXPERIMENT_CARD, Workspa
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training import publish
-from darkroom.models.training_loop.state import best_epoch
+from darkroom.models.training import model_version
+from darkroom.models.training_loop.early_stopping import best_epoch
 
 SCHEMA_VERSION = 1
 # Raised whenever the same plan would give other trials.
@@ -44,7 +44,7 @@ class Varied(Frozen):
 
 
 class VariedOption(Frozen):
-    """An option with all values that were asked for, as typed."""
+    """An option with all its requested values, as typed."""
 
     option: str
     values: tuple[str, ...]
@@ -65,7 +65,7 @@ class TrialPlan(Frozen):
 
 
 class ExperimentPlan(Frozen):
-    """What is compared.
+    """The plan of an experiment.
 
     Attributes:
         name: Of the data set.
@@ -90,7 +90,7 @@ class ExperimentPlan(Frozen):
     def version(self) -> str:
         """Of the data and all settings; recipe and command are only words for them."""
         trials = [(trial.dataset, trial.settings.model_dump(mode="json")) for trial in self.trials]
-        return content_version(CODE_VERSION, publish.CODE_VERSION, self.prune_after, trials)
+        return content_version(CODE_VERSION, model_version.CODE_VERSION, self.prune_after, trials)
 
 
 class TrialRecord(Frozen):
@@ -233,6 +233,7 @@ def _row(trial: TrialPlan, record: TrialRecord, dataset: Dataset) -> TrialRow:
     history = list(record.history)
     kept = best_epoch(history) if history else None
     num_correct = round(kept.val_accuracy * num_images) if kept else None
+    name = model_version.bundle_name(dataset, trial.settings)
     return TrialRow(
         number=record.number,
         values=trial.values,
@@ -247,5 +248,5 @@ def _row(trial: TrialPlan, record: TrialRecord, dataset: Dataset) -> TrialRow:
         loss=kept.val_loss if kept else None,
         seconds=round(sum(log.seconds for log in history), 3),
         dataset=trial.dataset,
-        bundle=f"{publish.bundle_name(dataset, trial.settings)}@{publish.bundle_version(dataset, trial.settings)}",
+        bundle=f"{name}@{model_version.bundle_version(dataset, trial.settings)}",
     )

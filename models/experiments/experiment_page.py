@@ -1,4 +1,4 @@
-"""The page of an experiment: `experiment.html`, one file for people, and `experiment.png`, its plot alone."""
+"""The page of an experiment: `experiment.html`, self-contained, and `experiment.png`, its plot."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.data.files.atomic import atomic_file
+from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.experiments.experiment import ExperimentCard, TrialRow, ranked
 from darkroom.models.experiments.search import NUM_UNSTOPPED
+from darkroom.models.pages.navigation import EXPERIMENT_PAGE, experiment_navigation
 from darkroom.models.pages.page import Picture, render, write_page
 
-EXPERIMENT_PAGE = "experiment.html"
 EXPERIMENT_PLOT = "experiment.png"
 EXPERIMENT_FILES = (EXPERIMENT_PAGE, EXPERIMENT_PLOT)
 
@@ -28,13 +29,16 @@ class ValueFigures:
     best: float
 
 
-def write_experiment_page(folder: Path, card: ExperimentCard, histories: Mapping[int, Sequence[EpochLog]]) -> None:
+def write_experiment_page(
+    folder: Path, card: ExperimentCard, histories: Mapping[int, Sequence[EpochLog]], workspace: Workspace
+) -> None:
     """Write the plot and the page; each appears whole or not at all.
 
     Args:
         folder: The experiment's.
         card: What to show; its list of files is not looked at.
         histories: The epochs of each trial, by its number.
+        workspace: Where the pages that it links to lie.
     """
     from darkroom.models.pages import plots
 
@@ -50,8 +54,10 @@ def write_experiment_page(folder: Path, card: ExperimentCard, histories: Mapping
     curves = plots.trial_curves(
         [([log.val_accuracy for log in histories[row.number]], row.status == "pruned") for row in judged]
     )
+    datasets = sorted({row.dataset for row in card.trials})
     page = render(
         "experiment.html.j2",
+        links=experiment_navigation(workspace, folder / EXPERIMENT_PAGE, card.bundle, datasets),
         card=card,
         best=card.best_row,
         told=", ".join(f"{varied.option} {varied.value}" for varied in card.best_row.values),
@@ -62,7 +68,7 @@ def write_experiment_page(folder: Path, card: ExperimentCard, histories: Mapping
         num_unstopped=NUM_UNSTOPPED,
         max_trials=plots.MAX_TRIALS,
         by_value=by_value(card),
-        datasets=sorted({row.dataset for row in card.trials}),
+        datasets=datasets,
         seconds=sum(row.seconds for row in card.trials),
         intervals=Picture.of_plot(intervals),
         curves=Picture.of_plot(curves),

@@ -1,4 +1,4 @@
-"""What Optuna does for an experiment: which combinations a random search draws, and which trial is hopeless.
+"""What Optuna does for an experiment: drawing combinations at random, and pruning poor trials.
 
 Its study is built from the records of the ended trials whenever it is asked, so that there is nothing else that a
 killed run could leave damaged: the same records give the same decisions.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkroom.data.files.atomic import atomic_file
 from darkroom.models.experiments.experiment import ExperimentPlan, TrialPlan, TrialRecord
-from darkroom.models.training_loop.state import best_epoch
+from darkroom.models.training_loop.early_stopping import best_epoch
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -81,7 +81,7 @@ def _distributions(plan: ExperimentPlan) -> dict[str, Any]:
 
 
 def _optuna() -> Any:
-    """Optuna, silent: what is worth a line is said here."""
+    """Optuna with its own log turned off."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,4 +1,4 @@
-"""The making of an experiment: its trials, each on its own; then the best one's bundle, the table and the page."""
+"""Running an experiment: its trials one by one, then the best one's bundle, the table and the page."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ from darkroom.models.experiments.experiment import (
 )
 from darkroom.models.experiments.experiment_page import EXPERIMENT_FILES, write_experiment_page
 from darkroom.models.experiments.search import ask, write_journal
-from darkroom.models.training import publish
+from darkroom.models.training import model_version
 from darkroom.models.training.train import train_network
+from darkroom.models.training_loop.stage import TrainRequest
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Hopeless(Exception):  # noqa: N818 - no error: the end of a trial
 
 
 def start(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Workspace) -> list[TrialPlan]:
-    """Write the plan; gives the trials that have not ended, in order. With `retry_failed` the failed ones too.
+    """Write the plan; returns the unfinished trials in order and, with `retry_failed`, the failed ones.
 
     Raises:
         SettingError: where the trials' data sets differ in their validation images.
@@ -57,8 +58,8 @@ def start(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Wor
     different = {tuple(dataset.paths("validation")): dataset.reference for dataset in datasets}
     if len(different) > 1:
         raise SettingError(
-            f"The trials would be judged on different validation images: those of {' and '.join(different.values())} "
-            "are not the same. Compare settings that leave them as they are."
+            f"The trials would be evaluated on different validation images: those of "
+            f"{' and '.join(different.values())} differ. Vary only settings that do not change them."
         )
     if len(datasets) > 1:
         logger.info(
@@ -73,12 +74,12 @@ def start(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Wor
                 (folder / EXPERIMENT_CARD).unlink(missing_ok=True)
                 record_file(folder, trial.number).unlink()
     missing = [trial for trial in plan.trials if not record_file(folder, trial.number).is_file()]
-    logger.info("%d trials, %d of them ended before.", len(plan.trials), len(plan.trials) - len(missing))
+    logger.info("%d trials, %d already finished.", len(plan.trials), len(plan.trials) - len(missing))
     return missing
 
 
 def train_trial(folder: Path, number: int, features: Path | None, workspace: Workspace) -> TrialRecord:
-    """Train one trial, going on where a killed run stopped, and record how it ended; a failure is raised as well.
+    """Train or resume one trial and record how it ended; a failure is also raised.
 
     Args:
         folder: The experiment's.
@@ -101,13 +102,13 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
         if plan.prune_after and asked.should_prune():
             raise Hopeless(
                 f"after {len(history)} epochs its best accuracy was {max(log.val_accuracy for log in history):.4f}, "
-                "below the median of the complete trials at that age"
+                "below the median of the complete trials at that epoch"
             )
 
     reason: str | None = None
     try:
         dataset = open_dataset(workspace.find_dataset(trial.dataset))
-        train_network(dataset, trial.settings, state_folder(folder, number), features, watch)
+        train_network(TrainRequest(dataset, trial.settings, state_folder(folder, number), features, watch))
     except Hopeless as hopeless:
         reason = str(hopeless)
     except Exception as error:
@@ -117,7 +118,7 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
         number=number, status="pruned" if reason else "complete", reason=reason, history=tuple(history)
     )
     if reason:
-        logger.info("Trial %d is stopped: %s.", number, reason)
+        logger.info("Trial %d is stopped early: %s.", number, reason)
     return _keep(folder, record)
 
 
@@ -140,18 +141,18 @@ def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
     if best.status != "complete":
         raise WorkError(
             f"All {len(ended(folder))} trials failed, the first with: {(best.reason or '').rstrip('.')}. Correct the "
-            "settings, or try them again with --retry-failed."
+            "settings, or repeat the trials with --retry-failed."
         )
     return read_plan(folder).trials[best.number - 1]
 
 
 def hand_over(folder: Path, trial: TrialPlan, workspace: Workspace) -> None:
-    """Put the trial's state where `train` looks for it, so that nothing is trained twice."""
+    """Move the trial's state to where `train` looks for it, so that nothing is trained twice."""
     dataset = open_dataset(workspace.find_dataset(trial.dataset))
-    with exclusive(workspace.models / publish.bundle_name(dataset, trial.settings)):
+    with exclusive(workspace.models / model_version.bundle_name(dataset, trial.settings)):
         state = state_folder(folder, trial.number)
-        if state.is_dir() and publish.published_bundle(dataset, trial.settings, workspace) is None:
-            staging = publish.staging_folder(dataset, trial.settings, workspace)
+        if state.is_dir() and model_version.published_bundle(dataset, trial.settings, workspace) is None:
+            staging = model_version.staging_folder(dataset, trial.settings, workspace)
             remove_folder(staging)  # of a training of its own that was killed
             state.rename(staging)
 
@@ -177,7 +178,7 @@ def finish(
         files=(),
     )
     write_table(folder / TRIALS, _table(plan, table))
-    write_experiment_page(folder, card, {record.number: record.history for record in records})
+    write_experiment_page(folder, card, {record.number: record.history for record in records}, workspace)
     write_journal(folder / JOURNAL, plan, records)
     facts = tuple(FileFact.of(folder, name) for name in (TRIALS, JOURNAL, *EXPERIMENT_FILES))
     card = card.model_copy(update={"files": facts})

@@ -1,13 +1,13 @@
-"""What a network looks at: for some images where and on what, for the network as a whole what its parts answer to.
+"""Explanations: what a network looks at in some images, and what its classes, channels and filters respond to.
 
 <folder>/
   <number>-<image's name>.png              the image, Grad-CAM of two classes, occlusion
   <number>-<image's name>-activations.png  activations layer by layer
   filters.png                              filters of the first layers
   classes.png                              activation maximisation of classes
-  channels.png                             of channels, and the images that excite them most
-  explain.html                             all of it on one page, with what each picture shows and its source
-  made.json                                what they were made from: see models/pages/made.py
+  channels.png                             of channels, and the training images that activate them most
+  explain.html                             all of it on one page, with how to read each picture and its source
+  made.json                                what they were made from: see models/pages/fingerprint.py
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -25,17 +25,21 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import ImageError, InputError, SettingError
-from darkroom.data.files.atomic import atomic_folder, remove_folder
+from darkroom.data.files.atomic import atomic_folder, content_version, remove_folder
 from darkroom.data.files.listing import printable, read_file
 from darkroom.data.images.decode import decode
-from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.explaining.explain_page import EXPLAIN_PAGE, Explanation, ShownImage, explain_page
+from darkroom.data.images.decoder import decoder
+from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.bundle import Bundle, check_decoder
+from darkroom.models.explaining.explain_page import Explanation, ShownImage, explain_page
 from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
 from darkroom.models.explaining.views import ImageView, NetworkView, view_image, view_network
-from darkroom.models.judging.judged import PREDICTIONS
-from darkroom.models.judging.report import read_report
+from darkroom.models.judging.report import CorrectPrediction, most_confident, read_report
+from darkroom.models.judging.split_predictions import PREDICTIONS
 from darkroom.models.networks.layers import feature_maps, unmirrored
-from darkroom.models.pages.made import made_before, version_of, write_made
+from darkroom.models.pages.fingerprint import MADE_CARD, files_up_to_date, fingerprint_of, write_fingerprint
+from darkroom.models.pages.navigation import EXPLAIN_FOLDER, EXPLAIN_PAGE
 from darkroom.models.pages.page import write_page
 from darkroom.models.pages.panels import Panel, sheet
 
@@ -45,7 +49,7 @@ logger = logging.getLogger(__name__)
 MAX_IMAGES = 64
 MAX_CLASSES = 10
 # Raised whenever the same network and images would give other pictures.
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 _OURS = re.compile(r"explain\.html|made\.json|(\d{3}-[A-Za-z0-9._-]+|filters|classes|channels)\.png")
 
 
@@ -76,6 +80,7 @@ def explain_images(
     generated_by: str,
     dataset: Dataset | None = None,
     max_searched: int = MAX_SEARCHED,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> Explained:
     """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
 
@@ -86,28 +91,25 @@ def explain_images(
         images: At most 64 files.
         out: A folder that does not exist, is empty, or holds nothing but an earlier explanation.
         generated_by: The command, for the page.
-        dataset: Where the images that excite a channel are looked for; None leaves them out.
-        max_searched: About how many of its training images are looked at; 0 leaves them out.
+        dataset: Searched for the images that activate a channel most; None leaves them out.
+        max_searched: About how many of its training images are searched; 0 leaves them out.
+        decoder_mismatch: What happens where the bundle was trained on another decoder's images: `warn` explains all the
+            same, `strict` refuses.
 
     Raises:
-        InputError: where not one image can be read, or `out` holds other files.
+        InputError: where not one image can be read, or `out` holds other files, or, with `strict`, the decoder is
+            another one.
         SettingError: where there are too many images, the data set's images have another size, or the network has no
             convolutional layer.
     """
     _check(bundle, images, out, dataset)
+    check_decoder(bundle, decoder(), decoder_mismatch)
     loaded, set_aside = _load(bundle, images)
-    made_from = version_of(
-        _CODE_VERSION,
-        bundle.card.model_dump(mode="json"),
-        [(item.name, item.path, item.sha256, item.truth) for item in loaded],
-        set_aside,
-        dataset.card.model_dump(mode="json") if dataset else None,
-        max_searched,
-        generated_by,
-    )
-    if before := made_before(out, made_from):
-        logger.info("%d images are explained already: %s", len(loaded), out / EXPLAIN_PAGE)
+    fingerprint = _fingerprint(bundle, loaded, set_aside, dataset, max_searched, generated_by)
+    if before := files_up_to_date(out, fingerprint):
+        logger.info("%d images already explained: %s", len(loaded), out / EXPLAIN_PAGE)
         return _explained(out, before, set_aside)
+    logger.info("Explaining %s on %d images", bundle.reference, len(loaded))
     labels, runner, model = bundle.card.labels, bundle.runner(), unmirrored(bundle.keras_model())
     feature_maps(model)  # refuses a network without, before any work
 
@@ -115,7 +117,11 @@ def explain_images(
         return bundle.card.calibration.apply(runner(pixels))
 
     classes = _shown_classes(probabilities(np.stack([item.pixels for item in loaded])))
-    views = [view_image(model, probabilities, item.pixels, item.truth, labels, classes) for item in loaded]
+    views = []
+    for number, item in enumerate(loaded, start=1):
+        views.append(view_image(model, probabilities, item.pixels, item.truth, labels, classes))
+        logger.info("Explained image %d of %d: %s", number, len(loaded), item.path)
+    logger.info("Drawing filters and what activates classes and channels; searching at most %d images", max_searched)
     contributions = np.mean([view.contributions for view in views], axis=0)
     image_size = bundle.card.policy.image_size
     network = view_network(model, labels, classes, contributions, image_size, dataset, max_searched)
@@ -127,44 +133,101 @@ def explain_images(
     with atomic_folder(out) as temporary:
         names = _write_sheets(temporary, loaded, views, network)
         write_page(temporary / EXPLAIN_PAGE, page)
-        write_made(temporary, made_from, (*names, EXPLAIN_PAGE))
+        write_fingerprint(temporary, fingerprint, (*names, EXPLAIN_PAGE))
         remove_folder(out)
     logger.info("explained %d images: %s", len(views), out / EXPLAIN_PAGE)
     return _explained(out, names, set_aside)
+
+
+def find_explained(
+    bundle: Bundle, images: Sequence[Path], out: Path, generated_by: str, dataset: Dataset | None, max_searched: int
+) -> Explained | None:
+    """The pictures that `explain_images` would leave as they are; None where it would draw some."""
+    _check(bundle, images, out, dataset)
+    if not (out / MADE_CARD).is_file():
+        return None  # without a look at the images
+    loaded, set_aside = _load(bundle, images)
+    names = files_up_to_date(out, _fingerprint(bundle, loaded, set_aside, dataset, max_searched, generated_by))
+    return _explained(out, names, set_aside) if names else None
+
+
+def _fingerprint(
+    bundle: Bundle,
+    loaded: Sequence[_Loaded],
+    set_aside: tuple[tuple[str, str], ...],
+    dataset: Dataset | None,
+    max_searched: int,
+    generated_by: str,
+) -> str:
+    """A content version of all that the pictures are made from."""
+    return fingerprint_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        [(item.name, item.path, item.sha256, item.truth) for item in loaded],
+        set_aside,
+        dataset.card.model_dump(mode="json") if dataset else None,
+        max_searched,
+        generated_by,
+        decoder().fingerprint,
+    )
 
 
 def _explained(out: Path, names: Sequence[str], set_aside: tuple[tuple[str, str], ...]) -> Explained:
     return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names if name != EXPLAIN_PAGE), set_aside)
 
 
+def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:
+    """The folder of the data set that is named, or of the default one, or None where that is not at hand."""
+    if dataset:
+        return place.find_dataset(dataset)
+    try:
+        return place.find_dataset(default)
+    except InputError:
+        return None
+
+
 def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> list[str]:
-    """Paths worth a look: the worst mistakes of the report, and the right ones that were most certain, by class."""
+    """Paths worth a look: the worst mistakes of the report, and the most confident correct predictions by class."""
     report = read_report(bundle.report_folder)
     wrong = [mistake.path for mistake in report.worst_mistakes[:num_wrong]]
-    rows = pq.read_table(bundle.report_folder / PREDICTIONS).to_pylist()
-    right = [row for row in rows if row["truth"] == row["predicted"]]
-    right.sort(key=lambda row: (-row["confidence"], row["path"]))
-    first: dict[str, str] = {}
-    for row in right:
-        first.setdefault(row["truth"], row["path"])
-    chosen = sorted(first.values()) + [row["path"] for row in right if row["path"] not in set(first.values())]
-    return wrong + chosen[:num_right]
+    rows = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted", "confidence"])
+    correct = [
+        CorrectPrediction(row["path"], row["truth"], row["confidence"])
+        for row in rows.to_pylist()
+        if row["truth"] == row["predicted"]
+    ]
+    correct.sort(key=lambda item: (-item.confidence, item.path))
+    return wrong + [item.path for item in most_confident(correct, num_right)]
+
+
+def explanation_folder(bundle: Bundle, images: Sequence[str]) -> Path:
+    """Where explanations of images go that a user names: a folder for each choice of images, in the bundle's report.
+
+    `report/explain` is for those of the report's own images.
+
+    Args:
+        bundle: The network.
+        images: Paths or URLs as they are named; the same ones get the same folder.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(images[0]).stem)[:40].strip("._-") if images else ""
+    parts = (EXPLAIN_FOLDER, name, content_version(list(images)))
+    return bundle.report_folder / "-".join(part for part in parts if part)
 
 
 def _check(bundle: Bundle, images: Sequence[Path], out: Path, dataset: Dataset | None) -> None:
     if not 1 <= len(images) <= MAX_IMAGES:
-        raise SettingError(f"One page takes 1 to {MAX_IMAGES} images, not {len(images)}. Give fewer at once.")
+        raise SettingError(f"A page holds 1 to {MAX_IMAGES} images, not {len(images)}. Explain fewer at once.")
     if dataset and dataset.card.policy.image_size != bundle.card.policy.image_size:
         ours, theirs = (" x ".join(map(str, card.policy.image_size)) for card in (bundle.card, dataset.card))
         raise SettingError(
-            f"The images of {dataset.reference} are {theirs}, {bundle.reference} takes {ours}. Give a data set of the "
-            "model's image size."
+            f"The images of {dataset.reference} are {theirs}, {bundle.reference} takes {ours}. Choose a data set with "
+            "the model's image size."
         )
     if out.exists():
         names = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
         others = sorted(name for name in names if not _OURS.fullmatch(name) or not out.is_dir())
         if others:
-            raise InputError(f"{out} holds other files, such as {printable(others[0])}. Give a folder of its own.")
+            raise InputError(f"{out} holds other files, such as {printable(others[0])}. Choose an empty or new folder.")
 
 
 def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[tuple[str, str], ...]]:
@@ -220,7 +283,7 @@ def _write_sheets(
         sheets[f"{item.name}-activations.png"] = [[panel] for panel in view.activations]
     sheets["filters.png"] = [[panel] for panel in network.filters]
     sheets["classes.png"] = [network.classes[at : at + 5] for at in range(0, len(network.classes), 5)]
-    sheets["channels.png"] = [(view.maximised, *view.exciting) for view in network.channels]
+    sheets["channels.png"] = [(view.maximised, *(image.panel for image in view.images)) for view in network.channels]
     for name, rows in sheets.items():
         if rows:
             (folder / name).write_bytes(sheet(rows, 2.2 if len(rows[0]) > 1 else 5.5))

@@ -10,8 +10,6 @@ from darkroom.models.explaining.views import ImageView, NetworkView
 from darkroom.models.pages.page import Picture, data_uri, render
 from darkroom.models.pages.panels import Panel
 
-EXPLAIN_PAGE = "explain.html"
-
 
 @dataclass(frozen=True)
 class ShownImage:

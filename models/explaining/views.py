@@ -1,4 +1,4 @@
-"""What is shown of a network, as pixels: of an image that it judged, and of the network as a whole."""
+"""What is shown of a network, as pixels: for one image, and for the network as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.models.explaining.techniques.activations import first_filters, strongest_activations
-from darkroom.models.explaining.techniques.exciting import most_exciting
+from darkroom.models.explaining.techniques.exciting import Exciting, most_exciting
 from darkroom.models.explaining.techniques.gradcam import find_evidence
 from darkroom.models.explaining.techniques.maximise import Goal, maximise
 from darkroom.models.explaining.techniques.occlusion import occlusion
@@ -27,7 +27,7 @@ _LEAST_LIMIT = 0.05
 
 @dataclass(frozen=True)
 class ImageView:
-    """An image and what the network made of it.
+    """An image and how the network classified it.
 
     Attributes:
         panels: The image, Grad-CAM of the predicted class, Grad-CAM of `other`, occlusion.
@@ -49,18 +49,42 @@ class ImageView:
 
 
 @dataclass(frozen=True)
+class ActivatingImage:
+    """A training image on which a channel is highly active, and the mean of the channel over all positions."""
+
+    panel: Panel
+    path: str
+    label: str
+    activation: float
+
+
+@dataclass(frozen=True)
 class ChannelView:
-    """A channel of the last feature map: for which class it speaks, what it answers to, the images that excite it."""
+    """A channel of the last feature map.
+
+    Attributes:
+        channel: Its index.
+        label: The class to whose logit it contributes.
+        contribution: How much it adds to that logit, the mean over the images that are explained.
+        maximised: The pattern that activates it most.
+        images: The training images that activate it most, whatever their label.
+    """
 
     channel: int
     label: str
+    contribution: float
     maximised: Panel
-    exciting: tuple[Panel, ...]
+    images: tuple[ActivatingImage, ...]
+
+    @property
+    def num_of_label(self) -> int:
+        """How many of the images have the class's label."""
+        return sum(image.label == self.label for image in self.images)
 
 
 @dataclass(frozen=True)
 class NetworkView:
-    """The network without regard to one image; `num_searched` are the images of which the most exciting were taken."""
+    """The network as a whole; `num_searched` training images were searched for those of the channels."""
 
     filters: tuple[Panel, ...]
     classes: tuple[Panel, ...]
@@ -101,7 +125,7 @@ def view_image(
         other=other,
         other_probability=float(chances[other]),
         panels=(
-            Panel("What the network gets", large),
+            Panel("Network input", large),
             Panel(f"Grad-CAM: {labels[predicted]}", heat_over(large, evidence.heat(0))),
             Panel(f"Grad-CAM: {labels[other]}", heat_over(large, evidence.heat(1))),
             Panel(f"Occlusion: {labels[predicted]}", change_over(large, fall, max(np.abs(fall).max(), _LEAST_LIMIT))),
@@ -137,18 +161,18 @@ def view_network(
         classes: Those that are shown.
         contributions: `float32[len(classes), K]`: of each the channels that add most to its logit are shown.
         image_size: (height, width) in pixels.
-        dataset: Where the images that excite a channel are looked for; None leaves them out.
-        max_searched: About how many of its training images are looked at; 0 leaves them out.
+        dataset: Searched for the images that activate a channel most; None leaves them out.
+        max_searched: About how many of its training images are searched; 0 leaves them out.
     """
     layer = feature_maps(model)[-1]
     channels = strongest_channels(contributions)
     goals = [Goal(index) for index in classes] + [Goal(channel, layer) for _, channel in channels]
     maximised = [enlarged(image) for image in maximise(model, goals, image_size)]
-    exciting: list[tuple[Panel, ...]] = [() for _ in channels]
+    activating: list[tuple[ActivatingImage, ...]] = [() for _ in channels]
     num_searched = 0
     if dataset and max_searched and channels:
         found, num_searched = most_exciting(model, layer, [channel for _, channel in channels], dataset, max_searched)
-        exciting = [tuple(Panel(f"{item.label}: {item.path}", enlarged(item.pixels)) for item in row) for row in found]
+        activating = [tuple(_activating(item) for item in row) for row in found]
     return NetworkView(
         filters=tuple(
             Panel(
@@ -161,12 +185,21 @@ def view_network(
         layer=layer.name,
         channels=tuple(
             ChannelView(
-                channel, labels[classes[row]], Panel(f"channel {channel}: {labels[classes[row]]}", image), panels
+                channel=channel,
+                label=labels[classes[row]],
+                contribution=float(contributions[row, channel]),
+                maximised=Panel(f"channel {channel}: {labels[classes[row]]}", image),
+                images=images,
             )
-            for (row, channel), image, panels in zip(channels, maximised[len(classes) :], exciting, strict=True)
+            for (row, channel), image, images in zip(channels, maximised[len(classes) :], activating, strict=True)
         ),
         num_searched=num_searched,
     )
+
+
+def _activating(item: Exciting) -> ActivatingImage:
+    panel = Panel(f"{item.label}: {item.strength:.2f}", enlarged(item.pixels))
+    return ActivatingImage(panel, item.path, item.label, item.strength)
 
 
 def strongest_channels(contributions: NDArray[np.float32]) -> list[tuple[int, int]]:

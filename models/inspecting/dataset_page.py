@@ -20,22 +20,23 @@ from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.images.encode import encode_jpeg
 from darkroom.data.quality.assessment import Check, ClassBalance
 from darkroom.data.stores.workspace import INSPECTION_CARD
-from darkroom.models.inspecting.inspection import Inspection
+from darkroom.models.inspecting.inspection import Inspection, SetAsideFile
+from darkroom.models.pages.navigation import DATASET_PAGE
 from darkroom.models.pages.page import data_uri, render, write_page
 
-DATASET_PAGE = "dataset.html"
 # Of each kind; a thumbnail is about 5 KB, so a page with all of them has 2 MB.
 MAX_SHOWN = 24
 MAX_LABEL_ERRORS = 60
 _MAX_CLASSES = 100
 _MAX_FILES = 50
+_MAX_FILES_PER_REASON = 8
 _THUMBNAIL_SIDE = 140
 _THUMBNAIL_GREY = (244, 244, 244)
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a check is told: its title, what it means, and a finding's value with its unit."""
+    """How a check is described: its title, its meaning, and a finding's value with its unit."""
 
     title: str
     meaning: str
@@ -43,16 +44,16 @@ class _Kind:
 
 
 _KINDS = {
-    "blank": _Kind("Blank", "One colour all over: the standard deviation of luminance is below {:.3g} of 255.",
+    "blank": _Kind("Blank", "A single colour: the standard deviation of luminance is below {:.3g} of 255.",
                    "contrast {:.1f}"),
-    "dark": _Kind("Very dark", "Mean luminance is below {:.3g} of 255, far below that of the others.",
+    "dark": _Kind("Very dark", "Mean luminance is below {:.3g} of 255, far below the rest.",
                   "luminance {:.0f}"),
-    "bright": _Kind("Very bright", "Mean luminance is above {:.3g} of 255, far above that of the others.",
+    "bright": _Kind("Very bright", "Mean luminance is above {:.3g} of 255, far above the rest.",
                     "luminance {:.0f}"),
     "clipped": _Kind("Clipped", "More than {:.0%} of the pixels are pure black or pure white.", "{:.0%} clipped"),
-    "small": _Kind("Very small", "The shorter side is below {:.3g} pixels: enlarged for the network more than twice, "
-                   "and much smaller than the others.", "{:.0f} pixels"),
-    "elongated": _Kind("Odd aspect ratio", "The longer side is more than {:.3g} times the shorter.", "{:.1f} : 1"),
+    "small": _Kind("Very small", "The shorter side is below {:.3g} pixels: enlarged more than twofold for the network, "
+                   "and much smaller than the rest.", "{:.0f} pixels"),
+    "elongated": _Kind("Very elongated", "The longer side is more than {:.3g} times the shorter.", "{:.1f} : 1"),
 }  # fmt: skip
 
 
@@ -109,7 +110,23 @@ def _shown_paths(inspection: Inspection) -> set[str]:
         paths |= {finding.path for finding in check.findings[:MAX_SHOWN]}
     for pair in inspection.copies[:MAX_SHOWN]:
         paths |= {pair.path, pair.other}
-    return paths
+    paths |= {example.path for example in inspection.examples}
+    return paths | {file.path for _, files in _quarantined(inspection) for file in files}
+
+
+def _quarantined(inspection: Inspection) -> list[tuple[str, list[SetAsideFile]]]:
+    """A few files for each reason, the most frequent reason first."""
+    listed = inspection.set_aside
+    files = [(row.reason, [file for file in listed if file.reason == row.reason]) for row in inspection.quality.reasons]
+    return [(reason, found[:_MAX_FILES_PER_REASON]) for reason, found in files if found]
+
+
+def _examples(inspection: Inspection) -> list[tuple[str, list[str]]]:
+    """The paths of each class's examples, in the order of the classes."""
+    found: dict[str, list[str]] = {}
+    for example in inspection.examples:
+        found.setdefault(example.label, []).append(example.path)
+    return list(found.items())
 
 
 def _page(inspection: Inspection, thumbnails: Mapping[str, bytes]) -> str:
@@ -121,7 +138,9 @@ def _page(inspection: Inspection, thumbnails: Mapping[str, bytes]) -> str:
         "dataset.html.j2",
         inspection=inspection,
         quality=quality,
-        num_set_aside=quality.num_files - quality.num_ok,
+        num_quarantined=quality.num_files - quality.num_ok,
+        examples=_examples(inspection),
+        quarantined=_quarantined(inspection),
         num_findings=len({finding.path for check in quality.checks for finding in check.findings}),
         classes=_shortened(classes),
         largest=max((row.num_images for row in classes), default=0),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.leaks import DuplicateSummary
-from darkroom.data.dataset.manifest import QUARANTINED
-from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.dataset.manifest import OK, QUARANTINED
+from darkroom.data.dataset.shard_names import part_shards
 from darkroom.data.files.cards import read_card
 from darkroom.data.files.provenance import LibraryVersion, library_versions
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.earlier import part_folder
 from darkroom.data.ingest.publication import gather
+from darkroom.data.ingest.reuse import part_folder
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import Quality, assess
 from darkroom.data.stores.workspace import INSPECTION_CARD
@@ -24,13 +25,22 @@ from darkroom.models.measures.metrics import Frozen
 
 SCHEMA_VERSION = 1
 _MAX_LISTED = 1000
+_MAX_EXAMPLES = 96
+_MAX_EXAMPLES_PER_CLASS = 8
 
 
 class SetAsideFile(Frozen):
-    """A file that cannot be used, and why."""
+    """A quarantined file, and why it is one."""
 
     path: str
     reason: str
+
+
+class Example(Frozen):
+    """A usable image of a class."""
+
+    path: str
+    label: str
 
 
 class CopyPair(Frozen):
@@ -53,7 +63,8 @@ class Inspection(Frozen):
         name: Of the data set, or what it would be called.
         version: Of the data set; None for a source that is not ingested.
         decisions: How labels and splits were found.
-        set_aside: The first 1,000 files that cannot be used, by path.
+        examples: Up to 8 images of each class, chosen by their hashes; of more than 96 classes, of the first.
+        set_aside: The first 1,000 quarantined files, by path.
         duplicates: Counts of copies.
         copies: The first 1,000: those on both sides of a split first, then those with two labels, the closest first.
         label_errors: None where labels were not judged.
@@ -69,6 +80,7 @@ class Inspection(Frozen):
     decisions: tuple[str, ...]
     policy: DecodePolicy
     quality: Quality
+    examples: tuple[Example, ...] = ()
     set_aside: tuple[SetAsideFile, ...]
     duplicates: DuplicateSummary
     copies: tuple[CopyPair, ...]
@@ -80,7 +92,7 @@ class Inspection(Frozen):
 def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], backbone: Path, share: float) -> Path:
     """The features of a share of one part's images, for judging their labels; computed already, nothing is done."""
     part = part_folder(staging, index)
-    shards = [path for split in SPLITS for path in part.glob(f"{split}.*")]
+    shards = list(part_shards(part))
     file = staging / "label-features" / f"{share:.6f}" / f"{index:05d}.npz"
     extract_features(shards, LabelMap(labels), backbone, share, file)
     return file
@@ -105,6 +117,7 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
         decisions=plan.decisions,
         policy=plan.settings.policy,
         quality=assess(found.manifest, plan.settings.policy, _MAX_LISTED),
+        examples=choose_examples(found.manifest),
         set_aside=_set_aside(found.manifest),
         duplicates=found.summary,
         copies=_copies(found.copies),
@@ -139,6 +152,7 @@ def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -
         decisions=card.decisions,
         policy=card.policy,
         quality=assess(manifest, card.policy, _MAX_LISTED),
+        examples=choose_examples(manifest),
         set_aside=_set_aside(manifest),
         duplicates=card.duplicate_summary,
         copies=_copies(dataset.duplicates()),
@@ -151,6 +165,26 @@ def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -
 def read_inspection(folder: Path) -> Inspection:
     """Read `inspection.json`; raises FormatError where it is missing, damaged or of another schema version."""
     return read_card(folder / INSPECTION_CARD, Inspection, SCHEMA_VERSION)
+
+
+def choose_examples(manifest: pa.Table) -> tuple[Example, ...]:
+    """A few usable images of each class, in the order of labels and hashes: no accident of listing, the same each time.
+
+    Args:
+        manifest: With the columns `path`, `sha256`, `label` and `status`.
+    """
+    rows = manifest.filter(pc.equal(manifest["status"], OK)).select(["label", "sha256", "path"])
+    num_classes = max(pc.count_distinct(rows["label"]).as_py(), 1)
+    limit = max(1, min(_MAX_EXAMPLES_PER_CLASS, _MAX_EXAMPLES // num_classes))
+    # The lowest hashes of each class, by columns: a data set may have millions of rows.
+    rows = rows.sort_by([("label", "ascending"), ("sha256", "ascending"), ("path", "ascending")])
+    labels = rows["label"].combine_chunks()
+    if not len(labels):
+        return ()
+    starts = np.flatnonzero(np.r_[True, pc.not_equal(labels[1:], labels[:-1]).to_numpy(zero_copy_only=False)])
+    ends = np.r_[starts[1:], len(labels)]
+    chosen = np.concatenate([np.arange(a, min(a + limit, b)) for a, b in zip(starts, ends, strict=True)])
+    return tuple(Example(path=row["path"], label=row["label"]) for row in rows.take(chosen[:_MAX_EXAMPLES]).to_pylist())
 
 
 def _set_aside(manifest: pa.Table) -> tuple[SetAsideFile, ...]:

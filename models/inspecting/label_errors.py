@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.dataset.shards import Record, read_shard
-from darkroom.data.errors import FormatError
-from darkroom.data.files.atomic import atomic_file
+from darkroom.data.files.npz import read_arrays, write_arrays
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.labels.label_map import LabelMap
-from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
+from darkroom.models.bundle.runtime import OnnxRunner
 from darkroom.models.measures.metrics import Frozen
-from darkroom.models.networks.architectures import build_backbone
+from darkroom.models.training.features import export_backbone
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +91,9 @@ class Judged:
     sha256: tuple[str, ...]
 
 
-def export_backbone(path: Path) -> None:
-    """Write the backbone as ONNX, whole or not at all; there already, nothing is done."""
-    if not path.is_file():
-        with atomic_file(path) as temporary:
-            export_onnx(build_backbone(NETWORK, _IMAGE_SIZE, "imagenet"), temporary)
+def export_judge(path: Path) -> None:
+    """Write the backbone whose features labels are judged by as ONNX; an existing file stays."""
+    export_backbone(path, NETWORK, _IMAGE_SIZE)
 
 
 def extract_features(shards: Sequence[Path], labels: LabelMap, backbone: Path, share: float, path: Path) -> None:
@@ -105,7 +102,7 @@ def extract_features(shards: Sequence[Path], labels: LabelMap, backbone: Path, s
     Args:
         shards: Augmented copies in them are passed over.
         labels: Of the shards.
-        backbone: As `export_backbone` wrote it.
+        backbone: As `export_judge` wrote it.
         share: Of the images, chosen by their hashes: the same images whatever else is in the data set.
         path: The `.npz` file.
     """
@@ -123,14 +120,13 @@ def extract_features(shards: Sequence[Path], labels: LabelMap, backbone: Path, s
     for records, images in _batches(wanted):
         features.append(runner(images))
         chosen += [(record.path, record.sha256, record.label_index) for record in records]
-    with atomic_file(path) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            features=np.concatenate(features),
-            paths=np.array([name for name, _, _ in chosen], np.str_),
-            sha256=np.array([sha256 for _, sha256, _ in chosen], np.str_),
-            labels=np.array([index for _, _, index in chosen], np.int32),
-        )
+    write_arrays(
+        path,
+        features=np.concatenate(features),
+        paths=np.array([name for name, _, _ in chosen], np.str_),
+        sha256=np.array([sha256 for _, sha256, _ in chosen], np.str_),
+        labels=np.array([index for _, _, index in chosen], np.int32),
+    )
 
 
 def load_judged(files: Sequence[Path]) -> Judged:
@@ -139,15 +135,7 @@ def load_judged(files: Sequence[Path]) -> Judged:
     Raises:
         FormatError: where a file is missing or damaged.
     """
-    parts = []
-    for file in files:
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                parts.append([stored[name] for name in ("features", "labels", "paths", "sha256")])
-        except Exception as error:  # NumPy's and zipfile's parsers raise nearly anything
-            raise FormatError(
-                f"The features {file} cannot be read ({type(error).__name__}). Remove the file."
-            ) from None
+    parts = [read_arrays(file, ("features", "labels", "paths", "sha256")) for file in files]
     features, labels, paths, sha256 = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return Judged(features, labels, tuple(paths.tolist()), tuple(sha256.tolist()))
 
@@ -172,7 +160,7 @@ def find_label_errors(judged: Judged, labels: LabelMap, max_listed: int = 1000) 
     suspected &= probabilities.max(axis=1) > _TIMES_AS_PROBABLE * given
     paths = [judged.paths[row] for row in rows]
     order = sorted(np.flatnonzero(suspected).tolist(), key=lambda place: (given[place], paths[place]))
-    logger.info("The labels of %d images were judged out of fold: %d are suspect.", len(rows), len(order))
+    logger.info("Checked the labels of %d images out of fold: %d may be wrong.", len(rows), len(order))
     return LabelErrors(
         num_images=len(rows),
         accuracy=float((predicted == truth).mean()),

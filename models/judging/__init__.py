@@ -1,1 +1,1 @@
-"""Is a model good enough? Evaluation, slices, the report, the model card, and which version may score."""
+"""Evaluation: metrics, slices, the report, the model card, and which version is blessed."""

@@ -1,4 +1,4 @@
-"""`models/<name>/blessed.json`: which version of a model scores, and the history of how it came to be.
+"""`models/<name>/blessed.json`: the blessed version of a model, and its history.
 
 It is replaced whole, and no bundle is ever deleted for it. `NAME@blessed` means that version wherever a bundle is asked
 for. What decides on a blessing is `models/judging/blessing.py`.
@@ -76,7 +76,7 @@ def is_in_workspace(bundle: Path, place: Workspace) -> bool:
 
 
 def read_blessed(place: Workspace, name: str) -> BlessedCard | None:
-    """What is blessed under a name; None where nothing is. Raises FormatError where the card is damaged."""
+    """The blessed version of a name, or None. Raises FormatError if the card is damaged."""
     path = place.blessed_card(name)
     place.fetch_file(path)
     return read_card(path, BlessedCard, SCHEMA_VERSION) if path.exists() else None
@@ -84,7 +84,7 @@ def read_blessed(place: Workspace, name: str) -> BlessedCard | None:
 
 @contextmanager
 def held(name: str, place: Workspace) -> Iterator[None]:
-    """One process at a time decides on a name; training under that name goes on meanwhile."""
+    """Lock the blessing of a name; training under that name is not blocked."""
     if not (place.models / name).is_dir():
         yield
         return
@@ -93,50 +93,60 @@ def held(name: str, place: Workspace) -> Iterator[None]:
 
 
 def bless(bundle: Path, decision: Decision, place: Workspace, run_id: str | None) -> None:
-    """Move the pointer to a bundle that was found good; where it is there already, nothing changes."""
+    """Bless a bundle that passed; nothing changes if it is already blessed."""
     card = read_blessed(place, bundle.parent.name)
     if decision.blessed and not (card and card.current == bundle.name):
-        _move(place, bundle.parent.name, "bless", bundle.name, decision.why, run_id, decision)
+        _move(card, place, bundle.parent.name, _event("bless", bundle.name, decision.why, run_id, decision))
 
 
 def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
     """Bless a bundle by hand, whatever the comparison said.
+
+    Args:
+        bundle: Its folder, `models/<name>/<version>`.
+        place: The workspace.
+        why: The reason, for the history.
+        run_id: Prefect's id of the flow run; None outside of Prefect.
 
     Raises:
         InputError: where it lies outside the workspace or is the blessed one already.
         FormatError: where it is damaged.
     """
     if not is_in_workspace(bundle, place):
-        raise InputError(f"{bundle} lies outside of {place.models}: only a version of a name there can be blessed.")
+        raise InputError(f"{bundle} is outside {place.models}: only a version of a name there can be blessed.")
     open_bundle(bundle)
     card = read_blessed(place, bundle.parent.name)
     if card and card.current == bundle.name:
-        raise InputError(f"{bundle.parent.name}@{bundle.name} is the blessed one already.")
-    return _move(place, bundle.parent.name, "promote", bundle.name, why, run_id)
+        raise InputError(f"{bundle.parent.name}@{bundle.name} is already blessed.")
+    return _move(card, place, bundle.parent.name, _event("promote", bundle.name, why, run_id))
 
 
 def roll_back(name: str, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
-    """Bless the version again that was blessed before the current one; versions that were removed are passed over.
+    """Bless the version that was blessed before the current one, skipping versions that were removed.
+
+    Args:
+        name: Of the model.
+        place, why, run_id: As for `promote`.
 
     Raises:
         InputError: where nothing is blessed under the name, or nothing was before.
     """
     card = read_blessed(place, name)
     if card is None:
-        raise InputError(f"No version of {name!r} is blessed, so there is none to go back from.")
+        raise InputError(f"No version of {name!r} is blessed, so there is nothing to roll back.")
     earlier = [
         version for version in card.line()[:-1] if version != card.current and is_whole_version(place, name, version)
     ]
     if not earlier:
         raise InputError(
-            f"No version of {name} was blessed before {card.current} and is still there. Choose one with: "
+            f"No version of {name} that was blessed before {card.current} still exists. Choose one with: "
             f"darkroom promote {name}@VERSION"
         )
-    return _move(place, name, "rollback", earlier[-1], why, run_id)
+    return _move(card, place, name, _event("rollback", earlier[-1], why, run_id))
 
 
 def is_whole_version(place: Workspace, name: str, version: str) -> bool:
-    """Whether a version is there with all that its card names."""
+    """Whether a version exists with every file that its card lists."""
     try:
         open_bundle(place.fetch(place.model(name, version), BUNDLE_CARD))
     except FormatError:
@@ -144,27 +154,24 @@ def is_whole_version(place: Workspace, name: str, version: str) -> bool:
     return True
 
 
-def _move(
-    place: Workspace,
-    name: str,
+def _event(
     action: Literal["bless", "promote", "rollback"],
     version: str,
     why: str,
     run_id: str | None,
     decision: Decision | None = None,
-) -> BlessedCard:
-    before = read_blessed(place, name)
-    event = BlessingEvent(
-        action=action,
-        version=version,
-        replaced=before.current if before else None,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        run_id=run_id,
-        why=why,
-        decision=decision,
+) -> BlessingEvent:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return BlessingEvent(
+        action=action, version=version, replaced=None, at=at, run_id=run_id, why=why, decision=decision
     )
-    card = BlessedCard(name=name, current=version, history=(*(before.history if before else ()), event))
+
+
+def _move(before: BlessedCard | None, place: Workspace, name: str, event: BlessingEvent) -> BlessedCard:
+    """Write `blessed.json` with one more event; `before` is what it holds."""
+    event = event.model_copy(update={"replaced": before.current if before else None})
+    card = BlessedCard(name=name, current=event.version, history=(*(before.history if before else ()), event))
     write_json(place.blessed_card(name), card.model_dump(mode="json"))
     place.share_file(place.blessed_card(name))
-    logger.info("%s@%s is blessed (%s): %s.", name, version, action, why)
+    logger.info("%s@%s is blessed (%s): %s.", name, event.version, event.action, event.why)
     return card

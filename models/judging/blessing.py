@@ -1,7 +1,7 @@
 """The blessing: whether a version of a model is to score, decided by a comparison on the same images.
 
-A new bundle is blessed where it passes the floors and is not worse than the blessed one on images that neither was
-made with. What "not worse" means stands in docs/judgement.md; where the outcome is kept, in `blessed.py`.
+A new bundle is blessed where it meets the minimum thresholds and is no worse than the blessed one on images that
+neither was trained on. docs/evaluation.md says what "no worse" means; `blessed.py` keeps the outcome.
 """
 
 from __future__ import annotations
@@ -22,18 +22,15 @@ from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.inference import split_logits
 from darkroom.models.judging.blessed import BlessedCard, is_in_workspace, is_whole_version, read_blessed
-from darkroom.models.judging.judged import PREDICTIONS, Judged
+from darkroom.models.judging.blessing_checks import check_floors, check_not_worse
 from darkroom.models.judging.report import read_report
-from darkroom.models.measures.comparison import Check, Comparison, Decision, Pairs, compare
-from darkroom.models.measures.figures import percent
+from darkroom.models.judging.split_predictions import PREDICTIONS, SplitPredictions
+from darkroom.models.measures.comparison import Check, Decision, compare
 from darkroom.models.measures.metrics import Metrics
 from darkroom.models.settings import BlessingRules
 
-# A difference that two equally good bundles show less often than this is not put down to chance.
-SIGNIFICANCE = 0.05
 
-
-def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
+def decide(judged: SplitPredictions, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
     """Whether a judged bundle is to be blessed; nothing is written.
 
     Args:
@@ -52,26 +49,26 @@ def decide(judged: Judged, metrics: Metrics, rules: BlessingRules, place: Worksp
     if card and (settled := _settled(folder, card)):
         return settled
     current = card.current if card else None
-    checks = _floors(metrics, rules)
+    checks = check_floors(metrics, rules)
     if not all(check.passed for check in checks):
         return Decision(blessed=False, why=_why_not(checks), current=current, checks=checks)
     if card is None:
-        return Decision(blessed=True, why="the first of its name, and it passes the floors", checks=checks)
+        return Decision(blessed=True, why="first version; meets the minimum thresholds", checks=checks)
     if not place.fetch(place.model(card.name, card.current), BUNDLE_CARD).is_dir():
-        why = f"it passes the floors, and the bundle that was blessed, {card.current}, is no longer there"
+        why = f"meets the minimum thresholds; the blessed version {card.current} no longer exists"
         return Decision(blessed=True, why=why, current=current, checks=checks)
     try:
         rival = open_bundle(place.model(card.name, card.current))
         shared = _shared_rows(judged, rival, place)
         comparison = compare(shared.current, shared.new, shared.truth, judged.dataset.labels)
     except InputError as error:
-        why = f"it cannot be compared with {card.current}: {error}"
+        why = f"cannot be compared with {card.current}: {error}"
         return Decision(blessed=False, why=why, current=current, checks=checks)
-    checks += _not_worse(comparison, rules)
+    checks += check_not_worse(comparison, rules)
     blessed = all(check.passed for check in checks)
     return Decision(
         blessed=blessed,
-        why=f"not worse than {card.current}" if blessed else _why_not(checks),
+        why=f"no worse than {card.current}" if blessed else _why_not(checks),
         current=current,
         compared_by=shared.compared_by,
         num_left_out=len(judged.truth) - len(shared.truth),
@@ -110,7 +107,7 @@ def _settled(bundle: Path, card: BlessedCard) -> Decision | None:
     if card.current == bundle.name:
         return _decided_before(card)
     if any(event.version == bundle.name for event in card.history):
-        why = f"was blessed before and is no longer: darkroom promote {card.name}@{bundle.name} brings it back"
+        why = f"was blessed before and has been replaced; to bring it back: darkroom promote {card.name}@{bundle.name}"
         return Decision(blessed=False, why=why, current=card.current)
     return None
 
@@ -131,7 +128,7 @@ class _Shared:
     compared_by: Literal["run_again", "stored_predictions"]
 
 
-def _shared_rows(judged: Judged, rival: Bundle, place: Workspace) -> _Shared:
+def _shared_rows(judged: SplitPredictions, rival: Bundle, place: Workspace) -> _Shared:
     """The images that neither bundle was made with, with what both say of them.
 
     Raises:
@@ -149,12 +146,12 @@ def _shared_rows(judged: Judged, rival: Bundle, place: Workspace) -> _Shared:
     stored = _stored_logits(rival)
     fair = [row for row in _fair_rows(judged, used) if judged.sha256[row] in stored]
     if not fair:
-        raise InputError("no image of its own evaluation is among the images judged here")
+        raise InputError("no image of its own evaluation is among the images evaluated here")
     current = rival.card.calibration.apply(np.stack([stored[judged.sha256[row]] for row in fair]))
     return _Shared(current, judged.probabilities[fair], judged.truth[fair], "stored_predictions")
 
 
-def _fair_rows(judged: Judged, used: Collection[str]) -> list[int]:
+def _fair_rows(judged: SplitPredictions, used: Collection[str]) -> list[int]:
     """Places of the judged images that are not in `used`; of files with the same bytes the first."""
     copies = _paths_with_used_copies(judged)
     first: dict[str, int] = {}
@@ -162,7 +159,7 @@ def _fair_rows(judged: Judged, used: Collection[str]) -> list[int]:
         if sha256 not in used and path not in copies:
             first.setdefault(sha256, row)
     if not first:
-        raise InputError("the two were made with all images that are judged here")
+        raise InputError("the two were trained on all images evaluated here")
     return list(first.values())
 
 
@@ -172,8 +169,8 @@ def _used(dataset: Dataset) -> frozenset[str]:
     return frozenset(rows["sha256"].to_pylist())
 
 
-def _paths_with_used_copies(judged: Judged) -> frozenset[str]:
-    """Judged images of which a near copy was trained on, as `leaks: keep` allows."""
+def _paths_with_used_copies(judged: SplitPredictions) -> frozenset[str]:
+    """Images of the split of which a near copy was trained on, as `leaks: keep` allows."""
     if judged.dataset.card.duplicate_summary.leaks != "keep":
         return frozenset()
     rows = judged.dataset.duplicates()
@@ -204,76 +201,5 @@ def _stored_logits(rival: Bundle) -> dict[str, list[float]]:
     return dict(zip(rows["sha256"].to_pylist(), logits, strict=True))
 
 
-def _floors(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
-    """What is asked of every bundle; a floor of 0 and a ceiling of 1 ask for nothing."""
-    present = [row for row in metrics.per_class if row.recall is not None]
-    guessing = 1 / len(metrics.per_class)
-    weakest = min(present, key=lambda row: row.recall or 0.0)
-    recall, error = weakest.recall or 0.0, metrics.expected_calibration_error
-    checks = [
-        Check(
-            name="Better than guessing",
-            passed=metrics.balanced_accuracy > guessing,
-            found=f"balanced accuracy {_percent(metrics.balanced_accuracy)}, guessing gives {_percent(guessing)}",
-        )
-    ]
-    if rules.min_accuracy > 0:
-        found = f"{_percent(metrics.accuracy)}, at least {_percent(rules.min_accuracy)} is asked for"
-        checks.append(Check(name="Accuracy floor", passed=metrics.accuracy >= rules.min_accuracy, found=found))
-    if rules.min_recall > 0:
-        found = f"lowest {_percent(recall)} ({weakest.label}), at least {_percent(rules.min_recall)} is asked for"
-        checks.append(Check(name="Recall floor", passed=recall >= rules.min_recall, found=found))
-    if rules.max_calibration_error < 1:
-        found = f"error {_percent(error)}, at most {_percent(rules.max_calibration_error)} is allowed"
-        checks.append(Check(name="Calibration ceiling", passed=error <= rules.max_calibration_error, found=found))
-    return tuple(checks)
-
-
-def _not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...]:
-    overall = comparison.overall
-    low = comparison.accuracy_difference.low if comparison.accuracy_difference else overall.difference
-    worse = [pairs for pairs in comparison.classes if _is_worse(pairs, rules.recall_margin)]
-    surplus = comparison.new_calibration_error - comparison.current_calibration_error
-    surplus_low = comparison.calibration_difference.low if comparison.calibration_difference else surplus
-    return (
-        Check(
-            name="Accuracy",
-            passed=not _is_worse(overall, rules.accuracy_margin),
-            found=f"{overall.num_new_correct} of {overall.num_images} right, before {overall.num_current_correct} "
-            f"(McNemar p = {overall.p_value:.2g})",
-        ),
-        Check(
-            name="Loss that cannot be ruled out",
-            passed=-low <= rules.max_possible_loss,
-            found=f"up to {_percent(max(-low, 0.0))}, at most {_percent(rules.max_possible_loss)} is allowed",
-        ),
-        Check(
-            name="Recall of each class",
-            passed=not worse,
-            found="; ".join(_class_loss(pairs) for pairs in worse) or "none has lost more than margin and chance allow",
-        ),
-        Check(
-            name="Calibration",
-            passed=not (surplus > rules.calibration_margin and surplus_low > 0),
-            found=f"error {_percent(comparison.new_calibration_error)}, "
-            f"before {_percent(comparison.current_calibration_error)}",
-        ),
-    )
-
-
-def _is_worse(pairs: Pairs, margin: float) -> bool:
-    """Lost more than the margin, and more than chance explains."""
-    return -pairs.difference > margin and pairs.p_value < SIGNIFICANCE
-
-
-def _class_loss(pairs: Pairs) -> str:
-    label = getattr(pairs, "label", "")
-    return f"{label}: {pairs.num_new_correct} of {pairs.num_images} found, before {pairs.num_current_correct}"
-
-
 def _why_not(checks: Collection[Check]) -> str:
     return "; ".join(f"{check.name.lower()}: {check.found}" for check in checks if not check.passed)
-
-
-def _percent(share: float) -> str:
-    return percent(share).replace("\N{NO-BREAK SPACE}", " ")  # a terminal shows these sentences too

@@ -2,13 +2,13 @@
 
 The network runs through the same runtime as scoring, on the stored pixels, which are those that scoring computes from
 the files. `report/predictions.parquet` holds one row an image: with it every figure can be computed again. Where all
-that the report is made from is as it was, the bundle is not judged again (`models/pages/made.py`).
+that the report is made from is as it was, the bundle is not judged again (`models/pages/fingerprint.py`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow.compute as pc
@@ -19,27 +19,29 @@ from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.manifest import write_table
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
-from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.explaining.techniques.gradcam import grad_cam
 from darkroom.models.judging.blessing import decide, still_stands
-from darkroom.models.judging.judged import PREDICTIONS, Judged, judge
 from darkroom.models.judging.model_card import MODEL_CARD, write_model_card
 from darkroom.models.judging.report import (
-    REPORT_CARD,
-    REPORT_PAGE,
     EvaluationReport,
     LeakedImages,
     Mistake,
     Reference,
     TrainingSummary,
+    correct_predictions,
     leaked_images,
+    most_confident,
     read_report,
     worst_mistakes,
-    write_report,
 )
+from darkroom.models.judging.report_page import Illustrations, write_report
 from darkroom.models.judging.slices import slices_of
-from darkroom.models.measures.calibration import UNCALIBRATED, coverage_and_accuracy
+from darkroom.models.judging.split_predictions import PREDICTIONS, SplitPredictions, predict_split
+from darkroom.models.measures.calibration import UNCALIBRATED
+from darkroom.models.measures.curves import precision_recall_curves, roc_curves
 from darkroom.models.measures.metrics import (
     Interval,
     expected_calibration_error,
@@ -48,16 +50,19 @@ from darkroom.models.measures.metrics import (
     wilson_interval,
 )
 from darkroom.models.measures.resampling import resampled_intervals
+from darkroom.models.measures.threshold import coverage_and_accuracy
 from darkroom.models.networks.layers import has_feature_maps, unmirrored
-from darkroom.models.pages.made import made_before, version_of, write_made
+from darkroom.models.pages.fingerprint import files_up_to_date, fingerprint_of, write_fingerprint
+from darkroom.models.pages.navigation import REPORT_CARD, REPORT_PAGE
 from darkroom.models.pages.panels import heat_over
 from darkroom.models.settings import BlessingRules
 
 logger = logging.getLogger(__name__)
 
 # Raised whenever the same bundle and images would give another report.
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 _MAX_HEAT_MAPS = 8
+_MAX_CORRECT = 6  # of the most confident, and of the least
 
 
 def evaluate_bundle(
@@ -67,6 +72,7 @@ def evaluate_bundle(
     generated_by: str,
     place: Workspace | None = None,
     rules: BlessingRules | None = None,
+    decoder_mismatch: DecoderMismatch = "warn",
 ) -> EvaluationReport:
     """Judge a bundle on a split and write its report; the bundle itself is not touched.
 
@@ -80,26 +86,22 @@ def evaluate_bundle(
         generated_by: See `EvaluationReport`.
         place: Where the blessed bundle is looked for; None decides nothing on the blessing.
         rules: Of the blessing.
+        decoder_mismatch: What happens where the data set's images come from another decoder than those that the bundle
+            was trained on: `warn` judges all the same, `strict` refuses.
 
     Raises:
         InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
-            was trained or calibrated on.
+            was trained or calibrated on, or, with `strict`, the decoder is another one.
     """
+    check_decoder(bundle, dataset.card.decoder, decoder_mismatch)
     rules = rules or BlessingRules()
-    made_from = version_of(
-        _CODE_VERSION,
-        bundle.card.model_dump(mode="json"),
-        dataset.card.model_dump(mode="json"),
-        split,
-        rules.model_dump(mode="json"),
-        generated_by,
-    )
-    if made_before(bundle.report_folder, made_from):
-        report = read_report(bundle.report_folder)
-        if still_stands(report.blessing, bundle, split, place):
-            logger.info("%s is judged already, by the %s images of %s.", bundle.reference, split, dataset.reference)
-            return report
-    judged = judge(bundle, dataset, split)
+    fingerprint = _fingerprint(bundle, dataset, split, generated_by, rules)
+    if report := find_report(bundle, dataset, split, generated_by, place, rules):
+        logger.info("%s: the evaluation on %s of %s is up to date.", bundle.reference, split, dataset.reference)
+        return report
+    num_images = dataset.card.num_images(split)
+    logger.info("Evaluating %s on %d %s images of %s", bundle.reference, num_images, split, dataset.reference)
+    judged = predict_split(bundle, dataset, split)
     chances, truth, card = judged.probabilities, judged.truth, bundle.card
     coverage, accuracy = coverage_and_accuracy(chances, truth, card.threshold)
     metrics = measure(chances, truth, dataset.labels)
@@ -136,17 +138,39 @@ def evaluate_bundle(
     folder.mkdir(exist_ok=True)
     write_table(folder / PREDICTIONS, judged.predictions())
     write_model_card(folder, report, bundle, dataset.card)
-    thumbnails = _thumbnails(dataset, split, report.worst_mistakes)
-    write_report(folder, report, card.history, thumbnails, _heat_maps(bundle, dataset, split, report.worst_mistakes))
-    write_made(folder, made_from, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
+    write_report(folder, report, _illustrations(judged, report.worst_mistakes))
+    write_fingerprint(folder, fingerprint, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
     return report
+
+
+def find_report(
+    bundle: Bundle, dataset: Dataset, split: str, generated_by: str, place: Workspace | None, rules: BlessingRules
+) -> EvaluationReport | None:
+    """The report that `evaluate_bundle` would leave as it is; None where it would write one."""
+    if files_up_to_date(bundle.report_folder, _fingerprint(bundle, dataset, split, generated_by, rules)):
+        report = read_report(bundle.report_folder)
+        if still_stands(report.blessing, bundle, split, place):
+            return report
+    return None
+
+
+def _fingerprint(bundle: Bundle, dataset: Dataset, split: str, generated_by: str, rules: BlessingRules) -> str:
+    """A content version of all that a report is made from."""
+    return fingerprint_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        dataset.card.model_dump(mode="json"),
+        split,
+        rules.model_dump(mode="json"),
+        generated_by,
+    )
 
 
 def _share_interval(share: float, num_images: float) -> Interval:
     return wilson_interval(round(share * num_images), round(num_images))
 
 
-def _leaks(judged: Judged) -> LeakedImages | None:
+def _leaks(judged: SplitPredictions) -> LeakedImages | None:
     """What copies in training do to the figure; None where the bundle was made with another data set."""
     dataset = judged.dataset
     if dataset.reference != judged.bundle.card.dataset:
@@ -158,8 +182,24 @@ def _leaks(judged: Judged) -> LeakedImages | None:
     return leaked_images(judged.paths, is_right, set(across["other"].to_pylist()), copies_used)
 
 
-def _thumbnails(dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> dict[str, bytes]:
-    wanted = {mistake.path for mistake in mistakes}
+def _illustrations(judged: SplitPredictions, mistakes: Sequence[Mistake]) -> Illustrations:
+    answers = judged.probabilities, judged.truth, judged.dataset.labels
+    correct = correct_predictions(judged.paths, *answers)
+    surest = most_confident(correct, _MAX_CORRECT)
+    least = [item for item in reversed(correct) if item not in surest][:_MAX_CORRECT]
+    paths = {mistake.path for mistake in mistakes} | {item.path for item in (*surest, *least)}
+    return Illustrations(
+        history=judged.bundle.card.history,
+        roc=roc_curves(*answers),
+        precision_recall=precision_recall_curves(*answers),
+        most_confident=surest,
+        least_confident=least,
+        thumbnails=_thumbnails(judged.dataset, judged.split, paths),
+        heat_maps=_heat_maps(judged.bundle, judged.dataset, judged.split, mistakes),
+    )
+
+
+def _thumbnails(dataset: Dataset, split: str, wanted: Collection[str]) -> dict[str, bytes]:
     return {
         record.path: encode_jpeg(Image.fromarray(decode_stored(record.encoded)), 90)
         for record in dataset.records(split)

@@ -1,4 +1,4 @@
-"""`model_card.md`: what a model is, what it was made from, how good it is and where not, and how to use it.
+"""`model_card.md`: what a model is, what it was trained on, how well it works and where not, and how to use it.
 
 The front matter is that of Hugging Face model cards (after Mitchell et al. 2019, "Model Cards for Model Reporting").
 """
@@ -99,21 +99,21 @@ def _front_matter(report: EvaluationReport, dataset: DatasetCard) -> dict[str, A
 def _introduction(report: EvaluationReport, bundle: Bundle) -> list[str]:
     card = bundle.card
     height, width = card.policy.image_size
-    weights = "on top of weights that were trained on ImageNet" if _is_pretrained(bundle) else "from scratch"
+    weights = "starting from ImageNet weights" if _is_pretrained(bundle) else "from scratch"
     lines = [
         f"# {text(report.bundle.name)}",
         "",
-        f"Names one of {len(card.labels)} classes for an image: {', '.join(text(label) for label in card.labels)}.",
+        f"Classifies images into {len(card.labels)} classes: {', '.join(text(label) for label in card.labels)}.",
         "",
-        f"{headline(report.metrics)} on the {report.split} images of {text(report.dataset.name)}.",
+        f"{headline(report.metrics)} on the {report.split} split of {text(report.dataset.name)}.",
         "",
         f"- Version: {report.bundle.version}",
-        f"- Network: {text(card.settings.model)}, {card.num_parameters:,} parameters, trained {weights}",
-        f"- Input: RGB, {height} x {width} pixels (height x width), uint8; scaling is part of the network",
+        f"- Architecture: {text(card.settings.model)}, {card.num_parameters:,} parameters, trained {weights}",
+        f"- Input: RGB, {height} x {width} pixels (height x width), uint8; the network scales the values itself",
     ]
     if report.blessing:
         decided = "yes" if report.blessing.blessed else "no"
-        lines.append(f"- Blessed for scoring when it was judged: {decided}, {text(report.blessing.why)}")
+        lines.append(f"- Approved for scoring when evaluated: {decided} ({text(report.blessing.why)})")
     return lines
 
 
@@ -121,16 +121,16 @@ def _use(report: EvaluationReport) -> list[str]:
     return [
         "## Intended use",
         "",
-        f"Images like those of {text(report.dataset.name)}, sorted in bulk, with a person who looks at what is unsure.",
-        "It always names one of its classes, also for an image that shows none of them.",
-        "It was not tested for decisions on a person's health, rights or safety.",
+        f"Sorting many images like those of {text(report.dataset.name)}, with a person to review the uncertain ones.",
+        "The model always predicts one of its classes, even for an image that shows none of them.",
+        "It has not been tested for decisions that affect people's health, rights or safety.",
     ]
 
 
 def _training_data(bundle: Bundle, dataset: DatasetCard) -> list[str]:
     lines = ["## Training data", ""]
     if bundle.card.dataset != f"{dataset.name}@{dataset.version}":
-        return [*lines, f"{text(bundle.card.dataset)}; its card is kept with it, not here."]
+        return [*lines, f"{text(bundle.card.dataset)}; see the card of that data set."]
     counts = zip(*(dataset.class_counts(split) for split in SPLITS), strict=True)
     rows = [[label, *map(str, row)] for label, row in zip(dataset.labels, counts, strict=True)]
     return [
@@ -139,11 +139,12 @@ def _training_data(bundle: Bundle, dataset: DatasetCard) -> list[str]:
         f"- Source: {text(dataset.source)}",
         f"- Licence of the images: {text(dataset.licence or 'not stated by the source')}",
         *([f"- Citation: {text(dataset.citation)}"] if dataset.citation else []),
-        f"- Files: {dataset.num_files}, of which {dataset.num_ok} are used and the others set aside",
+        f"- Files: {dataset.num_files}; {dataset.num_ok} used, {dataset.num_files - dataset.num_ok} quarantined",
         "",
         *table(["class", *SPLITS], rows),
         "",
-        "`train` trained it, `validation` stopped the training and fitted calibration and threshold, `test` judges it.",
+        "`train` was used for training, `validation` for early stopping, calibration and the confidence threshold.",
+        "`test` was held out for evaluation.",
     ]
 
 
@@ -161,28 +162,31 @@ def _figures(report: EvaluationReport) -> list[str]:
         ["Calibration error", percent(error), _percents(intervals.expected_calibration_error)],
     ]
     return [
-        "## Figures",
+        "## Evaluation",
         "",
-        f"On {metrics.num_images} {report.split} images that had no part in the training.",
+        f"On {metrics.num_images} images of the {report.split} split, which took no part in training.",
         "",
-        *table(["figure", "value", "95 % interval"], rows),
+        *table(["metric", "value", "95 % interval"], rows),
         "",
-        "Intervals of accuracies: Wilson score (1927). Of the others: bootstrap (Efron 1979), "
-        f"{intervals.num_resamples} resamples; a dash where resampling shows no spread.",
+        "Intervals of accuracies: Wilson score (1927). All others: bootstrap (Efron 1979), "
+        f"{intervals.num_resamples} resamples; a dash means that resampling does not change the value.",
     ]
 
 
 def _weak_slices(report: EvaluationReport) -> list[str]:
     weak = sorted((item for item in report.slices if item.is_weak), key=lambda item: (item.interval.high, item.name))
-    lines = ["## Where it is weak", ""]
+    lines = ["## Weak spots", ""]
     if not weak:
-        return [*lines, "No label, image size, brightness or source folder is surely below the whole."]
+        return [
+            *lines,
+            "No label, image size, brightness or source folder is significantly less accurate than the whole.",
+        ]
     rows = [
         [item.kind, item.name, str(item.num_images), percent(item.accuracy), percent_range(item.interval)]
         for item in weak[:_MAX_WEAK_SLICES]
     ]
-    said = f"Parts of the images whose interval lies wholly below that of all ({len(weak)})"
-    return [*lines, f"{said}:", "", *table(["by", "which", "images", "accuracy", "95 % interval"], rows)]
+    said = f"Slices whose interval lies entirely below that of the whole split ({len(weak)})"
+    return [*lines, f"{said}:", "", *table(["by", "slice", "images", "accuracy", "95 % interval"], rows)]
 
 
 def _confidence(report: EvaluationReport) -> list[str]:
@@ -191,15 +195,15 @@ def _confidence(report: EvaluationReport) -> list[str]:
     lines = [
         "## Confidence",
         "",
-        f"Calibrated on validation images ({how}). Expected calibration error: {percent(report.uncalibrated_ece)} "
+        f"Calibrated on the validation split ({how}). Expected calibration error: {percent(report.uncalibrated_ece)} "
         f"before, {percent(error)} after.",
     ]
     if not report.threshold:
-        return [*lines, "It never abstains."]
-    lines.append(f"It abstains below a confidence of {percent(report.threshold)}.")
+        return [*lines, "The model never abstains."]
+    lines.append(f"The model abstains below a confidence of {percent(report.threshold)}.")
     answers = f"It then answers for {percent(report.coverage)} of the images"
     if report.accuracy_at_threshold is not None:
-        answers += f", and is right on {percent(report.accuracy_at_threshold)} of those"
+        answers += f", and {percent(report.accuracy_at_threshold)} of those answers are correct"
     return [*lines, f"{answers}."]
 
 
@@ -208,31 +212,31 @@ def _precision(bundle: Bundle) -> list[str]:
     facts = bundle.card.int8
     lines = ["## Precision", ""]
     if facts.gate is None:
-        return [*lines, f"There is no int8 network: {text(facts.refused or '')}. It scores with fp32."]
+        return [*lines, f"There is no int8 model: {text(facts.refused or '')}. Scoring uses fp32."]
     gate = facts.gate
     kinds = (("fp32", gate.fp32), ("int8", gate.int8))
     rows = [
         [name, percent(each.accuracy), percent(each.calibration_error), percent(each.coverage)] for name, each in kinds
     ]
-    taken = f"Scoring does not take it by itself: {text(facts.refused)}." if facts.refused else "Scoring takes it."
+    used = f"Scoring does not use it by default: {text(facts.refused)}." if facts.refused else "Scoring uses it."
     return [
         *lines,
-        f"`model.int8.onnx` gives {percent(gate.same_label)} of {gate.num_images} validation images the same label as",
-        f"`model.onnx`. {taken} All other figures of this card are those of fp32.",
+        f"`model.int8.onnx` and `model.onnx` agree on the label of {percent(gate.same_label)} of {gate.num_images}",
+        f"validation images. {used} All other figures in this card are for fp32.",
         "",
-        *table(["network", "accuracy on validation", "calibration error", "answered"], rows),
+        *table(["precision", "validation accuracy", "calibration error", "answered"], rows),
     ]
 
 
 def _limits(bundle: Bundle) -> list[str]:
     return [
-        "## Limits",
+        "## Limitations",
         "",
-        "- The figures hold for images of the same source. Others, from another camera, place or time, have to be",
-        "  judged on their own: `darkroom evaluate` takes any data set of the same classes.",
-        "- Slices were looked at one by one, without correction for their number: one weak slice in forty is chance.",
-        "- No licence was chosen for this model. That of the images stands above"
-        + ("; the ImageNet weights come under their own." if _is_pretrained(bundle) else "."),
+        "- The figures hold for images from the same source. Images from another camera, place or time need an",
+        "  evaluation of their own: `darkroom evaluate` accepts any data set with the same classes.",
+        "- Slices were tested one by one, with no correction for their number: one in forty is weak by chance.",
+        "- This model has no licence yet. The licence of the images is given above"
+        + ("; the ImageNet weights have their own." if _is_pretrained(bundle) else "."),
     ]
 
 
@@ -242,13 +246,13 @@ def _is_pretrained(bundle: Bundle) -> bool:
 
 def _how_to(bundle: Bundle) -> list[str]:
     return [
-        "## How to use it",
+        "## How to use",
         "",
         "```sh",
         f"darkroom score new-photos/ --model {bundle.card.name}@{bundle.card.version} --out scored/",
         "```",
         "",
-        "Without Darkroom, in the bundle's folder; calibration and odd files (16 bits, transparency) are left out:",
+        "Without Darkroom, in the bundle's folder (uncalibrated; 16-bit and transparent files need more care):",
         "",
         "```python",
         _SNIPPET.format(resize=_resize(bundle.card.policy)),

@@ -1,50 +1,34 @@
 """The evaluation report on disk.
 
 <folder>/
-  report.html          one file for people: pictures inside, no script, nothing fetched from anywhere
-  model_card.md        what the model is, for those who get it (`darkroom.models.judging.model_card`)
-  predictions.parquet  one row an image
-  report.json          the same figures for programs
-  made.json            what all that was made from, and their hashes (`darkroom.models.pages.made`); written last
+  report.html          the page (`darkroom.models.judging.report_page`)
+  model_card.md        the model for those who receive it (`darkroom.models.judging.model_card`)
+  predictions.parquet  one row per image: every figure and curve can be computed from it again
+  report.json          the figures for programs
+  made.json            their fingerprint and hashes (`darkroom.models.pages.fingerprint`); written last
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from darkroom.data.errors import FormatError, WorkError
-from darkroom.data.files.atomic import write_json
+from darkroom.data.errors import WorkError
+from darkroom.data.files.cards import read_card
 from darkroom.data.labels.label_map import LabelMap
-from darkroom.models.judging.slices import FEW_IMAGES, KINDS, Slice, SliceKind
+from darkroom.models.judging.slices import Slice
 from darkroom.models.measures.comparison import Decision
 from darkroom.models.measures.figures import percent
 from darkroom.models.measures.metrics import Frozen, Interval, Metrics, check_probabilities, wilson_interval
 from darkroom.models.measures.resampling import Intervals
-from darkroom.models.pages.page import Picture, data_uri, render, write_page
+from darkroom.models.pages.navigation import REPORT_CARD
 from darkroom.models.settings import CalibrationMethod
 
-if TYPE_CHECKING:
-    from darkroom.models.pages import plots
-
 SCHEMA_VERSION = 2
-REPORT_CARD = "report.json"
-REPORT_PAGE = "report.html"
-_MAX_CONFUSED_PAIRS = 10
-_MAX_SHOWN_SLICES = 20
-_SLICE_TITLES: dict[SliceKind, str] = {
-    "label": "By label",
-    "size": "By image size",
-    "brightness": "By brightness",
-    "folder": "By source folder",
-}
 
 
 class Reference(Frozen):
@@ -70,7 +54,7 @@ class TrainingSummary(Frozen):
 
 
 class Mistake(Frozen):
-    """An image that was taken for something else.
+    """A misclassified image.
 
     Attributes:
         path: As in the manifest.
@@ -83,6 +67,15 @@ class Mistake(Frozen):
     predicted: str
     confidence: float
     truth_probability: float
+
+
+@dataclass(frozen=True)
+class CorrectPrediction:
+    """An image that was classified correctly, with the confidence."""
+
+    path: str
+    label: str
+    confidence: float
 
 
 class LeakedImages(Frozen):
@@ -189,6 +182,31 @@ def worst_mistakes(
     )
 
 
+def correct_predictions(
+    paths: Sequence[str], probabilities: NDArray[np.floating], truth: NDArray[np.integer], labels: LabelMap
+) -> list[CorrectPrediction]:
+    """The correctly classified images, the most confident first; of equal ones by path. Arguments as above."""
+    probabilities = check_probabilities(probabilities, truth)
+    confidence = probabilities.max(axis=1)
+    rows = np.flatnonzero(probabilities.argmax(axis=1) == truth).tolist()
+    found = [CorrectPrediction(paths[row], labels.names[truth[row]], float(confidence[row])) for row in rows]
+    return sorted(found, key=lambda item: (-item.confidence, item.path))
+
+
+def most_confident(correct: Sequence[CorrectPrediction], limit: int) -> list[CorrectPrediction]:
+    """At most `limit` of them: first the most confident of each class, by path, so that no class fills the list.
+
+    Args:
+        correct: The most confident first.
+        limit: Most that are wanted.
+    """
+    first: dict[str, CorrectPrediction] = {}
+    for item in correct:
+        first.setdefault(item.label, item)
+    ahead = sorted(first.values(), key=lambda item: item.path)
+    return [*ahead, *(item for item in correct if first[item.label] != item)][:limit]
+
+
 def leaked_images(
     paths: Sequence[str], is_right: NDArray[np.bool_], leaked: Collection[str], copies_used: bool
 ) -> LeakedImages:
@@ -214,9 +232,9 @@ def leaked_images(
 
 
 def headline(metrics: Metrics) -> str:
-    """The one figure, such as `783 of 800 right (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
+    """The one figure, such as `783 of 800 correct (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
     return (
-        f"{metrics.num_correct:,} of {metrics.num_images:,} right ({percent(metrics.accuracy)}, "
+        f"{metrics.num_correct:,} of {metrics.num_images:,} correct ({percent(metrics.accuracy)}, "
         f"95\N{NO-BREAK SPACE}% interval {percent_range(metrics.accuracy_interval)})"
     )
 
@@ -226,133 +244,11 @@ def percent_range(interval: Interval) -> str:
     return f"{percent(interval.low, unit=False)} to {percent(interval.high)}"
 
 
-def write_report(
-    folder: Path,
-    report: EvaluationReport,
-    history: Sequence[plots.EpochLike],
-    thumbnails: Mapping[str, bytes],
-    heat_maps: Mapping[str, bytes] | None = None,
-) -> None:
-    """Write `report.html`, then `report.json`; each appears whole or not at all.
-
-    Args:
-        folder: Made where it does not exist.
-        report: What to write.
-        history: The epochs of training, the first is number 1; may be empty.
-        thumbnails: JPEG or PNG bytes by a mistake's path; a mistake without one is shown without a picture.
-        heat_maps: The same with what the network looked at, for mistakes that have a thumbnail.
-
-    Raises:
-        WorkError: where a thumbnail is neither JPEG nor PNG.
-    """
-    page = _page(report, history, thumbnails, heat_maps or {})
-    folder.mkdir(parents=True, exist_ok=True)
-    write_page(folder / REPORT_PAGE, page)
-    write_json(folder / REPORT_CARD, report.model_dump(mode="json"))
-
-
 def read_report(folder: Path) -> EvaluationReport:
     """Read `report.json`.
 
     Raises:
         FormatError: where it is missing or damaged, or its schema version is not the one known here.
     """
-    path = folder / REPORT_CARD
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FormatError(f"There is no {REPORT_CARD} in {folder}: make it with darkroom evaluate BUNDLE.") from None
-    except ValueError as error:
-        raise FormatError(f"{path} is damaged ({error}): make it again with darkroom evaluate BUNDLE.") from None
-    found = card.get("schema_version") if isinstance(card, dict) else None
-    if found != SCHEMA_VERSION:
-        raise FormatError(
-            f"{path} has schema version {found}, this darkroom reads version {SCHEMA_VERSION}: "
-            "use the darkroom that wrote it, or make it again with darkroom evaluate BUNDLE."
-        )
-    try:
-        return EvaluationReport.model_validate(card)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise FormatError(
-            f"{path} is damaged ({where}: {first['msg']}): make it again with darkroom evaluate BUNDLE."
-        ) from None
-
-
-@dataclass(frozen=True)
-class _ConfusedPair:
-    truth: str
-    predicted: str
-    count: int
-    share: float
-
-
-def _page(
-    report: EvaluationReport,
-    history: Sequence[plots.EpochLike],
-    thumbnails: Mapping[str, bytes],
-    heat_maps: Mapping[str, bytes],
-) -> str:
-    from darkroom.models.pages import plots
-
-    metrics = report.metrics
-    best = report.training.best_epoch
-    shown = {mistake.path for mistake in report.worst_mistakes}
-    return render(
-        "report.html.j2",
-        report=report,
-        metrics=metrics,
-        intervals=report.intervals,
-        headline=headline(metrics),
-        duration=_duration(report.training.train_seconds),
-        loss_curve=Picture.of_plot(plots.training_curve(history, "loss", best)) if history else None,
-        accuracy_curve=Picture.of_plot(plots.training_curve(history, "accuracy", best)) if history else None,
-        confusion=Picture.of_plot(plots.confusion(metrics.confusion_matrix, [row.label for row in metrics.per_class])),
-        confused_pairs=_confused_pairs(metrics),
-        slices=_slice_tables(report.slices),
-        few_images=FEW_IMAGES,
-        f1_bars=Picture.of_plot(plots.f1_bars(metrics.per_class)),
-        max_f1_bars=plots.MAX_F1_BARS,
-        reliability=Picture.of_plot(plots.reliability(metrics.reliability)),
-        thumbnails={path: data_uri(image, path) for path, image in thumbnails.items() if path in shown},
-        heat_maps={path: data_uri(image, path) for path, image in heat_maps.items() if path in shown},
-    )
-
-
-@dataclass(frozen=True)
-class _SliceTable:
-    title: str
-    slices: tuple[Slice, ...]
-    num_slices: int
-
-
-def _slice_tables(slices: Sequence[Slice]) -> list[_SliceTable]:
-    """One table a kind that has more than one slice; of many the lowest, by the upper end of the interval."""
-    tables = []
-    for kind in KINDS:
-        found = [item for item in slices if item.kind == kind]
-        shown = found
-        if len(found) > _MAX_SHOWN_SLICES:
-            shown = sorted(found, key=lambda item: (item.interval.high, item.name))[:_MAX_SHOWN_SLICES]
-        if len(found) > 1:
-            tables.append(_SliceTable(_SLICE_TITLES[kind], tuple(shown), len(found)))
-    return tables
-
-
-def _confused_pairs(metrics: Metrics) -> list[_ConfusedPair]:
-    names = [row.label for row in metrics.per_class]
-    pairs = [
-        _ConfusedPair(names[truth], names[predicted], count, count / sum(row))
-        for truth, row in enumerate(metrics.confusion_matrix)
-        for predicted, count in enumerate(row)
-        if count and truth != predicted
-    ]
-    return sorted(pairs, key=lambda pair: (-pair.count, pair.truth, pair.predicted))[:_MAX_CONFUSED_PAIRS]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    remedy = "Evaluate the model again with: darkroom evaluate BUNDLE"
+    return read_card(folder / REPORT_CARD, EvaluationReport, SCHEMA_VERSION, remedy)

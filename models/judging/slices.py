@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from darkroom.models.judging.judged import Judged
+from darkroom.models.judging.split_predictions import SplitPredictions
 from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
 
 # Below so many images the interval of a share is more than 0.3 wide: too wide to call the slice weak or not.
@@ -43,7 +43,7 @@ class Slice(Frozen):
     is_small: bool
 
 
-def slices_of(judged: Judged) -> tuple[Slice, ...]:
+def slices_of(judged: SplitPredictions) -> tuple[Slice, ...]:
     """All slices with images in them: by label in label order, by third from small and dark on, by folder's name.
 
     Where each folder holds images of one label only, the folders say nothing that labels do not, and are left out.
@@ -56,7 +56,7 @@ def slices_of(judged: Judged) -> tuple[Slice, ...]:
     groups: dict[SliceKind, tuple[NDArray[np.object_], Sequence[str]]] = {
         "label": (labels, judged.bundle.card.labels),
         "size": thirds(sizes, ("small", "medium", "large"), "pixels"),
-        "brightness": thirds(brightness, ("dark", "middling", "bright"), "of 255"),
+        "brightness": thirds(brightness, ("dark", "medium", "bright"), "of 255"),
         "folder": _folders(judged.paths),
     }
     if len(set(zip(*(groups[kind][0] for kind in ("label", "folder")), strict=True))) == len(set(groups["folder"][0])):
@@ -74,21 +74,21 @@ def thirds(values: Sequence[float | None], names: Sequence[str], unit: str) -> t
     """Each value's third, and the thirds' names, such as `small: up to 90,000 pixels`; equal values stay together.
 
     Args:
-        values: N numbers; None is `not known`.
+        values: N numbers; None is `unknown`.
         names: Of the three thirds, lowest first.
         unit: Of the values.
     """
     found = np.asarray(values, dtype=np.float64)  # None becomes NaN
     known = ~np.isnan(found)
     if not known.any():
-        return np.full(len(found), "not known", dtype=object), ["not known"]
+        return np.full(len(found), "unknown", dtype=object), ["unknown"]
     lower, upper = np.quantile(found[known], [1 / 3, 2 / 3], method="inverted_cdf")
     if lower == found[known].max():
         titles = [f"all: {lower:,.0f} {unit}"] * 3
     else:
         titles = [f"{names[0]}: up to {lower:,.0f} {unit}", names[1], f"{names[2]}: over {upper:,.0f} {unit}"]
     place = np.where(known, (found > lower).astype(int) + (found > upper), 3)
-    titles.append("not known")
+    titles.append("unknown")
     return np.array(titles, dtype=object)[place], list(dict.fromkeys(titles))
 
 
@@ -107,7 +107,7 @@ def _slice(kind: SliceKind, name: str, right: NDArray[np.bool_], overall: Interv
     )
 
 
-def _facts(judged: Judged) -> list[dict[str, Any]]:
+def _facts(judged: SplitPredictions) -> list[dict[str, Any]]:
     """Width, height and mean luminance of the judged images, in their order."""
     columns = ("path", "width", "height", "mean_luminance")
     rows = judged.dataset.manifest(*columns, "split").filter(pc.field("split") == judged.split).select(columns)

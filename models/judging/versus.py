@@ -1,4 +1,4 @@
-"""A bundle beside somebody else's answers to the same images: a cloud recognition API, an earlier tool, a person.
+"""A bundle compared with external answers to the same images: a cloud API, an earlier tool, a person.
 
 Nothing is sent anywhere: the others' answers come as a table, which whoever has an account with them makes.
 """
@@ -20,14 +20,14 @@ from darkroom.data.labels.label_tables import LabelTable, label_table
 from darkroom.data.labels.matching import Names
 from darkroom.data.labels.tables import read_csv
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.judging.judged import PREDICTIONS
 from darkroom.models.judging.report import read_report
+from darkroom.models.judging.split_predictions import PREDICTIONS
 from darkroom.models.measures.comparison import ClassPairs, Pairs
 from darkroom.models.measures.metrics import Frozen
 
 
 class Versus(Frozen):
-    """A table's answers against a bundle's, on the images that the bundle was judged by.
+    """A table's answers against a bundle's, on the images that the bundle was evaluated on.
 
     In each `Pairs` the current one is the table and the new one the bundle.
 
@@ -59,7 +59,7 @@ def versus(
     path_column: str | None = None,
     label_column: str | None = None,
 ) -> Versus:
-    """Compare what a bundle said when it was evaluated with what a table says.
+    """Compare a bundle's predictions from its evaluation with the answers of a table.
 
     Args:
         bundle: Evaluated before.
@@ -76,19 +76,19 @@ def versus(
     """
     report, labels = read_report(bundle.report_folder), LabelMap(bundle.card.labels)
     if not table.is_file():
-        raise InputError(f"There is no table {table}. Give a CSV with a column of paths and one of labels.")
+        raise InputError(f"There is no table {table}. Give a CSV with a path column and a label column.")
     for word, label in means.items():
         if label not in labels.names:
-            raise InputError(f"{word!r} is to mean {label!r}, which is none of {', '.join(labels.names)}.")
+            raise InputError(f"--means {word}={label}: {label!r} is not one of {', '.join(labels.names)}.")
     judged = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted"]).to_pydict()
     names = Names([FileEntry(path, path, 0, 0) for path in judged["path"]])
     written = label_table(read_csv(table, table.parent), names, path_column, label_column)
     answers, num_unknown = _answers(written, names, labels, means)
     if not answers:
         raise InputError(
-            f"No row of {written.name} names both an image that {bundle.reference} was judged by and a class of it "
-            f"({', '.join(labels.names)}). Look at the columns {written.path_column!r} and {written.label_column!r}; "
-            "give the table's words for the classes with --means WORD=CLASS."
+            f"No row of {written.name} names both an image that {bundle.reference} was evaluated on and one of its "
+            f"classes ({', '.join(labels.names)}). Check the columns {written.path_column!r} and "
+            f"{written.label_column!r}, and map the table's words to classes with --means WORD=CLASS."
         )
     theirs = [answers.get(path) for path in judged["path"]]
     rows = bundle.report_folder / f"versus-{table.stem}.parquet"

@@ -1,6 +1,6 @@
-"""Confidence that means what it says: calibration, and the threshold below which a prediction abstains.
+"""Calibration: probabilities that mean what they say, by temperature or by isotonic regression.
 
-Both are fitted on validation images, never on those that figures are reported for. `Calibration.apply` is the only way
+It is fitted on validation images, never on those that figures are reported for. `Calibration.apply` is the only way
 from logits to probabilities.
 """
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.special import log_softmax, softmax
 
-from darkroom.data.errors import SettingError, WorkError
-from darkroom.models.measures.metrics import Frozen, check_probabilities, check_scores
+from darkroom.data.errors import WorkError
+from darkroom.models.measures.metrics import Frozen, check_scores
 from darkroom.models.settings import CalibrationMethod
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _TIE_BREAK = 1e-6
 
 
 class Curve(Frozen):
-    """A rising function: straight lines between the points (`x`, `y`), level outside of them."""
+    """A monotonic, piecewise linear function through the points (`x`, `y`), constant outside them."""
 
     x: tuple[float, ...] = Field(min_length=1)
     y: tuple[float, ...] = Field(min_length=1)
@@ -117,7 +117,7 @@ def fit_curves(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> tupl
     chances = probabilities(check_scores(logits, truth), 1.0)
     if len(truth) < _ENOUGH_FOR_ISOTONIC:
         logger.warning(
-            "Isotonic calibration on %d validation images follows their noise: temperature is safer below %d.",
+            "Isotonic calibration on %d validation images fits their noise: temperature is safer below %d.",
             len(truth),
             _ENOUGH_FOR_ISOTONIC,
         )
@@ -151,7 +151,7 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     logits = check_scores(logits, truth)
     rows = np.arange(len(truth))
     if (logits.argmax(axis=1) == truth).all():
-        logger.info("temperature stays at 1: all %d validation images are right", len(truth))
+        logger.info("Temperature stays at 1: all %d validation images are right.", len(truth))
         return 1.0
 
     def negative_log_likelihood(log_temperature: float) -> float:
@@ -160,7 +160,7 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     bounds = (math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))
     found = minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     temperature = math.exp(float(found.x))
-    logger.info("temperature %.3f fitted on %d validation images", temperature, len(truth))
+    logger.info("Temperature %.3f fitted on %d validation images.", temperature, len(truth))
     return temperature
 
 
@@ -174,83 +174,3 @@ def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[n
         raise WorkError(f"A temperature is a positive number; received {temperature}.")
     result: NDArray[np.float64] = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
     return result
-
-
-def confidences(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The largest probability of each row, `float32[N]` as tables store it.
-
-    The threshold is chosen and compared on these, so that whoever reads a table finds `abstained` by its `confidence`.
-    """
-    return np.asarray(probabilities.max(axis=1), dtype=np.float32)
-
-
-def choose_threshold(
-    probabilities: NDArray[np.floating], truth: NDArray[np.integer], min_precision: float
-) -> float | None:
-    """The smallest confidence such that the images at or above it are right with at least `min_precision`.
-
-    Args:
-        probabilities: float[N, C] of the validation images, calibrated.
-        truth: int[N].
-        min_precision: From 0 to 1.
-
-    Returns:
-        0.0 where all images together are that precise, None where no threshold reaches it.
-
-    Raises:
-        SettingError: where `min_precision` is not from 0 to 1.
-        WorkError: where shapes do not fit or a row is no distribution.
-    """
-    if not 0.0 <= min_precision <= 1.0:
-        raise SettingError(f"The precision to reach is a share from 0 to 1; received {min_precision}.")
-    probabilities = check_probabilities(probabilities, truth)
-    confidence = confidences(probabilities)
-    right = probabilities.argmax(axis=1) == truth
-    order = np.argsort(-confidence, kind="stable")
-    confidence = confidence[order]
-    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    # Images of equal confidence pass together: only the last of them is a place to cut.
-    is_cut = np.append(confidence[1:] < confidence[:-1], True)
-    cuts = np.flatnonzero(is_cut & (precision >= min_precision))
-    if not len(cuts):
-        return None
-    return 0.0 if cuts[-1] == len(order) - 1 else float(confidence[cuts[-1]])
-
-
-def threshold_for_coverage(probabilities: NDArray[np.floating], truth: NDArray[np.integer], coverage: float) -> float:
-    """The largest confidence at or above which lie at least `coverage` of the images; 0.0 where that takes them all.
-
-    Args:
-        probabilities: float[N, C] of the validation images, calibrated.
-        truth: int[N].
-        coverage: Above 0, up to 1.
-
-    Raises:
-        SettingError: where `coverage` is not above 0 and up to 1.
-        WorkError: where shapes do not fit or a row is no distribution.
-    """
-    if not 0.0 < coverage <= 1.0:
-        raise SettingError(f"The coverage to keep is a share above 0 and up to 1; received {coverage}.")
-    confidence = np.sort(confidences(check_probabilities(probabilities, truth)))[::-1]
-    # Rounded first: 0.7 * 10 is 7.000000000000001 to no reader.
-    num_kept = math.ceil(round(coverage * len(confidence), 9))
-    threshold = float(confidence[num_kept - 1])
-    return 0.0 if threshold == confidence[-1] else threshold
-
-
-def coverage_and_accuracy(
-    probabilities: NDArray[np.floating], truth: NDArray[np.integer], threshold: float
-) -> tuple[float, float | None]:
-    """The share of images with confidence of `threshold` or more, and the accuracy on those (None where none is).
-
-    Args:
-        probabilities: float[N, C], calibrated.
-        truth: int[N].
-
-    Raises:
-        WorkError: where shapes do not fit or a row is no distribution.
-    """
-    probabilities = check_probabilities(probabilities, truth)
-    kept = confidences(probabilities) >= threshold
-    right = probabilities.argmax(axis=1) == truth
-    return float(kept.mean()), float(right[kept].mean()) if kept.any() else None

@@ -1,4 +1,4 @@
-"""Two bundles on the same images: who is right where the other is wrong, and whether chance explains the difference;
+"""Two bundles on the same images: where only one is right, and whether chance explains the difference;
 and the decision that follows from it (`darkroom.models.judging.blessing` takes it).
 """
 
@@ -58,7 +58,7 @@ class Pairs(Frozen):
 
 
 class ClassPairs(Pairs):
-    """The same, on the images whose truth is one class."""
+    """The same, on the images of one true class."""
 
     label: str
 
@@ -83,7 +83,7 @@ class Comparison(Frozen):
 
 
 class Check(Frozen):
-    """One thing that was asked of a bundle, and what was found."""
+    """One check of a bundle, and its outcome."""
 
     name: str
     passed: bool
@@ -91,7 +91,7 @@ class Check(Frozen):
 
 
 class Decision(Frozen):
-    """Whether a bundle is to be the blessed one, and why.
+    """Whether to bless a bundle, and why.
 
     Attributes:
         why: One sentence.

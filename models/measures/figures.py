@@ -1,4 +1,4 @@
-"""How figures are written."""
+"""How percentages are formatted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a classifier's probabilities are worth against the truth: figures, intervals, confusions, calibration error.
+"""Classification metrics from probabilities and the truth: intervals, confusion matrix, calibration error.
 
 scikit-learn and SciPy are imported where they are used: scoring needs this module's types, and starts without them.
 """
@@ -19,7 +19,7 @@ _SUM_TOLERANCE = 1e-3
 
 
 class Frozen(BaseModel):
-    """Base of what stands in a report: unchangeable, no unknown fields, no NaN or infinity."""
+    """Base class of a report's parts: immutable, no unknown fields, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -74,7 +74,7 @@ class ReliabilityBin(Frozen):
 
 
 class Metrics(Frozen):
-    """All figures of one evaluation.
+    """All metrics of one evaluation.
 
     Attributes:
         accuracy_interval: 95 % Wilson score interval (Wilson 1927).

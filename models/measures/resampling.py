@@ -1,4 +1,4 @@
-"""Bootstrap intervals: how far chance may have moved a figure, found by drawing the images again (Efron 1979).
+"""Bootstrap intervals: how far chance may have moved a metric, by resampling the images (Efron 1979).
 
 A resample draws as many images as there are, with repetition; here it is a row of weights, how often each image was
 drawn, so that a figure of all resamples is a product of matrices. All draws come from one fixed seed: the same
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 class Intervals(Frozen):
-    """95 % intervals of figures that are no plain share of images, by `num_resamples` resamples.
+    """95 % intervals of metrics that are not a proportion of images, from `num_resamples` resamples.
 
     None where all resamples give the same figure, as they do where every image is right: that says nothing of the
     mistakes to come.

@@ -1,4 +1,4 @@
-"""Networks by name. Each takes `uint8[N, H, W, 3]`, scales inside itself, and gives `logits float32[N, C]`.
+"""Architectures by name. Each takes `uint8[N, H, W, 3]`, normalises it, and returns `logits float32[N, C]`.
 
 A network with a backbone is nested: `Sequential`-like, input, backbone (`float32[N, F]` features), dropout, dense.
 Scaling is a layer of the model, so that no caller can forget it.
@@ -6,11 +6,14 @@ Scaling is a layer of the model, so that no caller can forget it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +21,13 @@ import numpy as np
 from darkroom.data.errors import InputError, SettingError
 from darkroom.models.networks.layers import unmirrored
 
-FEATURES_LAYER = "backbone"
 LOGITS_LAYER = "logits"
 WHITENING_LAYER = "whitening"
 
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What is known of a network before it is built.
+    """Facts of an architecture, known before it is built.
 
     Attributes:
         name: As given by the user.
@@ -50,8 +52,8 @@ _LITE0 = "efficientnet-lite0"
 
 
 def known_networks() -> list[str]:
-    """Every name that `describe` takes, ours first."""
-    return [*_SCRATCH_SIZES, _LITE0, *sorted(_applications())]
+    """Every name that `describe` accepts, ours first."""
+    return [*_SCRATCH_SIZES, _LITE0, *sorted(_application_names())]
 
 
 def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
@@ -60,19 +62,25 @@ def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
         return NetworkFacts(name, _SCRATCH_SIZES[name], pretrained=False)
     if name == _LITE0:
         return NetworkFacts(name, (160, 160), pretrained=weights == "imagenet")
-    if name.lower() in _applications():
+    if name.lower() in _application_names():
         return NetworkFacts(name, (224, 224), pretrained=weights == "imagenet")
     raise SettingError(
         f"There is no network {name!r}. Use {', '.join([*_SCRATCH_SIZES, _LITE0])}, or one of keras.applications: "
-        f"{', '.join(sorted(_applications()))}."
+        f"{', '.join(sorted(_application_names()))}."
     )
 
 
 def build_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
-    """A backbone, `uint8[N, H, W, 3]` to `float32[N, F]`, with ImageNet weights or fresh ones.
+    """A backbone, `uint8[N, H, W, 3]` to `float32[N, F]`.
+
+    Args:
+        name: `efficientnet-lite0`, or a network of keras.applications.
+        image_size: (height, width) in pixels.
+        weights: `imagenet` for pretrained weights, `none` for fresh ones.
 
     Raises:
-        InputError: where the weights are neither at hand nor to be had.
+        SettingError: where the network does not take images of this size.
+        InputError: where the weights are neither installed nor to be downloaded.
     """
     if name == _LITE0:
         from darkroom.models.networks import efficientnet_lite
@@ -86,7 +94,13 @@ def build_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
 
 
 def with_head(backbone: Any, num_classes: int, dropout: float) -> Any:
-    """Backbone, dropout and one dense layer: `uint8[N, H, W, 3]` to `logits float32[N, C]`."""
+    """A classifier, `uint8[N, H, W, 3]` to `logits float32[N, C]`: backbone, dropout and one dense layer.
+
+    Args:
+        backbone: Of `build_backbone`; it stays a network of its own inside the classifier.
+        num_classes: C.
+        dropout: Share of the features that are dropped in training.
+    """
     import keras
 
     image = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
@@ -97,7 +111,7 @@ def with_head(backbone: Any, num_classes: int, dropout: float) -> Any:
 
 
 def flip_averaged(model: Any) -> Any:
-    """The network that gives the mean of what `model` gives for an image and for its mirror image.
+    """The network that averages the outputs of `model` for an image and its mirror image.
 
     Exact mirror symmetry, at twice the work: `uint8[N, H, W, 3]` to `logits float32[N, C]` as before.
     """
@@ -130,7 +144,17 @@ def with_embeddings(model: Any) -> Any:
 
 
 def build_scratch(name: str, image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
-    """A network without pretrained weights; raises SettingError where the images are too small for it."""
+    """A network without pretrained weights, `uint8[N, H, W, 3]` to `logits float32[N, C]`.
+
+    Args:
+        name: One that `describe` knows.
+        image_size: (height, width) in pixels.
+        num_classes: C.
+        dropout: Before the last layer.
+
+    Raises:
+        SettingError: where the images are too small for it.
+    """
     if name in _SCRATCH_SIZES:
         builder: Callable[..., Any] = {
             "starter": _starter,
@@ -319,6 +343,16 @@ def _pool(x: Any, name: str) -> Any:
     import keras
 
     return keras.layers.MaxPooling2D(name=f"{name}_pool")(x)
+
+
+def _application_names() -> set[str]:
+    """The keys of `_applications`, read from Keras's source: to import Keras takes seconds."""
+    found = find_spec("keras")
+    if found is None or found.origin is None:
+        return set()
+    source = Path(found.origin).parent / "applications" / "__init__.py"
+    builders = re.findall(r"\b([A-Z]\w+) as \1\b", source.read_text(encoding="utf-8"))
+    return {name.lower() for name in builders if not name.startswith("ConvNeXt")}
 
 
 def _applications() -> dict[str, tuple[Any, Any]]:

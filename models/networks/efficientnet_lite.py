@@ -105,7 +105,7 @@ def load_pretrained(model: keras.Model) -> None:
             continue
         layer = model.get_layer(layer_name)
         layer.set_weights([_to_keras(layer_name, weights[name]) for name in torch_names])
-    logger.info("loaded %d ImageNet weights into %s from %s", model.count_params(), model.name, path.name)
+    logger.debug("Loaded ImageNet weights into %s from %s", model.name, path.name)
 
 
 def check_weights() -> None:

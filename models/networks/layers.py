@@ -1,14 +1,15 @@
-"""The inside of a network, plain or nested: its layers in order, and what they give while an image passes through.
+"""The layers of a network, plain or nested, in order, and their outputs for an image.
 
-Layers are watched while the model runs, not cut out of its graph, so a backbone inside a classifier is no different
-from a network of one piece; and a float image can be put in where the network expects `uint8`, so that there is a
-gradient with respect to its pixels.
+Keras cuts sub-models out of a network's graph between any two tensors. A network with a backbone inside is cut where
+the backbone begins and ends, so that a layer in it is no different from one of a network of one piece; and the first
+cut is after the first operation, which casts pixels: a float image can then be put in where the network expects
+`uint8`, so that there is a gradient with respect to its pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from darkroom.data.errors import SettingError
@@ -49,70 +50,109 @@ def feature_maps(model: Any) -> list[Any]:
     return [next(layer for layer in reversed(maps) if layer.output.shape[1:3] == size) for size in sizes]
 
 
-def forward(
-    model: Any, images: Any, layers: Sequence[Any] = (), tape: Any = None, linear: bool = False
-) -> tuple[Any, list[Any]]:
-    """`logits [N, C]` and the outputs of `layers`, in the mode of inference.
+class Probe:
+    """A network that also gives what some of its layers compute, in the mode of inference.
+
+    It shares layers and weights with the model and does not change what that computes. Build it once and outside of
+    `tf.function`; it may be called inside.
 
     Args:
-        model: Keras, `uint8[N, H, W, 3]` to logits.
-        images: `uint8[N, H, W, 3]`, or `float32` of the same range for gradients with respect to pixels.
-        layers: Of the model, at any depth.
-        tape: A `tf.GradientTape` that is to watch these outputs.
+        model: Keras, `uint8[N, H, W, 3]` to logits; networks inside it are called one after another, each once.
+        layers: Of the model, at any depth; the same order is given back.
         linear: Give the outputs as they are before the layer's activation; the network goes on with the usual ones.
     """
-    import tensorflow as tf
 
-    images = tf.convert_to_tensor(images)
-    seen: dict[Any, Any] = {}
+    def __init__(self, model: Any, layers: Sequence[Any], linear: bool = False) -> None:
+        self._first = next(_operations(model))
+        self._layers = tuple(layers)
+        self._twins = {layer: twin for layer in layers if linear and (twin := _without_activation(layer))}
+        self._steps = tuple(self._cut(model))
 
-    def keep(layer: Any) -> Callable[..., Any]:
-        original = layer.call
+    def __call__(self, images: Any) -> tuple[Any, list[Any]]:
+        """Logits `[N, C]` and the outputs of the layers.
 
-        def kept(*args: Any, **kwargs: Any) -> Any:
-            output = original(*args, **kwargs)
-            if tape is not None:
-                tape.watch(output)
-            seen[layer] = _before_activation(layer, original, args, kwargs) if linear else output
-            return output
+        Args:
+            images: `uint8[N, H, W, 3]`; or `float32` of the same range, for gradients with respect to pixels.
+        """
+        import keras
 
-        return kept
+        output = self._first(images)
+        found = {self._first: output}
+        for step in self._steps:
+            found |= dict.fromkeys(step.at_start, output)
+            values = keras.tree.flatten(step.run(output, training=False))
+            found |= {layer: values[place] for layer, place in step.places.items()}
+            output = values[0]
+        found |= {layer: twin(found[layer]) for layer, twin in self._twins.items()}
+        return output, [found[layer] for layer in self._layers]
 
-    replaced: dict[Any, Callable[..., Any]] = {layer: keep(layer) for layer in layers}
-    pixels = images
-    if images.dtype.is_floating:
-        first = next(_operations(model))
-        inner = replaced.get(first, first.call)
-        replaced[first] = lambda _, *args, **kwargs: inner(images, *args, **kwargs)
-        pixels = tf.zeros(images.shape, tf.uint8)
-    with _calling(replaced):
-        logits = model(pixels, training=False)
-    return logits, [seen[layer] for layer in layers]
+    def _cut(self, model: Any) -> Iterator[_Step]:
+        """The steps of a network after its first operation."""
+        import keras
+
+        if isinstance(model, keras.Sequential):  # which may have called its layers before, in another graph
+            for layer in model.layers:
+                if isinstance(layer, keras.Model):
+                    yield from self._cut(layer)
+                elif layer is not self._first:
+                    is_wanted, before = layer in self._layers, layer in self._twins
+                    yield _Step(layer, (layer,) if before else (), {layer: 0} if is_wanted and not before else {})
+            return
+        operations = [each for each in model.operations if not isinstance(each, keras.layers.InputLayer)]
+        start, piece = model.inputs[0], list[Any]()
+        for following, operation in zip([*operations[1:], None], operations, strict=True):
+            if operation is self._first:
+                start = operation.output
+            elif isinstance(operation, keras.Model):
+                if piece:
+                    yield self._step(start, piece[-1].output, piece)
+                yield from self._cut(operation)
+                start, piece = following.input if following else None, []
+            else:
+                piece.append(operation)
+        if piece:
+            yield self._step(start, model.outputs[0], piece)
+
+    def _step(self, start: Any, end: Any, piece: Sequence[Any]) -> _Step:
+        """A sub-model from one tensor of a graph to another, with the wanted layers among its operations."""
+        import keras
+
+        layers = [layer for layer in self._layers if layer in piece]
+        wanted = {layer: layer.input if layer in self._twins else layer.output for layer in layers}
+        at_start = tuple(layer for layer in layers if wanted[layer] is start)
+        wanted = {layer: tensor for layer, tensor in wanted.items() if layer not in at_start}
+        ends = {id(tensor): tensor for tensor in (end, *wanted.values())}  # Keras takes no tensor twice
+        places = {layer: list(ends).index(id(tensor)) for layer, tensor in wanted.items()}
+        return _Step(keras.Model(start, list(ends.values())), at_start, places)
 
 
-@contextmanager
-def _calling(replaced: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
-    """Let layers compute something else meanwhile. Past Keras's own attributes, which would track the functions."""
-    with ExitStack() as stack:
-        for layer, function in replaced.items():
-            object.__setattr__(layer, "call", function)
-            stack.callback(object.__delattr__, layer, "call")
-        yield
+@dataclass(frozen=True)
+class _Step:
+    """A piece of a network.
+
+    Attributes:
+        run: Gives the piece's output, then other values that are wanted.
+        at_start: Layers of which the piece's input is wanted.
+        places: Which of the values is wanted of a layer.
+    """
+
+    run: Any
+    at_start: tuple[Any, ...]
+    places: Mapping[Any, int]
 
 
-def _before_activation(layer: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def _without_activation(layer: Any) -> Callable[[Any], Any] | None:
+    """What gives the layer's output before its activation from its input; None where the layer has no activation."""
     import keras
 
     if isinstance(layer, keras.layers.ReLU):
-        return args[0]
-    usual = getattr(layer, "activation", None)
-    if usual is None:
-        return call(*args, **kwargs)
-    object.__setattr__(layer, "activation", keras.activations.linear)
-    try:
-        return call(*args, **kwargs)
-    finally:
-        object.__setattr__(layer, "activation", usual)
+        return lambda value: value
+    if getattr(layer, "activation", keras.activations.linear) is keras.activations.linear:
+        return None
+    twin: Any = type(layer).from_config(layer.get_config() | {"activation": "linear"})
+    twin.build(layer.input.shape)
+    twin.set_weights(layer.get_weights())
+    return lambda value: twin(value)
 
 
 def _is_convolution(layer: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Weights from an old-style PyTorch checkpoint, with NumPy only and without running anything that the file names.
+"""Weights from an old-style PyTorch checkpoint, with NumPy only and without running any code from the file.
 
 How `torch.save` wrote a file before PyTorch 1.6 (`torch/serialization.py`, `_legacy_save`), one after the other:
 

@@ -1,4 +1,4 @@
-"""A first convolution that whitens: over the training images, what its filters give is uncorrelated and of size one.
+"""A whitening first convolution: over the training images, its outputs are uncorrelated with unit variance.
 
 A network learns faster from such an input (Page 2018, "How to train your ResNet", part 8; Jordan 2024,
 arXiv:2404.00498, section 3.1). Each direction has a filter for either sign, so that nothing is lost in the ReLU that

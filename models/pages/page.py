@@ -1,5 +1,7 @@
 """Pages for people: one HTML file each, pictures inside, no script, nothing fetched from anywhere.
 
+They link to each other, and to nothing else (`darkroom.models.pages.navigation`).
+
 A page is a template in `templates/` that extends `page.html.j2`. Names from outside are escaped, pictures are data
 URIs, and the page's own policy lets a browser use nothing else.
 """
@@ -17,6 +19,7 @@ import jinja2
 from darkroom.data.errors import WorkError
 from darkroom.data.files.atomic import atomic_file
 from darkroom.models.measures.figures import percent
+from darkroom.models.pages.navigation import NO_LINKS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,8 +40,14 @@ class Picture:
         return cls(data_uri(png, "a plot"), width, height)
 
 
-def render(template: str, **values: Any) -> str:
-    """A page from a template of `templates/` and what it shows; raises jinja2.UndefinedError where a value lacks."""
+def render(template: str, links: str = NO_LINKS, **values: Any) -> str:
+    """A page from a template of `templates/`; raises jinja2.UndefinedError where a value is missing.
+
+    Args:
+        template: Name of the file.
+        links: The line of links as HTML, by `darkroom.models.pages.navigation`.
+        values: What the page shows.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -50,7 +59,7 @@ def render(template: str, **values: Any) -> str:
     environment.filters["percent"] = percent
     style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template(template).render(style=style, style_hash=style_hash, **values)
+    return environment.get_template(template).render(style=style, style_hash=style_hash, links=links, **values)
 
 
 def write_page(path: Path, page: str) -> None:

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from darkroom.models.pages.plots import font_families
+
 Pixels = NDArray[np.uint8]
 
 _LEAST_SIDE = 160
@@ -99,7 +101,8 @@ def sheet(rows: Sequence[Sequence[Panel]], width_inches: float = 2.2) -> bytes:
         for column, panel in enumerate(panels):
             axes = figure.add_subplot(grid[row, column])
             axes.imshow(panel.pixels, interpolation="nearest")
-            axes.set_title(_shortened(panel.title, int(width_inches * _LETTERS_PER_INCH)), fontsize=8, parse_math=False)
+            title = _shortened(panel.title, int(width_inches * _LETTERS_PER_INCH))
+            axes.set_title(title, fontsize=8, parse_math=False, family=font_families())
             axes.set_axis_off()
     stream = io.BytesIO()
     # The name of the software would change the bytes with every release of matplotlib.

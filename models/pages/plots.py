@@ -1,23 +1,27 @@
 """The report's pictures: each function gives the bytes of a PNG with two pixels for each CSS pixel.
 
 PNG and not SVG, so that a label or a file name can never be markup. Drawn with matplotlib's objects alone: no pyplot,
-no global state, safe in threads. Labels are data: `$` is no mathematics, and a glyph that the font lacks is a box.
+no global state, safe in threads. Labels are data: `$` is no mathematics. Glyphs that DejaVu Sans lacks come from an
+installed CJK font; where there is none they are boxes. Everything else is drawn alike on all machines.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from darkroom.models.measures.curves import Curve, macro_precision_recall, macro_roc
 from darkroom.models.measures.metrics import ClassMetrics, ReliabilityBin
 
 # The box that stands for a missing glyph is seen; a warning for each would bury the log.
@@ -27,12 +31,19 @@ CSS_PIXELS_PER_INCH = 100
 PIXEL_RATIO = 2
 MAX_F1_BARS = 40
 MAX_TRIALS = 40
+MAX_CLASS_CURVES = 8
 _MAX_NUMBERED_CLASSES = 15
 _MAX_TICK_LABELS = 100
 _MAX_LABEL_LENGTH = 24
 # Two colours that stay apart for every kind of colour blindness (Okabe and Ito 2008).
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
-_INK, _FAINT = "#333333", "#dddddd"
+_INK, _FAINT, _GREY = "#333333", "#dddddd", "#999999"
+# By preference: those of Debian (fonts-noto-cjk, fonts-wqy-microhei, fonts-ipafont), macOS and Windows.
+_CJK_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "IPAGothic", "IPAPGothic",
+    "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
+)  # fmt: skip
+_CLASS_COLOURS = (_BLUE, _ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333", "#999999")
 
 
 class EpochLike(Protocol):
@@ -101,11 +112,11 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> bytes:
     axes.grid(False)
     shown = range(0, num_classes, -(-num_classes // _MAX_TICK_LABELS))
     shown_names = [names[index] for index in shown]
-    axes.set_xticks(shown, shown_names, rotation=90 if upright else 0, fontsize=font_size, parse_math=False)
-    axes.set_yticks(shown, shown_names, fontsize=font_size, parse_math=False)
+    axes.set_xticks(shown, shown_names, rotation=90 if upright else 0, fontsize=font_size, **_text())
+    axes.set_yticks(shown, shown_names, fontsize=font_size, **_text())
     axes.tick_params(length=0)
     axes.set_xlabel("predicted")
-    axes.set_ylabel("truth")
+    axes.set_ylabel("true class")
     if numbered:
         digits = len(str(counts.max()))
         number_size = min(9.0, 72 * 0.9 * cell / (0.65 * digits))
@@ -164,13 +175,64 @@ def f1_bars(per_class: Sequence[ClassMetrics]) -> bytes:
             fontsize=8,
             color="white" if inside else _INK,
         )
-    axes.set_yticks(places, [_plain(label) for _, label in known], fontsize=8, parse_math=False)
+    axes.set_yticks(places, [_plain(label) for _, label in known], fontsize=8, **_text())
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, 1)
     axes.set_ylim(max(2, len(known)) - 0.4, -0.6)
     axes.set_xlabel("F1")
     axes.grid(False, axis="y")
     return _png(figure)
+
+
+def roc(curves: Sequence[Curve]) -> bytes:
+    """ROC curves: up to 8 classes in colours of their own; more in grey, under their macro average."""
+    figure, axes = _figure(4.8, 4.4)
+    axes.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1)
+    shown = _draw_curves(axes, curves, macro_roc, "default")
+    _set_axes(axes, "false positive rate", "true positive rate")
+    _legend(axes, [f"{_plain(curve.label)} (AUC {curve.area:.3f})" for curve in shown], "lower right")
+    return _png(figure)
+
+
+def precision_recall(curves: Sequence[Curve]) -> bytes:
+    """Precision-recall curves, drawn as `roc` draws its own."""
+    figure, axes = _figure(4.8, 4.4)
+    shown = _draw_curves(axes, curves, macro_precision_recall, "steps-pre")
+    _set_axes(axes, "recall", "precision")
+    _legend(axes, [f"{_plain(curve.label)} (AUC {curve.area:.3f})" for curve in shown], "lower left")
+    return _png(figure)
+
+
+def _draw_curves(
+    axes: Axes,
+    curves: Sequence[Curve],
+    macro: Callable[[Sequence[Curve]], Curve],
+    style: Literal["default", "steps-pre"],
+) -> Sequence[Curve]:
+    """Draw them; gives those that the legend names, whose lines are labelled by their numbers."""
+    if len(curves) <= MAX_CLASS_CURVES:
+        for number, (curve, colour) in enumerate(zip(curves, _CLASS_COLOURS, strict=False)):
+            axes.plot(curve.x, curve.y, color=colour, linewidth=1.5, drawstyle=style, label=str(number))
+        return curves
+    for curve in curves:
+        axes.plot(curve.x, curve.y, color=_GREY, linewidth=0.6, alpha=0.5, drawstyle=style)
+    mean = macro(curves)
+    axes.plot(mean.x, mean.y, color=_BLUE, linewidth=2, label="0")
+    return [mean]
+
+
+def _set_axes(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.02)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def _legend(axes: Axes, names: Sequence[str], corner: Literal["lower left", "lower right"]) -> None:
+    """Names are set afterwards: matplotlib leaves out those that start with `_`, and takes `$` for mathematics."""
+    if names:
+        for text, name in zip(axes.legend(loc=corner, fontsize=8, frameon=False).get_texts(), names, strict=True):
+            text.set(text=name, **_text())
 
 
 def trial_intervals(trials: Sequence[tuple[str, float, float, float, bool]]) -> bytes:
@@ -187,7 +249,7 @@ def trial_intervals(trials: Sequence[tuple[str, float, float, float, bool]]) -> 
         axes.plot(accuracy, place, marker="o", markersize=5, color=color, markerfacecolor="white" if stopped else color)
     if shown:
         axes.axvline(shown[0][2], color=_INK, linestyle=":", linewidth=1)
-    axes.set_yticks(range(len(shown)), [_plain(name, 44) for name, *_ in shown], fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(shown)), [_plain(name, 44) for name, *_ in shown], fontsize=8, **_text())
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(2, len(shown)) - 0.4, -0.6)
     axes.set_xlabel("validation accuracy")
@@ -244,6 +306,18 @@ def _png(figure: Figure) -> bytes:
     # The name of the software would change the bytes with every release of matplotlib.
     figure.savefig(stream, format="png", dpi=CSS_PIXELS_PER_INCH * PIXEL_RATIO, metadata={"Software": None})
     return stream.getvalue()
+
+
+def _text() -> dict[str, Any]:
+    """How text that comes from outside is drawn."""
+    return {"parse_math": False, "family": font_families()}
+
+
+@cache
+def font_families() -> list[str]:
+    """DejaVu Sans, which comes with matplotlib, and then what is installed of the fonts with CJK glyphs."""
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in _CJK_FONTS if name in installed)]
 
 
 def _plain(label: str, max_length: int = _MAX_LABEL_LENGTH) -> str:

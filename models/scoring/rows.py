@@ -120,7 +120,7 @@ def _decoded(file: _File, contents: _Contents, policy: DecodePolicy) -> _Ready:
             raise contents
         decoded = decode_with_header(contents, policy)
     except ImageError as error:
-        logger.debug("%s is set aside: %s", file["path"], error)
+        logger.debug("%s is quarantined: %s", file["path"], error)
         header = read_header(data) if data else None
         width, height = (header.width, header.height) if header else (None, None)
         return _Ready(file["path"], _sha256(data), error.reason, width, height, None)

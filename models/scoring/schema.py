@@ -1,22 +1,18 @@
-"""The prediction table: its columns, and the names of its files.
-
-`<out>/part-00000.parquet …` hold `SCHEMA`, and the column `embedding` where it was asked for, sorted by path;
-`summary.json` is written last and lists them. Work in progress lies in `<out>/.scoring/`: `plan.parquet` and, for each
-finished part, `part-00000.json` with the key of what it was made from, by which a rerun knows that it need not be made
-again.
-"""
+"""The prediction table's columns. docs/scoring.md explains each; other programs rely on names, types and order."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SCHEMA_VERSION = 1
-WORK_FOLDER = ".scoring"
 EMBEDDING = "embedding"
-_PART = re.compile(r"part-\d+\.parquet")
 
 SCHEMA = pa.schema(
     [
@@ -34,26 +30,41 @@ SCHEMA = pa.schema(
 )
 
 
-def part_name(index: int) -> str:
-    """`part-00000.parquet`: rows from `index * rows_per_part` on."""
-    return f"part-{index:05d}.parquet"
+def table_schema(embedding_size: int | None = None) -> pa.Schema:
+    """`SCHEMA`, and the column `embedding` of so many numbers where there is one."""
+    if embedding_size is None:
+        return SCHEMA
+    return SCHEMA.append(pa.field(EMBEDDING, pa.list_(pa.float32(), embedding_size)))
 
 
-def note_name(index: int) -> str:
-    """`.scoring/part-00000.json`: what that part was made from."""
-    return f"{WORK_FOLDER}/part-{index:05d}.json"
+def as_table(rows: Sequence[dict[str, Any]], embedding_size: int | None = None) -> pa.Table:
+    """Rows as a table of that schema; embeddings are arrays and go in as one, not number by number."""
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    if embedding_size is None:
+        return table
+    given = [row.get(EMBEDDING) for row in rows]
+    nothing = np.zeros(embedding_size, np.float32)
+    vectors = [nothing if vector is None else np.asarray(vector, np.float32) for vector in given]
+    flat = pa.array(np.concatenate(vectors) if vectors else nothing[:0])
+    missing = pa.array([vector is None for vector in given], pa.bool_())
+    column = pa.FixedSizeListArray.from_arrays(flat, embedding_size, mask=missing)
+    return table.append_column(table_schema(embedding_size).field(EMBEDDING), column)
 
 
-def work_folder(out: Path) -> Path:
-    """Where work in progress lies."""
-    return out / WORK_FOLDER
+def flatten_top_k(table: pd.DataFrame) -> pd.DataFrame:
+    """A table for CSV, which holds no lists: plain columns at the end take the place of `top_k`.
 
+    They are `top_1_label`, `top_1_probability`, `top_2_label` and so on, null for a quarantined file.
 
-def note_file(out: Path, index: int) -> Path:
-    """Where it is written what a part was made from."""
-    return out / note_name(index)
+    Args:
+        table: A prediction table as `pandas.read_parquet` gives it.
+    """
+    import pandas as pd
 
-
-def is_part(name: str) -> bool:
-    """Whether a file of an output is a part of a table."""
-    return _PART.fullmatch(name) is not None
+    entries = [list(each) if isinstance(each, Iterable) else [] for each in table["top_k"]]
+    flat = {
+        f"top_{place + 1}_{field}": [row[place][field] if place < len(row) else None for row in entries]
+        for place in range(max(map(len, entries), default=0))
+        for field in ("label", "probability")
+    }
+    return pd.concat([table.drop(columns="top_k"), pd.DataFrame(flat, index=table.index)], axis=1)

@@ -1,1 +1,1 @@
-"""A whole training: cached features of a frozen backbone, the stages in order, and the bundle at the end."""
+"""Training from start to finish: cached features of a frozen backbone, the stages in order, the bundle."""

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once and kept under the data set's version.
+"""Features of a frozen backbone, computed once and cached beside the data set's version.
 
 `datasets/<name>/<version>/features/<key>/`: for each shard `<shard>.npz` with `features float32[N, F]`,
 `labels int32[N]` and `keys S64[N]` (SHA-256 of the stored image, hex), rows in the shard's order; `backbone.onnx`, what
@@ -23,10 +23,11 @@ from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.shards import Record, read_shard
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import atomic_file, content_version
+from darkroom.data.files.npz import read_arrays, write_arrays
 from darkroom.models.bundle.inference import stored_batches
 from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
 from darkroom.models.networks.architectures import build_backbone
-from darkroom.models.training.known_features import BACKBONE, KEY_DTYPE, find_known, forget_known, take_known
+from darkroom.models.training.feature_reuse import BACKBONE, KEY_DTYPE, find_known, forget_known, take_known
 
 logger = logging.getLogger(__name__)
 
@@ -36,35 +37,60 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class FeatureCounts:
-    """What came of one shard: the images whose features were computed, and those known from another version."""
+    """Counts of one shard: images whose features were computed, and images reused from another version."""
 
     num_computed: int
     num_known: int
 
 
 def features_folder(dataset: Dataset, network: str, weights: str) -> Path:
-    """Where the features of a data set under a backbone lie."""
+    """Where the features of a data set under a backbone lie: a folder for each network, weights and code version.
+
+    Args:
+        dataset: The data set.
+        network: The backbone's name.
+        weights: `imagenet`, or `none`.
+    """
     return dataset.folder / "features" / f"{network}-{content_version(CODE_VERSION, network, weights)}"
 
 
 def prepare_backbone(dataset: Dataset, network: str, weights: str) -> Path:
-    """Export the backbone once, and find what other versions have features of; gives the features' folder."""
+    """Export the backbone once, and find which features other versions of the data set hold.
+
+    Args:
+        dataset, network, weights: As for `features_folder`.
+
+    Returns:
+        The features' folder.
+    """
     folder = features_folder(dataset, network, weights)
-    final = folder / BACKBONE
-    if not final.is_file():
-        backbone = build_backbone(network, dataset.card.policy.image_size, weights)
-        with atomic_file(final) as temporary:
-            export_onnx(backbone, temporary)
+    export_backbone(folder / BACKBONE, network, dataset.card.policy.image_size, weights)
     files = [_file(folder, shard.file) for shard in dataset.card.shards if shard.split != "test"]
     done = sum(file.is_file() for file in files)
     if done < len(files):
         find_known(folder)
-    logger.info("Features of %s under %s: %d of %d shards are done.", dataset.reference, network, done, len(files))
+    logger.info("Features of %s with %s: %d of %d shards are done.", dataset.reference, network, done, len(files))
     return folder
 
 
+def export_backbone(path: Path, network: str, image_size: tuple[int, int], weights: str = "imagenet") -> None:
+    """Write a backbone as ONNX, `uint8[N, H, W, 3]` to `float32[N, F]`, whole or not at all; an existing file stays."""
+    if not path.is_file():
+        with atomic_file(path) as temporary:
+            export_onnx(build_backbone(network, image_size, weights), temporary)
+
+
 def extract_features(dataset: Dataset, folder: Path, shard: str) -> FeatureCounts:
-    """The features of one shard (its file name in the card); there already, nothing is done."""
+    """Compute and store the features of one shard; a shard whose features are there is left alone.
+
+    Args:
+        dataset: The data set.
+        folder: What `prepare_backbone` gave.
+        shard: The shard's file name in the card.
+
+    Raises:
+        FormatError: where the shard is damaged.
+    """
     final = _file(folder, shard)
     if final.is_file():
         return FeatureCounts(0, 0)
@@ -79,30 +105,29 @@ def extract_features(dataset: Dataset, folder: Path, shard: str) -> FeatureCount
         records = (record for place, record in enumerate(read_shard(path, dataset.labels)) if place not in rows)
         computed = [runner(images) for images, _ in stored_batches(records, _BATCH)]
         rows |= zip(new, chain.from_iterable(computed), strict=True)
-    with atomic_file(final) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            features=np.stack([rows[place] for place in range(len(facts))]),
-            labels=np.array([label for _, label in facts], np.int32),
-            keys=keys,
-        )
+    write_arrays(
+        final,
+        features=np.stack([rows[place] for place in range(len(facts))]),
+        labels=np.array([label for _, label in facts], np.int32),
+        keys=keys,
+    )
     return FeatureCounts(len(facts) - num_known, num_known)
 
 
 def finish_features(dataset: Dataset, folder: Path, counts: Sequence[FeatureCounts]) -> None:
-    """Say how many images were run through the backbone; what was found in other versions is no longer needed."""
+    """Log how many images were computed, and forget what other versions lent."""
     forget_known(folder)
     computed, known = (sum(getattr(each, name) for each in counts) for name in ("num_computed", "num_known"))
     if computed or known:
         logger.info(
-            "Features of %s: %d images computed, %d taken over from other versions.", dataset.reference, computed, known
+            "Features of %s: %d images computed, %d reused from other versions.", dataset.reference, computed, known
         )
 
 
 def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """`features float32[N, F]` and `labels int32[N]` of a split, in the order of its shards.
 
-    All of them at once: 5 KiB an image with 1,280 features.
+    All of them at once: 5 KiB per image with 1,280 features.
 
     Raises:
         FormatError: where a shard's features are missing, damaged, or not as many as its images.
@@ -111,13 +136,7 @@ def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[n
     for shard in dataset.card.shards:
         if shard.split == split:
             file = _file(folder, shard.file)
-            try:
-                with np.load(file, allow_pickle=False) as stored:
-                    features, labels = stored["features"], stored["labels"]
-            except Exception as error:  # NumPy's and zipfile's parsers raise nearly anything
-                raise FormatError(
-                    f"The features {file} cannot be read ({type(error).__name__}). Remove {folder} and train again."
-                ) from None
+            features, labels = read_arrays(file, ("features", "labels"), f"Remove {folder} and train again.")
             if not len(features) == len(labels) == shard.num_rows:
                 raise FormatError(
                     f"{file} holds features of {len(features)} images, its shard has {shard.num_rows}. "

@@ -1,4 +1,4 @@
-"""Training: a head on cached features, the last blocks fine-tuned, or a whole network from scratch."""
+"""Training: a head on cached features, fine-tuning of the last layers, or a whole network from scratch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.input import Shuffle, batches, untuned
 from darkroom.data.errors import SettingError
 from darkroom.models.bundle.bundle import EpochLog
@@ -25,18 +24,9 @@ from darkroom.models.networks.architectures import (
 from darkroom.models.networks.whitening import set_whitening, whitens
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import load_features
-from darkroom.models.training_loop.cluster import Cluster
-from darkroom.models.training_loop.stage import (
-    FINE_TUNE,
-    HEAD,
-    SCRATCH,
-    OnEpoch,
-    Stage,
-    image_stage,
-    peak_rate,
-    run_stage,
-)
-from darkroom.models.training_loop.state import best_epoch
+from darkroom.models.training_loop.early_stopping import best_epoch
+from darkroom.models.training_loop.learning_rate import peak_rate
+from darkroom.models.training_loop.stage import FINE_TUNE, HEAD, SCRATCH, Stage, TrainRequest, image_stage, run_stage
 
 logger = logging.getLogger(__name__)
 
@@ -45,31 +35,15 @@ _BATCHES_TO_WHITEN = 20
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights of its best epoch, and how it got them; the history is without flip averaging."""
+    """A network with the weights of its best epoch, and its history, measured without flip averaging."""
 
     model: Any
     history: tuple[EpochLog, ...]
     best_epoch: int
 
 
-def train_network(
-    dataset: Dataset,
-    settings: TrainSettings,
-    staging: Path,
-    features: Path | None,
-    on_epoch: OnEpoch = lambda log: None,
-    cluster: Cluster | None = None,
-) -> Trained:
-    """Train what the settings ask for, going on where a killed run stopped.
-
-    Args:
-        dataset: With train and validation shards.
-        settings: The settings.
-        staging: A folder for the state of the stages.
-        features: The folder of cached features, needed where the network has a pretrained backbone.
-        on_epoch: Told of each epoch once its state is kept, first of those of a killed run; what it raises stops the
-            training, which can go on from there.
-        cluster: Who trains together, where that is not for this machine alone to say; it has the chief.
+def train_network(request: TrainRequest) -> Trained:
+    """Train as the settings say, resuming a killed run.
 
     Raises:
         SettingError: where blocks are to be fine-tuned and nothing of the network is pretrained, or several workers
@@ -79,48 +53,48 @@ def train_network(
     """
     import keras
 
+    settings = request.settings
     keras.utils.set_random_seed(settings.seed)
     if settings.workers > 1 and shared_stage(settings) is None:
         raise SettingError(
             f"{settings.workers} workers have nothing to share: a head on cached features is trained by one process in "
-            "seconds. Set workers to 1, or fine_tune_blocks above 0."
+            "seconds. Set workers to 1, or fine_tune_layers above 0."
         )
     if not describe(settings.model, settings.weights).pretrained:
         if settings.fine_tune_blocks:
             raise SettingError(
                 f"{settings.model} is trained whole, from scratch: there is no backbone with pretrained weights to "
-                "fine-tune. Set fine_tune_blocks to 0, or take a pretrained network."
+                "fine-tune. Set fine_tune_layers to 0, or take a pretrained network."
             )
-        return _trained(*_train_scratch(dataset, settings, staging, on_epoch, cluster), settings)
-    if features is None:
+        return _trained(*_train_scratch(request), settings)
+    if request.features is None:
         raise SettingError(f"{settings.model} is trained on cached features, and none were given.")
-    model, history = _train_head(dataset, settings, staging, features, on_epoch)
+    model, history = _train_head(request, request.features)
     if settings.fine_tune_blocks:
         before = model.get_weights()
-        model, tuned = _fine_tune(dataset, settings, staging, model, on_epoch, cluster)
+        model, tuned = _fine_tune(request, model)
         if best_epoch(history).val_loss <= best_epoch(tuned).val_loss:
-            logger.info("Fine-tuning made nothing better on validation: the head alone is kept.")
+            logger.info("Fine-tuning did not improve validation: only the trained head is kept.")
             model.set_weights(before)
         history = history + tuned
     return _trained(model, history, settings)
 
 
 def shared_stage(settings: TrainSettings) -> str | None:
-    """The stage that several workers train together; None where there is only a head on cached features."""
+    """The stage that workers share; None if there is only a head on cached features."""
     if not describe(settings.model, settings.weights).pretrained:
         return SCRATCH
     return FINE_TUNE if settings.fine_tune_blocks else None
 
 
-def _train_scratch(
-    dataset: Dataset, settings: TrainSettings, staging: Path, on_epoch: OnEpoch, cluster: Cluster | None
-) -> tuple[Any, list[EpochLog]]:
+def _train_scratch(request: TrainRequest) -> tuple[Any, list[EpochLog]]:
+    dataset, settings = request.dataset, request.settings
     size = dataset.card.policy.image_size
     model = build_scratch(settings.model, size, len(dataset.labels), settings.dropout)
     if whitens(model):
         shuffled = batches(dataset, "train", 250, Shuffle(settings.seed, 0))
         set_whitening(model, (images for images, _ in shuffled.take(_BATCHES_TO_WHITEN).as_numpy_iterator()))
-    return run_stage(image_stage(SCRATCH, dataset, settings), model, dataset, settings, staging, on_epoch, cluster)
+    return run_stage(image_stage(SCRATCH, dataset, settings), model, request)
 
 
 def _trained(model: Any, history: list[EpochLog], settings: TrainSettings) -> Trained:
@@ -130,13 +104,12 @@ def _trained(model: Any, history: list[EpochLog], settings: TrainSettings) -> Tr
     return Trained(flip_averaged(model) if settings.flip_average else model, tuple(numbered), best)
 
 
-def _train_head(
-    dataset: Dataset, settings: TrainSettings, staging: Path, features: Path, on_epoch: OnEpoch
-) -> tuple[Any, list[EpochLog]]:
+def _train_head(request: TrainRequest, features: Path) -> tuple[Any, list[EpochLog]]:
     """Dropout and a dense layer on cached features; gives the whole network with the trained head in it."""
     import keras
     import tensorflow as tf
 
+    dataset, settings = request.dataset, request.settings
     inputs, labels = load_features(dataset, features, "train")
     held_out = load_features(dataset, features, "validation")
 
@@ -160,17 +133,17 @@ def _train_head(
         ],
         name="head",
     )
-    head, history = run_stage(stage, head, dataset, settings, staging, on_epoch)
+    head, history = run_stage(stage, head, request)
     backbone = build_backbone(settings.model, dataset.card.policy.image_size, settings.weights)
+    if settings.weights == "imagenet":
+        logger.info("Loaded ImageNet weights (%.1f M parameters)", backbone.count_params() / 1e6)
     backbone.trainable = False
     model = with_head(backbone, len(dataset.labels), settings.dropout)
     model.get_layer(LOGITS_LAYER).set_weights(head.get_layer(LOGITS_LAYER).get_weights())
     return model, history
 
 
-def _fine_tune(
-    dataset: Dataset, settings: TrainSettings, staging: Path, model: Any, on_epoch: OnEpoch, cluster: Cluster | None
-) -> tuple[Any, list[EpochLog]]:
+def _fine_tune(request: TrainRequest, model: Any) -> tuple[Any, list[EpochLog]]:
     """Train the last blocks of the backbone too, with its batch-normalisation statistics left as they are.
 
     What Keras's transfer guide asks for: statistics learned on millions of images are not replaced by those of a few.
@@ -181,7 +154,9 @@ def _fine_tune(
     backbone.trainable = True
     weighted = [layer for layer in backbone._flatten_layers(include_self=False, recursive=True) if layer.weights]
     plain = [layer for layer in weighted if not isinstance(layer, keras.Model)]
-    tuned = set(map(id, [layer for layer in plain if "Norm" not in type(layer).__name__][-settings.fine_tune_blocks :]))
+    tuned = set(
+        map(id, [layer for layer in plain if "Norm" not in type(layer).__name__][-request.settings.fine_tune_blocks :])
+    )
     for layer in plain:
         layer.trainable = id(layer) in tuned
-    return run_stage(image_stage(FINE_TUNE, dataset, settings), model, dataset, settings, staging, on_epoch, cluster)
+    return run_stage(image_stage(FINE_TUNE, request.dataset, request.settings), model, request)

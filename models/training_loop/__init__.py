@@ -1,1 +1,1 @@
-"""One stage of training, epoch by epoch: early stopping, resumable state, mixup, processes that share it."""
+"""One stage of training, epoch by epoch: early stopping, resumable state, mixup, distributed workers."""

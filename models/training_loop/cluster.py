@@ -1,4 +1,4 @@
-"""The processes that train one network together: who they are, how they are started, watched and ended.
+"""The workers that train one network together: how they are addressed, started, watched and stopped.
 
 Each runs `worker.py`. The one who starts them trains nothing: it reads the chief's epochs from its output, and finds
 the state on disk, as after a run that was killed. A worker ends when its starter does, however that ends.
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cluster:
-    """Who trains together.
+    """The workers of one training.
 
     Attributes:
         addresses: `host:port` of every worker; the first is the chief, who keeps the state and whose run publishes.
@@ -46,7 +46,7 @@ class Cluster:
 
 
 class Work(BaseModel):
-    """What a worker is told.
+    """The instructions for a worker.
 
     Attributes:
         addresses: Of all workers.
@@ -72,7 +72,7 @@ class Work(BaseModel):
 
 
 class Answer(BaseModel):
-    """A line that a worker writes: an epoch whose state is kept, or the sentence that it failed with."""
+    """A line from a worker: a finished epoch, or the sentence with which it failed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,7 +92,14 @@ def local_cluster(num_workers: int) -> Cluster:
 def run_workers(
     cluster: Cluster, dataset: Path, settings: TrainSettings, staging: Path, stage: str
 ) -> Iterator[EpochLog]:
-    """Start this run's workers for one stage; gives the chief's epochs as they are done.
+    """Start this run's workers for one stage; yields the chief's epochs as they finish.
+
+    Args:
+        cluster: All workers, and which of them this run starts.
+        dataset: The data set's folder.
+        settings: Of the training.
+        staging: The folder of the state of all stages; each worker's messages go to `<stage>/worker-<n>.log` in it.
+        stage: The stage's name.
 
     Raises:
         InputError, WorkError: what a worker failed with; or which one died, where its output is, and what to do.
@@ -111,7 +118,7 @@ def run_workers(
             stack.callback(_end, process)
             running[worker] = process
             threading.Thread(target=_listen, args=(worker, process, answers), daemon=True).start()
-        logger.info("%s: %d workers, of which %d here.", stage, len(cluster.addresses), len(running))
+        logger.info("%s: %d workers, %d on this machine.", stage, len(cluster.addresses), len(running))
         while running:
             worker, answer = answers.get()
             if answer is None:
@@ -148,7 +155,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _listen(worker: int, process: subprocess.Popen[str], answers: queue.SimpleQueue[tuple[int, Answer | None]]) -> None:
-    """Hand on what a worker says, and None when it ends."""
+    """Forward the lines of a worker, then None when it ends."""
     try:
         for line in process.stdout or ():
             answers.put((worker, Answer.model_validate_json(line)))
@@ -160,6 +167,6 @@ def _listen(worker: int, process: subprocess.Popen[str], answers: queue.SimpleQu
 def _died(worker: int, num_workers: int, status: int, log: Path) -> str:
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     return (
-        f"Worker {worker} of {num_workers} {how} before the training was over; its messages are in {log}. Start the "
-        "same command again to go on after the last whole epoch."
+        f"Worker {worker} of {num_workers} {how} before training finished; its log is {log}. Run the same "
+        "command again to resume after the last complete epoch."
     )

@@ -81,7 +81,7 @@ class Replicas:
         self._seed = tf.function(function(lambda states: strategy.run(seed, args=(states,))))
 
     def epoch(self, feed: Any, steps: int, validation: Any, seed: Sequence[int]) -> dict[str, float]:
-        """Train on every batch once and judge on the validation images; gives what `fit` does.
+        """Train on every batch once and evaluate on the validation images; returns what `fit` does.
 
         Args:
             feed: This process's batches, one a step for each of its replicas.

@@ -1,4 +1,4 @@
-"""Training images blended with others of their batch, and their labels with them: mixup and CutMix.
+"""Mixup and CutMix: training images blended within their batch, and their labels with them.
 
 mixup: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019, arXiv:1905.04899. Each image is blended with the
 one before it in its batch, the first with the last.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Mixing:
-    """How images are blended; where both are set, each batch takes one of the two by chance.
+    """How images are blended; if both are set, each batch draws one of the two.
 
     Attributes:
         mixup: An image's share in the blend is drawn from Beta(mixup, mixup); 0 for no mixup.
@@ -35,7 +35,7 @@ NO_MIXING = Mixing()
 
 
 def mixed(batches: Any, mixing: Mixing, steps: int, batch_size: int, seed: Sequence[int]) -> Any:
-    """The batches of an epoch, blended; all that is drawn follows from `seed`.
+    """The batches of an epoch, blended; all randomness derives from `seed`.
 
     Args:
         batches: `uint8[N, H, W, 3]` and rows of shares of the classes `float32[N, K]`.

@@ -1,7 +1,7 @@
-"""One stage of training: what is fed, how fast it learns, and its epochs.
+"""One stage of training: its input, learning rate and epochs.
 
-After every epoch the state is kept (`state.py`), and a run that was killed goes on from there. Early stopping and the
-best epoch are functions of the history alone, so they cannot be lost.
+After every epoch the state is kept (`state.py`), and a run that was killed goes on from there. When it ends is decided
+in `early_stopping.py`, how fast it learns in `learning_rate.py`, how much each class counts in `class_weights.py`.
 
 A stage that is fed images may be trained by several processes (`cluster.py`): they begin with the state on disk, and
 the chief of them keeps it.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,9 +26,12 @@ from darkroom.data.dataset.input import WHOLE, Share, Shuffle, batches, keep
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.settings import TrainSettings
+from darkroom.models.training_loop.class_weights import class_weights_of
 from darkroom.models.training_loop.cluster import Cluster, local_cluster, run_workers
+from darkroom.models.training_loop.early_stopping import is_over
+from darkroom.models.training_loop.learning_rate import peak_rate, schedule
 from darkroom.models.training_loop.mixing import NO_MIXING, Mixing, mixed
-from darkroom.models.training_loop.state import BEST, best_epoch, keep_model, keep_state, read_history, restore
+from darkroom.models.training_loop.state import BEST, keep_model, keep_state, read_history, restore
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +42,30 @@ HEAD, FINE_TUNE, SCRATCH = "head", "fine-tune", "scratch"
 
 
 @dataclass(frozen=True)
+class TrainRequest:
+    """One training.
+
+    Attributes:
+        dataset: With train and validation shards.
+        settings: The settings.
+        staging: A folder for the state of the stages.
+        features: The folder of cached features, needed where the network has a pretrained backbone.
+        on_epoch: Told of each epoch once its state is kept, first of those of a killed run; what it raises stops the
+            training, which can go on from there.
+        cluster: Who trains together, where that is not for this machine alone to say; it has the chief.
+    """
+
+    dataset: Dataset
+    settings: TrainSettings
+    staging: Path
+    features: Path | None = None
+    on_epoch: OnEpoch = lambda log: None
+    cluster: Cluster | None = None
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One stage of training: what is fed, and how fast it learns.
+    """One stage of training: its input and learning rate.
 
     Attributes:
         name: `head`, `fine-tune` or `scratch`; its folder's name.
@@ -65,18 +90,6 @@ class Stage:
     num_replicas: int = 1
 
 
-def is_over(history: Sequence[EpochLog], epochs: int, patience: int) -> bool:
-    """Whether a stage has had all its epochs, or none for `patience` epochs was better than the best."""
-    return bool(history) and (
-        len(history) >= epochs or len(history) - 1 - history.index(best_epoch(history)) >= patience
-    )
-
-
-def peak_rate(settings: TrainSettings) -> float:
-    """The learning rate of the head and from scratch."""
-    return settings.learning_rate or (0.05 if settings.optimizer == "sgd" else 1e-3)
-
-
 def image_stage(
     name: str, dataset: Dataset, settings: TrainSettings, share: Share = WHOLE, num_replicas: int = 1
 ) -> Stage:
@@ -85,6 +98,13 @@ def image_stage(
     Where several processes or devices train together, each replica is fed as many batches an epoch, as even in size as
     its share allows: none waits for a batch that another has not, every image is seen once, and all batches of a step
     together are as large as the one of a single process.
+
+    Args:
+        name: `scratch` or `fine-tune`.
+        dataset: With train and validation shards.
+        settings: Of the training.
+        share: What is fed here, where several processes train together.
+        num_replicas: Copies of the network in this process, one a device.
 
     Raises:
         SettingError: where there are more replicas than images for them.
@@ -96,7 +116,7 @@ def image_stage(
         shares = [Share(reader, share.num_readers).num_rows(dataset, "train") for reader in range(share.num_readers)]
         steps = min(steps, min(shares) // num_replicas)
         if not steps:
-            raise SettingError(f"{num_rows} training images are too few for {total_replicas} replicas: use less.")
+            raise SettingError(f"{num_rows} training images are too few for {total_replicas} replicas: use fewer.")
 
     kept = cache(partial(keep, dataset, "train", share))
 
@@ -114,43 +134,40 @@ def image_stage(
 
 
 def even_sizes(num_rows: int, num_batches: int) -> list[int]:
-    """Sizes of so many batches of so many rows, of which no two differ by more than one."""
+    """The sizes of `num_batches` batches that hold `num_rows` rows together; no two differ by more than one."""
     ends = np.arange(num_batches + 1) * num_rows // num_batches
     return [int(size) for size in np.diff(ends)]
 
 
-def run_stage(
-    stage: Stage,
-    model: Any,
-    dataset: Dataset,
-    settings: TrainSettings,
-    staging: Path,
-    on_epoch: OnEpoch,
-    cluster: Cluster | None = None,
-) -> tuple[Any, list[EpochLog]]:
-    """The epochs of one stage; gives the model with the weights of the best one, and the history."""
-    folder = staging / stage.name
+def run_stage(stage: Stage, model: Any, request: TrainRequest) -> tuple[Any, list[EpochLog]]:
+    """Run one stage; returns the model with the weights of the best epoch, and the history.
+
+    Raises:
+        FormatError: where the state that a killed run left cannot be read.
+        WorkError: where the loss is no longer a number, or a worker failed.
+    """
+    dataset, settings, folder = request.dataset, request.settings, request.staging / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     history = read_history(folder)
     for log in history:
-        on_epoch(log)
+        request.on_epoch(log)
     optimizer = build_optimizer(settings, stage)
     if history:
         model = restore(folder, len(history), optimizer)
-        logger.info("%s: going on after epoch %d.", stage.name, len(history))
+        logger.info("%s: resuming after epoch %d.", stage.name, len(history))
     model.compile(optimizer=optimizer, loss=build_loss(settings), metrics=["accuracy"])
-    cluster = None if stage.name == HEAD else cluster or _cluster_here(settings)
+    cluster = None if stage.name == HEAD else request.cluster or _cluster_here(settings)
     if cluster is None:
         epoch = _fit(stage, model, dataset, settings)
         with keeping_interrupts():
-            run_epochs(stage, settings, history, epoch, lambda: keep_state(folder, model, history), on_epoch)
+            run_epochs(stage, request, history, epoch, lambda: keep_state(folder, model, history))
     elif not is_over(history, stage.epochs, settings.patience):
         if not history:
             optimizer.build(model.trainable_variables)
             keep_model(folder, model, 0)
-        for log in run_workers(cluster, dataset.folder, settings, staging, stage.name):
+        for log in run_workers(cluster, dataset.folder, settings, request.staging, stage.name):
             logger.info("%s", _told(stage, log))
-            on_epoch(log)
+            request.on_epoch(log)
         history = read_history(folder)
     model.load_weights(folder / BEST)
     return model, history
@@ -158,7 +175,7 @@ def run_stage(
 
 @contextmanager
 def keeping_interrupts() -> Iterator[None]:
-    """Raise the KeyboardInterrupt of which TensorFlow's bindings made a RuntimeError.
+    """Restore the KeyboardInterrupt that TensorFlow's bindings turn into a RuntimeError.
 
     They do where it comes while they raise an exception of their own, which nobody else would have seen.
     """
@@ -171,40 +188,34 @@ def keeping_interrupts() -> Iterator[None]:
 
 
 def run_epochs(
-    stage: Stage,
-    settings: TrainSettings,
-    history: list[EpochLog],
-    epoch: Epoch,
-    keep: Callable[[], None],
-    on_epoch: OnEpoch,
+    stage: Stage, request: TrainRequest, history: list[EpochLog], epoch: Epoch, keep: Callable[[], None]
 ) -> None:
     """Train until the stage is over.
 
     Args:
         stage: The stage.
-        settings: The settings.
+        request: The training.
         history: Of the epochs before; each new one is added to it.
         epoch: Trains the epoch of this number, from 0, and gives `loss`, `accuracy`, `val_loss` and `val_accuracy`.
         keep: Keeps the state, once an epoch is in the history.
-        on_epoch: Told of each epoch once its state is kept.
 
     Raises:
         WorkError: where the loss is no longer a number.
     """
-    while not is_over(history, stage.epochs, settings.patience):
+    while not is_over(history, stage.epochs, request.settings.patience):
         number, started = len(history) + 1, time.monotonic()
         figures = epoch(number - 1)
         seconds = round(time.monotonic() - started, 3)
         log = EpochLog(epoch=number, stage=stage.name, seconds=seconds, **figures)
         if not math.isfinite(log.loss + log.val_loss):
             raise WorkError(
-                f"The loss of {settings.model} is no longer a number after epoch {number}. "
+                f"The loss of {request.settings.model} is no longer a number after epoch {number}. "
                 f"Lower the learning rate of the {stage.name} stage (it was {stage.learning_rate:g})."
             )
         history.append(log)
         keep()
         logger.info("%s", _told(stage, log))
-        on_epoch(log)
+        request.on_epoch(log)
 
 
 def _fit(stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings) -> Epoch:
@@ -229,7 +240,10 @@ def _fit(stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings) ->
 
 
 def epoch_feed(stage: Stage, dataset: Dataset, settings: TrainSettings, number: int) -> Any:
-    """The training batches of an epoch, from 0, as the loss takes them."""
+    """The training batches of epoch `number`, from 0: images `uint8[N, H, W, 3]` and what the loss takes as truth.
+
+    The truth is `int32[N]`, or with label smoothing, mixup or CutMix shares of the classes, `float32[N, C]`.
+    """
     # What is drawn is other for each reader, so that none repeats another.
     seed = [settings.seed, number, 1, stage.share.reader]
     fed = _one_hot(stage.feed(number), dataset, settings)
@@ -237,7 +251,7 @@ def epoch_feed(stage: Stage, dataset: Dataset, settings: TrainSettings, number: 
 
 
 def validation_feed(stage: Stage, dataset: Dataset, settings: TrainSettings) -> Any:
-    """The validation batches, as the loss takes them."""
+    """The validation batches, in the form of `epoch_feed`, not blended."""
     return _one_hot(stage.validation, dataset, settings)
 
 
@@ -272,18 +286,6 @@ def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
         generator.state.assign(np.random.SeedSequence([seed, epoch, number]).generate_state(2) >> 1)
 
 
-def class_weights_of(dataset: Dataset, settings: TrainSettings) -> tuple[float, ...]:
-    """What the loss of a training image of each class is multiplied by."""
-    counts = dataset.card.class_counts("train")
-    return class_weights(counts) if settings.class_weights else (1.0,) * len(counts)
-
-
-def class_weights(counts: tuple[int, ...]) -> tuple[float, ...]:
-    """Weights by inverse frequency with mean 1 over the images, as scikit-learn's `balanced`."""
-    total, present = sum(counts), sum(1 for count in counts if count)
-    return tuple(total / (present * count) if count else 1.0 for count in counts)
-
-
 def _one_hot(batches: Any, dataset: Dataset, settings: TrainSettings) -> Any:
     import tensorflow as tf
 
@@ -313,13 +315,7 @@ def build_optimizer(settings: TrainSettings, stage: Stage) -> Any:
     """The optimizer of a stage, with its schedule and its decay of kernels alone."""
     import keras
 
-    rate: Any = stage.learning_rate
-    if settings.schedule == "cosine":
-        total = stage.steps * stage.epochs
-        warmup = max(1, total // 20)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, total - warmup), warmup_target=stage.learning_rate, warmup_steps=warmup
-        )
+    rate = schedule(settings.schedule, stage.learning_rate, stage.steps * stage.epochs)
     extra = {"momentum": 0.9, "nesterov": True} if settings.optimizer == "sgd" else {}
     optimizer = keras.optimizers.get({"class_name": settings.optimizer, "config": {"learning_rate": 1e-3, **extra}})
     config = optimizer.get_config() | {"learning_rate": rate, "weight_decay": settings.weight_decay or None}

@@ -13,18 +13,14 @@ from typing import Any
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import atomic_file, write_json
 from darkroom.models.bundle.bundle import EpochLog
+from darkroom.models.training_loop.early_stopping import best_epoch
 
 BEST = "best.weights.h5"
 _HISTORY = "history.json"
 
 
-def best_epoch(history: Sequence[EpochLog]) -> EpochLog:
-    """The epoch with the lowest validation loss; of equals the earliest."""
-    return min(history, key=lambda log: log.val_loss)
-
-
 def keep_state(folder: Path, model: Any, history: Sequence[EpochLog]) -> None:
-    """Keep the model after the last epoch of the history, and as the best if it is that; the history last."""
+    """Save the model after the last epoch, also as the best if it is; the history last."""
     if best_epoch(history) is history[-1]:
         _save(folder / BEST, model.save_weights)
     keep_model(folder, model, len(history))
@@ -33,7 +29,7 @@ def keep_state(folder: Path, model: Any, history: Sequence[EpochLog]) -> None:
 
 
 def keep_model(folder: Path, model: Any, num_epochs: int) -> None:
-    """Keep the compiled model after so many epochs, with its optimizer."""
+    """Keep the compiled model after `num_epochs` epochs, with its optimizer."""
     _save(_state(folder, num_epochs), model.save)
 
 
@@ -43,9 +39,12 @@ def _state(folder: Path, num_epochs: int) -> Path:
 
 
 def restore(folder: Path, num_epochs: int, optimizer: Any) -> Any:
-    """The model after so many epochs; `optimizer` gets the state of the one that trained it.
+    """The model after `num_epochs` epochs; `optimizer` gets the state of the one that trained it.
 
     The optimizer itself is not taken from the file: Keras does not keep which weights are excluded from decay.
+
+    Raises:
+        FormatError: where the state is missing or damaged, or of another optimizer.
     """
     import keras
 
@@ -60,7 +59,7 @@ def restore(folder: Path, num_epochs: int, optimizer: Any) -> Any:
 
 
 def read_history(folder: Path) -> list[EpochLog]:
-    """The epochs that are kept in a stage's folder."""
+    """The epochs that are kept in a stage's folder, none before the first; raises FormatError where damaged."""
     file = folder / _HISTORY
     if not file.is_file():
         return []
@@ -72,8 +71,7 @@ def read_history(folder: Path) -> list[EpochLog]:
 
 def _unusable(folder: Path, error: Exception) -> FormatError:
     return FormatError(
-        f"What an earlier run left in {folder} cannot be read ({type(error).__name__}). Remove {folder.parent} and "
-        "train again."
+        f"The saved state in {folder} cannot be read ({type(error).__name__}). Remove {folder.parent} and train again."
     )
 
 

@@ -1,4 +1,4 @@
-"""One of the processes that train a network together, as `cluster.py` starts them.
+"""One worker of a distributed training, as `cluster.py` starts it.
 
 It is `python -P -m darkroom.models.training_loop.worker WORK`.
 """
@@ -17,13 +17,14 @@ from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.dataset.input import Share
 from darkroom.data.errors import DarkroomError, WorkError
 from darkroom.data.files.parallel import num_cpus
+from darkroom.models.training_loop.class_weights import class_weights_of
 from darkroom.models.training_loop.cluster import Answer, Work
 from darkroom.models.training_loop.distribute import Replicas
 from darkroom.models.training_loop.stage import (
     OnEpoch,
+    TrainRequest,
     build_loss,
     build_optimizer,
-    class_weights_of,
     epoch_feed,
     image_stage,
     run_epochs,
@@ -33,7 +34,7 @@ from darkroom.models.training_loop.state import keep_state, read_history, restor
 
 
 def take_part(work: Work, on_epoch: OnEpoch) -> Any:
-    """Train one stage together with the other workers, and give the model as it is in the end.
+    """Train one stage with the other workers; returns the trained model.
 
     The chief keeps the state.
 
@@ -68,19 +69,20 @@ def take_part(work: Work, on_epoch: OnEpoch) -> Any:
                 keep_state(folder, model, history)
             replicas.wait_for_all()  # nobody goes on, or away, before the state is kept
 
-        run_epochs(stage, settings, history, epoch, keep, on_epoch)
+        request = TrainRequest(dataset, settings, work.staging, on_epoch=on_epoch)
+        run_epochs(stage, request, history, epoch, keep)
         with suppress(tf.errors.OpError):
             replicas.wait_for_all()  # or the first to leave is missed by who still reads what it sent
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         raise WorkError(
-            f"Worker {work.worker} of {share.num_readers} lost another ({type(error).__name__}). Look for what that "
-            "one said, and start all of them again: they go on after the last whole epoch."
+            f"Worker {work.worker} of {share.num_readers} lost contact with another ({type(error).__name__}). See its "
+            "log, then start all of them again: training resumes after the last complete epoch."
         ) from error
     return model
 
 
 def _strategy(work: Work) -> Any:
-    """The strategy of this worker, with its share of the processors and GPUs of its machine."""
+    """The strategy of this worker, with its share of the machine's processors and GPUs."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(max(1, num_cpus() // work.num_here))

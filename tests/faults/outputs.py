@@ -19,6 +19,11 @@ def final_names(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in tree(folder).items() if ".tmp-" not in name}
 
 
+def without_work(files: dict[str, bytes]) -> dict[str, bytes]:
+    """A table's files, without those of a run that has not ended."""
+    return {name: data for name, data in files.items() if ".scoring/" not in name or name.endswith("/.lock")}
+
+
 def differing(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
     """The files that an undisturbed run does not leave, or not so."""
     return sorted(name for name, data in found.items() if expected.get(name) != data)
@@ -30,9 +35,9 @@ def identities(paths: Iterable[Path]) -> dict[int, int]:
 
 
 def _content(path: Path) -> bytes:
-    if path.name == "run.json":
+    if path.name.endswith("run.json"):
         return b"whole" if "settings" in json.loads(path.read_text()) else b"half"
-    if path.name == "summary.json":
+    if path.name.endswith(".summary.json"):
         facts = json.loads(path.read_text())
         return json.dumps({name: value for name, value in facts.items() if name not in TIMES}).encode()
     return path.read_bytes()

@@ -137,8 +137,10 @@ def train(dataset: str, workspace: str) -> dict[str, int]:
     from darkroom.data.files.provenance import complete_run_record, write_run_record
     from darkroom.data.stores.workspace import Workspace
     from darkroom.models.settings import TrainSettings
-    from darkroom.models.training.publish import bundle_name, publish_bundle, published_bundle, staging_folder
+    from darkroom.models.training.model_version import bundle_name, published_bundle, staging_folder
+    from darkroom.models.training.publish import publish_bundle
     from darkroom.models.training.train import train_network
+    from darkroom.models.training_loop.stage import TrainRequest
 
     place, opened = Workspace(Path(workspace)), open_dataset(Path(dataset))
     settings = TrainSettings(model="cifar4", weights="none", epochs=4, batch_size=12, learning_rate=1e-3, seed=3)
@@ -147,28 +149,19 @@ def train(dataset: str, workspace: str) -> dict[str, int]:
         if done:
             complete_run_record(done, "train", None, {})
             return {"published": 1}
-        trained = train_network(opened, settings, staging_folder(opened, settings, place), None)
+        trained = train_network(TrainRequest(opened, settings, staging_folder(opened, settings, place)))
         write_run_record(publish_bundle(opened, settings, trained, place), "train", None, {})
     return {"published": 0}
 
 
 def score(folder: str, bundle: str, out: str) -> dict[str, int]:
     """The same files in parts of ten."""
-    from darkroom.data.files.locks import exclusive
-    from darkroom.data.files.provenance import write_run_record
-    from darkroom.models.bundle.bundle import open_bundle
-    from darkroom.models.scoring.parts import open_runner, score_part
-    from darkroom.models.scoring.plan import plan_scoring
-    from darkroom.models.scoring.summary import summarize
+    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.scoring.request import ScoreRequest
+    from darkroom.models.scoring.score import score
 
-    target = Path(out)
-    with exclusive(target / ".scoring", target):
-        plan = plan_scoring(Path(folder), open_bundle(Path(bundle)), target, 10)
-        runner, opened = open_runner(Path(bundle))
-        reused = sum(score_part(target, index, runner, opened).num_reused for index in range(plan.num_parts))
-        summarize(target, reused, "", 1.0, None)
-        write_run_record(target, "score", None, {})
-    return {"num_reused": reused}
+    request = ScoreRequest(Path(folder), Path(bundle), TableOutput(Path(out)), rows_per_part=10)
+    return {"num_reused": score(request).rows_reused}
 
 
 STAGES: dict[str, Callable[..., dict[str, int]]] = {

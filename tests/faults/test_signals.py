@@ -56,20 +56,20 @@ def commands(photos: Path, dataset: Path, tmp_path: Path) -> dict[str, Command]:
         "score": Command(
             "score",
             [str(photos), "--model", str(bundle), "--out", str(tmp_path / "out"), "--rows-per-part", "60"],
-            "out/.scoring/part-00000.json",
+            "out/part-00000.parquet",
             "480 files scored",
         ),
         "ingest": Command(
             "ingest",
             [str(photos), "--name", "photos", "--image-size", "24", "--rows-per-shard", "60", "--leaks", "keep"],
             "workspace/datasets/photos/.staging-*/parts/00000",
-            "Going on with the ingest of photos that was begun before",
+            "Resuming the ingest of photos",
         ),
         "train": Command(
             "train",
-            [str(dataset), "--model", "cifar4", "--epochs", "12", "--patience", "12", "--batch-size", "4"],
+            [str(dataset), "--architecture", "cifar4", "--epochs", "12", "--patience", "12", "--batch-size", "4"],
             "workspace/models/*/.staging-*/scratch/history.json",
-            "scratch: going on after epoch",
+            "scratch: resuming after epoch",
         ),
     }
 
@@ -95,6 +95,13 @@ def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str], secon
         time.sleep(0.05)
 
 
+def slowdown(process: subprocess.Popen[str], begun: float) -> float:
+    """How much slower a process has run than alone on the machine: seconds since it began for each of CPU time."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    cpu_seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return max(1.0, (time.monotonic() - begun) / cpu_seconds)
+
+
 def state_of_the_last_run(flow: str) -> str:
     """The name of the state in which Prefect has the newest run of a flow."""
     from prefect.client.orchestration import get_client
@@ -115,15 +122,16 @@ def state_of_the_last_run(flow: str) -> str:
 def test_a_signal_stops_the_command_in_seconds_and_the_same_command_goes_on(
     prefect_server: str, commands: dict[str, Command], tmp_path: Path, flow: str, number: signal.Signals
 ) -> None:
-    command = commands[flow]
+    command, begun = commands[flow], time.monotonic()
     process = start(command, prefect_server, tmp_path)
     wait_for(lambda: any(tmp_path.glob(command.first_part)), process)
+    limit = STOPS_WITHIN_SECONDS * slowdown(process, begun)
     process.send_signal(number)
     asked = time.monotonic()
     said = process.communicate(timeout=120)[1]
-    assert time.monotonic() - asked < STOPS_WITHIN_SECONDS, said
+    assert time.monotonic() - asked < limit, said
     assert process.returncode == 128 + number, said
-    assert "darkroom: stopped. Start the same command again to go on where it was.\n" in said
+    assert "darkroom: stopped. " in said
     assert "Traceback" not in said
     assert state_of_the_last_run(flow) in {"Crashed", "Cancelled"}
 

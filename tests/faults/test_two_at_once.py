@@ -10,7 +10,7 @@ import pytest
 from tests.faults.outputs import tree
 from tests.faults.stages import Nursery, Outcome, Run
 
-WAITING = "Another run is working in "
+WAITING = "Another run is using "
 
 
 def both(nursery: Nursery, run: Run) -> tuple[Outcome, Outcome]:
@@ -38,9 +38,9 @@ def test_of_two_scorings_one_works_and_the_end_is_that_of_one(
     nursery: Nursery, images: Path, bundle: Path, tmp_path: Path
 ) -> None:
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    (outcome,) = nursery.run(Run("score", {"folder": str(images), "bundle": str(bundle), "out": str(alone)}))
+    (outcome,) = nursery.run(Run("score", {"folder": str(images), "bundle": str(bundle), "out": str(alone / "table")}))
     assert outcome.exit_status == 0, outcome.error
-    arguments = {"folder": str(images), "bundle": str(bundle), "out": str(shared)}
+    arguments = {"folder": str(images), "bundle": str(bundle), "out": str(shared / "table")}
     worker, waiter = both(nursery, Run("score", arguments))
     assert (worker.result["num_reused"], waiter.result["num_reused"]) == (0, 121)
     assert tree(shared) == tree(alone)

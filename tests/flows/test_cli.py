@@ -10,37 +10,24 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from PIL import Image
 
 from darkroom.data.images.augment import PRESETS
-from darkroom.flows import cli, commands
+from darkroom.data.sources import resolve
+from darkroom.data.stores.workspace import Workspace
+from darkroom.flows import launch, settings, up_to_date
 from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, TRAIN_OPTIONS
 from darkroom.flows.recipe import Recipe
 from darkroom.models.settings import BlessingRules
 from tests.bundles import tiny_bundle
+from tests.command_line import ROOT, call, darkroom, in_process
 from tests.datasets import photograph
 
-ROOT = Path(__file__).parents[2]
-COMMANDS = (
-    "run",
-    "ingest",
-    "train",
-    "evaluate",
-    "versus",
-    "promote",
-    "rollback",
-    "explain",
-    "score",
-    "preview",
-    "recipes",
-    "doctor",
-)
 # For each option a value that is not the default, as typed and as the setting that it gives.
 INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "image-size": (["48x64"], (48, 64)),
@@ -64,7 +51,7 @@ INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "leaks": (["keep"], "keep"),
 }
 TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
-    "model": (["cifar6"], "cifar6"),
+    "architecture": (["cifar6"], "cifar6"),
     "weights": (["none"], "none"),
     "epochs": (["3"], 3),
     "batch-size": (["5"], 5),
@@ -79,7 +66,7 @@ TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "cutmix": (["1"], 1.0),
     "class-weights": ([], False),
     "patience": (["4"], 4),
-    "fine-tune-blocks": (["6"], 6),
+    "fine-tune-layers": (["6"], 6),
     "fine-tune-epochs": (["8"], 8),
     "fine-tune-learning-rate": (["0.5"], 0.5),
     "flip-average": ([], True),
@@ -91,16 +78,6 @@ TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
 }
 
 
-def darkroom(*arguments: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own, started in `folder`."""
-    command = [str(Path(sys.executable).parent / "darkroom"), *map(str, arguments)]
-    if not Path(command[0]).is_file():
-        command[:1] = [sys.executable, "-c", "from darkroom.flows.cli import main; main()"]
-        variables["PYTHONPATH"] = str(ROOT / "src")
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def sentence(done: subprocess.CompletedProcess[str]) -> str:
     """What stands on standard error: one line, and nothing on standard output."""
     assert done.stdout == ""
@@ -110,16 +87,6 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.removeprefix("darkroom: ").strip()
 
 
-def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Exit status and standard error of `main`, here."""
-    monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    written = capsys.readouterr()
-    assert written.out == ""
-    return int(ended.value.code or 0), written.err.removeprefix("darkroom: ").strip()
-
-
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the flows are called with; they themselves do nothing."""
@@ -127,14 +94,14 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for flow in ("run", "ingest", "train", "evaluate", "versus"):
         module = importlib.import_module(f"darkroom.flows.{flow}")
         monkeypatch.setattr(module, flow, lambda *arguments, **_: calls.append(arguments))
-    monkeypatch.setattr(commands, "_prepare", lambda verbose, tensorflow: None)
-    monkeypatch.setattr(commands, "_show", lambda result, as_json: None)
+    for find in ("ran", "ingested", "trained", "evaluated", "explained", "scored"):
+        monkeypatch.setattr(up_to_date, find, lambda *_, **__: None)
+    monkeypatch.setattr(Workspace, "find_model", lambda *_: Path())
+    monkeypatch.setattr(resolve, "at_hand", lambda *_: None)
+    monkeypatch.setattr(settings, "local_copy", lambda *_: None)
+    monkeypatch.setattr(launch, "prepared", lambda verbose, tensorflow: nullcontext())
+    monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     return calls
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
-    cli.main()
 
 
 @pytest.mark.parametrize("option", INGEST_OPTIONS)
@@ -183,12 +150,24 @@ def _assert_only_changed(before: dict[str, Any], after: dict[str, Any], path: tu
     assert after[path[-1]] == value
 
 
+@pytest.mark.parametrize("words", [("ingest", "photos"), ("score", "photos", "--model", "x")])
+def test_what_happens_with_another_decoder_reaches_the_flow(
+    words: tuple[str, ...], given: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules: list[Any] = []
+    found = importlib.import_module(f"darkroom.flows.{words[0]}")
+    monkeypatch.setattr(found, words[0], lambda *_, **named: rules.append(named["decoder_mismatch"]))
+    call(monkeypatch, *words)
+    call(monkeypatch, *words, "--decoder-mismatch", "strict")
+    assert rules == [None, "strict"]
+
+
 @pytest.mark.parametrize(
     ("module", "words"),
     [
         ("run", ["run", "digits"]),
         ("ingest", ["ingest", "photos"]),
-        ("examine", ["inspect", "photos"]),
+        ("inspect_source", ["inspect", "photos"]),
         ("train", ["train", "photos"]),
         ("compare", ["compare", "digits", "--vary", "epochs=1,2"]),
         ("score", ["score", "photos", "--model", "x"]),
@@ -234,18 +213,20 @@ def test_the_words_of_a_table_are_given_with_what_they_mean(given: list[Any], mo
 
 
 def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    call(monkeypatch, "run", "photos", "--model", "starter")
-    call(monkeypatch, "run", "photos", "--model", "starter", "--image-size", "64")
+    call(monkeypatch, "run", "photos", "--architecture", "starter")
+    call(monkeypatch, "run", "photos", "--architecture", "starter", "--image-size", "64")
     assert [plan.policy.image_size for plan, *_ in given] == [(96, 96), (64, 64)]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["score"], "Missing argument 'folder'. See: darkroom score --help"),
-        (["score", "x"], "Missing option '--model'. See: darkroom score --help"),
+        (["score"], "Missing argument 'FOLDER'. See: darkroom score --help"),
         (["develop"], "No such command 'develop'. See: darkroom --help"),
-        (["ingest", "x", "--image-size", "big"], "--image-size: 'big' is not a size."),
+        (["list"], "No such command 'list'. See: darkroom --help"),
+        (["ingset", "x"], "No such command 'ingset'. Did you mean 'ingest'? See: darkroom --help"),
+        (["train", "x", "--epoch", "1"], "No such option: --epoch (Possible options: --epochs). See: "),
+        (["ingest", "x", "--image-size", "big"], "--image-size: 'big' is not a size; write 160, or"),
         (["ingest", "x", "--image-size", "7"], "--image-size must be greater than or equal to 8. Received: 7."),
         (["ingest", "x", "--validation", "2"], "--validation must be less than 1. Received: '2'."),
         (["ingest", "x", "--copies", "many"], "--copies must be a valid integer. Received: 'many'."),
@@ -253,7 +234,7 @@ def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], mon
         (["train", "x", "--optimizer", "best"], "--optimizer must be 'adam', "),
         (["train", "x", "--epochs", "0"], "--epochs must be greater than or equal to 1. Received: '0'."),
         (["train", "x", "--augment", "wild"], "--augment: There is no augmentation 'wild'. Use one of none, light, "),
-        (["train", "x", "--model", "nonet"], "There is no network 'nonet'. Use starter, "),
+        (["train", "x", "--architecture", "nonet"], "There is no network 'nonet'. Use starter, "),
         (["run", "digits", "--learning-rate", "-1"], "--learning-rate must be greater than 0. Received: '-1'."),
         (["versus", "x", "t.csv", "--means", "Feline"], "--means takes WORD=CLASS, such as --means Feline=cats."),
         (["run", "no.yaml"], "The recipe no.yaml cannot be read: No such file or directory. Check the path."),
@@ -277,12 +258,8 @@ def test_a_wrong_argument_is_named_in_one_sentence(
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (OSError(28, "No space left on device", "/data/x"), "no room is left on the disk of /data/x. Free some"),
+        (OSError(28, "No space left on device", "/data/x"), "disk full: /data/x. Free some space"),
         (PermissionError(13, "Permission denied", "/data/x"), "/data/x: Permission denied. Check the path"),
-        (
-            RuntimeError("Failed to reach API at http://x/api"),
-            "the Prefect server that PREFECT_API_URL names",
-        ),
         (ZeroDivisionError("by\nzero"), "the work failed: ZeroDivisionError: by zero. Run it again with --verbose"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -313,46 +290,48 @@ def test_an_interrupted_command_says_how_to_go_on(
     monkeypatch.setattr("darkroom.flows.train.train", interrupt)
     status, error = in_process(monkeypatch, capsys, "train", "x")
     assert status == 130
-    assert error == "stopped. Start the same command again to go on where it was."
+    assert error.startswith("stopped.")
 
 
-def test_every_command_explains_each_of_its_options(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "new"),
+    [
+        (["train", "photos", "--model", "cifar6"], ("model", "cifar6", "--model is now --architecture")),
+        (
+            ["train", "photos", "--fine-tune-blocks", "7"],
+            ("fine_tune_blocks", 7, "--fine-tune-blocks is now --fine-tune-layers"),
+        ),
+    ],
+    ids=["model", "fine-tune-blocks"],
+)
+def test_an_option_s_old_name_works_with_a_warning_on_standard_error(
+    words: list[str],
+    new: tuple[str, Any, str],
+    given: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    known = typer.main.get_command(commands.app).commands  # type: ignore[attr-defined]
-    assert set(known) >= set(COMMANDS)
-    for name, command in known.items():
-        monkeypatch.setattr(sys, "argv", ["darkroom", name, "--help"])
-        cli.main()
-        shown = capsys.readouterr().out
-        for parameter in command.params:
-            assert getattr(parameter, "help", "").strip(), (name, parameter.name)
-            assert parameter.opts[0] in shown or parameter.param_type_name == "argument", (name, parameter.name)
+    setting, value, warning = new
+    call(monkeypatch, *words)
+    ((_, settings, *_),) = given
+    assert getattr(settings, setting) == value
+    written = capsys.readouterr()
+    assert warning in written.err
+    assert written.out == ""
 
 
-def loaded_by(*commands: tuple[str, ...], folder: Path) -> set[str]:
-    """The modules in a process of its own after `darkroom` with each of these arguments."""
-    script = (
-        "import sys\nfrom darkroom.flows import cli\n"
-        f"for words in {commands!r}:\n"
-        "    sys.argv = ['darkroom', *words]\n"
-        "    cli.main()\n"
-        "sys.stderr.write(' '.join(sys.modules))\n"
+def test_a_setting_under_both_names_or_switched_on_and_off_is_refused(
+    given: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = ("train", "x", "--model", "cifar4", "--architecture", "cifar6")
+    assert in_process(monkeypatch, capsys, *twice) == (
+        2,
+        "--model is the old name of --architecture. Give one of them.",
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Usage: darkroom" in done.stdout
-    return set(done.stderr.split())
-
-
-def test_help_loads_neither_prefect_nor_tensorflow(tmp_path: Path) -> None:
-    """That of a command whose options are settings loads what these stand on, and no more."""
-    heavy = {"prefect", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "scipy", "onnxruntime"}
-    libraries = {*heavy, "numpy", "pyarrow", "PIL", "rich"}
-    assert loaded_by(("--help",), folder=tmp_path) & {*libraries, "pydantic"} == set()
-    assert loaded_by(("score", "--help"), ("doctor", "--help"), folder=tmp_path) & libraries == set()
-    assert loaded_by(*((name, "--help") for name in COMMANDS), folder=tmp_path) & heavy == set()
+    status, error = in_process(monkeypatch, capsys, "train", "x", "--flip-average", "--no-flip-average")
+    assert status == 2
+    assert "--no-flip-average" in error
+    assert given == []
 
 
 def test_scoring_loads_onnx_runtime_and_neither_tensorflow_nor_what_judges_and_draws(tmp_path: Path) -> None:

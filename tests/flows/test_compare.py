@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from darkroom.flows.terminal import show, summary_lines
 from darkroom.flows.train import train
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.experiments import trials
-from darkroom.models.training.train import train_network
+from darkroom.models.training.train import Trained, train_network
+from darkroom.models.training_loop.stage import TrainRequest
 from tests.datasets import write_images
 
-VARY = {"optimizer": ["adam", "sgd"], "fine-tune-blocks": ["0", "2"]}  # cifar4 has no blocks to tune: it fails
+VARY = {"optimizer": ["adam", "sgd"], "fine-tune-layers": ["0", "2"]}  # cifar4 has no blocks to tune: it fails
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +59,15 @@ class Runs:
         real = train_network
         full = True
 
-        def counted(dataset: Any, settings: Any, staging: Path, features: Any, on_epoch: Any) -> Any:
-            self.trained.append(int(staging.name.removeprefix(".staging-")))
+        def counted(request: TrainRequest) -> Trained:
+            self.trained.append(int(request.staging.name.removeprefix(".staging-")))
 
             def stopping(log: Any) -> None:
-                on_epoch(log)
+                request.on_epoch(log)
                 if full and len(self.trained) == 3:
-                    raise WorkError("No room is left on the disk.") from OSError(28, "No space left on device")
+                    raise WorkError("Disk full.") from OSError(28, "No space left on device")
 
-            return real(dataset, settings, staging, features, stopping)
+            return real(replace(request, on_epoch=stopping))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trials, "train_network", counted)
@@ -85,7 +87,7 @@ def runs(prefect_server: str, recipe: str, workspace: Path) -> Runs:
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_trial_at_hand(runs: Runs) -> None:
-    assert str(runs.error) == "No room is left on the disk."
+    assert str(runs.error) == "Disk full."
     assert {"plan.json", "trial-00001.json", "trial-00002.json", ".staging-00003"} <= set(runs.left)
     assert not {"experiment.json", "trial-00003.json"} & set(runs.left)
     assert runs.trained == [1, 2, 3, 3, 4]
@@ -152,7 +154,7 @@ def test_the_same_comparison_again_makes_nothing_and_tells_the_same(
     assert lines["trials"] == "4 of 4 combinations: 2 complete, 2 failed"
     show(again, as_json=False)
     shown = capsys.readouterr().out
-    assert "fine-tune-blocks" in shown
+    assert "fine-tune-layers" in shown
     assert all(word in shown for word in ("adam", "sgd", "failed", "complete"))
     show(again, as_json=True)
     assert json.loads(capsys.readouterr().out)["bundle"] == again.bundle
@@ -170,7 +172,7 @@ def test_the_run_shows_its_trials(runs: Runs) -> None:
     assert sorted(row["trial"] for row in table) == [1, 2, 3, 4]
     assert table[0]["trial"] == runs.result.best.number
     assert shown["trials-done-colours"] == 100
-    assert "trial 3: optimizer=sgd, fine-tune-blocks=0" in names
+    assert "trial 3: optimizer=sgd, fine-tune-layers=0" in names
 
 
 def test_the_table_is_read_as_the_documentation_says(runs: Runs, workspace: Path) -> None:
@@ -184,13 +186,13 @@ def test_the_table_is_read_as_the_documentation_says(runs: Runs, workspace: Path
 
 def test_a_comparison_in_which_all_trials_fail_says_why(prefect_server: str, recipe: str, workspace: Path) -> None:
     with pytest.raises(WorkError, match=r"^All 2 trials failed, the first with: cifar4 is trained whole"):
-        compare(recipe, {"fine-tune-blocks": ["2", "3"]}, workspace=str(workspace))
+        compare(recipe, {"fine-tune-layers": ["2", "3"]}, workspace=str(workspace))
     folders = [path for path in (workspace / "experiments").iterdir() if not (path / "experiment.json").exists()]
     assert len(folders) == 1
 
 
 def test_drawn_trials_are_some_of_the_combinations(prefect_server: str, recipe: str, workspace: Path) -> None:
-    vary = {"fine-tune-blocks": [str(number) for number in range(1, 31)]}
+    vary = {"fine-tune-layers": [str(number) for number in range(1, 31)]}
     with pytest.raises(WorkError, match="All 3 trials failed"):
         compare(recipe, vary, trials=3, workspace=str(workspace))
     plans = [json.loads(path.read_text()) for path in workspace.glob("experiments/*/plan.json")]

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
+from darkroom.data.stores.workspace import TablePaths
 from tests.processes import ROOT, processes_with, wait_for
 
 ENTRYPOINTS = {
@@ -52,7 +53,7 @@ def test_every_parameter_and_every_nested_setting_is_described_in_the_form(clien
         assert nameless == [], deployment.name
     recipe = next(found for found in client.read_deployments(limit=50, offset=0) if found.name == "run-recipe")
     nested = recipe.parameter_openapi_schema["definitions"]
-    assert nested["TrainSettings"]["properties"]["batch_size"]["description"] == "Images in a step."
+    assert nested["TrainSettings"]["properties"]["batch_size"]["description"] == "Images per step"
 
 
 def test_deploying_makes_no_schedule(client: Any) -> None:
@@ -69,7 +70,7 @@ def test_the_deployers_folder_is_not_baked_in(client: Any) -> None:
 
 def test_a_worker_started_in_another_folder_scores_every_file_of_a_folder(scored: tuple[Path, Any]) -> None:
     table, run = scored
-    summary = json.loads((table / "summary.json").read_text())
+    summary = json.loads((TablePaths(table).summary).read_text())
     assert [part["file"] for part in summary["parts"]] == [f"part-0000{index}.parquet" for index in range(3)]
     rows = [row for part in summary["parts"] for row in pq.read_table(table / part["file"]).to_pylist()]
     assert [row["path"] for row in rows] == [f"blue/{number:02d}.png" for number in range(11)] + ["broken.jpg"]
@@ -77,7 +78,7 @@ def test_a_worker_started_in_another_folder_scores_every_file_of_a_folder(scored
     assert (rows[-1]["reason"], rows[-1]["label"], rows[-1]["confidence"]) == ("not_an_image", None, None)
     assert all(row["label"] in {"amber", "blue", "green"} and row["confidence"] >= 1 / 3 for row in rows[:-1])
     assert (summary["num_files"], summary["run_id"]) == (12, str(run.id))
-    record = json.loads((table / "run.json").read_text())
+    record = json.loads((TablePaths(table).run_record).read_text())
     assert (record["flow"], record["run_id"]) == ("score", str(run.id))
     assert record["settings"]["rows_per_part"] == 5
 
@@ -108,7 +109,7 @@ def test_the_run_shows_its_counts_and_the_log_lines_of_darkroom(client: Any, sco
     wait_for(arrived, 20, table)
     assert len(found) == 1
     assert "12 files scored" in found[0]
-    assert "1 of them set aside" in found[0]
+    assert "1 of them quarantined" in found[0]
 
 
 def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(
@@ -125,7 +126,7 @@ def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(
     deployment = client.read_deployment_by_name("score/score-folder")
     parameters = {"folder": str(images), "model": "colours", "out": str(tmp_path / "out"), "rows_per_part": 10}
     run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
-    wait_for((tmp_path / "out/.scoring/part-00000.json").exists, 120, tmp_path / "no.log")
+    wait_for((tmp_path / "out/part-00000.parquet").exists, 120, tmp_path / "no.log")
     client.set_flow_run_state(run.id, Cancelling())
 
     def state() -> str:
@@ -134,14 +135,14 @@ def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(
     wait_for(lambda: state() != "Cancelling", 60, tmp_path / "no.log")
     assert state() == "Cancelled"
     wait_for(lambda: not processes_with(f"PREFECT__FLOW_RUN_ID={run.id}"), 15, tmp_path / "no.log")
-    done = len(list(tmp_path.glob("out/.scoring/part-*.json")))
+    done = len(list(tmp_path.glob("out/part-*.parquet")))
     assert 0 < done < 100
-    assert not (tmp_path / "out/summary.json").exists()
+    assert not (tmp_path / "out.summary.json").exists()
     for number in range(100, 1000):  # the rest in seconds
         (images / f"{number:04d}.png").unlink()
     again = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     wait_for(lambda: client.read_flow_run(again.id).state.is_final(), 120, tmp_path / "no.log")
-    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    summary = json.loads((tmp_path / "out.summary.json").read_text())
     assert (summary["run_id"], summary["num_files"]) == (str(again.id), 100)
     assert summary["rows_reused"] == 10 * min(done, 10)
 
@@ -173,5 +174,5 @@ def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
     wait_for(lambda: client.read_flow_run(silent).state.is_final(), 90, tmp_path / "no.log")
     state = client.read_flow_run(silent).state
     assert state.is_crashed()
-    assert "no sign of life" in state.message
+    assert "No heartbeat" in state.message
     assert client.read_flow_run(ended).state.is_completed()

@@ -22,6 +22,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from darkroom.data.stores.workspace import TablePaths
 from darkroom.flows.server_health import server_health
 from tests.datasets import photograph
 from tests.processes import ROOT, documented, run_command, start, wait_for
@@ -104,7 +105,7 @@ def table_of(client: Any, run: Any) -> tuple[str | None, list[str]]:
     (artifact,) = client.read_artifacts(artifact_filter=wanted)
     folder = Path(re.search(r"`?(/\S+/scores/[^\s`|]+)", str(artifact.data)).group(1))  # type: ignore[union-attr]
     rows = pq.read_table([str(part) for part in sorted(folder.glob("part-*.parquet"))]).to_pylist()
-    return json.loads((folder / "summary.json").read_text())["run_id"], [row["path"] for row in rows]
+    return json.loads(TablePaths(folder).summary.read_text())["run_id"], [row["path"] for row in rows]
 
 
 def state_names(client: Any, run_id: UUID) -> list[str]:
@@ -190,7 +191,7 @@ def test_doctor_says_whether_the_scheduler_has_made_the_runs_that_are_due(
     done = subprocess.run(["darkroom", "doctor", "--json"], env=environment, capture_output=True, text=True)
     (found,) = [each for each in json.loads(done.stdout)["findings"] if each["subject"] == "prefect"]
     assert found["status"] == "ok"
-    assert found["found"].endswith("2 active schedules, next runs made")  # this one, and the declared one of the night
+    assert found["found"].endswith("2 active schedules, next runs scheduled")  # this one and the nightly one
 
     def unscheduled() -> bool:
         for run in made():  # what a scheduler that fails would not have made
@@ -223,7 +224,7 @@ def test_a_run_that_no_worker_takes_is_late_and_is_done_when_one_comes(
     finally:
         worker.wait(60)
     assert "Late" in state_names(client, run.id)
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["run_id"] == str(run.id)
+    assert json.loads((tmp_path / "out.summary.json").read_text())["run_id"] == str(run.id)
 
 
 def test_runs_past_a_deployments_limit_wait_their_turn(
@@ -267,8 +268,8 @@ def test_the_end_of_a_run_triggers_another_one_and_every_task_run_is_on_record(
         deployment.id, parameters={**parameters, "out": str(tmp_path / "first")}, tags=["chained"]
     )
     assert final_run(client, first.id).state.is_completed()
-    wait_for((tmp_path / "second" / "summary.json").is_file, 120, NO_LOG)
-    number = len(json.loads((tmp_path / "first" / "summary.json").read_text())["parts"])
+    wait_for((tmp_path / "second.summary.json").is_file, 120, NO_LOG)
+    number = len(json.loads((tmp_path / "first.summary.json").read_text())["parts"])
     numbers = {"find_bundle": 1, "plan_scoring": 1, "score_part": number, "summarize": 1}
     expected = Counter({(name, "Completed"): number for name, number in numbers.items()})
 

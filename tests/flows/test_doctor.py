@@ -33,6 +33,13 @@ def test_only_what_is_missing_fails(
     assert shown.count("[red]f") == len(statuses)
 
 
+def test_an_address_is_never_cut_or_broken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    address = "PREFECT_API_URL=http://a-server-with-a-long-name.example.org:4200/api"
+    show_findings(Examination(findings=(Finding(subject="x", status="note", found=address, remedy=address),)), False)
+    assert capsys.readouterr().out.count(address) == 2
+
+
 def test_a_check_that_breaks_is_a_finding_and_the_others_are_still_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +49,7 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_are_still_made(
     monkeypatch.setattr(doctor, "_weights", broken)
     monkeypatch.setattr(doctor, "_KAGGLE", ("127.0.0.1", 9))
     found = {finding.subject: finding for finding in examine(Workspace(tmp_path / "new/workspace")).findings}
-    assert (found["weights"].status, found["weights"].found) == ("missing", "could not be looked at: RuntimeError")
+    assert (found["weights"].status, found["weights"].found) == ("missing", "could not be checked: RuntimeError")
     assert found["kaggle"].status == "note"
     assert found["workspace"].status == "ok"
     assert not (tmp_path / "new").exists()

@@ -15,7 +15,9 @@ from PIL import Image
 
 from darkroom.data.errors import CountError, DarkroomError, InputError
 from darkroom.data.files.locks import exclusive
+from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.decoder import Decoder
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest.parts import PartCounts
 from darkroom.data.ingest.plan import IngestSettings
@@ -24,6 +26,7 @@ from darkroom.flows.explain import explain
 from darkroom.flows.ingest import ingest
 from darkroom.flows.score import score
 from darkroom.flows.train import train
+from darkroom.models.bundle.bundle import open_bundle, write_card
 from darkroom.models.settings import TrainSettings
 from tests.bundles import tiny_bundle
 from tests.datasets import BAD_FILES, COLOURS, photograph, write_images
@@ -55,6 +58,24 @@ def newest_run(flow: str) -> tuple[str, str]:
     return found.state.type.value, found.state.message or ""
 
 
+def test_a_model_of_another_decoder_scores_with_a_warning_and_is_refused_where_that_is_set(
+    prefect_server: str, images: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Decoder(fingerprint="0" * 12, packages=(LibraryVersion(name="pillow", version="9.9.9"),))
+    write_card(bundle, open_bundle(bundle).card.model_copy(update={"decoder": other}))
+    table, place = str(tmp_path / "table"), str(tmp_path)
+    picture = str(next(path for path in (images / "test/green").iterdir() if path.suffix == ".png"))
+    with pytest.raises(InputError, match=r"pillow 9\.9\.9"):
+        score(str(images), str(bundle), table, workspace=place, decoder_mismatch="strict")
+    monkeypatch.setenv("DARKROOM_DECODER_MISMATCH", "strict")
+    with pytest.raises(InputError, match=r"pillow 9\.9\.9"):
+        score(str(images), str(bundle), table, workspace=place)
+    with pytest.raises(InputError, match=r"pillow 9\.9\.9"):
+        explain(str(bundle), [picture], str(tmp_path / "page"), workspace=place)
+    assert not (tmp_path / "table" / "summary.json").exists()
+    assert score(str(images), str(bundle), table, workspace=place, decoder_mismatch="warn").num_files == 72
+
+
 def test_the_flows_find_each_others_results_by_name(prefect_server: str, images: Path, tmp_path: Path) -> None:
     place = str(tmp_path)
     made = ingest(str(images), SETTINGS, workspace=place)
@@ -72,7 +93,7 @@ def test_the_flows_find_each_others_results_by_name(prefect_server: str, images:
     ]  # fmt: skip
     made_card = str(tmp_path / "pictures" / "made.json")
     assert {*shown.pictures, shown.page, made_card} == {str(path) for path in (tmp_path / "pictures").iterdir()}
-    assert [(count.reason, count.num_files) for count in shown.set_aside] == [("truncated", 1)]
+    assert [(count.reason, count.num_files) for count in shown.quarantined] == [("truncated", 1)]
     table = score(str(images), "quick", str(tmp_path / "table"), rows_per_part=25, workspace=place)
     assert (table.num_files, table.num_parts) == (made.num_files, -(-made.num_files // 25))
     assert {count.name: count.num_rows for count in table.statuses}["quarantined"] == len(BAD_FILES)
@@ -187,11 +208,11 @@ def test_of_two_equal_runs_at_once_the_second_waits_and_finds_the_work_done(
                 root = Path(__file__).parents[2]
                 both.append(subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=stream))
         until = time.monotonic() + 120
-        while not all("Another run is working" in log.read_text() for log in logs) and time.monotonic() < until:
+        while not all("Another run is using" in log.read_text() for log in logs) and time.monotonic() < until:
             assert all(process.poll() is None for process in both), [log.read_text() for log in logs]
             time.sleep(0.2)
     results = [json.loads(process.communicate(timeout=120)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(result["reused"] for result in results) == [False, True]
     assert results[0]["dataset"] == results[1]["dataset"]
-    assert all("Another run is working" in log.read_text() for log in logs)
+    assert all("Another run is using" in log.read_text() for log in logs)

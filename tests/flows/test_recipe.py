@@ -17,8 +17,7 @@ from darkroom.data.ingest.plan import plan_ingest, read_plan
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.recipe import Recipe, load_recipe, recipe_names
-from darkroom.flows.results import EvaluateResult
-from darkroom.flows.run import _judge
+from darkroom.flows.results import EvaluateResult, targets_of
 from darkroom.models.networks.architectures import build_scratch, describe
 
 
@@ -180,12 +179,12 @@ def test_the_result_says_which_of_the_recipe_s_figures_were_reached(accuracy, ma
     plan = Recipe(name="x", source="y", target_accuracy=0.9, target_macro_f1=0.8, public="0.7")
     figures: dict[str, Any] = {"accuracy": accuracy, "macro_f1": macro_f1}
     report = EvaluateResult.model_construct(**figures)
-    targets = _judge(plan, report)
+    targets = targets_of(plan, report)
     assert [(t.figure, t.target, t.value, t.reached) for t in targets] == [
         ("accuracy", 0.9, accuracy, reached[0]),
         ("macro F1", 0.8, macro_f1, reached[1]),
     ]
-    assert _judge(Recipe(name="x", source="y"), report) == ()
+    assert targets_of(Recipe(name="x", source="y"), report) == ()
 
 
 def test_every_recipe_but_the_one_for_a_gpu_is_run_by_the_benchmark() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,16 +14,21 @@ from uuid import UUID
 
 import duckdb
 import pytest
+import yaml
 from PIL import Image
 
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.sources import samples
+from darkroom.data.stores.workspace import TablePaths
+from darkroom.flows import up_to_date
+from darkroom.flows.explain import explain
 from darkroom.flows.recipe import Recipe
 from darkroom.flows.results import RunResult
 from darkroom.flows.run import run
-from darkroom.models.settings import TrainSettings
+from darkroom.models.settings import BlessingRules, TrainSettings
 from tests.datasets import BAD_FILES, COLOURS, NUM_IMAGES, photograph, write_images
+from tests.processes import ROOT
 
 NUM_GOOD = sum(NUM_IMAGES.values()) * len(COLOURS)
 QUICK = TrainSettings(model="cifar4", weights="none", epochs=2, batch_size=16)
@@ -60,7 +69,7 @@ def test_every_file_is_counted_once_at_every_arrow(result: RunResult, images: Pa
     on_disk = sum(1 for path in images.rglob("*") if path.is_file())
     assert result.ingest.num_files == on_disk == NUM_GOOD + len(BAD_FILES)
     assert result.ingest.num_ok == NUM_GOOD
-    assert {count.reason: count.num_files for count in result.ingest.set_aside} == Counter(BAD_FILES.values())
+    assert {count.reason: count.num_files for count in result.ingest.quarantined} == Counter(BAD_FILES.values())
     assert {split.split: split.num_images for split in result.ingest.splits} == {
         split: number * len(COLOURS) for split, number in NUM_IMAGES.items()
     }
@@ -88,7 +97,7 @@ def test_the_reports_accuracy_is_the_tables_to_the_last_image(result: RunResult)
 
 
 def test_the_pictures_are_of_real_test_images(result: RunResult, images: Path) -> None:
-    assert result.explain.set_aside == ()
+    assert result.explain.quarantined == ()
     names = {path.stem for path in (images / "test").rglob("*") if path.is_file()}
     of_images = [Path(picture).stem for picture in result.explain.pictures if Path(picture).stem[:3].isdigit()]
     shown = [name.split("-", 1)[1] for name in of_images if not name.endswith("-activations")]
@@ -100,8 +109,8 @@ def test_the_pictures_are_of_real_test_images(result: RunResult, images: Path) -
             opened.load()
     page = Path(result.explain.page).read_text(encoding="utf-8")
     num_wrong = min(result.evaluate.num_images - result.evaluate.num_correct, 4)
-    assert page.count(": wrong, it is") == num_wrong
-    assert page.count(", right</h3>") == len(shown) - num_wrong
+    assert page.count('<span class="no">wrong') == num_wrong
+    assert page.count('<span class="yes">correct') == len(shown) - num_wrong
 
 
 def test_the_same_run_again_makes_nothing_again(result: RunResult, images: Path, workspace: Path) -> None:
@@ -129,15 +138,53 @@ def test_the_same_run_again_makes_nothing_again(result: RunResult, images: Path,
     assert again.score.labels == result.score.labels
 
 
+def test_what_is_up_to_date_is_found_by_a_look_at_the_workspace_alone(
+    result: RunResult, images: Path, workspace: Path, tmp_path: Path
+) -> None:
+    place = str(workspace)
+    found = up_to_date.ran(recipe(images), None, place, "fp32")
+    assert found is not None
+    assert found.ingest == result.ingest.model_copy(update={"reused": True})
+    assert found.train == result.train.model_copy(update={"reused": True})
+    assert (found.evaluate, found.explain) == (result.evaluate, result.explain)
+    assert (found.score.out, found.score.labels) == (result.score.out, result.score.labels)
+    assert found.score.rows_reused == found.score.num_files
+    # The command does the same, and loads neither Prefect nor TensorFlow for it.
+    file = tmp_path / "colours.yaml"
+    file.write_text(yaml.safe_dump(recipe(images).model_dump(mode="json")))
+    words = ["darkroom", "run", str(file), "--precision", "fp32", "--workspace", place, "--json"]
+    script = f"import sys\nfrom darkroom.flows import cli\nsys.argv = {words!r}\ncli.main()\nprint(*sys.modules)\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed, modules = done.stdout.splitlines()
+    assert RunResult.model_validate_json(printed) == found
+    assert {"prefect", "tensorflow", "keras"} & set(modules.split()) == set()
+
+
+def test_other_settings_are_not_up_to_date(result: RunResult, images: Path, workspace: Path) -> None:
+    place, plan = str(workspace), recipe(images)
+    assert up_to_date.ingested(str(images), plan.ingest_settings().model_copy(update={"seed": 1}), place) is None
+    assert up_to_date.trained("colours", QUICK.model_copy(update={"seed": 1}), place) is None
+    bundle, rules = result.train.bundle, BlessingRules(min_accuracy=0.125)
+    assert up_to_date.evaluated(bundle, None, "test", rules, place) is None
+    assert up_to_date.evaluated(bundle, None, "test", BlessingRules(), place) is not None
+    assert up_to_date.explained(bundle, [str(next(images.rglob("*.png")))], None, None, 1000, place) is None
+    table = (str(images), bundle, None)
+    assert up_to_date.scored(*table, 1000, "colours", "fp32", workspace=place) is not None
+    assert up_to_date.scored(*table, 7, "colours", "fp32", workspace=place) is None
+    assert up_to_date.scored(*table, 1000, None, "fp32", workspace=place) is None
+
+
 def test_each_output_names_the_flow_run_that_made_it_and_its_settings(result: RunResult) -> None:
     from prefect.client.orchestration import get_client
 
     records = {
-        flow: json.loads((Path(folder) / "run.json").read_text())
-        for flow, folder in (
-            ("ingest", result.ingest.folder),
-            ("train", result.train.folder),
-            ("score", result.score.out),
+        flow: json.loads(path.read_text())
+        for flow, path in (
+            ("ingest", Path(result.ingest.folder) / "run.json"),
+            ("train", Path(result.train.folder) / "run.json"),
+            ("score", TablePaths(Path(result.score.out)).run_record),
         )
     }
     with get_client(sync_client=True) as client:
@@ -159,7 +206,7 @@ def test_the_run_shows_its_counts_figures_and_confusion_matrix(result: RunResult
     shown = {artifact.key: str(artifact.data) for artifact in reversed(newest_first)}
     good = result.evaluate
     assert (
-        f"{NUM_GOOD + len(BAD_FILES)} files: {NUM_GOOD} used, {len(BAD_FILES)} set aside." in shown["dataset-colours"]
+        f"{NUM_GOOD + len(BAD_FILES)} files: {NUM_GOOD} used, {len(BAD_FILES)} quarantined." in shown["dataset-colours"]
     )
     assert (
         f"| amber | {NUM_IMAGES['train']} | {NUM_IMAGES['validation']} | {NUM_IMAGES['test']} |"
@@ -172,6 +219,31 @@ def test_the_run_shows_its_counts_figures_and_confusion_matrix(result: RunResult
     assert sum(row[label] for row in matrix for label in COLOURS) == good.num_images
     assert f"Macro F1 {good.macro_f1:.3f}" in shown["metrics-colours-cifar4"]
     assert f"{result.score.num_files} files scored" in shown["scoring"]
+
+
+def links_of(page: str) -> set[str]:
+    text = Path(page).read_text(encoding="utf-8")
+    return {str((Path(page).parent / href).resolve()) for href in re.findall(r'<a href="([^"]+)">', text)}
+
+
+def test_the_pages_lead_to_each_other(result: RunResult) -> None:
+    pages = {result.ingest.page, result.evaluate.report, result.explain.page}
+    assert links_of(result.ingest.page) == {result.evaluate.report}
+    for page in (result.evaluate.report, result.explain.page):
+        assert links_of(page) == pages - {page}
+
+
+def test_explaining_an_image_leaves_the_pictures_of_the_run_alone(
+    result: RunResult, images: Path, workspace: Path
+) -> None:
+    before = {path: path.read_bytes() for path in Path(result.explain.folder).iterdir() if path.suffix == ".png"}
+    image = str(sorted((images / "test/amber").glob("*.png"))[0])
+    shown = explain(result.train.bundle, [image], max_searched=0, workspace=str(workspace))
+    assert {path: path.read_bytes() for path in before} == before
+    assert Path(shown.folder).parent == Path(result.explain.folder).parent
+    assert shown.page != result.explain.page
+    assert links_of(shown.page) == {result.ingest.page, result.evaluate.report, result.explain.page}
+    assert shown.page in links_of(result.evaluate.report)
 
 
 def test_new_images_that_come_with_a_sample_are_what_is_scored(

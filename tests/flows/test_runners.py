@@ -32,15 +32,18 @@ from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.stores.workspace import TablePaths
 from darkroom.flows import runners
 from darkroom.flows.doctor import examine
 from darkroom.flows.ingest import ingest
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import Runner, choose_runner, open_workers
 from darkroom.flows.score import score
+from darkroom.models.bundle.bundle import open_bundle
 from darkroom.tasks.score import score_part
 from darkroom.tasks.window import submit_all
 from tests.bundles import tiny_bundle
+from tests.scoring import plan
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["amber", "blue"]
@@ -229,20 +232,20 @@ def test_two_workers_that_do_the_same_part_at_once_leave_it_as_one_does(
     """Dask gives a part to another worker when it believes the first one dead, which may still be at work."""
     out = tmp_path / "table"
     shutil.copytree(table, out)
-    for path in [out / "part-00000.parquet", out / ".scoring/part-00000.json"]:
-        path.unlink()
+    plan(photos, open_bundle(bundle), out, rows_per_part=6)
+    (out / "part-00000.parquet").unlink()
 
     address = cluster.address
 
     @flow
     def four_times() -> list[Any]:
-        with open_workers(choose_runner("dask", address), out / ".scoring") as workers:
+        with open_workers(choose_runner("dask", address), TablePaths(out).work) as workers:
             futures = [workers.submit(score_part, (out, 0, bundle)) for _ in range(4)]
             return [future.result() for future in futures]
 
     assert [(done.index, done.num_rows) for done in four_times()] == [(0, 6)] * 4
     assert parts_of(out) == parts_of(table)
-    assert left_over(out) == []
+    assert left_over(tmp_path) == []
 
 
 def test_a_part_that_fails_on_a_cluster_fails_the_run_with_its_sentence_and_stops_the_others(
@@ -405,7 +408,7 @@ def test_the_doctor_names_the_runner_and_says_whether_it_is_there(
         (finding,) = [each for each in examine(Workspace(tmp_path)).findings if each.subject == "runner"]
         return finding.status, finding.found
 
-    assert found() == ("ok", "2 threads work on parts, each with all of the processors")
+    assert found() == ("ok", "2 threads execute parts, each with all of the processors")
     monkeypatch.setenv("DARKROOM_RUNNER", "dask")
     monkeypatch.setenv("DARKROOM_RUNNER_ADDRESS", cluster.address)
     assert found() == ("ok", f"dask at {cluster.address}, 2 parts at once")

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from darkroom.data.errors import WorkError
 from darkroom.flows import server
+from tests.bundles import tiny_bundle
 
 ROOT = Path(__file__).parents[2]
 A_COMMAND = """
@@ -22,8 +25,7 @@ import os, sys, time
 from darkroom.flows.settings import prepare_environment
 prepare_environment("CRITICAL")
 from darkroom.flows.server import start_server
-wait = start_server()
-wait()
+start_server().wait()
 from prefect.settings import get_current_settings
 print(get_current_settings().api.url, flush=True)
 time.sleep(100)
@@ -44,7 +46,7 @@ def test_where_a_server_is_set_none_is_started(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
-        server.start_server()()
+        assert server.start_server() is None
 
 
 def test_it_outlives_an_interrupt_of_the_terminal_and_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
@@ -79,12 +81,74 @@ def test_a_home_that_cannot_be_made_is_said_in_a_sentence(tmp_path: Path) -> Non
     home = tmp_path / "file" / "home"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PREFECT_HOME": str(home), "PYTHONWARNINGS": "ignore"}
     environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "darkroom.flows.cli", "score", ".", "--model", "any"]
+    tiny_bundle(tmp_path / "bundle", ["amber", "blue"], (32, 32))
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "images" / "a.png")
+    command = [sys.executable, "-m", "darkroom.flows.cli", "score", "images", "--model", "bundle"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith(f"darkroom: Prefect's server for this command, with its record in {home}, did not ")
-    assert done.stderr.endswith("start a server with 'darkroom server' and set PREFECT_API_URL to it.\n")
+    assert "NotADirectoryError" in done.stderr or "Not a directory" in done.stderr
+    assert f"Its record is in {home}: set PREFECT_HOME to a folder that can be written to." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "cause", "remedy"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL", "memory runs out"),
+        ("raise ImportError('no uvicorn')", "no uvicorn", "darkroom doctor"),
+        ("raise OSError(28, 'No space left on device')", "No space left", "Free space"),
+        ("raise PermissionError(13, 'Permission denied', '/x')", "Permission denied", "set PREFECT_HOME"),
+    ],
+    ids=["killed", "broken", "disk-full", "refused"],
+)
+def test_why_a_server_ended_is_said_with_what_to_do(code: str, cause: str, remedy: str, tmp_path: Path) -> None:
+    with (tmp_path / "said").open("w+b") as said:
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=said)
+        ours = server.OwnServer(process, 9, said, 1.0, tmp_path / "home")
+        process.wait()
+        with pytest.raises(WorkError) as caught:
+            ours.wait()
+        text = str(caught.value)
+        assert cause in text
+        assert remedy in text
+        assert "PREFECT_API_URL names" not in text
+        with pytest.raises(WorkError, match=cause), server.reachable(ours):
+            raise RuntimeError("Failed to reach API at http://127.0.0.1:9/api")
+
+
+A_COMMAND_THAT_LOSES_ITS_SERVER = """
+import subprocess, sys, tempfile, time
+from pathlib import Path
+from darkroom.flows.server import OwnServer
+process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+with OwnServer(process, 9, tempfile.TemporaryFile(), 1.0, Path("home")).watched():
+    process.kill()
+    time.sleep(100)
+"""
+
+
+def test_a_command_that_loses_its_server_ends_in_seconds_and_says_why(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", A_COMMAND_THAT_LOSES_ITS_SERVER]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 1
+    assert "SIGKILL" in done.stderr
+    assert "Start the same command again" in done.stderr
+
+
+def test_a_server_that_the_user_has_set_is_named_where_it_cannot_be_reached() -> None:
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}),
+        pytest.raises(WorkError, match=r"http://127\.0\.0\.1:1/api.*unset PREFECT_API_URL"),
+        server.reachable(None),
+    ):
+        raise RuntimeError("Failed to reach API at http://127.0.0.1:1/api")
+
+
+def test_another_failure_is_not_laid_to_the_server() -> None:
+    with pytest.raises(ZeroDivisionError), server.reachable(None):
+        raise ZeroDivisionError
 
 
 TWO_WRITERS = """

@@ -1,13 +1,15 @@
-"""What the environment says of the machines that train together."""
+"""What the environment says of the machines that train together, and of decoders that give other pixels."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from darkroom.data.errors import SettingError
-from darkroom.flows.settings import training_cluster
+from darkroom.flows.options import wrong_setting
+from darkroom.flows.settings import decoder_rule, training_cluster
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,17 @@ def test_a_tf_config_that_says_something_else_is_refused_with_the_form(
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(SettingError, match=r"TF_CONFIG does not say who trains together\. Write .* or unset it"):
         training_cluster()
+
+
+def test_another_decoder_is_a_warning_unless_the_environment_or_the_caller_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert decoder_rule() == "warn"
+    assert decoder_rule("strict") == "strict"
+    monkeypatch.setenv("DARKROOM_DECODER_MISMATCH", "strict")
+    assert decoder_rule() == "strict"
+    assert decoder_rule("warn") == "warn"
+    monkeypatch.setenv("DARKROOM_DECODER_MISMATCH", "perhaps")
+    with pytest.raises(ValidationError) as refused:
+        decoder_rule()
+    assert wrong_setting(refused.value).startswith("DARKROOM_DECODER_MISMATCH must be 'warn' or 'strict'")

@@ -38,8 +38,12 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     assert sorted(folder.rglob("*")) == before
 
 
-def darkroom(*arguments: str | Path, folder: Path, home: Path) -> subprocess.CompletedProcess[str]:
+def darkroom(
+    *arguments: str | Path, folder: Path, home: Path, api: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command, started in `folder`; with a server of its own, unless `api` names one."""
     environment = {**os.environ, "PREFECT_HOME": str(home), "DARKROOM_WORKSPACE": str(home.parent / "workspace")}
+    environment |= {"PREFECT_API_URL": api} if api else {}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
         [str(DARKROOM), *map(str, arguments)],
@@ -55,31 +59,38 @@ def darkroom(*arguments: str | Path, folder: Path, home: Path) -> subprocess.Com
 
 
 def test_a_command_starts_its_server_and_says_what_is_wrong_with_its_arguments(folder: Path, tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "workspace/models/tiny/1", sorted(COLOURS), (32, 32))
+    done = darkroom("promote", "tiny@1", folder=folder, home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert "tiny@1" in done.stdout
     done = darkroom("promote", "nothing@1", folder=folder, home=tmp_path / "home")
     assert done.returncode == 2, done.stderr
     assert "nothing" in done.stderr
 
 
-def test_the_workers_of_a_training_start(folder: Path, tmp_path: Path) -> None:
+def test_the_workers_of_a_training_start(prefect_server: str, folder: Path, tmp_path: Path) -> None:
     dataset = ingest(write_images(tmp_path / "images"), tmp_path / "workspace")
-    words = ("--model", "starter", "--weights", "none", "--epochs", "1", "--batch-size", "12", "--workers", "2")
-    done = darkroom("train", dataset.folder, *words, folder=folder, home=tmp_path / "home")
+    words = ("--architecture", "starter", "--weights", "none", "--epochs", "1", "--batch-size", "12", "--workers", "2")
+    done = darkroom("train", dataset.folder, *words, folder=folder, home=tmp_path / "home", api=prefect_server)
     assert done.returncode == 0, done.stderr
-    assert "2 workers, of which 2 here" in done.stderr
+    assert "2 workers, 2 on this machine" in done.stderr
 
 
 @pytest.mark.parametrize("runner", ["processes", "dask"])
-def test_what_scores_the_parts_of_a_folder_starts(folder: Path, tmp_path: Path, runner: str) -> None:
+def test_what_scores_the_parts_of_a_folder_starts(
+    prefect_server: str, folder: Path, tmp_path: Path, runner: str
+) -> None:
     images = write_images(tmp_path / "images") / "test"
     bundle = tiny_bundle(tmp_path / "models" / "tiny" / "1", sorted(COLOURS), (32, 32))
     words: list[str | Path] = [images, "--model", bundle, "--out", tmp_path / "scored"]
     words += ["--rows-per-part", "5", "--runner", runner]
+    home = tmp_path / "home"
     if runner == "dask":
         pytest.importorskip("prefect_dask")
         with dask_cluster(tmp_path) as address:
-            done = darkroom("score", *words, "--address", address, folder=folder, home=tmp_path / "home")
+            done = darkroom("score", *words, "--address", address, folder=folder, home=home, api=prefect_server)
     else:
-        done = darkroom("score", *words, folder=folder, home=tmp_path / "home")
+        done = darkroom("score", *words, folder=folder, home=home, api=prefect_server)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "scored").glob("part-*.parquet"))) > 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from darkroom.data.dataset.shards import ShardRules
@@ -95,6 +97,8 @@ def test_two_machines_work_in_one_workspace(
     trained = train("colours", QUICK, PLACE)
     judged = evaluate("quick", rules=BlessingRules(min_accuracy=0, min_recall=0), workspace=PLACE)
     assert (trained.dataset, judged.bundle) == (made.dataset, trained.bundle)
+    page = s3.objects(f"results/darkroom/datasets/{made.dataset.replace('@', '/')}")["dataset.html"]
+    assert f"models/{trained.bundle.replace('@', '/')}/report/report.html".encode() in page
 
     on_machine("c", tmp_path_factory, monkeypatch)
     assert train("colours", QUICK, PLACE).reused
@@ -109,8 +113,9 @@ def test_two_machines_work_in_one_workspace(
     assert table.out == f"{PLACE}/scores/{run}"
     out = score(str(images / "test"), trained.folder, str(tmp_path / "table"), rows_per_part=10)
     there = s3.objects(f"results/darkroom/scores/{run}")
-    for path in Path(out.out).glob("part-*.parquet"):
-        assert there[path.name] == path.read_bytes()
+    for path in Path(out.out).iterdir():
+        assert pq.read_table(io.BytesIO(there[path.name])).equals(pq.read_table(path))
+    assert {f"{run}.summary.json", f"{run}.run.json"} <= set(s3.objects("results/darkroom/scores"))
     picture = sorted((images / "test/green").glob("*.png"))[0].name
     shown = explain(
         "quick", [f"s3://photos/colours/test/green/{picture}"], "s3://results/pictures", max_searched=0, workspace=PLACE
@@ -269,7 +274,7 @@ def test_an_archive_at_a_url_is_fetched_and_unpacked(s3, tmp_path):
         (["..\\out.png"], "leads out of the folder"),
         (["C:/out.png"], "is an absolute path"),
         (["a/1.png", "a//1.png"], "repeats|without a name"),
-        (["a/1.PNG", "a/1.png"], "repeats the name of another one"),
+        (["a/1.PNG", "a/1.png"], "the same name as another one"),
         (["a", "a/1.png"], "is a file and a folder at once"),
         (["x" * 256], "cannot be a file here"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import nullcontext
 from itertools import product
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from darkroom.data.errors import SettingError
 from darkroom.data.images.augment import PRESETS
-from darkroom.flows import cli, commands
+from darkroom.flows import cli, launch
 from darkroom.flows.options import INGEST_OPTIONS, TRAIN_OPTIONS, wrong_setting
 from darkroom.flows.recipe import load_recipe
 from darkroom.flows.variations import MAX_COMBINATIONS, VARIED_OPTIONS, command, parse_vary, variations
@@ -34,9 +35,9 @@ def test_a_variation_is_the_recipe_that_run_makes_of_the_same_options() -> None:
     changes = {"train": {"epochs": 2}, "name": "mine"}
     (_, second) = variations("photos", {"image-size": ["64", "48x80"]}, changes)
     assert second.recipe == load_recipe("photos", {**changes, "policy": {"image_size": (48, 80)}})
-    networks = variations("photos", {"model": ["starter", "cifar4"]}, {"train": {"weights": "none"}})
+    networks = variations("photos", {"architecture": ["starter", "cifar4"]}, {"train": {"weights": "none"}})
     assert [variation.recipe.policy.image_size for variation in networks] == [(96, 96), (32, 32)]
-    fixed = variations("digits", {"model": ["cifar4", "cifar6"]}, {})  # the recipe says its own size
+    fixed = variations("digits", {"architecture": ["cifar4", "cifar6"]}, {})  # the recipe says its own size
     assert len({variation.recipe.ingest_settings().model_dump_json() for variation in fixed}) == 1
 
 
@@ -50,7 +51,7 @@ def test_what_would_change_the_judge_or_nothing_at_all_is_not_varied(option: str
     ("vary", "changes", "said"),
     [
         ({}, {}, "There is nothing to compare"),
-        ({"colour": ["a"]}, {}, r"--vary colour: there is no such option\. Use one of model, "),
+        ({"colour": ["a"]}, {}, r"--vary colour: there is no such option\. Use one of architecture, "),
         ({"optimizer": ["adam", ""]}, {}, "--vary optimizer: a value is empty"),
         ({"optimizer": ["adam", "adam"]}, {}, "optimizer=adam and optimizer=adam are the same settings"),
         ({"learning-rate": ["1e-3", "0.001"]}, {}, "learning-rate=1e-3 and learning-rate=0.001 are the same"),
@@ -75,6 +76,7 @@ def test_values_are_split_at_commas_and_an_option_stands_once() -> None:
     assert parse_vary(["optimizer=adam, sgd", "augment=none"]) == {"optimizer": ["adam", "sgd"], "augment": ["none"]}
     with pytest.raises(SettingError, match="--vary optimizer: write an option and its values"):
         parse_vary(["optimizer"])
+    assert parse_vary(["model=cifar4"]) == {"architecture": ["cifar4"]}  # its old name
     with pytest.raises(SettingError, match="--vary augment is given twice"):
         parse_vary(["augment=none", "augment=light"])
 
@@ -82,8 +84,9 @@ def test_values_are_split_at_commas_and_an_option_stands_once() -> None:
 def test_the_command_line_and_the_command_that_is_kept_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr("darkroom.flows.compare.compare", lambda *given, **workers: calls.append((*given, workers)))
-    monkeypatch.setattr(commands, "_prepare", lambda verbose, tensorflow: None)
-    monkeypatch.setattr(commands, "_show", lambda result, as_json: None)
+    monkeypatch.setattr("darkroom.data.sources.resolve.at_hand", lambda *_: None)
+    monkeypatch.setattr(launch, "prepared", lambda verbose, tensorflow: nullcontext())
+    monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     words = [
         "darkroom",
         "compare",
@@ -101,7 +104,7 @@ def test_the_command_line_and_the_command_that_is_kept_are_the_same(monkeypatch:
     reference, vary, changes, trials, prune_after = calls[0][:5]
     assert (vary, trials, prune_after) == ({"optimizer": ["adam", "sgd"], "dropout": ["0", "0.5"]}, 3, 2)
     assert changes == {
-        "train": {"epochs": "4", "class_weights": False}, "policy": {"image_size": (48, 64)}, "name": "mine"
+        "train": {"epochs": "4", "class_weights": False}, "policy": {"image_size": "48x64"}, "name": "mine"
     }  # fmt: skip
     monkeypatch.setattr(sys, "argv", shlex.split(command(reference, vary, changes, trials, prune_after)))
     cli.main()

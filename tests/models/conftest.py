@@ -11,8 +11,10 @@ from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import extract_features, prepare_backbone
-from darkroom.models.training.publish import publish_bundle, staging_folder
+from darkroom.models.training.model_version import staging_folder
+from darkroom.models.training.publish import publish_bundle
 from darkroom.models.training.train import train_network
+from darkroom.models.training_loop.stage import TrainRequest
 from tests.datasets import ingest, write_images
 
 SETTINGS = TrainSettings(model="cifar4", epochs=3, batch_size=12, learning_rate=1e-3, min_precision=0.95, seed=3)
@@ -47,5 +49,5 @@ def features(dataset: Dataset) -> Path:
 @pytest.fixture(scope="session")
 def bundle(dataset: Dataset, workspace: Workspace) -> Bundle:
     """A `cifar4` trained on them from scratch for three epochs and published."""
-    trained = train_network(dataset, SETTINGS, staging_folder(dataset, SETTINGS, workspace), None)
+    trained = train_network(TrainRequest(dataset, SETTINGS, staging_folder(dataset, SETTINGS, workspace)))
     return open_bundle(publish_bundle(dataset, SETTINGS, trained, workspace))

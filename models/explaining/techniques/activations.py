@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.models.networks.layers import convolutions, feature_maps, forward
+from darkroom.models.networks.layers import Probe, convolutions, feature_maps
 
 MAX_FILTERS = 32
 MAX_LAYERS = 6
@@ -68,7 +68,7 @@ def strongest_activations(model: Any, image: NDArray[np.uint8]) -> list[Activati
     layers = feature_maps(model)
     if len(layers) > MAX_LAYERS:
         layers = [layers[place] for place in np.linspace(0, len(layers) - 1, MAX_LAYERS).round().astype(int)]
-    _, outputs = forward(model, image[None], layers)
+    _, outputs = Probe(model, layers)(image[None])
     return [_strongest(layer.name, output.numpy()[0]) for layer, output in zip(layers, outputs, strict=True)]
 
 

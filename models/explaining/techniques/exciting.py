@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.shards import Record
 from darkroom.data.images.decode import decode_stored
-from darkroom.models.networks.layers import forward
+from darkroom.models.networks.layers import Probe
 
 MAX_SEARCHED = 1000
 NUM_IMAGES = 4
@@ -53,8 +53,10 @@ def most_exciting(
     """
     import tensorflow as tf
 
+    probe = Probe(model, [layer])
+
     def strengths(images: Any) -> Any:
-        _, (output,) = forward(model, images, [layer])
+        _, (output,) = probe(images)
         return tf.gather(tf.reduce_mean(output, axis=(1, 2)), list(channels), axis=1)
 
     images = tf.TensorSpec((None, *dataset.card.policy.image_size, 3), tf.uint8)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.models.networks.layers import feature_maps, forward
+from darkroom.models.networks.layers import Probe, feature_maps
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,10 @@ def find_evidence(model: Any, image: NDArray[np.uint8], classes: Sequence[int]) 
     import tensorflow as tf
 
     layer = feature_maps(model)[-1]
+    probe, pixels = Probe(model, [layer]), tf.constant(image[None], tf.float32)
     with tf.GradientTape(persistent=True) as tape:
-        logits, (channels,) = forward(model, image[None], [layer], tape)
+        tape.watch(pixels)  # or nothing is recorded where no weight is trainable
+        logits, (channels,) = probe(pixels)
         scores = [logits[0, index] for index in classes]
     weights = [tf.reduce_mean(tape.gradient(score, channels), axis=(0, 1, 2)).numpy() for score in scores]
     return Evidence(channels.numpy()[0], np.asarray(weights, dtype=np.float32))

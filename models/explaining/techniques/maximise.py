@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.models.networks.layers import forward
+from darkroom.models.networks.layers import Probe
 
 NUM_STEPS = 96
 _LEARNING_RATE = 0.02
@@ -69,6 +69,7 @@ def _batch(
         rng.normal(0, _FIRST_DEVIATION, (2, 1, 3, *scale.shape)).repeat(len(goals), axis=1), dtype=tf.float32
     )
     layers = list(dict.fromkeys(goal.layer for goal in goals if goal.layer is not None))
+    probe = Probe(model, layers, linear=True)
     optimizer = keras.optimizers.Adam(_LEARNING_RATE)
     optimizer.build([spectrum])
 
@@ -85,7 +86,7 @@ def _batch(
 
     def step(shift: Any) -> None:
         with tf.GradientTape() as tape:
-            logits, outputs = forward(model, tf.roll(images(), shift, (1, 2)), layers, linear=True)
+            logits, outputs = probe(tf.roll(images(), shift, (1, 2)))
             total = tf.add_n([strength(logits, outputs, place, goal) for place, goal in enumerate(goals)])
         optimizer.apply_gradients([(-tape.gradient(total, spectrum), spectrum)])
 

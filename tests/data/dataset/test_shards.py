@@ -20,17 +20,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.data.dataset import shards
+from darkroom.data.dataset.shard_names import ShardFormat
 from darkroom.data.dataset.shards import (
     Record,
-    ShardFormat,
     copy_without,
     num_records,
     open_writer,
     parquet_schema,
-    parse_shard_name,
     read_shard,
     row_groups,
-    shard_name,
 )
 from darkroom.data.errors import FormatError
 from darkroom.data.labels.label_map import LabelMap
@@ -245,31 +243,6 @@ def test_a_row_group_never_holds_more_than_its_bytes(tmp_path: Path, monkeypatch
 def test_many_small_images_share_a_row_group(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", [record(number) for number in range(600)])
     assert [group.num_rows for group in row_groups(path)] == [256, 256, 88]
-
-
-@settings(deadline=None)
-@given(
-    st.sampled_from(["train", "validation", "test"]),
-    st.integers(0, 99_999),
-    st.integers(0, 99_999),
-    st.sampled_from(FORMATS),
-)
-def test_a_shard_name_is_read_back(split: str, index: int, count: int, shard_format: ShardFormat) -> None:
-    assert parse_shard_name(shard_name(split, index, count, shard_format)) == (split, index, count, shard_format)
-
-
-def test_shard_names_are_those_of_the_field() -> None:
-    assert shard_name("train", 0, 4, "tfrecord") == "train-00000-of-00004.tfrecord"
-    assert shard_name("test", 12, 13, "parquet") == "test-00012-of-00013.parquet"
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", "train.tfrecord", "train-0-of-4.tfrecord", "train-00000-of-00004.csv", "x/train-00000-of-00004.parquet"],
-)
-def test_any_other_name_is_refused(name: str) -> None:
-    with pytest.raises(FormatError, match=r"is not a shard name such as train-00000-of-00004\.tfrecord"):
-        parse_shard_name(name)
 
 
 def test_the_schema_survives_parquet(tmp_path: Path) -> None:

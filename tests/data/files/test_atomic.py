@@ -214,7 +214,7 @@ def test_a_removed_folder_is_gone_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opener", [atomic_file, atomic_folder])
 def test_a_full_disk_is_named_with_what_to_do(opener: Opener, error: Exception, tmp_path: Path) -> None:
     with (
-        pytest.raises(WorkError, match=f"No room is left on the disk of {tmp_path}: final .* Free some"),
+        pytest.raises(WorkError, match=f"Disk full: {tmp_path}/final .* Free some space"),
         opener(tmp_path / "final"),
     ):
         raise error

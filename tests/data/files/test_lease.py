@@ -30,7 +30,7 @@ def test_work_goes_on_while_the_lease_is_there_and_stops_when_it_ends(tmp_path: 
         results = ordered_map(note, range(1000), num_threads=1, window=4)
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         lease.end()
-        with pytest.raises(WorkError, match="because the run ends"):
+        with pytest.raises(WorkError, match="the run is ending"):
             next(results)
     assert len(begun) <= 3 + 4
 
@@ -41,7 +41,7 @@ def test_what_was_left_to_do_when_it_ends_is_not_done_either(tmp_path: Path) -> 
         results = ordered_map(abs, range(4), num_threads=1, window=4)
         assert next(results) == 0
         lease.end()
-        with pytest.raises(WorkError, match="because the run ends"):
+        with pytest.raises(WorkError, match="the run is ending"):
             next(results)
 
 
@@ -78,7 +78,7 @@ def test_nothing_is_begun_under_a_lease_that_has_ended(tmp_path: Path) -> None:
 
 def test_a_machine_without_the_folder_says_what_the_cluster_lacks(tmp_path: Path) -> None:
     with (
-        pytest.raises(WorkError, match=r"does not see the folder .*elsewhere.*under the same paths"),
+        pytest.raises(WorkError, match=r"cannot see the folder .*elsewhere.*at the same paths"),
         working_under(Lease(tmp_path / "elsewhere" / "lease", 1)),
     ):
         pytest.fail("begun")

@@ -164,7 +164,7 @@ def test_too_many_broken_images_stop_the_run_and_the_limit_can_be_raised(photos:
     for number in range(50):  # these are nobody's fault
         (photos / f"note{number}.txt").write_text("x")
     sentence = refused(photos, tmp_path / "w", settings(max_quarantined_share=0.19))
-    assert "11 of 55 labelled files cannot be used, most as 'truncated'; the limit is 19%" in sentence
+    assert "11 of 55 labelled files cannot be used, most of them 'truncated'; the limit is 19%" in sentence
     assert "--max-quarantined-share" in sentence
     assert run(photos, tmp_path / "w", settings(max_quarantined_share=0.2)).card.num_ok == 44
 
@@ -173,7 +173,7 @@ def test_a_source_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> Non
     for name in ("cats", "dogs"):
         (tmp_path / "p" / name).mkdir(parents=True)
         (tmp_path / "p" / name / "1.png").write_bytes(b"")
-    assert "2 of 2 labelled files cannot be used, most as 'empty'" in refused(
+    assert "2 of 2 labelled files cannot be used, most of them 'empty'" in refused(
         tmp_path / "p", tmp_path / "w", settings(max_quarantined_share=1.0)
     )
 
@@ -183,7 +183,7 @@ def test_a_class_without_an_image_to_train_on_is_named(photos: Path, tmp_path: P
     shutil.rmtree(photos / "cats")
     shutil.rmtree(photos / "dogs")
     sentence = refused(photos, tmp_path / "w")
-    assert f"{photos} has no image to train on for wrens: too few, or all set aside" in sentence
+    assert f"{photos} has no image to train on for wrens: too few, or all quarantined" in sentence
 
 
 def test_a_part_that_would_be_empty_is_named(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_publish_that_fails_leaves_no_data_set_and_can_be_done_again(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(publication, "write_json", full)
-    with pytest.raises(WorkError, match="No room is left on the disk"):
+    with pytest.raises(WorkError, match="Disk full"):
         publish(planned.staging, place)
     monkeypatch.undo()
     assert [path.name for path in (place.datasets / "t").iterdir()] == [planned.staging.name]

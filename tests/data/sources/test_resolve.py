@@ -10,7 +10,7 @@ import pytest
 
 from darkroom.data.errors import InputError, SourceError
 from darkroom.data.sources import kaggle
-from darkroom.data.sources.resolve import resolve
+from darkroom.data.sources.resolve import at_hand, resolve
 from darkroom.data.stores.workspace import Workspace, check_name
 
 
@@ -51,6 +51,21 @@ def test_an_archive_is_unpacked_into_the_workspace(tmp_path: Path, workspace: Wo
     assert resolve(str(archive), workspace) == source
 
 
+def test_a_source_is_at_hand_once_it_is_unpacked(tmp_path: Path, workspace: Workspace) -> None:
+    archive, folder = tmp_path / "cats.zip", files_in(tmp_path / "photos")
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("cats/1.png", b"1")
+    assert at_hand(str(folder), workspace) == resolve(str(folder), workspace)
+    for reference in (str(archive), "sample:digits"):
+        assert at_hand(reference, workspace) is None
+        assert not workspace.root.exists() or not list(workspace.sources.glob("sample*"))
+        assert resolve(reference, workspace) == at_hand(reference, workspace)
+    assert at_hand("kaggle:owner/cats", workspace) is None
+    assert at_hand("s3://photos/cats", workspace) is None
+    with pytest.raises(SourceError, match="There is no folder or archive 'gone'"):
+        at_hand("gone", workspace)
+
+
 def test_a_sample_comes_with_new_images_licence_and_citation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     source = resolve("sample:digits", Workspace(Path("workspace")))
@@ -87,8 +102,8 @@ def test_a_folder_named_like_a_scheme_is_reached_by_its_path(tmp_path: Path, wor
         ("nowhere.zip", "There is no folder or archive 'nowhere.zip'"),
         ("notes.txt", "notes.txt is a file that is no known archive"),
         ("s3:///cats", "s3:///cats names no bucket"),
-        ("https://example.org/cats.zip", "https:// is not known as a place for files"),
-        ("kagle:owner/cats", "'kagle:', which is not known"),
+        ("https://example.org/cats.zip", "https:// is not a supported file system"),
+        ("kagle:owner/cats", "'kagle:', which is unknown"),
         ("sample:", "The samples are: sample:digits"),
         ("sample:digit", "The samples are: sample:digits"),
         ("kaggle:cats", "is not a Kaggle source"),

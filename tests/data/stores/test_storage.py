@@ -83,7 +83,7 @@ def test_an_address_without_secrets_is_no_secret(text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("http://host/x", "http:// is not known"),
+        ("http://host/x", "http:// is not a supported"),
         ("s3:///x", "names no bucket"),
         ("file://host/x", "names another machine"),
         ("s3://photos/x?versionId=1", r"holds '\?' or '#'"),

@@ -52,15 +52,32 @@ def test_a_path_to_a_folder_with_a_card_is_found(workspace: Workspace, monkeypat
     assert workspace.find_dataset("./elsewhere/") == folder
 
 
+@pytest.mark.parametrize("typed", ["photos/", "./photos", "./photos/", "photos@aaa/"])
+def test_a_name_as_a_shell_completes_a_folder_of_images_is_the_data_set(
+    typed: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = card(workspace.dataset("photos", "aaa") / "dataset.json", 1000)
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert workspace.find_dataset(typed) == folder
+
+
+def test_the_names_of_models_are_those_with_a_finished_version(workspace: Workspace) -> None:
+    assert workspace.model_names() == []
+    for name, version in (("dogs", "1"), ("cats", "1"), ("cats", "2"), ("birds", ".tmp-1")):
+        card(workspace.models / name / version / "bundle.json", 1000)
+    assert workspace.model_names() == ["cats", "dogs"]
+
+
 def test_what_is_not_there_is_said_with_what_is_and_what_to_do(workspace: Workspace) -> None:
     with pytest.raises(InputError) as nothing:
         workspace.find_dataset("cats")
     assert str(nothing.value) == (
-        f"There is no data set 'cats' in {workspace.datasets}. Make one with: darkroom ingest SOURCE --name NAME"
+        f"There is no data set 'cats' in {workspace.datasets}. Create one with: darkroom ingest SOURCE --name NAME"
     )
     card(workspace.dataset("dogs", "aaa") / "dataset.json", 1000)
     card(workspace.dataset("dogs", "bbb") / "dataset.json", 1000)
-    with pytest.raises(InputError, match=r"There are: dogs\. Make one"):
+    with pytest.raises(InputError, match=r"There are: dogs\. .*darkroom ingest"):
         workspace.find_dataset("cats")
 
 
@@ -127,10 +144,8 @@ def test_where_nothing_is_blessed_the_sentence_says_what_to_do(workspace: Worksp
     card(workspace.model("cats", "aaa") / "bundle.json", 1000)
     with pytest.raises(InputError) as nothing:
         workspace.find_model("cats@blessed")
-    assert str(nothing.value) == (
-        "No version of cats is blessed yet. Judge the newest with: darkroom evaluate cats, or bless it by hand with: "
-        "darkroom promote cats@aaa"
-    )
+    assert "darkroom evaluate cats" in str(nothing.value)
+    assert str(nothing.value).endswith("darkroom promote cats@aaa")
     with pytest.raises(InputError, match="There is no model 'dogs'"):
         workspace.find_model("dogs@blessed")
 

@@ -77,7 +77,7 @@ def test_a_card_that_names_a_file_outside_its_folder_is_refused(folder, name):
     keras_file, onnx_file, int8_file = json.loads((folder / "bundle.json").read_text())["files"]
     (folder.parent / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
     change_card(folder, files=[keras_file, onnx_file | {"file": name}, int8_file])
-    with pytest.raises(FormatError, match=f"names '{name}', outside its folder"):
+    with pytest.raises(FormatError, match=f"lists '{name}', which is outside the folder"):
         open_bundle(folder)
 
 
@@ -85,7 +85,7 @@ def test_a_card_that_names_a_file_outside_its_folder_is_refused(folder, name):
 def test_a_card_that_does_not_answer_for_every_network_is_refused(folder, num_listed):
     """Otherwise a network could be exchanged without a trace."""
     change_card(folder, files=json.loads((folder / "bundle.json").read_text())["files"][:num_listed])
-    with pytest.raises(FormatError, match=r"does not answer for model\.keras and model\.onnx and model\.int8\.onnx"):
+    with pytest.raises(FormatError, match=r"does not list model\.keras and model\.onnx and model\.int8\.onnx"):
         open_bundle(folder)
 
 
@@ -105,7 +105,7 @@ def test_a_bundle_from_before_int8_is_read_and_scores_with_fp32(folder):
     (folder / "bundle.json").write_text(json.dumps(card | {"files": card["files"][:2]}))
     opened = open_bundle(folder)
     assert opened.engine("auto") == "fp32"
-    with pytest.raises(SettingError, match="no int8 network: it was trained before there was int8"):
+    with pytest.raises(SettingError, match="no int8 network: it was trained before int8"):
         opened.engine("int8")
 
 

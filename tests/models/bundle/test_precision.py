@@ -25,16 +25,16 @@ from darkroom.models.networks.architectures import (
     with_head,
 )
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.plan import plan_scoring, read_plan
 from darkroom.models.scoring.schema import SCHEMA
 from darkroom.models.scoring.summary import ScoreSummary, summarize
+from tests.scoring import plan
 
 
 def run(folder: Path, bundle: Bundle, out: Path, engine: Any = "fp32", embeddings: bool = False) -> ScoreSummary:
     """Plan, score in parts of 10 and summarize."""
-    plan = plan_scoring(folder, bundle, out, 10, engine=engine, embeddings=embeddings)
-    runner, _ = open_runner(bundle.folder, read_plan(out).engine)
-    reused = sum(score_part(out, index, runner, bundle).num_reused for index in range(plan.num_parts))
+    planned = plan(folder, bundle, out, 10, engine, embeddings=embeddings)
+    runner, _ = open_runner(bundle.folder, planned.engine)
+    reused = sum(score_part(out, index, runner, bundle).num_reused for index in range(planned.num_parts))
     return summarize(out, reused, "", 1.0, None)
 
 
@@ -66,7 +66,7 @@ def test_auto_takes_int8_only_where_the_gate_passed_and_the_processor_is_made_fo
 
 def test_int8_that_the_gate_refused_is_taken_when_asked_for_and_said(bundle, caplog):
     assert with_int8(bundle, "it differs").engine("int8") == "int8"
-    assert "because you ask for it, though it differs" in caplog.text
+    assert "as requested, although it differs" in caplog.text
 
 
 def test_a_gpu_runs_the_keras_model_unless_int8_is_asked_for(bundle, monkeypatch):
@@ -147,8 +147,8 @@ def test_embeddings_of_known_rows_are_taken_over(images, bundle, tmp_path):
     out = tmp_path / "out"
     run(images, bundle, out, embeddings=True)
     before = table(out)
-    plan = plan_scoring(images, bundle, out, 31, embeddings=True)  # other parts, the same rows
-    done = [score_part(out, index, bundle.runner(), bundle) for index in range(plan.num_parts)]
+    planned = plan(images, bundle, out, 31, embeddings=True)  # other parts, the same rows
+    done = [score_part(out, index, bundle.runner(), bundle) for index in range(planned.num_parts)]
     assert sum(part.num_reused for part in done) == 72
     summarize(out, 72, "", 1.0, None)
     assert table(out).equals(before)
@@ -161,7 +161,7 @@ def test_a_network_without_embeddings_is_refused_in_a_sentence_before_anything_i
     write_json(folder / "bundle.json", {})
     old = Bundle(folder, bundle.card.model_copy(update={"embedding_size": None}))
     with pytest.raises(SettingError, match=r"gives no embeddings: .* Train again, or score without --embeddings"):
-        plan_scoring(images, old, tmp_path / "out", 10, embeddings=True)
+        plan(images, old, tmp_path / "out", 10, embeddings=True)
     assert not (tmp_path / "out").exists()
     with pytest.raises(FormatError, match="gives no embeddings"):
         old.runner().with_embeddings(np.zeros((1, 32, 32, 3), np.uint8))

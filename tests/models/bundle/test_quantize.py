@@ -125,11 +125,11 @@ def answers(num_right: int, num_wrong: int, sureness: float = 0.9) -> np.ndarray
         (answers(90, 10), answers(90, 10), 0.0, None),
         (answers(190, 10), answers(189, 11), 0.0, None),  # one image of 200 is 0.5 points of accuracy, and one image
         (answers(180, 19), answers(179, 20), 0.0, "99.50% of 199 validation images get the same label"),
-        (answers(99, 0), answers(99, 0), 0.0, "99 validation images are too few to compare it on: 100 are needed"),
-        (answers(997, 3), answers(993, 7), 0.0, "it loses accuracy on validation: 0.9930 in place of 0.9970"),
+        (answers(99, 0), answers(99, 0), 0.0, "99 validation images are too few for a comparison: 100 are needed"),
+        (answers(997, 3), answers(993, 7), 0.0, "it loses accuracy on validation: 0.9930 instead of 0.9970"),
         (answers(997, 3), answers(994, 6), 0.0, None),
         (answers(900, 100), answers(900, 100, 0.7), 0.0, "its calibration error on validation is 0.2"),
-        (answers(900, 100), answers(900, 100, 0.89), 0.895, "it answers for 0.00% of the validation images in place"),
+        (answers(900, 100), answers(900, 100, 0.89), 0.895, "it answers for 0.00% of the validation images instead"),
     ],
 )
 def test_the_gate_takes_int8_only_within_its_limits(fp32, int8, threshold, refused):
@@ -160,4 +160,4 @@ def test_a_published_bundle_holds_the_figures_of_its_own_networks(bundle, datase
     assert gate.same_label == np.mean(labels["fp32"] == labels["int8"])
     assert gate.fp32.accuracy == bundle.card.validation_accuracy == np.mean(labels["fp32"] == truth)
     assert gate.int8.accuracy == np.mean(labels["int8"] == truth)
-    assert bundle.card.int8.refused == "15 validation images are too few to compare it on: 100 are needed"
+    assert bundle.card.int8.refused == "15 validation images are too few for a comparison: 100 are needed"

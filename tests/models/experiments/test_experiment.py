@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,8 +52,9 @@ from darkroom.models.experiments.experiment import (
 from darkroom.models.experiments.search import draw
 from darkroom.models.measures.metrics import Interval, wilson_interval
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training import publish
+from darkroom.models.training import model_version, publish
 from darkroom.models.training.train import train_network
+from darkroom.models.training_loop.stage import TrainRequest
 from tests.datasets import COLOURS, ingest, photograph, write_images
 
 BASE = TrainSettings(model="cifar4", weights="none", epochs=2, batch_size=12, patience=5)
@@ -136,9 +138,9 @@ class Done:
         self.rows = rows(self.folder, workspace)
         self.best = trials.choose_best(self.folder, workspace)
         trials.hand_over(self.folder, self.best, workspace)
-        self.staging = publish.staging_folder(dataset, self.best.settings, workspace)
+        self.staging = model_version.staging_folder(dataset, self.best.settings, workspace)
         self.handed_over = sorted(path.name for path in (self.staging / "scratch").iterdir())
-        trained = train_network(dataset, self.best.settings, self.staging, None)
+        trained = train_network(TrainRequest(dataset, self.best.settings, self.staging))
         self.num_right = right_answers(trained.model, dataset)
         self.bundle = publish.publish_bundle(dataset, self.best.settings, trained, workspace)
         self.reference = f"{self.bundle.parent.name}@{self.bundle.name}"
@@ -156,7 +158,7 @@ def test_the_best_becomes_the_bundle_that_train_makes_of_its_settings(done: Done
     record = read_record(done.folder, done.best.number)
     assert record is not None
     assert "history.json" in done.handed_over  # so nothing was trained twice
-    plain = train_network(dataset, done.best.settings, tmp_path, None)
+    plain = train_network(TrainRequest(dataset, done.best.settings, tmp_path))
     figures = [(entry.loss, entry.accuracy, entry.val_loss, entry.val_accuracy) for entry in record.history]
     expected = [(entry.loss, entry.accuracy, entry.val_loss, entry.val_accuracy) for entry in plain.history]
     np.testing.assert_allclose(figures, expected, rtol=1e-4)
@@ -236,9 +238,9 @@ def test_optunas_own_tools_read_the_trials(done: Done):
 def test_the_page_says_what_the_best_of_many_is_worth_and_runs_nothing(done: Done):
     page = (done.folder / "experiment.html").read_text()
     text = " ".join(re.sub(r"<[^>]+>", " ", page).replace("&nbsp;", " ").replace("\xa0", " ").split())
-    assert "Best of 3 complete trials" in text
-    assert "13 of 18 test images are right: 72.2 %" in text
-    assert "are optimistic: it is the best of 3 on the same 15 images" in text
+    assert "Best of 3 completed trials" in text
+    assert "72.2 %, 13 of 18" in text
+    assert "optimistic: it is the highest of 3 results on the same 15 images" in text
     for row in done.rows[:3]:
         assert f"{row.num_correct} of 15" in text
     assert "Trial 4 failed: cifar4 is trained whole" in text
@@ -342,14 +344,14 @@ def test_a_killed_trial_goes_on_after_its_last_epoch_and_ended_ones_are_not_made
     told = []
     real = train_network
 
-    def watched(dataset, settings, staging, features, on_epoch):
+    def watched(request):
         def both(entry):
             told.append(entry)
-            on_epoch(entry)
+            request.on_epoch(entry)
             if len(told) > len(before) + 1:
                 raise KeyboardInterrupt
 
-        return real(dataset, settings, staging, features, both)
+        return real(replace(request, on_epoch=both))
 
     monkeypatch.setattr(trials, "train_network", watched)
     with pytest.raises(KeyboardInterrupt):  # stopped by hand, which says nothing of the trial either
@@ -365,10 +367,10 @@ def test_what_fails_for_the_machines_sake_is_no_result_of_a_trial(
     trials.start(tmp_path, plan_of(dataset, [setting()]), False, workspace)
 
     def full(*arguments):
-        raise WorkError("No room is left on the disk.") from OSError(28, "No space left on device")
+        raise WorkError("Disk full.") from OSError(28, "No space left on device")
 
     monkeypatch.setattr(trials, "train_network", full)
-    with pytest.raises(WorkError, match="No room is left"):
+    with pytest.raises(WorkError, match="Disk full"):
         trials.train_trial(tmp_path, 1, None, workspace)
     assert read_record(tmp_path, 1) is None
     with pytest.raises(PermissionError):
@@ -403,7 +405,7 @@ def test_trials_with_other_validation_images_are_not_compared(
     assert other.labels.names == dataset.labels.names == tuple(sorted(COLOURS))
     plan = plan_of(dataset, [setting(seed=1), setting(seed=2)])
     mixed = plan.trials[1].model_copy(update={"dataset": other.reference})
-    with pytest.raises(SettingError, match="judged on different validation images"):
+    with pytest.raises(SettingError, match="different validation images"):
         trials.start(tmp_path, plan.model_copy(update={"trials": (plan.trials[0], mixed)}), False, workspace)
 
 

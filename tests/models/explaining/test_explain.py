@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 from PIL import Image
 
 from darkroom.data.errors import InputError, SettingError, WorkError
+from darkroom.data.images.decoder import decoder
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.explaining.explain import MAX_IMAGES, choose_examples, explain_images
+from darkroom.models.explaining.explain import MAX_IMAGES, choose_examples, explain_images, explanation_folder
+from darkroom.models.explaining.techniques.exciting import most_exciting
 from darkroom.models.explaining.techniques.maximise import maximise
 from darkroom.models.explaining.views import NetworkView, strongest_channels, view_network
 from darkroom.models.judging.evaluate import evaluate_bundle
+from darkroom.models.networks.layers import feature_maps, unmirrored
 from tests.bundles import tiny_bundle
 
 WHOLE = {"classes.png", "channels.png", "filters.png", "explain.html", "made.json"}
@@ -67,7 +71,7 @@ def test_the_page_shows_every_part_escapes_names_and_fetches_nothing(bundle, dat
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
     for paper in ("1610.02391", "1311.2901", "1506.06579", "1312.6034", "Feature Visualization", "Krizhevsky"):
         assert paper in page
-    assert "those of 36 training images" in page
+    assert "of 36 training images" in " ".join(page.split())
     num_layers, num_channels, num_filters = 4, 6, 2
     assert page.count("<img") == 4 + num_layers + 3 + num_channels * (1 + 4) + num_filters
     for reason in ("truncated", "unreadable"):
@@ -81,7 +85,7 @@ def test_without_a_data_set_or_a_search_the_exciting_images_are_left_out(
     given = {"dataset": dataset, **searched} if searched else {}
     done = explain_images(bundle, hostile[1:2], tmp_path / "out", "pytest", **given)
     page = done.page.read_text(encoding="utf-8")
-    assert "No data set was looked through" in page
+    assert "No data set was searched" in page
     assert page.count("<img") == 4 + 4 + 3 + 6 + 2
 
 
@@ -94,8 +98,8 @@ def test_the_labels_of_judged_images_are_known_by_their_content(bundle, dataset,
     shutil.copy(images / right, moved)
     paths = [moved, *(images / mistake.path for mistake in mistakes)]
     page = explain_images(copied, paths, tmp_path / "out", "pytest").page.read_text(encoding="utf-8")
-    assert page.count(", right</h3>") == 1
-    assert page.count(": wrong, it is") == len(mistakes)
+    assert page.count('<span class="yes">') == 1
+    assert page.count('<span class="no">') == len(mistakes)
     for mistake in mistakes:
         assert f"Grad-CAM: {mistake.truth}" in page
         assert f"Occlusion: {mistake.predicted}" in page
@@ -194,9 +198,51 @@ def test_the_examples_are_the_worst_mistakes_and_then_the_surest_hits_of_every_c
     assert sorted(Path(path).parent.name for path in chosen[len(wrong) :]) == ["amber", "blue", "green"]
 
 
+def test_each_image_of_a_channel_has_its_label_and_activation(bundle, dataset, hostile, tmp_path, quick):
+    page = explain_images(bundle, hostile[1:2], tmp_path / "out", "pytest", dataset).page.read_text(encoding="utf-8")
+    model = unmirrored(bundle.keras_model())
+    for number, label in re.findall(r"<h3>Channel (\d+), in favour of <bdi>(\w+)</bdi>", page):
+        section = page.split(f"<h3>Channel {number},")[1].split("<h3>")[0].split("</section>")[0]
+        (best,), _ = most_exciting(model, feature_maps(model)[-1], [int(number)], dataset)
+        for image in best:
+            caption = f"<b><bdi>{image.label}</bdi></b>, activation {image.strength:.2f}"
+            assert caption in section
+            assert image.path in section
+        assert f"{sum(image.label == label for image in best)} of the 4 images" in section
+
+
+def test_images_that_a_user_names_have_a_folder_of_their_own(bundle):
+    one, other, both = (
+        explanation_folder(bundle, images) for images in (["/a/tom.jpg"], ["/b/tom.jpg"], ["/a/tom.jpg", "/b/tom.jpg"])
+    )
+    assert len({one, other, both, bundle.report_folder / "explain"}) == 4
+    assert {folder.parent for folder in (one, other, both)} == {bundle.report_folder}
+    assert all(re.fullmatch(r"explain-tom-[0-9a-f]{12}", folder.name) for folder in (one, other, both))
+    assert explanation_folder(bundle, ["/a/tom.jpg"]) == one
+    assert re.fullmatch(r"explain-[0-9a-f]{12}", explanation_folder(bundle, ["/a/犬.jpg"]).name)
+
+
 def test_each_class_in_turn_gets_its_largest_channel_and_none_is_shown_twice():
     contributions = np.array([[9, 8, 0, 0, 1, 0, 0, 0], [9, 2, 7, 6, 0, 5, 0, 0]], np.float32)
     assert strongest_channels(contributions) == [(0, 0), (0, 1), (0, 4), (1, 2), (1, 3), (1, 5)]
     assert strongest_channels(np.array([[1, 2]], np.float32)) == [(0, 0), (0, 1)]
     assert strongest_channels(np.array([[-1, 2], [0, 0]], np.float32)) == [(0, 1)]
     assert strongest_channels(np.eye(10, dtype=np.float32)) == [(row, row) for row in range(6)]
+
+
+def test_a_model_trained_on_another_decoders_images_is_explained_with_a_warning_or_refused(
+    bundle, hostile, tmp_path, quick, upgrade_decoder, caplog
+):
+    before, out = decoder(), tmp_path / "out"
+    explain_images(bundle, hostile[1:2], out, "pytest", decoder_mismatch="strict")
+    pixels = (out / "made.json").read_bytes()
+    other = upgrade_decoder()
+    with pytest.raises(InputError, match=other.fingerprint) as refused:
+        explain_images(bundle, hostile[1:2], out, "pytest", decoder_mismatch="strict")
+    assert refused.value.exit_status == 2
+    caplog.set_level(logging.WARNING, "darkroom")
+    explain_images(bundle, hostile[1:2], out, "pytest")
+    (said,) = [text for text in caplog.messages if other.fingerprint in text]
+    assert bundle.reference in said
+    assert before.fingerprint in said
+    assert (out / "made.json").read_bytes() != pixels  # drawn again, from the pixels of this decoder

@@ -7,13 +7,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import FormatError, WorkError
 from darkroom.models.inspecting.dataset_page import source_thumbnails, write_inspection
-from darkroom.models.inspecting.inspection import Inspection, inspect_dataset, read_inspection
+from darkroom.models.inspecting.inspection import Inspection, choose_examples, inspect_dataset, read_inspection
 from darkroom.models.inspecting.label_errors import LabelError, LabelErrors
 from tests.datasets import BAD_FILES, ingest
 
@@ -77,21 +78,39 @@ def test_the_page_shows_findings_copies_errors_and_files_set_aside(
 ) -> None:
     inspection = with_errors(inspect_dataset(odd, [], "a test"))
     thumbnails = source_thumbnails(odd_images, inspection)
-    assert set(thumbnails) == {f"{HOSTILE}/strip.png", f"{HOSTILE}/3.png", "plain/0.png", "plain/copy.png"}
+    examples = {example.path for example in inspection.examples}
+    findings = {f"{HOSTILE}/strip.png", f"{HOSTILE}/3.png", "plain/0.png", "plain/copy.png"}
+    assert set(thumbnails) == findings | examples
     write_inspection(tmp_path, inspection, thumbnails)
     page = Text((tmp_path / "dataset.html").read_text(encoding="utf-8"))
     text = " ".join(page.text.split())
-    assert "62 of 63 files can be used, in 2 classes" in text
-    assert f"Given {HOSTILE} (2.0\xa0%), suggested plain (90.0\xa0%)".replace("\xa0", " ") in text
-    assert "hard to tell apart" in text
-    assert "1 pair has the same bytes" in text
+    assert "62 of 63 files" in text
+    assert f"{HOSTILE} (2.0 %)" in text
+    assert "plain (90.0 %)" in text
     assert "Blank: 1" in text
-    assert "Odd aspect ratio: 1" in text
+    assert "Very elongated: 1" in text
     assert "10.0 : 1" in text
     assert "plain/no.jpg" in text
     assert "not_an_image" in text
-    assert len(page.sources) == 5  # the strip stands out in two ways
+    assert len(page.sources) == 5 + len(examples)  # the strip stands out in two ways
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+
+
+def test_a_few_images_of_each_class_are_chosen_by_their_hashes(odd: Dataset) -> None:
+    rows = [row for row in odd.manifest().to_pylist() if row["status"] == "ok"]
+    rows.sort(key=lambda row: (row["sha256"], row["path"]))
+    expected = {label: [row["path"] for row in rows if row["label"] == label] for label in odd.card.labels}
+    chosen = inspect_dataset(odd, [], "").examples
+    assert [(example.label, example.path) for example in chosen] == [
+        (label, path) for label in sorted(odd.card.labels) for path in expected[label][:8]
+    ]
+
+
+def test_of_many_classes_the_first_are_shown_with_an_image_each() -> None:
+    labels = [f"class {number:03d}" for number in range(300)]
+    table = pa.table({"path": labels, "sha256": labels, "label": labels, "status": ["quarantined", *["ok"] * 299]})
+    assert [example.label for example in choose_examples(table)] == labels[1:97]
+    assert choose_examples(table.slice(0, 1)) == ()
 
 
 def test_the_page_asks_for_nothing_and_names_are_text(odd: Dataset, tmp_path: Path) -> None:
@@ -103,7 +122,7 @@ def test_the_page_asks_for_nothing_and_names_are_text(odd: Dataset, tmp_path: Pa
     assert not re.search(r"url\(|@import|https?:", raw)
     assert HOSTILE not in raw
     assert HOSTILE in page.text
-    assert "no picture" in page.text
+    assert "no image" in page.text
 
 
 def test_a_thumbnail_is_the_whole_picture_undistorted(odd: Dataset, odd_images: Path) -> None:
@@ -120,7 +139,7 @@ def test_a_thumbnail_is_the_whole_picture_undistorted(odd: Dataset, odd_images: 
 def test_labels_that_were_not_judged_are_not_called_good(dataset: Dataset, tmp_path: Path) -> None:
     write_inspection(tmp_path, inspect_dataset(dataset, [], ""), {})
     text = Text((tmp_path / "dataset.html").read_text(encoding="utf-8")).text
-    assert "Labels were not judged" in text
+    assert "Labels were not checked" in text
     for path, reason in BAD_FILES.items():
         assert path in text
         assert reason in text

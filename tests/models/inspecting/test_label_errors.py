@@ -15,7 +15,7 @@ from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.bundle.runtime import OnnxRunner
 from darkroom.models.inspecting.label_errors import (
     Judged,
-    export_backbone,
+    export_judge,
     extract_features,
     find_label_errors,
     load_judged,
@@ -28,7 +28,7 @@ LABELS = LabelMap(("cat", "dog"))
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("backbone") / "backbone.onnx"
-    export_backbone(path)
+    export_judge(path)
     return path
 
 

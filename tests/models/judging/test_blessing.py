@@ -27,8 +27,8 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
 from darkroom.models.judging.blessed import bless, promote, read_blessed, roll_back
 from darkroom.models.judging.blessing import decide, still_stands
 from darkroom.models.judging.evaluate import evaluate_bundle
-from darkroom.models.judging.judged import judge
 from darkroom.models.judging.report import read_report
+from darkroom.models.judging.split_predictions import predict_split
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.measures.comparison import Decision
 from darkroom.models.measures.metrics import measure
@@ -132,8 +132,13 @@ def open_card(folder: Path):
     return read_card(folder / "bundle.json", BundleCard, SCHEMA_VERSION)
 
 
+def failed(decision: Decision) -> list[str]:
+    """The names of the checks that a bundle did not pass."""
+    return [check.name for check in decision.checks if not check.passed]
+
+
 def decision_on(bundle: Bundle, dataset: Dataset, place: Workspace, rules: BlessingRules = RULES) -> Decision:
-    judged = judge(bundle, dataset, "test")
+    judged = predict_split(bundle, dataset, "test")
     decision = decide(judged, measure(judged.probabilities, judged.truth, dataset.labels), rules, place)
     assert decision is not None
     bless(bundle.folder, decision, place, "run")
@@ -142,7 +147,7 @@ def decision_on(bundle: Bundle, dataset: Dataset, place: Workspace, rules: Bless
 
 def test_the_bundles_of_these_tests_err_where_they_are_meant_to(template, place, photos) -> None:
     bundle = make_bundle(template, place, "a1", photos, border=160.0)
-    judged = judge(bundle, photos, "test")
+    judged = predict_split(bundle, photos, "test")
     right = judged.probabilities.argmax(axis=1) == judged.truth
     wrong = {path for path, is_right in zip(judged.paths, right, strict=True) if not is_right}
     assert {path.split("/")[1] for path in wrong} == {"light"}
@@ -155,7 +160,8 @@ def test_the_first_bundle_is_blessed_where_it_passes_the_floors(template, place,
         place.find_model("night@blessed")
     decision = decision_on(open_bundle(place.model("night", "a0")), photos, place)
     assert not decision.blessed
-    assert decision.why.startswith("better than guessing: balanced accuracy 50.0")
+    assert failed(decision) == ["Better than chance"]
+    assert "50.0 %" in decision.why
     assert read_blessed(place, "night") is None
     first = make_bundle(template, place, "a1", photos, border=GOOD)
     decision = decision_on(first, photos, place)
@@ -165,8 +171,8 @@ def test_the_first_bundle_is_blessed_where_it_passes_the_floors(template, place,
 
 @pytest.mark.parametrize(
     ("rules", "name"),
-    [({"min_accuracy": 0.99}, "accuracy floor"), ({"min_recall": 0.9}, "recall floor"),
-     ({"max_calibration_error": 0.01}, "calibration ceiling")],
+    [({"min_accuracy": 0.99}, "minimum accuracy"), ({"min_recall": 0.9}, "minimum recall"),
+     ({"max_calibration_error": 0.01}, "maximum calibration error")],
 )  # fmt: skip
 def test_a_floor_holds_for_the_first_too(template, place, photos, rules, name) -> None:
     bundle = make_bundle(template, place, "a1", photos, border=170.0)  # a quarter of `light` is wrong
@@ -202,7 +208,7 @@ def test_a_loss_within_chance_is_none(template, place, photos) -> None:
         make_bundle(template, place, "a3", photos, border=157.0), photos, place, BlessingRules(max_possible_loss=0.01)
     )
     assert not strict.blessed
-    assert "loss that cannot be ruled out" in strict.why
+    assert "Possible loss of accuracy" in failed(strict)
 
 
 def test_a_class_that_is_lost_is_not_outweighed_by_another_that_is_gained(template, place, photos) -> None:
@@ -212,7 +218,8 @@ def test_a_class_that_is_lost_is_not_outweighed_by_another_that_is_gained(templa
     assert decision.comparison
     assert abs(decision.comparison.overall.difference) < 0.05
     assert not decision.blessed
-    assert decision.why.startswith("recall of each class: light: ")
+    assert failed(decision) == ["Recall per class"]
+    assert "light: " in decision.why
 
 
 def test_probabilities_that_mean_less_are_worse(template, place, photos) -> None:
@@ -251,7 +258,8 @@ def test_without_a_fair_image_there_is_no_blessing(template, place, photos, tmp_
     only = make_dataset(place, tmp_path / "only", "only", known, range(200, 203))
     decision = decision_on(make_bundle(template, place, "a2", only, border=GOOD), only, place)
     assert not decision.blessed
-    assert "made with all images that are judged here" in decision.why
+    assert decision.comparison is None
+    assert "a1" in decision.why
 
 
 @pytest.mark.parametrize("reason", ["policy", "gone"])
@@ -293,7 +301,7 @@ def test_stored_predictions_that_are_gone_or_damaged_compare_nothing(template, p
     shutil.rmtree(first.report_folder)
     decision = decision_on(second, other, place)
     assert not decision.blessed
-    assert "There is no report.json" in decision.why
+    assert "has no report.json" in decision.why
 
 
 def test_other_labels_cannot_be_compared(template, place, photos) -> None:
@@ -302,7 +310,7 @@ def test_other_labels_cannot_be_compared(template, place, photos) -> None:
     promote(first.folder, place, "by hand", None)
     decision = decision_on(make_bundle(template, place, "a2", photos, border=GOOD), photos, place)
     assert not decision.blessed
-    assert decision.why == "it cannot be compared with a1: its labels are day, night"
+    assert decision.why == "cannot be compared with a1: its labels are day, night"
 
 
 def test_a_second_evaluation_of_the_blessed_bundle_says_the_same(template, place, photos) -> None:
@@ -330,7 +338,7 @@ def test_a_decision_stands_until_what_it_was_compared_with_changes(template, pla
     assert stands(refused, worse)
     (first.folder / "model.onnx").rename(place.root / "kept")
     assert not stands(refused, worse)
-    assert decision_on(worse, photos, place).why.startswith("it cannot be compared with a1")
+    assert decision_on(worse, photos, place).why.startswith("cannot be compared with a1")
     assert not stands(decision_on(worse, photos, place), worse)
     (place.root / "kept").rename(first.folder / "model.onnx")
     third = make_bundle(template, place, "a3", photos, border=GOOD)
@@ -365,7 +373,7 @@ def test_the_pointer_goes_back_step_by_step_and_nothing_is_deleted(template, pla
     assert roll_back("night", place, "it failed on rainy days", "run-7").current == "a2"
     assert place.find_model("night@blessed") == place.model("night", "a2")
     assert roll_back("night", place, "again", None).current == "a1"
-    with pytest.raises(InputError, match=r"No version of night was blessed before a1 and is still there"):
+    with pytest.raises(InputError, match=r"No version of night .* before a1.*darkroom promote night@"):
         roll_back("night", place, "once more", None)
     assert {path for path in place.models.rglob("*") if path.is_file()} == files
     card = read_blessed(place, "night")
@@ -387,7 +395,7 @@ def test_a_bundle_that_was_rolled_back_is_not_blessed_by_the_next_evaluation(tem
     roll_back("night", place, "by hand", None)
     decision = decision_on(second, photos, place)
     assert not decision.blessed
-    assert "darkroom promote night@a2 brings it back" in decision.why
+    assert "darkroom promote night@a2" in decision.why
     assert place.find_model("night@blessed") == first.folder
 
 
@@ -407,7 +415,8 @@ def test_where_the_blessed_bundle_is_gone_scoring_says_so_and_the_next_good_one_
         place.find_model("night@blessed")
     decision = decision_on(make_bundle(template, place, "a2", photos, border=150.0), photos, place)
     assert decision.blessed
-    assert "the bundle that was blessed, a1, is no longer there" in decision.why
+    assert (decision.current, decision.comparison) == ("a1", None)
+    assert "a1 no longer exists" in decision.why
 
 
 def test_nothing_is_decided_outside_the_workspace_or_on_other_images_than_the_test_images(
@@ -419,7 +428,7 @@ def test_nothing_is_decided_outside_the_workspace_or_on_other_images_than_the_te
     other = make_dataset(place, tmp_path / "other", "other", ALL_TEST, range(400, 404))
     assert evaluate_bundle(bundle, other, "validation", "pytest", place).blessing is None
     assert evaluate_bundle(bundle, photos, "test", "pytest").blessing is None
-    with pytest.raises(InputError, match=r"lies outside of .*models"):
+    with pytest.raises(InputError, match=r"outside .*models"):
         promote(elsewhere.folder, place, "by hand", None)
     assert not (elsewhere.folder.parent / "blessed.json").exists()
 
@@ -427,7 +436,7 @@ def test_nothing_is_decided_outside_the_workspace_or_on_other_images_than_the_te
 def test_a_damaged_bundle_is_not_promoted_and_the_blessed_one_not_twice(template, place, photos) -> None:
     first = make_bundle(template, place, "a1", photos, border=GOOD)
     promote(first.folder, place, "by hand", None)
-    with pytest.raises(InputError, match="night@a1 is the blessed one already"):
+    with pytest.raises(InputError, match="night@a1 is already blessed"):
         promote(first.folder, place, "by hand", None)
     second = make_bundle(template, place, "a2", photos, border=GOOD)
     (second.folder / "model.onnx").write_bytes(b"?")
@@ -470,7 +479,6 @@ def test_the_decision_stands_in_the_report_for_people_and_for_programs(template,
     report = evaluate_bundle(worse, photos, "test", "pytest", place)
     assert read_report(worse.report_folder).blessing == report.blessing
     page = (worse.report_folder / "report.html").read_text(encoding="utf-8")
-    assert "No, it is not blessed:" in page
+    assert '<b class="no">No' in page
     assert "McNemar p" in page
-    assert "that version ran on them again" in page
     assert "not blessed" not in (worse.report_folder / "model_card.md").read_text().split("## Intended")[1]

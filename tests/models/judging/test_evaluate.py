@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,12 @@ from sklearn.metrics import accuracy_score, classification_report, confusion_mat
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import InputError
+from darkroom.data.files.provenance import LibraryVersion
+from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.judging.evaluate import evaluate_bundle
-from darkroom.models.judging.judged import Judged, judge
 from darkroom.models.judging.report import EvaluationReport
+from darkroom.models.judging.split_predictions import SplitPredictions, predict_split
 from darkroom.models.settings import BlessingRules
 from tests.bundles import tiny_bundle
 from tests.models.scoring.test_score import run, table
@@ -88,8 +91,8 @@ def test_confidence_coverage_and_accuracy_follow_from_the_logits(copied, report,
 def test_scoring_the_test_images_agrees_with_the_report_to_the_last_image(
     images, dataset, copied, report, predictions, tmp_path
 ):
-    run(images, copied, tmp_path, 5, dataset.paths("test"))
-    rows = table(tmp_path).to_pylist()
+    run(images, copied, tmp_path / "table", 5, dataset=dataset.folder)
+    rows = table(tmp_path / "table").to_pylist()
     assert [row["path"] for row in rows] == [row["path"] for row in predictions]
     for scored, evaluated in zip(rows, predictions, strict=True):
         assert (scored["label"], scored["sha256"]) == (evaluated["predicted"], evaluated["sha256"])
@@ -99,7 +102,7 @@ def test_scoring_the_test_images_agrees_with_the_report_to_the_last_image(
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_what_the_bundle_was_made_with_cannot_judge_it(copied, dataset, split):
-    with pytest.raises(InputError, match=rf"was made with the {split} part of tiny@.*use the test part"):
+    with pytest.raises(InputError, match=rf"the {split} split of tiny@.*use the test split"):
         evaluate_bundle(copied, dataset, split, "pytest")
 
 
@@ -108,10 +111,33 @@ def test_other_labels_and_another_decode_policy_are_refused(copied, dataset):
     with pytest.raises(InputError, match=r"labels amber, blue, red, the model .* has amber, blue, green"):
         evaluate_bundle(copied, Dataset(dataset.folder, card), "test", "pytest")
     policy = dataset.card.policy.model_copy(update={"resize": "pad"})
-    with pytest.raises(InputError, match="decoded by another policy"):
+    with pytest.raises(InputError, match="decoded with a different policy"):
         evaluate_bundle(
             copied, Dataset(dataset.folder, dataset.card.model_copy(update={"policy": policy})), "test", "x"
         )
+
+
+def test_images_of_another_decoder_than_in_training_are_judged_with_a_warning_or_refused(
+    copied, dataset, tmp_path, caplog
+):
+    own = open_bundle(shutil.copytree(copied.folder, tmp_path / "own"))
+    other = Decoder(fingerprint="0" * 12, packages=(LibraryVersion(name="pillow", version="9.9.9"),))
+    elsewhere = Dataset(dataset.folder, dataset.card.model_copy(update={"decoder": other}))
+    assert own.card.decoder == dataset.card.decoder == decoder()
+    with pytest.raises(InputError, match=r"pillow 9\.9\.9") as refused:
+        evaluate_bundle(own, elsewhere, "test", "pytest", decoder_mismatch="strict")
+    assert refused.value.exit_status == 2
+    caplog.set_level(logging.WARNING, "darkroom")
+    report = evaluate_bundle(own, elsewhere, "test", "pytest")
+    assert report.metrics.num_images == 18
+    (said,) = [record.getMessage() for record in caplog.records if "pillow 9.9.9" in record.getMessage()]
+    assert own.reference in said
+    assert str(decoder()) in said
+    caplog.clear()
+    unknown = Dataset(dataset.folder, dataset.card.model_copy(update={"decoder": None}))
+    for same in (dataset, unknown):
+        evaluate_bundle(own, same, "test", "pytest", decoder_mismatch="strict")
+    assert "decoded by" not in caplog.text
 
 
 def test_evaluation_does_not_touch_the_bundle_itself(bundle, copied, report):
@@ -124,11 +150,11 @@ def test_a_report_is_made_again_only_where_something_it_was_made_from_has_change
     own = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle", ignore=shutil.ignore_patterns("report")))
     judgements = []
 
-    def counting(*what: Any) -> Judged:
+    def counting(*what: Any) -> SplitPredictions:
         judgements.append(1)
-        return judge(*what)
+        return predict_split(*what)
 
-    monkeypatch.setattr("darkroom.models.judging.evaluate.judge", counting)
+    monkeypatch.setattr("darkroom.models.judging.evaluate.predict_split", counting)
 
     def written() -> dict[str, tuple[int, bytes]]:
         return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in own.report_folder.iterdir()}
@@ -157,7 +183,7 @@ def test_a_report_is_made_again_only_where_something_it_was_made_from_has_change
 def test_the_page_shows_what_the_network_looked_at_in_its_worst_mistakes(copied, report):
     page = (copied.report_folder / "report.html").read_text(encoding="utf-8")
     num_wrong = report.metrics.num_images - report.metrics.num_correct
-    assert page.count('alt="what the network looked at"') == min(num_wrong, 8)
+    assert page.count('alt="Grad-CAM heat map"') == min(num_wrong, 8)
 
 
 def test_a_network_without_feature_maps_is_judged_without_heat_maps(dataset, tmp_path):
@@ -167,4 +193,4 @@ def test_a_network_without_feature_maps_is_judged_without_heat_maps(dataset, tmp
     found = evaluate_bundle(linear, dataset, "test", "pytest")
     assert found.worst_mistakes
     page = (linear.report_folder / "report.html").read_text(encoding="utf-8")
-    assert "what the network looked at" not in page
+    assert "Grad-CAM" not in page

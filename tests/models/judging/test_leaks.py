@@ -93,9 +93,9 @@ def test_the_report_gives_the_accuracy_with_and_without_the_leaked_images(
     card = json.loads((bundle.report_folder / "report.json").read_text())
     assert card["leaks"]["num_leaked"] == 2
     text = page_text(bundle)
-    assert "2 of these images have a copy" in text
+    assert "2 of these images have a duplicate" in text
     assert f"without them {sum(others)} of 6" in text
-    assert ("the copies were kept out" in text) == (leaks == "drop")
+    assert ("excluded from training" in text) == (leaks == "drop")
     trained = {record.path for record in dataset.records("train")}
     assert {"train/a/exact.png", "train/b/near.jpg"} & trained == (
         set() if leaks == "drop" else {"train/a/exact.png", "train/b/near.jpg"}
@@ -112,7 +112,7 @@ def test_without_copies_the_report_says_so(source: Path, tiny: Path, tmp_path: P
     report = evaluate_bundle(bundle, dataset, "test", "pytest")
     assert report.leaks is not None
     assert (report.leaks.num_leaked, report.leaks.accuracy) == (0, report.metrics.accuracy)
-    assert "None of these images has a copy" in page_text(bundle)
+    assert "None of these images has a duplicate" in page_text(bundle)
 
 
 def test_copies_within_another_data_set_say_nothing_of_the_bundle(source: Path, tiny: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_card_says_where_the_images_come_from_how_many_there_are_and_what_is
     assert "| amber | 12 | 5 | 6 |" in card
     assert f"version {dataset.card.version}" in card
     assert "Licence of the images: not stated by the source" in card
-    for heading in ("Intended use", "Training data", "Figures", "Where it is weak", "Confidence", "Limits"):
+    for heading in ("Intended use", "Training data", "Evaluation", "Weak spots", "Confidence", "Limitations"):
         assert f"\n## {heading}\n" in card
     weak = report.slices[0].model_copy(update={"is_weak": True, "name": "amber"})
     again = model_card(report.model_copy(update={"slices": (weak,)}), judged[0], dataset.card)
@@ -118,7 +118,7 @@ def test_a_card_of_another_data_set_does_not_pass_it_for_the_training_data(judge
     bundle, report, _ = judged
     other = replace(bundle, card=bundle.card.model_copy(update={"dataset": "summer@0123456789ab"}))
     card = model_card(report, other, dataset.card)
-    section = card.split("## Training data")[1].split("## Figures")[0]
+    section = card.split("## Training data")[1].split("## Evaluation")[0]
     assert "summer@0123456789ab" in section
     assert "| amber |" not in section
 

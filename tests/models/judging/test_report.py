@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,15 +20,19 @@ from pydantic import ValidationError
 from darkroom.data.errors import FormatError, WorkError
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.judging.report import (
+    CorrectPrediction,
     EvaluationReport,
     Mistake,
     Reference,
     TrainingSummary,
+    correct_predictions,
     headline,
+    most_confident,
     read_report,
     worst_mistakes,
-    write_report,
 )
+from darkroom.models.judging.report_page import Illustrations, write_report
+from darkroom.models.measures.curves import Curve
 from darkroom.models.measures.figures import percent
 from darkroom.models.measures.metrics import Interval, measure
 from darkroom.models.measures.resampling import resampled_intervals
@@ -114,34 +119,51 @@ def make_report(names: tuple[str, ...] = ("cat", "dog"), path: str = "test/1.jpg
     )
 
 
+def illustrations(report: EvaluationReport, history: Sequence[Epoch] = ()) -> Illustrations:
+    """Curves, and a correct image of each kind, for any report."""
+    names = tuple(row.label for row in report.metrics.per_class)
+    curves = [Curve(name, np.array([0.0, 0.5, 1.0]), np.array([0.5, 0.9, 1.0]), 0.8) for name in names]
+    return Illustrations(
+        history=history,
+        roc=curves,
+        precision_recall=curves,
+        most_confident=[CorrectPrediction("test/2.png", names[0], 0.99)],
+        least_confident=[CorrectPrediction("test/3.png", names[1], 0.51)],
+    )
+
+
 def page_of(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
     report = make_report()
-    write_report(tmp_path / "report", report, [Epoch(), Epoch()], {})
+    write_report(tmp_path / "report", report, Illustrations(history=[Epoch(), Epoch()]))
     assert read_report(tmp_path / "report") == report
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["report.html", "report.json"]
 
 
-def test_the_page_says_the_figures_in_plain_words(tmp_path: Path) -> None:
-    write_report(tmp_path, make_report(), [Epoch()], {})
-    text = " ".join(Page(page_of(tmp_path)).text.split())
-    assert "7 of 8 right (87.5 %, 95 % interval 52.9 to 97.8 %)" in text
-    for heading in ("Training", "What is taken for what", "Class by class", "Worst mistakes", "How it was made"):
-        assert heading in text
+def test_the_page_shows_the_headline_and_every_section(tmp_path: Path) -> None:
+    report = make_report()
+    write_report(tmp_path, report, illustrations(report, [Epoch()]))
+    page = Page(page_of(tmp_path))
+    assert headline(report.metrics) in " ".join(page.text.split(" "))
+    assert [section["id"] for section in page.attributes("section")] == [
+        "summary", "confusion", "classes", "curves", "slices", "calibration", "mistakes", "correct", "training", "about"
+    ]  # fmt: skip
 
 
 def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
-    write_report(tmp_path, make_report(), [Epoch()] * 3, {"test/1.jpg": picture("JPEG")})
+    report = make_report()
+    shown = illustrations(report, [Epoch()] * 3)
+    write_report(tmp_path, report, replace(shown, thumbnails={"test/1.jpg": picture("JPEG")}))
     text = page_of(tmp_path)
     page = Page(text)
     assert {name for name, _ in page.elements}.isdisjoint({"script", "link", "iframe", "object", "a", "form", "base"})
     for _, attributes in page.elements:
         assert not {name for name in attributes if name.startswith("on")} | ({"style", "href"} & set(attributes))
     sources = [image["src"] or "" for image in page.attributes("img")]
-    assert len(sources) == 6
+    assert len(sources) == 8
     assert all(re.match(r"data:image/(png|jpeg);base64,", source) for source in sources)
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
     assert style
@@ -150,21 +172,20 @@ def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
 
 
 def test_a_heat_map_stands_beside_the_picture_of_its_mistake(tmp_path: Path) -> None:
-    shown = {"test/1.jpg": picture("JPEG")}
-    write_report(tmp_path / "with", make_report(), [], shown, {"test/1.jpg": picture("PNG")})
-    write_report(tmp_path / "without", make_report(), [], shown)
+    shown = Illustrations(thumbnails={"test/1.jpg": picture("JPEG")})
+    write_report(tmp_path / "with", make_report(), replace(shown, heat_maps={"test/1.jpg": picture("PNG")}))
+    write_report(tmp_path / "without", make_report(), shown)
     counts = {}
     for name in ("with", "without"):
         page = Page(page_of(tmp_path / name))
-        counts[name] = [image["alt"] for image in page.attributes("img")].count("what the network looked at")
+        counts[name] = [image["alt"] for image in page.attributes("img")].count("Grad-CAM heat map")
     assert counts == {"with": 1, "without": 0}
-    assert "Beside the first 1 stands what the network looked at" in " ".join(
-        Page(page_of(tmp_path / "with")).text.split()
-    )
+    assert "Selvaraju" in page_of(tmp_path / "with")
+    assert "Selvaraju" not in page_of(tmp_path / "without")
 
 
 def test_the_policy_allows_only_this_style_and_inline_pictures(tmp_path: Path) -> None:
-    write_report(tmp_path, make_report(), [], {})
+    write_report(tmp_path, make_report(), Illustrations())
     text = page_of(tmp_path)
     (policy,) = [m["content"] for m in Page(text).attributes("meta") if m.get("http-equiv")]
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
@@ -176,7 +197,8 @@ def test_the_policy_allows_only_this_style_and_inline_pictures(tmp_path: Path) -
 
 def test_hostile_labels_and_file_names_are_text(tmp_path: Path) -> None:
     report = make_report((SCRIPT, "$\\frac{", "日本語"), HOSTILE_PATH)
-    write_report(tmp_path, report, [], {HOSTILE_PATH: picture("PNG")})
+    shown = replace(illustrations(report), most_confident=[CorrectPrediction(HOSTILE_PATH, SCRIPT, 0.5)])
+    write_report(tmp_path, report, replace(shown, thumbnails={HOSTILE_PATH: picture("PNG")}))
     text = page_of(tmp_path)
     page = Page(text)
     assert "<script" not in text
@@ -188,21 +210,25 @@ def test_hostile_labels_and_file_names_are_text(tmp_path: Path) -> None:
 
 
 def test_a_hundred_classes_give_one_page_of_moderate_size(tmp_path: Path) -> None:
-    write_report(tmp_path, make_report(tuple(f"class {n}" for n in range(100))), [Epoch()], {})
+    report = make_report(tuple(f"class {n}" for n in range(100)))
+    write_report(tmp_path, report, illustrations(report, [Epoch()]))
     assert "the 40 lowest of 100" in Page(page_of(tmp_path)).text
     assert (tmp_path / "report.html").stat().st_size < 1_500_000
 
 
 def test_a_mistake_without_a_picture_and_training_without_history_are_said(tmp_path: Path) -> None:
-    write_report(tmp_path, make_report(), [], {"not/in/the/report.jpg": b"never looked at"})
-    text = Page(page_of(tmp_path)).text
-    assert "no picture kept" in text
-    assert "No history of the training was kept" in text
+    write_report(tmp_path, make_report(), Illustrations(thumbnails={"not/in/the/report.jpg": b"never looked at"}))
+    page = Page(page_of(tmp_path))
+    assert [div.get("class") for div in page.attributes("div")].count("nopicture") == 1
+    assert "No training history" in page.text
+    assert "curves" not in [section["id"] for section in page.attributes("section")]
 
 
 def test_what_is_no_picture_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(WorkError, match="neither JPEG nor PNG"):
-        write_report(tmp_path / "report", make_report(), [], {"test/1.jpg": b"<svg onload=alert(1)>"})
+        write_report(
+            tmp_path / "report", make_report(), Illustrations(thumbnails={"test/1.jpg": b"<svg onload=alert(1)>"})
+        )
     assert not (tmp_path / "report").exists()
 
 
@@ -211,18 +237,18 @@ def test_the_card_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert (path.parent / "report.html").is_file()
         raise OSError("disk full")
 
-    monkeypatch.setattr("darkroom.models.judging.report.write_json", fail)
+    monkeypatch.setattr("darkroom.models.judging.report_page.write_json", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_report(tmp_path, make_report(), [], {})
+        write_report(tmp_path, make_report(), Illustrations())
     with pytest.raises(FormatError, match=r"no report\.json"):
         read_report(tmp_path)
 
 
 def test_another_schema_version_is_refused_and_both_are_named(tmp_path: Path) -> None:
-    write_report(tmp_path, make_report(), [], {})
+    write_report(tmp_path, make_report(), Illustrations())
     card = json.loads((tmp_path / "report.json").read_text())
     (tmp_path / "report.json").write_text(json.dumps({**card, "schema_version": 7}))
-    with pytest.raises(FormatError, match=r"version 7.*version 2"):
+    with pytest.raises(FormatError, match=r"version 7.*reads 2"):
         read_report(tmp_path)
 
 
@@ -243,6 +269,19 @@ def test_worst_mistakes_are_the_least_probable_truths_and_ties_go_by_path() -> N
         worst_mistakes(["z"], probabilities, np.ones(4, int), LabelMap(("cat", "dog")))
 
 
+def test_correct_predictions_come_by_confidence_and_the_most_confident_are_of_every_class() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.95, 0.05], [0.95, 0.05], [0.4, 0.6], [0.7, 0.3]])
+    found = correct_predictions(
+        ["d", "c", "b", "a", "wrong"], probabilities, np.array([0, 0, 0, 1, 1]), LabelMap(("cat", "dog"))
+    )
+    assert [(item.path, item.label, item.confidence) for item in found] == [
+        ("b", "cat", 0.95), ("c", "cat", 0.95), ("d", "cat", 0.9), ("a", "dog", 0.6)
+    ]  # fmt: skip
+    assert [item.path for item in most_confident(found, 3)] == ["a", "b", "c"]
+    assert [item.path for item in most_confident(found, 10)] == ["a", "b", "c", "d"]
+    assert most_confident([], 3) == []
+
+
 @pytest.mark.parametrize(
     ("share", "text"),
     [(0.97875, "97.9"), (1.0, "100.0"), (0.99999, "99.9"), (0.0, "0.0"), (0.00001, "0.1")],
@@ -253,7 +292,7 @@ def test_nearly_all_is_never_called_all(share: float, text: str) -> None:
 
 def test_the_headline_names_counts_and_interval() -> None:
     metrics = make_report().metrics
-    assert headline(metrics).replace("\u00a0", " ") == "7 of 8 right (87.5 %, 95 % interval 52.9 to 97.8 %)"
+    assert headline(metrics).replace("\u00a0", " ") == "7 of 8 correct (87.5 %, 95 % interval 52.9 to 97.8 %)"
 
 
 def test_a_report_cannot_be_changed() -> None:

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from darkroom.models.judging.judged import Judged, judge
 from darkroom.models.judging.slices import FEW_IMAGES, _folders, slices_of, thirds
+from darkroom.models.judging.split_predictions import SplitPredictions, predict_split
 
 
 @pytest.fixture(scope="module")
-def judged(bundle, dataset) -> Judged:
-    return judge(bundle, dataset, "test")
+def judged(bundle, dataset) -> SplitPredictions:
+    return predict_split(bundle, dataset, "test")
 
 
 def wilson(num_correct: int, num_images: int) -> tuple[float, float]:
@@ -90,14 +90,14 @@ def test_thirds_cut_between_values_and_never_through_equal_ones(values: list[int
     assert all(len(found) == 1 for found in by_value.values())
     known = [(value, names.index(name)) for value, name in zip(values, members, strict=True) if value is not None]
     assert [place for _, place in sorted(known)] == sorted(place for _, place in known)
-    assert all(name == "not known" for value, name in zip(values, members, strict=True) if value is None)
+    assert all(name == "unknown" for value, name in zip(values, members, strict=True) if value is None)
 
 
 def test_thirds_of_values_that_all_differ_are_equal_in_number() -> None:
-    members, names = thirds(list(range(90)), ("dark", "middling", "bright"), "of 255")
+    members, names = thirds(list(range(90)), ("dark", "medium", "bright"), "of 255")
     assert Counter(members) == dict.fromkeys(names[:3], 30)
-    assert names == ["dark: up to 29 of 255", "middling", "bright: over 59 of 255", "not known"]
-    assert set(thirds([7, 7, 7], ("dark", "middling", "bright"), "of 255")[0]) == {"all: 7 of 255"}
+    assert names == ["dark: up to 29 of 255", "medium", "bright: over 59 of 255", "unknown"]
+    assert set(thirds([7, 7, 7], ("dark", "medium", "bright"), "of 255")[0]) == {"all: 7 of 255"}
 
 
 def test_the_source_folder_is_the_first_that_differs() -> None:

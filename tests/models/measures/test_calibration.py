@@ -16,13 +16,11 @@ from darkroom.models.measures.calibration import (
     UNCALIBRATED,
     Calibration,
     Curve,
-    choose_threshold,
-    coverage_and_accuracy,
     fit_calibration,
     fit_temperature,
     probabilities,
-    threshold_for_coverage,
 )
+from darkroom.models.measures.threshold import choose_threshold, coverage_and_accuracy, threshold_for_coverage
 from darkroom.models.settings import CalibrationMethod, TrainSettings
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from darkroom.data.errors import InputError, SettingError
 from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
+from darkroom.models.networks import architectures
 from darkroom.models.networks.architectures import (
     build_backbone,
     build_scratch,
@@ -148,6 +149,10 @@ def test_scaling_is_part_of_the_network_so_that_no_caller_can_forget_it():
     # What the tutorials' callers do, dividing by 255 themselves, is cut down to integers and can never pass unseen.
     divided = np.asarray(model((images / 255).astype(np.uint8), training=False))
     assert np.abs(divided - np.asarray(model(images, training=False))).max() > 0.01
+
+
+def test_the_names_of_keras_applications_are_those_that_keras_has():
+    assert architectures._application_names() == set(architectures._applications())
 
 
 def test_a_network_of_keras_applications_scales_as_its_own_weights_want_it():

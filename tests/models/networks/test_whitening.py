@@ -15,6 +15,7 @@ from darkroom.models.networks.architectures import WHITENING_LAYER, build_scratc
 from darkroom.models.networks.whitening import set_whitening, whitens
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.train import train_network
+from darkroom.models.training_loop.stage import TrainRequest
 
 
 def smooth(num_images: int) -> NDArray[np.uint8]:
@@ -58,7 +59,7 @@ def test_directions_that_do_not_vary_are_not_blown_up(model):
 
 def test_training_sets_the_filters_by_its_own_images_and_leaves_them_so(dataset, tmp_path, model):
     settings = TrainSettings(model="airbench32", epochs=2, batch_size=12, seed=3)
-    trained = train_network(dataset, settings, tmp_path, None).model
+    trained = train_network(TrainRequest(dataset, settings, tmp_path)).model
     set_whitening(model, (images for images, _ in batches(dataset, "train", 12, Shuffle(3, 0)).as_numpy_iterator()))
     found, expected = (each.get_layer(WHITENING_LAYER).kernel.numpy() for each in (trained, model))
     np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-3, atol=1e-3)

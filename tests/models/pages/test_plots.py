@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from darkroom.models.measures.curves import Curve
 from darkroom.models.measures.metrics import ClassMetrics, ReliabilityBin
 from darkroom.models.pages import plots
 
@@ -126,3 +127,33 @@ def test_curves_of_trials_may_differ_in_length_and_mark_the_stopped_ones():
     whole = plots.trial_curves([([0.1, 0.5, 0.9], False), ([0.2], False)])
     assert whole != plots.trial_curves([([0.1, 0.5, 0.9], False), ([0.2], True)])
     assert plots.css_size(whole) == (480, 320)
+
+
+def test_a_font_with_more_glyphs_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "matplotlib.font_manager.get_font_names", lambda: ["WenQuanYi Micro Hei", "Other", "DejaVu Sans"]
+    )
+    plots.font_families.cache_clear()
+    assert plots.font_families() == ["DejaVu Sans", "WenQuanYi Micro Hei"]
+    monkeypatch.undo()
+    plots.font_families.cache_clear()
+    assert plots.font_families()[0] == "DejaVu Sans"
+
+
+def curves(num_classes: int) -> list[Curve]:
+    rng = np.random.default_rng(0)
+    return [Curve(name, np.linspace(0, 1, 9), np.sort(rng.random(9)), 0.5) for name in (HOSTILE * 30)[:num_classes]]
+
+
+@pytest.mark.parametrize("draw", [plots.roc, plots.precision_recall])
+@pytest.mark.parametrize("num_classes", [1, 8, 9, 130])
+def test_curves_of_any_number_of_classes(draw: Callable[[Sequence[Curve]], bytes], num_classes: int) -> None:
+    png = draw(curves(num_classes))
+    assert plots.css_size(png) == (480, 440)
+    assert draw(curves(num_classes)) == png
+
+
+def test_a_label_that_starts_with_an_underscore_is_in_the_legend() -> None:
+    (curve,) = curves(1)
+    named, unnamed = (plots.roc([replace(curve, label=label)]) for label in ("_nolegend_", ""))
+    assert named != unnamed

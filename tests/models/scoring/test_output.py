@@ -17,10 +17,11 @@ from darkroom.data.stores.storage import Url
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.scoring.output import TableOutput
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.plan import plan_scoring
+from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.summary import summarize
 from tests.bundles import tiny_bundle
 from tests.datasets import COLOURS, write_images
+from tests.scoring import make_earlier, plan
 from tests.stores import KEY, S3, SECRET, s3_server
 
 ROWS_PER_PART = 20
@@ -66,11 +67,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def run(folder: Path | Url, bundle: Bundle, out: TableOutput, stop_after: int | None = None) -> tuple[int, Any]:
     """All of a scoring run, as the flow does it, or killed after some parts; gives the rows reused, and the summary."""
     runner, opened = open_runner(bundle.folder)
-    out.fetch()
-    plan = plan_scoring(folder, opened, out.folder, ROWS_PER_PART)
-    out.share_plan()
+    planned = plan(folder, opened, out, ROWS_PER_PART)
     reused = 0
-    for index in range(plan.num_parts):
+    for index in range(planned.num_parts):
         if index == stop_after:
             raise Killed
         reused += score_part(out.folder, index, runner, opened).num_reused
@@ -81,38 +80,46 @@ def run(folder: Path | Url, bundle: Bundle, out: TableOutput, stop_after: int | 
 
 
 def output(cache: Path, name: str = "tables/run") -> TableOutput:
-    mirror = Mirror(Url("s3", name), cache)
-    return TableOutput(mirror.folder, mirror)
+    url = Url("s3", name)
+    mirror = Mirror(url.parent, cache)
+    return TableOutput(mirror.folder / url.name, mirror)
 
 
 @pytest.fixture(scope="module")
-def expected(images: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The parts of the table of the same files on this machine."""
-    out = tmp_path_factory.mktemp("local")
-    run(images, bundle, TableOutput(out))
-    return parts({path.name: path.read_bytes() for path in out.iterdir() if path.is_file()})
+def expected(running: S3, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The parts of a table of the same files in a store that was made on this machine."""
+    out = tmp_path_factory.mktemp("local") / "table"
+    run(Url("s3", "photos/new"), bundle, TableOutput(out))
+    return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
 def parts(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in files.items() if name.startswith("part-")}
 
 
+def test_from_a_store_gives_the_rows_of_the_local_folder(s3, bundle, expected, images, tmp_path):
+    run(images, bundle, TableOutput(tmp_path / "local"))
+    for path in (tmp_path / "local").iterdir():
+        assert pq.read_table(path).equals(pq.read_table(io.BytesIO(expected[path.name])))
+
+
 def test_from_a_store_to_a_store_gives_the_bytes_of_the_local_table(s3, bundle, expected, images, tmp_path):
     run(Url("s3", "photos/new"), bundle, output(tmp_path))
-    there = s3.objects("tables/run")
+    there = s3.objects("tables")
     assert len(expected) == NUM_PARTS
-    assert parts(there) == expected
-    summary = json.loads(there["summary.json"])
+    assert s3.objects("tables/run") == expected
+    assert set(there) == {*(f"run/{name}" for name in expected), "run.summary.json", "run.run.json"}
+    summary = json.loads(there["run.summary.json"])
     assert summary["folder"] == "s3://photos/new"
     assert summary["num_files"] == sum(1 for path in images.rglob("*") if path.is_file())
     uploads = [request for request in s3.asked if request.startswith("PUT /tables/")]
-    assert uploads[-1] == "PUT /tables/run/summary.json"
-    assert len(uploads) == len(set(uploads)) == 2 + 2 * NUM_PARTS + 1
+    assert uploads[-1] == "PUT /tables/run.summary.json"
+    assert len(uploads) == len(set(uploads)) == NUM_PARTS + 2
     assert not any(secret in str(there) for secret in (KEY, SECRET))
 
 
 def test_each_image_costs_one_request_and_none_that_is_set_aside(s3, bundle, images, tmp_path):
-    run(Url("s3", "photos/new"), bundle, TableOutput(tmp_path))
+    run(Url("s3", "photos/new"), bundle, TableOutput(tmp_path / "table"))
     read = [request for request in s3.asked if request.startswith("GET /photos/new/")]
     assert len(read) == len(set(read)) == sum(1 for path in images.rglob("*") if path.is_file()) - 1  # notes.txt
     assert len(s3.asked) == len(read) + 1
@@ -123,7 +130,7 @@ def test_a_killed_run_goes_on_with_what_is_missing_on_another_machine(s3, bundle
         run(Url("s3", "photos/new"), bundle, output(tmp_path / "a"), stop_after=2)
     there = s3.objects("tables/run")
     assert set(parts(there)) == {"part-00000.parquet", "part-00001.parquet"}
-    assert "summary.json" not in there
+    assert "run.summary.json" not in s3.objects("tables")
     num_files = sum(1 for path in images.rglob("*") if path.is_file())
     for cache, reused, missing in (("b", 2 * ROWS_PER_PART, [2, 3]), ("a", num_files, [])):
         s3.asked.clear()
@@ -164,10 +171,11 @@ def test_an_object_is_scored_again_when_its_etag_changes_though_size_and_second_
 def test_an_object_that_is_gone_when_its_turn_comes_is_a_row_as_a_file_would_be(s3, bundle, images, tmp_path):
     s3.put_folder(images / "test/green", "photos/going")
     first = min(s3.objects("photos/going"))
-    plan_scoring(Url("s3", "photos/going"), bundle, tmp_path, ROWS_PER_PART)
+    out = tmp_path / "table"
+    plan(Url("s3", "photos/going"), bundle, out, ROWS_PER_PART)
     s3.delete(f"photos/going/{first}")
-    score_part(tmp_path, 0, bundle.runner(), bundle)
-    gone = {row["path"]: row for row in pq.read_table(tmp_path / "part-00000.parquet").to_pylist()}[first]
+    score_part(out, 0, bundle.runner(), bundle)
+    gone = {row["path"]: row for row in pq.read_table(out / "part-00000.parquet").to_pylist()}[first]
     assert (gone["status"], gone["reason"], gone["sha256"], gone["label"]) == ("quarantined", "unreadable", None, None)
 
 
@@ -186,16 +194,9 @@ def test_while_a_table_is_made_anew_its_summary_is_gone_and_a_longer_one_leaves_
             s3.delete(f"photos/shrinking/{name}")
     with pytest.raises(Killed):
         run(folder, bundle, output(tmp_path), stop_after=0)
-    assert "summary.json" not in s3.objects("tables/run")
+    assert "run.summary.json" not in s3.objects("tables")
     run(folder, bundle, output(tmp_path / "other"))
-    names = set(s3.objects("tables/run"))
-    assert names == {
-        "part-00000.parquet",
-        "summary.json",
-        ".scoring/plan.json",
-        ".scoring/plan.parquet",
-        ".scoring/part-00000.json",
-    }
+    assert set(s3.objects("tables")) == {"run/part-00000.parquet", "run.summary.json", "run.run.json"}
     for name in s3.objects("photos/shrinking"):
         s3.delete(f"photos/shrinking/{name}")
 
@@ -203,7 +204,7 @@ def test_while_a_table_is_made_anew_its_summary_is_gone_and_a_longer_one_leaves_
 def test_a_table_of_another_program_is_left_alone(s3, bundle, tmp_path):
     s3.put("tables/run/part-00000.parquet", b"theirs")
     s3.put("tables/run/readme.html", b"theirs")
-    with pytest.raises(InputError, match=r"s3://tables/run holds part-00000.parquet, which Darkroom did not write"):
+    with pytest.raises(InputError, match=r"s3://tables/run is taken: Darkroom did not write run/part-00000.parquet"):
         run(Url("s3", "photos/new"), bundle, output(tmp_path))
     assert s3.objects("tables/run") == {"part-00000.parquet": b"theirs", "readme.html": b"theirs"}
     s3.delete("tables/run/part-00000.parquet")
@@ -222,17 +223,44 @@ def test_a_store_that_fails_while_images_are_read_fails_the_run_and_sets_no_imag
     with pytest.raises(WorkError, match=r"^The store of s3://photos/new/train/.* failed \(ServiceUnavailable\)"):
         run(Url("s3", "photos/new"), bundle, output(tmp_path))
     s3fs.S3FileSystem.clear_instance_cache()
-    assert "summary.json" not in s3.objects("tables/run")
+    assert "run.summary.json" not in s3.objects("tables")
     assert not any(row["reason"] == "unreadable" for row in rows(s3).values())
 
 
 def test_an_output_inside_the_scored_folder_is_refused(tmp_path):
     for inside in ("photos/new", "photos/new/table"):
         with pytest.raises(InputError, match="lies inside the scored folder s3://photos/new"):
-            output(tmp_path, inside).check_apart(Url("s3", "photos/new"))
-    output(tmp_path, "photos/newer").check_apart(Url("s3", "photos/new"))
+            ScoreRequest(Url("s3", "photos/new"), tmp_path, output(tmp_path, inside))
+    ScoreRequest(Url("s3", "photos/new"), tmp_path, output(tmp_path, "photos/newer"))
 
 
 def test_a_folder_without_objects_is_named(s3, bundle, tmp_path):
     with pytest.raises(InputError, match="s3://photos/nothing holds no files"):
         run(Url("s3", "photos/nothing"), bundle, output(tmp_path))
+
+
+def test_a_table_in_the_earlier_layout_is_continued_and_converted(s3, bundle, expected, tmp_path):
+    local = TableOutput(tmp_path / "local" / "run")
+    run(Url("s3", "photos/new"), bundle, local)
+    make_earlier(local.paths, Url("s3", "photos/new"), bundle, ROWS_PER_PART)
+    s3.put_folder(local.folder, "tables/run")
+    assert {"summary.json", "run.json", ".scoring/plan.json"} < set(s3.objects("tables/run"))
+    with pytest.raises(Killed):
+        run(Url("s3", "photos/new"), bundle, output(tmp_path / "a"), stop_after=1)
+    assert not {"run.summary.json", "run/summary.json"} & set(s3.objects("tables"))
+    reused, summary = run(Url("s3", "photos/new"), bundle, output(tmp_path / "b"))
+    assert reused == summary.num_files
+    assert s3.objects("tables/run") == expected
+    assert {"run.summary.json", "run.run.json"} < set(s3.objects("tables"))
+
+
+def test_a_moved_table_is_continued_without_what_stood_beside_it(s3, bundle, expected, tmp_path):
+    for name, data in expected.items():
+        s3.put(f"tables/run/{name}", data)
+    s3.asked.clear()
+    reused, summary = run(Url("s3", "photos/new"), bundle, output(tmp_path))
+    assert reused == summary.num_files
+    assert sorted(request for request in s3.asked if request.startswith("PUT /tables/")) == [
+        "PUT /tables/run.run.json",
+        "PUT /tables/run.summary.json",
+    ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
 from pathlib import Path
@@ -19,23 +18,24 @@ from PIL import Image
 
 from darkroom.data.errors import CountError, FormatError, InputError, SettingError
 from darkroom.data.images.decode import decode, decode_stored
+from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.scoring import rows as score_rows
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.plan import plan_scoring
-from darkroom.models.scoring.summary import read_summary, summarize
+from darkroom.models.scoring.summary import ScoreSummary, read_summary, summarize
 from tests.datasets import BAD_FILES, NUM_IMAGES
+from tests.scoring import plan
 
 NUM_FILES = 3 * sum(NUM_IMAGES.values()) + len(BAD_FILES)
 
 
-def run(folder: Path, bundle: Bundle, out: Path, rows_per_part: int = 20, only: list[str] | None = None) -> Any:
+def run(folder: Path, bundle: Bundle, out: Path, rows_per_part: int = 20, **how: Any) -> ScoreSummary:
     """All of a scoring run, as the flow does it."""
     runner, opened = open_runner(bundle.folder)
-    plan = plan_scoring(folder, opened, out, rows_per_part, only)
-    parts = [score_part(out, index, runner, opened) for index in range(plan.num_parts)]
-    assert sum(part.num_rows for part in parts) == plan.num_files
+    planned = plan(folder, opened, out, rows_per_part, **how)
+    parts = [score_part(out, index, runner, opened) for index in range(planned.num_parts)]
+    assert sum(part.num_rows for part in parts) == planned.num_files
     return summarize(out, sum(part.num_reused for part in parts), "2026-11-21T00:00:00Z", 1.0, None)
 
 
@@ -181,7 +181,7 @@ def test_parts_of_another_bundle_are_not_used_again_even_under_its_name(folder, 
     warmer = Calibration(temperature=bundle.card.calibration.temperature * 2)
     card = bundle.card.model_copy(update={"calibration": warmer})
     other = Bundle(bundle.folder, card)
-    plan_scoring(folder, other, out, 5)
+    plan(folder, other, out, 5)
     assert score_part(out, 0, bundle.runner(), other).num_reused == 0
 
 
@@ -197,53 +197,62 @@ def test_parts_of_a_longer_earlier_table_are_removed(folder, bundle, tmp_path):
 def test_a_table_that_is_being_made_anew_is_not_taken_for_a_whole_one(folder, bundle, tmp_path):
     out = tmp_path / "out"
     run(folder, bundle, out, 5)
-    plan_scoring(folder, bundle, out, 5)
-    with pytest.raises(FormatError, match=r"no summary\.json"):
+    (folder / "new.png").write_bytes(b"")
+    plan(folder, bundle, out, 5)
+    with pytest.raises(FormatError, match=r"no out\.summary\.json"):
         read_summary(out)
 
 
 def test_a_missing_row_is_an_error(folder, bundle, tmp_path):
     out = tmp_path / "out"
     run(folder, bundle, out, 50)
+    plan(folder, bundle, out, 50)
     pq.write_table(table(out).slice(1), out / "part-00000.parquet")
     with pytest.raises(CountError, match=r"21 files .* were planned and 20 rows written"):
         summarize(out, 0, "", 1.0, None)
 
 
-@pytest.mark.parametrize("name", ["part-00000.parquet", "part-0.parquet", "summary.json"])
+@pytest.mark.parametrize("name", ["out/part-00000.parquet", "out/part-0.parquet", "out.summary.json"])
 def test_a_table_of_another_program_is_refused_and_left_as_it_is(folder, bundle, tmp_path, name):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / name).write_bytes(b"somebody's work")
-    with pytest.raises(InputError, match=f"holds {name}, which Darkroom did not write there. Nothing was changed"):
-        plan_scoring(folder, bundle, out, 100)
-    assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [(name, b"somebody's work")]
+    (tmp_path / "out").mkdir()
+    (tmp_path / name).write_bytes(b"somebody's work")
+    with pytest.raises(InputError, match=f"is taken: Darkroom did not write {name}. Nothing was changed"):
+        plan(folder, bundle, tmp_path / "out", 100)
+    assert (tmp_path / name).read_bytes() == b"somebody's work"
+    assert len(list(tmp_path.glob("out*/*"))) + len(list(tmp_path.glob("out.*"))) == 1
 
 
 def test_other_files_in_the_output_folder_stay(folder, bundle, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
+    (out / "summary.json").write_text("mine as well")
     run(folder, bundle, out, 5)
     (out / "part-of-mine.parquet").write_bytes(b"mine too")
     run(folder, bundle, out, 50)
     assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "summary.json").read_text() == "mine as well"
     assert (out / "part-of-mine.parquet").read_bytes() == b"mine too"
 
 
-def test_arguments_that_cannot_be_right_are_refused_with_a_sentence(folder, bundle, tmp_path):
+def test_arguments_that_cannot_be_right_are_refused_with_a_sentence(folder, bundle, images, dataset, tmp_path):
     with pytest.raises(InputError, match="lies inside the scored folder"):
-        plan_scoring(folder, bundle, folder / "scores", 5)
-    with pytest.raises(SettingError, match="rows_per_part = 0"):
-        plan_scoring(folder, bundle, tmp_path / "out", 0)
-    with pytest.raises(InputError, match="1 of 2 files are no longer in"):
-        plan_scoring(folder, bundle, tmp_path / "out", 5, ["blue/cut.jpg", "blue/gone.jpg"])
+        plan(folder, bundle, folder / "scores", 5)
+    with pytest.raises(SettingError, match=r"rows_per_part must be at least 1\. Received: 0"):
+        plan(folder, bundle, tmp_path / "out", 0)
+    with pytest.raises(SettingError, match=r"split must be train, validation or test\. Received: 'tset'"):
+        plan(folder, bundle, tmp_path / "out", 5, dataset=dataset.folder, split="tset")
+    gone = shutil.copytree(images, tmp_path / "images")
+    (gone / dataset.paths("test")[0]).unlink()
+    num_files = len(dataset.paths("test"))
+    with pytest.raises(InputError, match=f"1 of {num_files} files are no longer in"):
+        plan(gone, bundle, tmp_path / "out", 5, dataset=dataset.folder)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no files"):
-        plan_scoring(tmp_path / "empty", bundle, tmp_path / "out", 5)
+        plan(tmp_path / "empty", bundle, tmp_path / "out", 5)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"is a file\. Give a folder with --out"):
-        plan_scoring(folder, bundle, tmp_path / "file", 5)
+        plan(folder, bundle, tmp_path / "file", 5)
 
 
 def test_names_that_are_no_utf8_are_written_with_their_bytes_and_scored(folder, bundle, tmp_path):
@@ -256,7 +265,7 @@ def test_names_that_are_no_utf8_are_written_with_their_bytes_and_scored(folder, 
 
 def test_a_file_that_vanishes_after_it_was_listed_is_a_row(folder, bundle, tmp_path):
     out = tmp_path / "out"
-    plan_scoring(folder, bundle, out, 100)
+    plan(folder, bundle, out, 100)
     gone = next(folder.glob("blue/*[0-9].png"))
     gone.unlink()
     score_part(out, 0, bundle.runner(), bundle)
@@ -274,7 +283,7 @@ def test_scoring_gives_the_network_the_very_pixels_that_training_saw(images, dat
             return np.zeros((len(batch), 3), np.float32)
 
     wanted = dataset.paths("train")
-    plan_scoring(images, bundle, tmp_path / "out", 1000, wanted)
+    plan(images, bundle, tmp_path / "out", dataset=dataset.folder, split="train")
     score_part(tmp_path / "out", 0, Watched(), bundle, num_threads=1)  # type: ignore[arg-type]
     stored = {record.path: decode_stored(record.encoded) for record in dataset.records("train")}
     assert len(fed) == len(wanted) == len(stored)
@@ -285,8 +294,8 @@ def test_scoring_gives_the_network_the_very_pixels_that_training_saw(images, dat
 
 def test_a_part_reads_only_its_own_rows_of_the_plan(folder, bundle, tmp_path):
     out = tmp_path / "out"
-    plan_scoring(folder, bundle, out, 4)
-    assert pq.ParquetFile(out / ".scoring" / "plan.parquet").num_row_groups == 6
+    plan(folder, bundle, out, 4)
+    assert pq.ParquetFile(TablePaths(out).planned_files).num_row_groups == 6
     counts = [score_part(out, index, bundle.runner(), bundle).num_rows for index in range(6)]
     assert counts == [4, 4, 4, 4, 4, 1]
 
@@ -315,7 +324,7 @@ def test_images_are_held_a_few_batches_at_a_time(folder, bundle, tmp_path, monke
 
     monkeypatch.setattr(score_rows, "_decoded", counting_decoded)
     monkeypatch.setattr(score_rows, "_row", counting_row)
-    plan_scoring(folder, bundle, tmp_path / "out", 5000)
+    plan(folder, bundle, tmp_path / "out", 5000)
     score_part(tmp_path / "out", 0, bundle.runner(), bundle, num_threads=4)
     assert written == begun == 1521
     assert most_ahead <= 100
@@ -326,16 +335,9 @@ def test_the_number_of_threads_changes_no_byte(images, bundle, scored, tmp_path)
     runner = bundle.runner(num_threads=1)
     for num_threads in (1, 3, 8):
         out = tmp_path / f"{num_threads}"
-        for index in range(plan_scoring(images, bundle, out, 20).num_parts):
+        for index in range(plan(images, bundle, out, 20).num_parts):
             score_part(out, index, runner, bundle, num_threads)
         assert part_bytes(out) == part_bytes(scored)
-        for index in range(plan_scoring(images, bundle, tmp_path / f"{num_threads} at once", 27).num_parts):
+        for index in range(plan(images, bundle, tmp_path / f"{num_threads} at once", 27).num_parts):
             score_part(tmp_path / f"{num_threads} at once", index, runner, bundle, num_threads)
         assert table(tmp_path / f"{num_threads} at once").equals(table(scored))
-
-
-def test_the_plan_keeps_no_pixels_and_the_notes_are_json(folder, bundle, tmp_path):
-    out = tmp_path / "out"
-    run(folder, bundle, out, 5)
-    note = json.loads((out / ".scoring" / "part-00000.json").read_text())
-    assert note["sha256"] == hashlib.sha256((out / "part-00000.parquet").read_bytes()).hexdigest()

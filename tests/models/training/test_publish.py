@@ -15,7 +15,8 @@ from darkroom.models.bundle.inference import split_logits
 from darkroom.models.bundle.runtime import export_onnx
 from darkroom.models.measures.calibration import probabilities
 from darkroom.models.training import publish
-from darkroom.models.training.publish import bundle_version, publish_bundle, published_bundle, staging_folder
+from darkroom.models.training.model_version import bundle_version, published_bundle, staging_folder
+from darkroom.models.training.publish import publish_bundle
 from darkroom.models.training.train import Trained
 from tests.models.conftest import SETTINGS
 
@@ -41,7 +42,7 @@ def test_an_exception_in_any_step_publishes_nothing_and_leaves_the_training_to_g
     staging.mkdir(parents=True)
     before = everything_in(tmp_path)
     monkeypatch.setattr(publish, step, fails)
-    with pytest.raises(WorkError, match="No room is left"):
+    with pytest.raises(WorkError, match="Disk full"):
         publish_bundle(dataset, SETTINGS, trained, place)
     assert everything_in(tmp_path) == before
     assert published_bundle(dataset, SETTINGS, place) is None
@@ -115,7 +116,7 @@ def test_the_test_part_is_not_read_while_a_bundle_is_made(dataset, trained, tmp_
 def test_a_precision_that_no_confidence_reaches_is_refused(dataset, trained, tmp_path):
     kernel, bias = trained.model.layers[-1].get_weights()
     trained.model.layers[-1].set_weights([kernel * 0, bias * 0 + [1, 0, 0]])
-    with pytest.raises(SettingError, match=r"No confidence gives a precision of 0\.95"):
+    with pytest.raises(SettingError, match=r"precision of 0\.95"):
         publish_bundle(dataset, SETTINGS, trained, Workspace(tmp_path))
     assert published_bundle(dataset, SETTINGS, Workspace(tmp_path)) is None
 

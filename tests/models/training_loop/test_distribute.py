@@ -21,12 +21,13 @@ from darkroom.data.images.decode import decode_stored
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training.joining import join_training, open_cluster, with_workers_of
-from darkroom.models.training.publish import bundle_name, publish_bundle, staging_folder
+from darkroom.models.training.model_version import bundle_name, staging_folder
+from darkroom.models.training.multi_machine import join_training, open_cluster, with_workers_of
+from darkroom.models.training.publish import publish_bundle
 from darkroom.models.training.train import Trained, shared_stage, train_network
 from darkroom.models.training_loop import cluster, stage
 from darkroom.models.training_loop.cluster import Answer, Cluster, Work, local_cluster, run_workers
-from darkroom.models.training_loop.stage import even_sizes
+from darkroom.models.training_loop.stage import TrainRequest, even_sizes
 
 # The whole training split is one batch, and nothing is drawn: every step of two workers is the one of a single process.
 FULL = TrainSettings(
@@ -108,14 +109,14 @@ def test_two_workers_go_on_from_a_stopped_run_and_learn_what_one_process_learns(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_network(dataset, FULL, tmp_path, None, stop)
+        train_network(TrainRequest(dataset, FULL, tmp_path, None, stop))
     started = started_as(monkeypatch, _WATCHED)
     told: list[int] = []
     together = FULL.model_copy(update={"workers": 2})
-    resumed = train_network(dataset, together, tmp_path, None, lambda log: told.append(log.epoch))
+    resumed = train_network(TrainRequest(dataset, together, tmp_path, None, lambda log: told.append(log.epoch)))
     assert len(started) == 2
     assert told == list(range(1, 13))
-    alone = train_network(dataset, FULL, tmp_path / "alone", None)
+    alone = train_network(TrainRequest(dataset, FULL, tmp_path / "alone"))
     np.testing.assert_allclose(figures(resumed), figures(alone), rtol=5e-3, atol=1e-3)
     assert accuracy(dataset, alone.model) > 0.7  # 0.33 is chance
     assert accuracy(dataset, resumed.model) == pytest.approx(accuracy(dataset, alone.model), abs=0.06)
@@ -144,7 +145,7 @@ def test_two_machines_that_train_the_usual_way_publish_one_bundle_as_good_as_one
 
         with exclusive(place.models / bundle_name(dataset, together)):
             staging = staging_folder(dataset, together, place)
-            trained = train_network(dataset, together, staging, None, cluster=Cluster(addresses, (0,)))
+            trained = train_network(TrainRequest(dataset, together, staging, None, cluster=Cluster(addresses, (0,))))
             return trained, publish_bundle(dataset, together, trained, place)
 
     chief = in_thread(lead)
@@ -159,7 +160,7 @@ def test_two_machines_that_train_the_usual_way_publish_one_bundle_as_good_as_one
     assert card["settings"]["workers"] == 2
     assert not staging_folder(dataset, together, place).exists()
 
-    alone = train_network(dataset, USUAL, tmp_path / "alone", None)
+    alone = train_network(TrainRequest(dataset, USUAL, tmp_path / "alone"))
     assert accuracy(dataset, alone.model) > 0.7
     assert accuracy(dataset, trained.model) == pytest.approx(accuracy(dataset, alone.model), abs=0.25)
     # A later run of the one that joined has nothing to do, and waits for nobody.
@@ -188,7 +189,7 @@ def test_a_worker_that_dies_is_named_with_the_place_of_its_messages_and_the_othe
     first = "import json, os, sys, time; time.sleep(60 * (json.loads(sys.argv[1])['worker'] == 0))"
     started = started_as(monkeypatch, f"{first}; sys.stderr.write('what it said'); {end}")
     begun = time.monotonic()
-    with pytest.raises(WorkError, match=rf"Worker 1 of 2 {how} .* messages are in .*worker-1\.log\. Start the same"):
+    with pytest.raises(WorkError, match=rf"Worker 1 of 2 {how} .*worker-1\.log\. Run the same"):
         list(run_workers(local_cluster(2), dataset.folder, FULL, tmp_path, "scratch"))
     assert time.monotonic() - begun < 30  # the other was not waited for
     assert all(process.poll() is not None for process in started)
@@ -229,7 +230,7 @@ def test_what_an_epoch_is_told_to_stops_the_workers(
         raise ValueError(f"epoch {log.epoch}")
 
     with pytest.raises(ValueError, match="epoch 1"):
-        train_network(dataset, FULL.model_copy(update={"workers": 2}), tmp_path, None, hopeless)
+        train_network(TrainRequest(dataset, FULL.model_copy(update={"workers": 2}), tmp_path, None, hopeless))
     deadline = time.monotonic() + 20
     while any(process.poll() is None for process in started):
         assert time.monotonic() < deadline
@@ -257,11 +258,11 @@ def test_all_workers_have_as_many_batches_and_every_image_once_an_epoch(dataset:
 def test_workers_that_have_nothing_to_share_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     head = TrainSettings(model="efficientnet-lite0", workers=2)
     assert shared_stage(head) is None
-    with pytest.raises(SettingError, match=r"2 workers have nothing to share: .* fine_tune_blocks above 0"):
-        train_network(dataset, head, tmp_path, tmp_path)
+    with pytest.raises(SettingError, match=r"2 workers have nothing to share: .* fine_tune_layers above 0"):
+        train_network(TrainRequest(dataset, head, tmp_path, tmp_path))
     with pytest.raises(ValueError, match="a batch of 4 images cannot be shared by 5 workers"):
         TrainSettings(batch_size=4, workers=5)
-    with pytest.raises(SettingError, match=r"--workers is 3, and TF_CONFIG names 2"):
+    with pytest.raises(SettingError, match=r"--workers is 3, but TF_CONFIG lists 2"):
         with_workers_of(Cluster(("a:1", "b:1"), (0,)), TrainSettings(workers=3))
     assert open_cluster(None, Workspace(tmp_path)) is None
 

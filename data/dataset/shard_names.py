@@ -1,0 +1,29 @@
+"""Shard names: `train-00000-of-00004.tfrecord` in a data set, `train.tfrecord` in a part of an ingest.
+
+How large a shard is decides `ShardRules.rows_per_shard`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from darkroom.data.dataset.splits import SPLITS
+
+ShardFormat = Literal["tfrecord", "parquet"]
+
+
+def shard_name(split: str, index: int, count: int, shard_format: ShardFormat) -> str:
+    """The file name of a published shard: number `index`, from 0, of the `count` shards of a split."""
+    return f"{split}-{index:05d}-of-{count:05d}.{shard_format}"
+
+
+def part_shard_name(split: str, shard_format: ShardFormat) -> str:
+    """The file name of a shard in a part of an ingest, which has one for each split at most."""
+    return f"{split}.{shard_format}"
+
+
+def part_shards(part: Path) -> Iterator[Path]:
+    """The shards in the folder of a part, in the order train, validation, test."""
+    return (path for split in SPLITS for path in part.glob(f"{split}.*"))

@@ -1,0 +1,58 @@
+"""Reason codes: why a file is quarantined. Manifests, prediction tables, cards and reports hold these words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+ReasonCode = Literal[
+    "empty",
+    "not_an_image",
+    "truncated",
+    "corrupt",
+    "too_large",
+    "unsupported",
+    "unreadable",
+    "broken_link",
+    "link_outside",
+    "link_to_folder",
+    "not_a_file",
+    "stray_file",
+    "unlabelled",
+    "excluded",
+    "mask",
+    "copy_of_test",
+    "copy_of_validation",
+    "conflicting_label",
+]
+
+REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
+    {
+        # Decoding: data/images/decode.py
+        "empty": "the file has no bytes",
+        "not_an_image": "no decoder recognises the file",
+        "truncated": "the file ends before the image does",
+        "corrupt": "the header or the pixels are damaged",
+        "too_large": "the file or the image exceeds a limit of the decode policy, or costs too much to decode",
+        "unsupported": "an image in a format or a mode that is not decoded, such as HEIC",
+        # Listing and reading: data/files/listing.py, data/stores/
+        "unreadable": "the file or folder is gone, or may not be read",
+        "broken_link": "a symbolic link to nothing",
+        "link_outside": "a symbolic link that leads out of the source",
+        "link_to_folder": "a symbolic link to a folder",
+        "not_a_file": "a FIFO, a socket, a device, or a folder where a file was expected",
+        "stray_file": "not meant as an image: a text or table, or what an operating system leaves behind",
+        # Labels and leaks, in ingest only: data/ingest/parts.py, data/quality/duplicates.py
+        "unlabelled": "the source gives the file no label",
+        "excluded": "--exclude names the file",
+        "mask": "the mask of another image, or other ground truth of it",
+        "copy_of_test": "a duplicate or near-duplicate of a test image",
+        "copy_of_validation": "a duplicate or near-duplicate of a validation image",
+        "conflicting_label": "a duplicate or near-duplicate of an image with another label",
+    }
+)
+# The file itself is not at fault: these do not count against the quarantine limit.
+HARMLESS_REASONS: frozenset[ReasonCode] = frozenset(
+    {"stray_file", "unlabelled", "excluded", "mask", "copy_of_test", "copy_of_validation", "conflicting_label"}
+)

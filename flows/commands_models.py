@@ -1,0 +1,170 @@
+"""The commands that compare models and decide which version scores."""
+# ruff: noqa: D103  (what a command does is said in its help, which `python -OO` does not remove)
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from darkroom.data.errors import InputError
+from darkroom.flows import launch
+from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, MAX_JUDGED, TRAIN_OPTIONS, settings_command
+from darkroom.flows.quiet import native_messages_hidden
+from darkroom.flows.shared_options import (
+    Address,
+    Bundle,
+    DatasetName,
+    Json,
+    MaxJudged,
+    OtherSource,
+    RecipeOrSource,
+    Runner,
+    Verbose,
+    Why,
+    Workspace,
+)
+
+_PANEL = "Models"
+
+app = typer.Typer()
+
+
+@settings_command(
+    app,
+    {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS},
+    "Train a recipe with every combination of some settings; the best on validation becomes a model.",
+    _PANEL,
+)
+def compare(
+    recipe: RecipeOrSource,
+    changes: dict[str, Any],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION=VALUE,VALUE", help="An option and the values to try; repeatable"),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="INTEGER", help="Number of combinations, drawn at random (default: all of them)"),
+    ] = None,
+    prune_after: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="INTEGER",
+            help="Stop poor trials early, after this many epochs; 0: never (default: 5)",
+            show_default=False,
+        ),
+    ] = 5,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", metavar="", help="Repeat trials that failed")] = False,
+    source: OtherSource = None,
+    name: DatasetName = None,
+    max_judged: MaxJudged = MAX_JUDGED,
+    workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    from darkroom.flows.variations import parse_vary, variations
+
+    settings, options = changes | ({"name": name} if name else {}), parse_vary(vary or [])
+    with native_messages_hidden():
+        planned = variations(recipe, options, settings)  # what is wrong is said before anything starts
+    workers = launch.workers(runner, address)
+    from darkroom.data.sources.resolve import at_hand
+    from darkroom.flows.settings import open_workspace
+
+    at_hand(source or planned[0].recipe.source, open_workspace(workspace))
+    chosen = (trials, prune_after, retry_failed, source, max_judged)
+    with launch.prepared(verbose, tensorflow=True):
+        from darkroom.flows.compare import compare as flow
+
+        result = flow(recipe, options, settings, *chosen, workspace, **workers)
+    launch.show(result, as_json)
+
+
+@app.command(
+    help="Compare an evaluated model with a table of other answers: those of a cloud API, or of a person.",
+    rich_help_panel=_PANEL,
+)
+def versus(
+    bundle: Bundle,
+    table: Annotated[
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="A CSV file, or its URL, of paths and labels; an image's most likely label first",
+            show_default=False,
+        ),
+    ],
+    means: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=CLASS", help="What the table calls a class, if not by its name; repeatable"),
+    ] = None,
+    path_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of paths in the table (default: recognised by its name)")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of labels in the table (default: recognised by its name)")
+    ] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    meant = dict(pair.partition("=")[::2] for pair in means or [])
+    if not all(word and label for word, label in meant.items()):
+        raise InputError("--means takes WORD=CLASS, such as --means Feline=cats.")
+    _check_model(bundle, workspace)
+    from darkroom.flows.settings import local_copy
+
+    local_copy(table)
+    with launch.prepared(verbose, tensorflow=False):
+        from darkroom.flows.versus import versus as flow
+
+        result = flow(bundle, table, meant, path_column, label_column, workspace)
+    launch.show(result, as_json)
+
+
+@app.command(
+    help="Approve a version of a model for scoring by hand: NAME@blessed means that version from now on.",
+    rich_help_panel=_PANEL,
+)
+def promote(
+    bundle: Bundle,
+    why: Why = "by hand",
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    _check_model(bundle, workspace)
+    with launch.prepared(verbose, tensorflow=False):
+        from darkroom.flows.promote import promote as flow
+
+        result = flow(bundle, why, workspace)
+    launch.show(result, as_json)
+
+
+@app.command(
+    help="Return to the version of a model that was approved before; nothing is deleted.", rich_help_panel=_PANEL
+)
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model's name", show_default=False)],
+    why: Why = "by hand",
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    _check_model(name, workspace)
+    with launch.prepared(verbose, tensorflow=False):
+        from darkroom.flows.rollback import rollback as flow
+
+        result = flow(name, why, workspace)
+    launch.show(result, as_json)
+
+
+def _check_model(reference: str, workspace: str | None) -> None:
+    """Raises InputError where there is no such model, before anything is started."""
+    from darkroom.flows.settings import open_workspace
+
+    open_workspace(workspace).find_model(reference)

@@ -1,0 +1,344 @@
+"""The commands of the pipeline, from a source to a prediction table; each calls the flow of the same name.
+
+What is wrong with the input, and a result that is up to date, is said before anything is started: see `up_to_date.py`.
+"""
+# ruff: noqa: D103  (what a command does is said in its help, which `python -OO` does not remove)
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from darkroom.data.errors import InputError
+from darkroom.data.stores.workspace import name_from
+from darkroom.flows import launch
+from darkroom.flows.options import (
+    BLESSING_OPTIONS,
+    INGEST_OPTIONS,
+    MAX_JUDGED,
+    ROWS_PER_PART,
+    TRAIN_OPTIONS,
+    settings_command,
+)
+from darkroom.flows.quiet import load_tensorflow, native_messages_hidden
+from darkroom.flows.shared_options import (
+    A_DATASET,
+    A_MODEL,
+    OUTPUT,
+    QUALITY,
+    SCORING,
+    Address,
+    Bundle,
+    DatasetName,
+    DecoderMismatch,
+    Json,
+    MaxJudged,
+    OtherSource,
+    PrecisionOption,
+    RecipeOrSource,
+    Runner,
+    Source,
+    Verbose,
+    Workspace,
+)
+
+if TYPE_CHECKING:
+    from darkroom.data.ingest.plan import IngestSettings
+
+_PANEL = "Pipeline"
+
+app = typer.Typer()
+
+
+@settings_command(
+    app,
+    {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS},
+    "Run the whole pipeline, from a source to a report and a prediction table.",
+    _PANEL,
+)
+def run(
+    recipe: RecipeOrSource,
+    changes: dict[str, Any],
+    source: OtherSource = None,
+    name: DatasetName = None,
+    precision: PrecisionOption = "auto",
+    max_judged: MaxJudged = MAX_JUDGED,
+    workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    from darkroom.flows.recipe import load_recipe
+
+    with native_messages_hidden():  # to look up a network of Keras loads it
+        plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
+    workers = launch.workers(runner, address)
+    from darkroom.flows import up_to_date
+
+    result = up_to_date.ran(plan, source, workspace, precision)
+    if result is None:
+        with launch.prepared(verbose, tensorflow=True):
+            from darkroom.flows.run import run as flow
+
+            result = flow(plan, source, workspace, precision=precision, max_judged=max_judged, **workers)
+    launch.show(result, as_json)
+
+
+@settings_command(app, INGEST_OPTIONS, "Turn a source into a data set: a manifest, splits and shards.", _PANEL)
+def ingest(
+    source: Source,
+    changes: dict[str, Any],
+    name: DatasetName = None,
+    retry_quarantined: Annotated[
+        bool,
+        typer.Option(
+            "--retry-quarantined",
+            metavar="",
+            help="Read files again that an earlier ingest quarantined",
+            rich_help_panel=QUALITY,
+        ),
+    ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            metavar="",
+            help="Print how the source is read (labels, classes, splits, what is left out) and stop",
+        ),
+    ] = False,
+    max_judged: MaxJudged = MAX_JUDGED,
+    decoder_mismatch: DecoderMismatch = None,
+    workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    from darkroom.flows.recipe import Recipe
+
+    changes |= {"name": name or name_from(source), "source": source}
+    settings = Recipe.model_validate(changes).ingest_settings()
+    if plan:
+        _show_reading(source, settings, workspace, as_json)
+        return
+    workers = launch.workers(runner, address) | {"decoder_mismatch": decoder_mismatch}
+    from darkroom.flows import up_to_date
+
+    result = up_to_date.ingested(source, settings, workspace)
+    if result is None or retry_quarantined:
+        with launch.prepared(verbose, tensorflow=True):
+            from darkroom.flows.ingest import ingest as flow
+
+            result = flow(source, settings, retry_quarantined, max_judged, workspace, **workers)
+    launch.show(result, as_json)
+
+
+def _show_reading(source: str, settings: IngestSettings, workspace: str | None, as_json: bool) -> None:
+    from darkroom.data.ingest.plan import read_source
+    from darkroom.data.sources.resolve import resolve
+    from darkroom.flows.settings import open_workspace
+
+    reading = read_source(resolve(source, open_workspace(workspace)), settings)
+    lines = [f"{word:9} {said}\n" for word, said in reading.lines()]
+    sys.stdout.write(reading.model_dump_json() + "\n" if as_json else "".join(lines))
+
+
+@settings_command(app, TRAIN_OPTIONS, "Train a network on a data set and publish it as a model.", _PANEL)
+def train(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=A_DATASET, show_default=False)],
+    changes: dict[str, Any],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the model (default: DATASET-ARCHITECTURE)")
+    ] = None,
+    workspace: Workspace = None,
+    runner: Runner = None,
+    address: Address = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    from darkroom.flows.recipe import NetworkSettings
+    from darkroom.models.networks.architectures import describe
+
+    settings = NetworkSettings.model_validate(changes).train
+    with native_messages_hidden():  # to look up a network of Keras loads it
+        describe(settings.model, settings.weights)  # or it says which there are
+    settings = settings.model_copy(update={"name": name}) if name else settings
+    workers = launch.workers(runner, address)
+    from darkroom.flows import up_to_date
+
+    result = up_to_date.trained(dataset, settings, workspace)
+    if result is None:
+        with launch.prepared(verbose, tensorflow=True):
+            from darkroom.flows.train import train as flow
+
+            result = flow(dataset, settings, workspace, **workers)
+    launch.show(result, as_json)
+
+
+@settings_command(
+    app,
+    BLESSING_OPTIONS,
+    "Evaluate a model on held-out images, and approve it for scoring if it is good enough.",
+    _PANEL,
+)
+def evaluate(
+    bundle: Bundle,
+    changes: dict[str, Any],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATASET]", help="A data set (default: the one that the model was trained on)"),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(metavar="train|validation|test", help="Split to evaluate on (default: test)", show_default=False),
+    ] = "test",
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    from darkroom.flows.recipe import NetworkSettings
+
+    rules = NetworkSettings.model_validate(changes).blessing
+    from darkroom.flows import up_to_date
+
+    result = up_to_date.evaluated(bundle, dataset, split, rules, workspace)
+    if result is None:
+        with launch.prepared(verbose, tensorflow=True):
+            from darkroom.flows.evaluate import evaluate as flow
+
+            result = flow(bundle, dataset, split, rules, workspace)
+    launch.show(result, as_json)
+
+
+@app.command(
+    help="Show what a network looks at: heat maps, activations, filters, and what activates its classes and channels.",
+    rich_help_panel=_PANEL,
+)
+def explain(
+    bundle: Bundle,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, or their URLs")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Data set searched for highly activating images (default: the one that the model was trained on)",
+        ),
+    ] = None,
+    max_searched: Annotated[
+        int,
+        typer.Option(min=0, metavar="INTEGER", help="Images to search; 0: none (default: 1000)", show_default=False),
+    ] = 1000,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder for the pictures (default: in the model's report)", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    from darkroom.flows import up_to_date
+
+    result = up_to_date.explained(bundle, images, out, dataset, max_searched, workspace)
+    if result is None:
+        with launch.prepared(verbose, tensorflow=True):
+            from darkroom.flows.explain import explain as flow
+
+            result = flow(bundle, images, out, dataset, max_searched, workspace)
+    launch.show(result, as_json)
+
+
+@app.command(help="Score every file of a folder: one row per file.", rich_help_panel=_PANEL)
+def score(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The images; subfolders too", show_default=False)],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help=f"{A_MODEL}; imagenet is ready-made, 1,000 classes (default: the only one in the workspace)",
+        ),
+    ] = None,
+    precision: PrecisionOption = "auto",
+    embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--embeddings",
+            metavar="",
+            help="Add the input of the network's last layer as a column",
+            rich_help_panel=SCORING,
+        ),
+    ] = False,
+    retry_quarantined: Annotated[
+        bool,
+        typer.Option(
+            "--retry-quarantined",
+            metavar="",
+            help="Read files again that an earlier run quarantined",
+            rich_help_panel=SCORING,
+        ),
+    ] = False,
+    rows_per_part: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="INTEGER",
+            help="Files per part of the table (default: 1000)",
+            show_default=False,
+            rich_help_panel=SCORING,
+        ),
+    ] = ROWS_PER_PART,
+    decoder_mismatch: DecoderMismatch = None,
+    runner: Runner = None,
+    address: Address = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder for the table (default: in the workspace's scores)", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    workers = launch.workers(runner, address) | {"decoder_mismatch": decoder_mismatch}
+    from darkroom.flows import up_to_date
+    from darkroom.flows.settings import open_workspace
+    from darkroom.models.bundle.imagenet import READY_MADE, is_built
+
+    model = model or _only_model(workspace)
+    how: dict[str, Any] = {"precision": precision, "embeddings": embeddings, "workspace": workspace}
+    result = up_to_date.scored(folder, model, out, rows_per_part, **how)
+    if result is None or retry_quarantined:
+        with launch.prepared(verbose, tensorflow=False):
+            if model == READY_MADE and not is_built(open_workspace(workspace)):
+                load_tensorflow()
+            from darkroom.flows.score import score as flow
+
+            result = flow(folder, model, out, rows_per_part, retry_quarantined=retry_quarantined, **how, **workers)
+    launch.show(result, as_json)
+
+
+def _only_model(workspace: str | None) -> str:
+    """The name of the workspace's only model, which is said; the ready-made one counts where there is no other.
+
+    Raises:
+        InputError: where there are several, or none.
+    """
+    from darkroom.flows.settings import open_workspace
+    from darkroom.models.bundle.imagenet import READY_MADE
+
+    place = open_workspace(workspace)
+    names = place.model_names()
+    own = [name for name in names if name != READY_MADE] or names
+    if len(own) > 1:
+        raise InputError(f"Which model? There are: {', '.join(names)}. Give one with --model.")
+    if not own:
+        raise InputError(
+            f"There is no model in {place.reference}. Train one with: darkroom train DATASET, or give --model imagenet."
+        )
+    sys.stderr.write(f"Scoring with {own[0]}@{place.find_model(own[0]).name}, the only model in {place.reference}.\n")
+    return own[0]

@@ -1,0 +1,56 @@
+"""Flow `inspect`: what an ingest would find, without one.
+
+The file is not called `inspect.py`: run as a script from this folder, another file would take it for Python's module.
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from darkroom.data.files.locks import exclusive
+from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.stores.workspace import INSPECTION_CARD, check_name, name_from
+from darkroom.flows.options import MAX_JUDGED
+from darkroom.flows.results import InspectResult
+from darkroom.flows.runners import choose_runner, open_workers
+from darkroom.flows.settings import RunnerKind, open_folder, open_workspace
+from darkroom.tasks import ingest as ingest_tasks
+from darkroom.tasks import inspect_source as tasks
+from darkroom.tasks.window import submit_all
+
+
+@flow(name="inspect", flow_run_name="{source}")
+def inspect(
+    source: str,
+    settings: IngestSettings | None = None,
+    out: str | None = None,
+    max_judged: int = MAX_JUDGED,
+    workspace: str | None = None,
+    runner: RunnerKind | None = None,
+    address: str | None = None,
+) -> InspectResult:
+    """Look over a source: class balance, sizes, images that stand out, copies, suspected label errors.
+
+    Args:
+        source: A folder, an archive, the URL of either, kaggle:owner/dataset or sample:NAME.
+        settings: How an ingest would label, split and decode it; None names it after the source.
+        out: Folder or URL for `dataset.html` and `inspection.json`; None takes the workspace's `inspections/<name>`.
+        max_judged: Images whose labels are judged, chosen by their hashes; 0 judges none.
+        workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
+        runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
+        address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
+    """
+    place, workers = open_workspace(workspace), choose_runner(runner, address)
+    rules = tasks.without_consequences(settings or IngestSettings(name=name_from(source)))
+    folder, at = open_folder(out, place.inspection(check_name(rules.name)), place)
+    found = ingest_tasks.fetch_source(source, place)
+    work = place.inspection_work.datasets / rules.name
+    with exclusive(work), open_workers(workers, work) as pool:
+        plan = ingest_tasks.plan_ingest(found, rules, place.inspection_work, retry_quarantined=False)
+        arguments = ((plan.staging, index) for index in range(plan.num_parts))
+        parts = list(submit_all(pool, ingest_tasks.write_part, arguments, plan.num_parts, "read"))
+        chosen = tasks.choose_judged(plan.staging, parts, max_judged)
+        features = list(submit_all(pool, tasks.extract_features, chosen, len(chosen), "features"))
+        inspection = tasks.write_inspection(plan.staging, features, found, folder, f"darkroom inspect {source}")
+    at.replace(folder, INSPECTION_CARD)
+    return InspectResult.of(inspection, folder)

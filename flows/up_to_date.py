@@ -1,0 +1,184 @@
+"""What is up to date: a flow's result where nothing is left to do for it, and what is wrong with its input.
+
+A command asks here before it starts Prefect's server or loads TensorFlow. Each function looks where the flow of the
+same command would look, by the same functions, and changes nothing; None means that the flow has work to do. What lies
+in an object store is left to the flow, which also brings there what an earlier run could not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.files.names import RUN_RECORD
+from darkroom.data.images.decoder import Decoder, decoder
+from darkroom.data.ingest.plan import IngestSettings, find_dataset
+from darkroom.data.sources.resolve import at_hand
+from darkroom.data.stores.storage import Url, place_from
+from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
+from darkroom.flows.options import ROWS_PER_PART
+from darkroom.flows.recipe import Recipe
+from darkroom.flows.results import (
+    EvaluateResult,
+    ExplainResult,
+    IngestResult,
+    RunResult,
+    ScoreResult,
+    TrainResult,
+    targets_of,
+)
+from darkroom.flows.settings import local_copy, open_folder, open_table, open_workspace, table_name, training_cluster
+from darkroom.models.bundle.bundle import Bundle, open_bundle
+from darkroom.models.bundle.imagenet import READY_MADE, is_built, ready_made_bundle
+from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
+from darkroom.models.judging.blessed import read_blessed
+from darkroom.models.pages.navigation import EXPLAIN_FOLDER
+from darkroom.models.scoring.finished import find_table
+from darkroom.models.scoring.request import ScoreRequest
+from darkroom.models.settings import BlessingRules, Precision, TrainSettings
+from darkroom.models.training.model_version import published_bundle
+
+
+def ingested(source: str, settings: IngestSettings, workspace: str | None) -> IngestResult | None:
+    """What `ingest` would give; raises SourceError where there is no such source."""
+    place = open_workspace(workspace)
+    found = at_hand(source, place)
+    if found is None or place.mirror:
+        return None
+    folder = find_dataset(found, settings, place)
+    if folder is None or not all((folder / name).is_file() for name in (INSPECTION_CARD, RUN_RECORD)):
+        return None
+    return IngestResult.of(open_dataset(folder).card, folder, found, reused=True, num_known=0)
+
+
+def trained(dataset: str, settings: TrainSettings, workspace: str | None) -> TrainResult | None:
+    """What `train` would give; raises InputError where there is no such data set."""
+    place = open_workspace(workspace)
+    opened = open_dataset(place.find_dataset(dataset))
+    if place.mirror or training_cluster():
+        return None
+    folder = published_bundle(opened, settings, place)
+    if folder is None or not (folder / RUN_RECORD).is_file():
+        return None
+    return TrainResult.of(open_bundle(folder).card, folder, reused=True)
+
+
+def evaluated(
+    bundle: str, dataset: str | None, split: str, rules: BlessingRules, workspace: str | None
+) -> EvaluateResult | None:
+    """What `evaluate` would give; raises InputError where there is no such model or data set."""
+    from darkroom.models.judging.evaluate import find_report  # which loads what draws
+    from darkroom.models.pages.navigation import REPORT_PAGE
+
+    place = open_workspace(workspace)
+    opened = open_bundle(place.find_model(bundle))
+    judge = open_dataset(place.find_dataset(dataset or opened.card.dataset))
+    if place.mirror or not _is_same_decoder(opened, judge.card.decoder):
+        return None
+    report = find_report(opened, judge, split, evaluate_command(opened, dataset, split), place, rules)
+    if report is None or (report.blessing and report.blessing.blessed and not _is_blessed(opened, place)):
+        return None
+    return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)
+
+
+def explained(
+    bundle: str, images: Sequence[str], out: str | None, dataset: str | None, max_searched: int, workspace: str | None
+) -> ExplainResult | None:
+    """What `explain` would give; raises InputError where there is no such model, image or data set."""
+    from darkroom.models.explaining.explain import (  # which load what draws
+        explanation_folder,
+        find_explained,
+        find_searched,
+    )
+
+    place = open_workspace(workspace)
+    opened = open_bundle(place.find_model(bundle))
+    files = [local_copy(image) for image in images if isinstance(place_from(image), Path)]
+    searched = find_searched(place, dataset, opened.card.dataset)
+    default = explanation_folder(opened, [str(file.resolve()) for file in files])
+    target, at = open_folder(out, default, place)
+    if place.mirror or at.mirror or len(files) < len(images) or not _is_same_decoder(opened, decoder()):
+        return None
+    shown = open_dataset(searched) if searched else None
+    done = find_explained(opened, files, target, explain_command(opened), shown, max_searched)
+    return ExplainResult.of(done, opened.reference) if done else None
+
+
+def scored(
+    folder: str,
+    model: str,
+    out: str | None,
+    rows_per_part: int,
+    dataset: str | None = None,
+    precision: Precision = "auto",
+    embeddings: bool = False,
+    workspace: str | None = None,
+) -> ScoreResult | None:
+    """What `score` would give; raises InputError where there is no such folder or model, or no table can go there."""
+    place, images = open_workspace(workspace), place_from(folder)
+    if model == READY_MADE and not is_built(place):
+        return None
+    bundle = open_bundle(ready_made_bundle(place) if model == READY_MADE else place.find_model(model))
+    if isinstance(images, Url):
+        return None
+    request = ScoreRequest(
+        folder=images,
+        bundle=bundle.folder,
+        out=open_table(out, place.scores / table_name(images, bundle.folder), place),
+        rows_per_part=rows_per_part,
+        dataset=place.find_dataset(dataset) if dataset else None,
+        precision=precision,
+        embeddings=embeddings,
+    )
+    if request.out.mirror or not _is_same_decoder(bundle, decoder()):
+        return None
+    summary = find_table(request, bundle)
+    if summary is None:
+        return None
+    return ScoreResult.of(summary.model_copy(update={"rows_reused": summary.num_files}), request.out.reference)
+
+
+def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Precision = "auto") -> RunResult | None:
+    """What `run` would give; raises SourceError where there is no such source."""
+    data = ingested(source or plan.source, plan.ingest_settings(), workspace)
+    bundle = trained(data.dataset, plan.train, workspace) if data else None
+    if data is None or bundle is None:
+        return None
+    report = evaluated(bundle.bundle, data.dataset, "test", plan.blessing, workspace)
+    if report is None:
+        return None
+    from darkroom.models.explaining.explain import choose_examples
+
+    examples = [str(Path(data.source_folder) / path) for path in choose_examples(open_bundle(Path(bundle.folder)))]
+    if not all(Path(example).is_file() for example in examples):
+        return None
+    out = str(Path(report.report).parent / EXPLAIN_FOLDER)
+    pictures = explained(bundle.bundle, examples, out, None, MAX_SEARCHED, workspace)
+    images, judged = data.new_images or data.source_folder, None if data.new_images else data.dataset
+    table = scored(images, bundle.bundle, None, ROWS_PER_PART, judged, precision, workspace=workspace)
+    if pictures is None or table is None:
+        return None
+    return RunResult(
+        ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=targets_of(plan, report)
+    )
+
+
+def evaluate_command(bundle: Bundle, dataset: str | None, split: str) -> str:
+    """The command line that a report says it is from."""
+    return f"darkroom evaluate {bundle.reference} {dataset or bundle.card.dataset} --split {split}"
+
+
+def explain_command(bundle: Bundle) -> str:
+    """The command line that the pictures say they are from."""
+    return f"darkroom explain {bundle.reference} IMAGE..."
+
+
+def _is_same_decoder(bundle: Bundle, used: Decoder | None) -> bool:
+    """Whether there is nothing to warn of: what the flow says of another decoder is its own affair."""
+    return used is None or bundle.card.decoder is None or used.is_same(bundle.card.decoder)
+
+
+def _is_blessed(bundle: Bundle, place: Workspace) -> bool:
+    card = read_blessed(place, bundle.folder.parent.name)
+    return card is not None and card.current == bundle.folder.name

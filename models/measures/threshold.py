@@ -1,0 +1,91 @@
+"""The abstain threshold: the confidence below which a prediction abstains, chosen on validation images."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.data.errors import SettingError
+from darkroom.models.measures.metrics import check_probabilities
+
+
+def confidences(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The largest probability of each row, `float32[N]` as tables store it.
+
+    The threshold is chosen and compared on these, so that whoever reads a table finds `abstained` by its `confidence`.
+    """
+    return np.asarray(probabilities.max(axis=1), dtype=np.float32)
+
+
+def choose_threshold(
+    probabilities: NDArray[np.floating], truth: NDArray[np.integer], min_precision: float
+) -> float | None:
+    """The smallest confidence at or above which predictions have a precision of at least `min_precision`.
+
+    Args:
+        probabilities: float[N, C] of the validation images, calibrated.
+        truth: int[N].
+        min_precision: From 0 to 1.
+
+    Returns:
+        0.0 where all images together are that precise, None where no threshold reaches it.
+
+    Raises:
+        SettingError: where `min_precision` is not from 0 to 1.
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    if not 0.0 <= min_precision <= 1.0:
+        raise SettingError(f"The precision to reach is a share from 0 to 1; received {min_precision}.")
+    probabilities = check_probabilities(probabilities, truth)
+    confidence = confidences(probabilities)
+    right = probabilities.argmax(axis=1) == truth
+    order = np.argsort(-confidence, kind="stable")
+    confidence = confidence[order]
+    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    # Images of equal confidence pass together: only the last of them is a place to cut.
+    is_cut = np.append(confidence[1:] < confidence[:-1], True)
+    cuts = np.flatnonzero(is_cut & (precision >= min_precision))
+    if not len(cuts):
+        return None
+    return 0.0 if cuts[-1] == len(order) - 1 else float(confidence[cuts[-1]])
+
+
+def threshold_for_coverage(probabilities: NDArray[np.floating], truth: NDArray[np.integer], coverage: float) -> float:
+    """The largest confidence at or above which lie at least `coverage` of the images; 0.0 where that takes them all.
+
+    Args:
+        probabilities: float[N, C] of the validation images, calibrated.
+        truth: int[N].
+        coverage: Above 0, up to 1.
+
+    Raises:
+        SettingError: where `coverage` is not above 0 and up to 1.
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    if not 0.0 < coverage <= 1.0:
+        raise SettingError(f"The coverage to keep is a share above 0 and up to 1; received {coverage}.")
+    confidence = np.sort(confidences(check_probabilities(probabilities, truth)))[::-1]
+    # Rounded first: 0.7 * 10 is 7.000000000000001 to no reader.
+    num_kept = math.ceil(round(coverage * len(confidence), 9))
+    threshold = float(confidence[num_kept - 1])
+    return 0.0 if threshold == confidence[-1] else threshold
+
+
+def coverage_and_accuracy(
+    probabilities: NDArray[np.floating], truth: NDArray[np.integer], threshold: float
+) -> tuple[float, float | None]:
+    """The share of images with confidence of `threshold` or more, and the accuracy on those (None where none is).
+
+    Args:
+        probabilities: float[N, C], calibrated.
+        truth: int[N].
+
+    Raises:
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    probabilities = check_probabilities(probabilities, truth)
+    kept = confidences(probabilities) >= threshold
+    right = probabilities.argmax(axis=1) == truth
+    return float(kept.mean()), float(right[kept].mean()) if kept.any() else None

@@ -1,0 +1,76 @@
+"""What a scoring is asked for, checked once, when it comes in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.errors import InputError, SettingError
+from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.folders import image_folder
+from darkroom.data.stores.storage import Url
+from darkroom.models.scoring.output import TableOutput
+from darkroom.models.settings import Precision
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """A folder to score, with what, and where the table goes.
+
+    Attributes:
+        folder: The images, subfolders included.
+        bundle: The bundle's folder.
+        out: Where the table goes.
+        rows_per_part: Files in one part of the table.
+        dataset: Folder of a data set that was ingested from `folder`: only the files of one split are scored; None
+            scores all.
+        split: That split.
+        precision: `fp32`, `int8`, or `auto`: see `darkroom.models.bundle.bundle.Bundle.engine`.
+        embeddings: Add the column `embedding`.
+        retry_quarantined: Try files again that an earlier run quarantined, though they look unchanged.
+        decoder_mismatch: What happens where the bundle was trained on another decoder's images, or the table has rows
+            of them: `warn` scores all the same, and those rows again; `strict` refuses.
+
+    Raises:
+        SourceError: where `folder` is no folder.
+        SettingError: where `rows_per_part` is below 1, or there is no such split.
+        InputError: where `out` cannot be a table's folder.
+    """
+
+    folder: Path | Url
+    bundle: Path
+    out: TableOutput
+    rows_per_part: int = 1000
+    dataset: Path | None = None
+    split: str = "test"
+    precision: Precision = "auto"
+    embeddings: bool = False
+    retry_quarantined: bool = False
+    decoder_mismatch: DecoderMismatch = "warn"
+
+    def __post_init__(self) -> None:
+        if self.rows_per_part < 1:
+            raise SettingError(f"rows_per_part must be at least 1. Received: {self.rows_per_part}.")
+        if self.split not in SPLITS:
+            raise SettingError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Received: {self.split!r}.")
+        image_folder(self.folder).check()
+        self._check_out()
+
+    def _check_out(self) -> None:
+        out = self.out.folder
+        if self._is_inside():
+            raise InputError(
+                f"The output {self.out.reference} lies inside the scored folder {self.folder}. Choose another with "
+                "--out."
+            )
+        if out.exists() and not out.is_dir():
+            raise InputError(f"The output {out} is a file. Give a folder with --out.")
+        if os.path.ismount(out):  # summary and unfinished files go beside it, on the same file system
+            raise InputError(f"The output {out} is the root of a file system. Give a folder in it: --out {out}/scored")
+
+    def _is_inside(self) -> bool:
+        if isinstance(self.folder, Path):
+            return self.out.folder.resolve().is_relative_to(self.folder.resolve())
+        return self.out.mirror is not None and f"{self.out.reference}/".startswith(f"{self.folder}/")

@@ -1,0 +1,45 @@
+"""The version of a model: a hash of the data set's version and all training settings, known before anything is trained.
+
+The same data set and settings give the same version, so that nothing is trained twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.files.atomic import content_version, remove_folder
+from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace, check_name
+from darkroom.models.settings import TrainSettings
+
+# Raised whenever the same data set and settings would give another network.
+CODE_VERSION = 3
+
+
+def bundle_name(dataset: Dataset, settings: TrainSettings) -> str:
+    """The bundle's name: as set, or the data set's and the network's; raises SettingError where it is no folder's."""
+    return check_name(settings.name or f"{dataset.card.name}-{settings.model}")
+
+
+def bundle_version(dataset: Dataset, settings: TrainSettings) -> str:
+    """The version that this data set and these settings give, 12 hexadecimal digits."""
+    return content_version(CODE_VERSION, dataset.reference, settings.model_dump(mode="json"))
+
+
+def staging_folder(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path:
+    """The folder of a training's state until its bundle is complete."""
+    folder = workspace.models / bundle_name(dataset, settings)
+    return folder / f".staging-{bundle_version(dataset, settings)}"
+
+
+def published_bundle(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path | None:
+    """The bundle's folder where an earlier run of the same data set and settings published it; else None.
+
+    The state of its training is removed, should the run have been killed before it could.
+    """
+    folder = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
+    workspace.fetch(folder, BUNDLE_CARD)
+    if not (folder / BUNDLE_CARD).is_file():
+        return None
+    remove_folder(staging_folder(dataset, settings, workspace))
+    return folder

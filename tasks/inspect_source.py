@@ -1,0 +1,84 @@
+"""Tasks of the inspect flow."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.files.lease import Lease, working_under
+from darkroom.data.ingest.parts import PartCounts
+from darkroom.data.ingest.plan import IngestSettings, read_plan
+from darkroom.data.sources.resolve import Source
+from darkroom.data.stores.workspace import INSPECTION_CARD
+from darkroom.models.inspecting import inspection
+from darkroom.models.inspecting.dataset_page import source_thumbnails
+from darkroom.models.inspecting.dataset_page import write_inspection as write
+from darkroom.models.inspecting.inspection import Inspection, extract_part_features, inspect_staging
+from darkroom.models.inspecting.label_errors import export_judge
+
+
+def without_consequences(settings: IngestSettings) -> IngestSettings:
+    """The same settings, with all images as they are: no augmented copies, nothing set aside for its content."""
+    return settings.model_copy(update={"copies": 0, "leaks": "keep"})
+
+
+@task(cache_policy=NO_CACHE)
+def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -> list[tuple[Path, int, Path, float]]:
+    """What `extract_features` is called with for each part; nothing where no label is to be judged."""
+    num_ok = sum(part.num_ok for part in parts)
+    if max_judged == 0 or num_ok == 0:
+        return []
+    backbone = staging / "label-features" / "backbone.onnx"
+    export_judge(backbone)
+    return [(staging, part.index, backbone, min(1.0, max_judged / num_ok)) for part in parts]
+
+
+@task(cache_policy=NO_CACHE)
+def extract_features(staging: Path, index: int, backbone: Path, share: float, lease: Lease | None = None) -> Path:
+    """Compute the features of a share of one part's images."""
+    with working_under(lease):
+        return extract_part_features(staging, index, read_plan(staging).labels, backbone, share)
+
+
+@task(cache_policy=NO_CACHE)
+def choose_shards(folder: Path, max_judged: int) -> list[tuple[Path, str, Path, float]]:
+    """What `extract_shard_features` is called with; nothing where no label is to be judged, or the page is there."""
+    dataset = open_dataset(folder)
+    if max_judged == 0 or (folder / INSPECTION_CARD).is_file():
+        return []
+    backbone = folder / "features" / ".labels" / "backbone.onnx"
+    export_judge(backbone)
+    share = min(1.0, max_judged / dataset.card.num_ok)
+    return [(folder, shard.file, backbone, share) for shard in dataset.card.shards]
+
+
+@task(cache_policy=NO_CACHE)
+def extract_shard_features(folder: Path, shard: str, backbone: Path, share: float, lease: Lease | None = None) -> Path:
+    """Compute the features of a share of one shard's images."""
+    with working_under(lease):
+        return inspection.extract_shard_features(open_dataset(folder), shard, backbone, share)
+
+
+@task(cache_policy=NO_CACHE)
+def write_dataset_page(folder: Path, features: list[Path], source: Source, generated_by: str) -> None:
+    """Write `dataset.html` and `inspection.json` beside a data set's card, once."""
+    if not (folder / INSPECTION_CARD).is_file():
+        found = inspection.inspect_dataset(open_dataset(folder), features, generated_by)
+        write(folder, found, source_thumbnails(source.folder, found))
+        shutil.rmtree(folder / "features" / ".labels", ignore_errors=True)
+
+
+@task(cache_policy=NO_CACHE)
+def write_inspection(
+    staging: Path, features: list[Path], source: Source, folder: Path, generated_by: str
+) -> Inspection:
+    """Judge the labels, write the page and the figures; what was read for it goes away."""
+    found = inspect_staging(staging, features, generated_by)
+    write(folder, found, source_thumbnails(source.folder, found))
+    shutil.rmtree(staging, ignore_errors=True)
+    return found

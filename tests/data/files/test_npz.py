@@ -1,0 +1,34 @@
+"""Arrays in a file: read as they were written, and refused with the remedy where they cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darkroom.data.errors import FormatError
+from darkroom.data.files.npz import read_arrays, write_arrays
+
+
+def test_arrays_come_back_in_the_order_asked_for_and_give_the_same_bytes(tmp_path: Path) -> None:
+    arrays = {"one": np.arange(6, dtype=np.float32).reshape(2, 3), "two": np.array(["a", "\xe9"])}
+    for name in ("a.npz", "b.npz"):
+        write_arrays(tmp_path / name, **arrays)
+    two, one = read_arrays(tmp_path / "a.npz", ("two", "one"))
+    np.testing.assert_array_equal(one, arrays["one"])
+    np.testing.assert_array_equal(two, arrays["two"])
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "no such array", "pickle"])
+def test_what_cannot_be_read_is_refused_with_the_remedy(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    values = np.array([{}], object) if damage == "pickle" else np.zeros(3)
+    write_arrays(path, **{"other" if damage == "no such array" else "values": values})
+    if damage == "missing":
+        path.unlink()
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(FormatError, match=r"x\.npz cannot be read .*Do this"):
+        read_arrays(path, ("values",), "Do this.")
