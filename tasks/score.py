@@ -6,10 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from darkroom.data.files.lease import Lease, working_under
-from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import TablePaths, Workspace
+from darkroom.models.bundle import imagenet
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.imagenet import READY_MADE, ready_made_bundle
 from darkroom.models.bundle.runtime import Engine, Runner
 from darkroom.models.scoring import parts, plan, summary
 from darkroom.models.scoring.output import TableOutput
@@ -25,10 +24,7 @@ from darkroom.tasks.retries import machine_failed
 @task()
 def find_bundle(model: str, workspace: Workspace) -> Path:
     """The folder of a bundle by its reference; the ready-made one is built where it is not there yet."""
-    if model != READY_MADE:
-        return workspace.find_model(model)
-    with exclusive(workspace.models / READY_MADE):
-        return ready_made_bundle(workspace)
+    return imagenet.find_bundle(model, workspace)
 
 
 @task()

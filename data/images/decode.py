@@ -233,6 +233,27 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
     return Decoded(pixels, header.format, header.width, header.height, header.mode)
 
 
+def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:
+    """The same for an image that Pillow has opened, or that was made from an array.
+
+    A JPEG is decoded in full, where `decode` has the decoder shrink it: the pixels differ a little. All other formats
+    give the same pixels as their bytes.
+
+    Raises:
+        ImageError: `truncated`, `corrupt` or `unsupported`.
+    """
+    try:
+        if image.format == "PNG":
+            image.load()  # its EXIF may come after the pixels
+        header = _header(image)
+        pixels = _finished(image, _turn(image, policy), policy)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _image_error(error, b"") from None
+    return Decoded(pixels, header.format, header.width, header.height, header.mode)
+
+
 def _header(image: Image.Image) -> Header:
     width, height = image.size
     if image.format == "TIFF" and _orientation(image) in _SWAPS_SIDES:  # Pillow has it upright already
@@ -318,23 +339,33 @@ def _check_chunks(data: bytes) -> None:
 def _pixels(data: bytes, image: Image.Image, policy: DecodePolicy) -> NDArray[np.uint8]:
     if image.format == "PNG":
         image.load()  # its EXIF may come after the pixels
-    orientation = _orientation(image)
-    turn = orientation if policy.apply_exif_rotation else 1
-    if image.format == "TIFF":  # Pillow turns it upright by itself
-        turn = 1 if policy.apply_exif_rotation else _INVERSE.get(orientation, orientation)
-    rgb: Image.Image | NDArray[np.uint8] | None = None
+    turn = _turn(image, policy)
+    rgb: NDArray[np.uint8] | None = None
     if image.format in ("JPEG", "MPO"):
         height, width = policy.image_size
         wanted = (height, width) if turn in _SWAPS_SIDES else (width, height)
         rgb = decode_plain_jpeg(data, image, shrink_by(image.size, wanted) if policy.scaled_jpeg else 1)
         if rgb is None and policy.scaled_jpeg:
             image.draft(None, wanted)
-    if rgb is None:
+    return _finished(image if rgb is None else rgb, turn, policy)
+
+
+def _finished(image: Image.Image | NDArray[np.uint8], turn: int, policy: DecodePolicy) -> NDArray[np.uint8]:
+    """Pixels of the policy's size: in RGB, upright, resized."""
+    if isinstance(image, Image.Image):
         image.load()
-        rgb = _to_rgb(image, policy.background)
+        image = _to_rgb(image, policy.background)
     if turn in _ORIENTATION:
-        rgb = (Image.fromarray(rgb) if isinstance(rgb, np.ndarray) else rgb).transpose(_ORIENTATION[turn])
-    return resize(rgb, policy)
+        image = (Image.fromarray(image) if isinstance(image, np.ndarray) else image).transpose(_ORIENTATION[turn])
+    return resize(image, policy)
+
+
+def _turn(image: Image.Image, policy: DecodePolicy) -> int:
+    """The orientation, as EXIF numbers them, that is still to be undone once the image is loaded."""
+    orientation = _orientation(image)
+    if image.format == "TIFF":  # Pillow turns it upright by itself
+        return 1 if policy.apply_exif_rotation else _INVERSE.get(orientation, orientation)
+    return orientation if policy.apply_exif_rotation else 1
 
 
 def _orientation(image: Image.Image) -> int:

@@ -114,6 +114,14 @@ class Bundle:
     def report_folder(self) -> Path:
         return self.folder / "report"
 
+    def check_embeddings(self) -> None:
+        """Raise SettingError where the network gives no embeddings."""
+        if self.card.embedding_size is None:
+            raise SettingError(
+                f"{self.reference} gives no embeddings: its network has no dense layer at its end, or was exported "
+                "before there were any. Train again, or score without --embeddings."
+            )
+
     def engine(self, precision: Precision) -> Engine:
         """The engine that scoring uses on this machine for a precision.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from darkroom.data.files.atomic import atomic_folder, content_version
 from darkroom.data.files.cards import FileFact
+from darkroom.data.files.locks import exclusive
 from darkroom.data.files.provenance import library_versions
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.labels.label_map import LabelMap
@@ -101,6 +102,18 @@ def ready_made_bundle(workspace: Workspace) -> Path:
         write_card(temporary, card)
     logger.info("Built the ready-made bundle %s@%s, %d classes.", READY_MADE, final.name, len(names))
     return final
+
+
+def find_bundle(reference: str, workspace: Workspace) -> Path:
+    """The folder of a bundle by its reference; the ready-made one is built where it is not there yet.
+
+    Raises:
+        InputError: where there is no such bundle.
+    """
+    if reference != READY_MADE:
+        return workspace.find_model(reference)
+    with exclusive(workspace.models / READY_MADE):
+        return ready_made_bundle(workspace)
 
 
 def is_built(workspace: Workspace) -> bool:
