@@ -42,4 +42,4 @@ def _mapped(chances: Any, curves: tuple[Curve, ...]) -> Any:
         start[place, lines], rise[place, lines] = x[:-1], np.diff(y)
         width[place, lines] = np.maximum(np.diff(x), np.finfo(np.float64).tiny)
     ramps = keras.ops.clip((keras.ops.expand_dims(chances, 2) - start) / width, 0.0, 1.0)
-    return np.array([curve.y[0] for curve in curves]) + keras.ops.sum(ramps * rise, axis=2)
+    return keras.ops.sum(ramps * rise, axis=2) + np.array([curve.y[0] for curve in curves])

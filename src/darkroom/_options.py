@@ -36,6 +36,7 @@ class InspectOptions(TypedDict, total=False):
     test: float
     split_seed: int
     keep_splits: bool
+    rows_per_shard: int
 
 
 class IngestOptions(InspectOptions, total=False):
@@ -43,7 +44,6 @@ class IngestOptions(InspectOptions, total=False):
 
     format: ShardFormat
     images: Literal["png", "jpeg"]
-    rows_per_shard: int
     copies: int
     copy_augment: str
     max_quarantined_share: float
@@ -109,7 +109,7 @@ def changes_of(options: Mapping[str, Any], known: type[Any], function: str) -> d
     unknown = next((name for name in options if name not in known.__annotations__), None)
     if unknown:
         raise TypeError(f"{function}() got an unexpected keyword argument {unknown!r}")
-    return setting_changes({name.replace("_", "-"): _as_typed(name, value) for name, value in options.items()})
+    return setting_changes({name.replace("_", "-"): _as_typed(value) for name, value in options.items()})
 
 
 @contextmanager
@@ -122,8 +122,8 @@ def told_in_a_sentence() -> Iterator[None]:
         raise SettingError(said) from None
 
 
-def _as_typed(name: str, value: Any) -> Any:
-    """The value as on the command line where that is not the same."""
-    if name == "image_size":
-        return "x".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-    return value
+def _as_typed(value: Any) -> Any:
+    """The value as the command line would give it: a flag as it is, all else as text, a size as `120x160`."""
+    if value is None or isinstance(value, bool):
+        return value
+    return "x".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
