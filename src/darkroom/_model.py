@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from darkroom._images import ImageInput, check_images, read_image
 from darkroom.data.errors import InputError
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.decoder import decoder
 from darkroom.data.stores.workspace import Workspace
-from darkroom.flows.settings import open_workspace
-from darkroom.models.bundle.bundle import Bundle, open_bundle
+from darkroom.flows.settings import decoder_rule, open_workspace
+from darkroom.models.bundle.bundle import Bundle, check_decoder, open_bundle
 from darkroom.models.bundle.calibrated import with_probabilities
 from darkroom.models.bundle.imagenet import find_bundle
 from darkroom.models.bundle.runtime import Engine, Runner
@@ -92,7 +93,8 @@ class Model:
 
         Raises:
             InputError: where an item is no image, such as an array of floats; where a precision or embeddings are asked
-                for that the model has not.
+                for that the model has not. Where the decoder gives other pixels than the one it was trained with, that
+                is a warning in the log; with `DARKROOM_DECODER_MISMATCH=strict` it is an error.
         """
         rows = self._rows(images, precision, embeddings)
         table = as_table(rows, self._bundle.card.embedding_size if embeddings else None)
@@ -141,5 +143,6 @@ class Model:
 
     def _runner(self, engine: Engine) -> Runner:
         if engine not in self._runners:
+            check_decoder(self._bundle, decoder(), decoder_rule())
             self._runners[engine] = self._bundle.runner(engine, num_threads=1)
         return self._runners[engine]

@@ -25,6 +25,7 @@ from darkroom.data.stores.workspace import name_from
 from darkroom.flows.options import MAX_JUDGED
 
 if TYPE_CHECKING:
+    from darkroom.data.settings import DecoderMismatch
     from darkroom.flows.recipe import Recipe
     from darkroom.flows.results import (
         BlessingResult,
@@ -78,6 +79,7 @@ def ingest(
     name: str | None = None,
     retry_quarantined: bool = False,
     max_judged: int = MAX_JUDGED,
+    decoder_mismatch: DecoderMismatch | None = None,
     workspace: Reference | None = None,
     **options: Unpack[IngestOptions],
 ) -> IngestResult:
@@ -88,6 +90,8 @@ def ingest(
         name: Name of the data set; None takes the source's.
         retry_quarantined: Read files again that an earlier ingest quarantined, though they look unchanged.
         max_judged: Images whose labels are judged on the data set's page; 0 judges none.
+        decoder_mismatch: Where an earlier ingest had a decoder that gives other pixels: `warn`, or `strict`, which
+            refuses; None takes `DARKROOM_DECODER_MISMATCH`, or `warn`.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings, such as `image_size=160`.
     """
@@ -95,7 +99,15 @@ def ingest(
 
     text = os.fspath(source)
     plan = _settings(_changes(options, IngestOptions, "ingest"), name or name_from(text), text)
-    return flow.plain(text, plan.ingest_settings(), retry_quarantined, max_judged, _text(workspace), _THREADS)
+    return flow.plain(
+        text,
+        plan.ingest_settings(),
+        retry_quarantined,
+        max_judged,
+        _text(workspace),
+        _THREADS,
+        decoder_mismatch=decoder_mismatch,
+    )
 
 
 def inspect(
@@ -283,6 +295,7 @@ def score(
     retry_quarantined: bool = False,
     precision: Precision = "auto",
     embeddings: bool = False,
+    decoder_mismatch: DecoderMismatch | None = None,
     workspace: Reference | None = None,
 ) -> ScoreResult:
     """Score every file of a folder: one row for each, in a table of Parquet parts (docs/scoring.md).
@@ -295,6 +308,8 @@ def score(
         retry_quarantined: Try files again that an earlier run quarantined.
         precision: `fp32`, `int8`, or `auto`: int8 where it gave the same answers as fp32 on validation images.
         embeddings: Add the column `embedding`.
+        decoder_mismatch: Where the model or an earlier run had a decoder that gives other pixels: `warn`, or `strict`,
+            which refuses; None takes `DARKROOM_DECODER_MISMATCH`, or `warn`.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
     """
     from darkroom.flows.score import score as flow
@@ -309,6 +324,7 @@ def score(
         embeddings=embeddings,
         workspace=_text(workspace),
         runner=_THREADS,
+        decoder_mismatch=decoder_mismatch,
     )
 
 
