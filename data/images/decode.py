@@ -234,13 +234,9 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
 
 
 def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:
-    """The same for an image that Pillow has opened, or that was made from an array.
+    """The same for an image that Pillow has opened, or that was made from an array; raises ImageError.
 
-    A JPEG is decoded in full, where `decode` has the decoder shrink it: the pixels differ a little. All other formats
-    give the same pixels as their bytes.
-
-    Raises:
-        ImageError: `truncated`, `corrupt` or `unsupported`.
+    A JPEG is decoded in full, where `decode` may have the decoder shrink it. Other formats give the pixels of `decode`.
     """
     try:
         if image.format == "PNG":

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import open_dataset
-from darkroom.data.errors import InputError, SettingError
+from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file, content_version, write_json
 from darkroom.data.files.listing import FileEntry
 from darkroom.data.files.parallel import in_batches

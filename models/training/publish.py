@@ -18,8 +18,8 @@ from darkroom.data.files.provenance import library_versions
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, INT8_FILE, BundleCard, write_card
 from darkroom.models.bundle.inference import split_logits, stored_batches
-from darkroom.models.bundle.parity import check_parity
 from darkroom.models.bundle.onnx_metadata import describe_network
+from darkroom.models.bundle.parity import check_parity
 from darkroom.models.bundle.quantize import Int8Facts, calibration_images, judge, quantize
 from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
 from darkroom.models.measures.calibration import Calibration, fit_calibration

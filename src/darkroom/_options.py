@@ -17,7 +17,7 @@ from darkroom.flows.options import setting_changes, wrong_setting
 
 if TYPE_CHECKING:
     from darkroom.data.dataset.leaks import Leaks
-    from darkroom.data.dataset.shards import ShardFormat
+    from darkroom.data.dataset.shard_names import ShardFormat
     from darkroom.models.settings import CalibrationMethod, Optimizer
 
 
