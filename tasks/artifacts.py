@@ -57,9 +57,7 @@ def dataset_artifact(card: DatasetCard) -> None:
     lines += [f"Images that duplicate a held-out image: {copies.num_leaked}."]
     if card.reasons:
         lines += ["", *table(["quarantined as", "files"], [[r.reason, str(r.num_files)] for r in card.reasons])]
-    show_text(
-        "\n".join(lines), key=key_of("dataset", card.name), description="Images by class and split"
-    )
+    show_text("\n".join(lines), key=key_of("dataset", card.name), description="Images by class and split")
 
 
 def training_artifact(card: BundleCard) -> None:
@@ -81,9 +79,7 @@ def report_artifacts(report: EvaluationReport) -> None:
         "",
         f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.expected_calibration_error:.3f}.",
     ]
-    show_text(
-        "\n".join(lines), key=key_of("metrics", report.bundle.name), description="Evaluation metrics"
-    )
+    show_text("\n".join(lines), key=key_of("metrics", report.bundle.name), description="Evaluation metrics")
     labels = [c.label for c in metrics.per_class]
     matrix = [
         {"truth": label, **dict(zip(labels, row, strict=True))}
@@ -99,9 +95,7 @@ def blessing_artifact(name: str, decision: Decision) -> None:
     lines = [f"# {text(name)} is {'blessed' if decision.blessed else 'not blessed'}", "", f"{text(decision.why)}.", ""]
     checks = [[check.name, "yes" if check.passed else "no", check.found] for check in decision.checks]
     lines += table(["check", "passed", "result"], checks) if checks else []
-    show_text(
-        "\n".join(lines), key=key_of("blessing", name.partition("@")[0]), description="Approved for scoring?"
-    )
+    show_text("\n".join(lines), key=key_of("blessing", name.partition("@")[0]), description="Approved for scoring?")
 
 
 def versus_artifact(found: Versus) -> None:

@@ -113,7 +113,8 @@ def test_every_name_is_there_and_a_type_checker_sees_the_same_names() -> None:
 @pytest.mark.parametrize("name", WORK)
 def test_a_function_has_the_names_arguments_and_defaults_of_its_command(name: str) -> None:
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-    wanted = {parameter.name: parameter.default for parameter in command.params if parameter.name != "help"}
+    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    wanted = {each.name.removeprefix("no_"): each.default for each in shown if each.name != "help"}
     own = {key: value.default for key, value in inspect.signature(getattr(_work, name)).parameters.items()}
     annotation = inspect.get_annotations(getattr(_work, name)).get("options", "Unpack[dict]")
     options = own.pop("options", None) and getattr(_options, annotation.removeprefix("Unpack[").removesuffix("]"))
@@ -283,11 +284,11 @@ import darkroom
 from darkroom.flows.results import *
 
 source = {str(images)!r}
-settings = dict(image_size=(32, 32), model="cifar4", epochs=1, batch_size=12)
+settings = dict(image_size=(32, 32), architecture="cifar4", epochs=1, batch_size=12)
 looked = darkroom.inspect(source, max_judged=0, image_size=32)
 whole = darkroom.run(source, name="tiny", max_judged=0, **settings)
-again = darkroom.train("tiny", model="cifar4", epochs=1, batch_size=12)
-other = darkroom.train("tiny", model="cifar4", epochs=2, batch_size=12)
+again = darkroom.train("tiny", architecture="cifar4", epochs=1, batch_size=12)
+other = darkroom.train("tiny", architecture="cifar4", epochs=2, batch_size=12)
 best = darkroom.compare(source, {{"learning_rate": [0.001, 0.002]}}, name="tiny", max_judged=0, **settings)
 beside = darkroom.versus(whole.train.bundle, "answers.csv", means={{"Azure": "blue"}})
 darkroom.promote(other.bundle, why="to try")

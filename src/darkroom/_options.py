@@ -53,7 +53,7 @@ class IngestOptions(InspectOptions, total=False):
 class TrainOptions(TypedDict, total=False):
     """How a network is trained; see `TrainSettings`."""
 
-    model: str
+    architecture: str
     weights: Literal["imagenet", "none"]
     epochs: int
     batch_size: int
@@ -68,7 +68,7 @@ class TrainOptions(TypedDict, total=False):
     cutmix: float
     class_weights: bool
     patience: int
-    fine_tune_blocks: int
+    fine_tune_layers: int
     fine_tune_epochs: int
     fine_tune_learning_rate: float
     flip_average: bool

@@ -128,7 +128,7 @@ def inspect(
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings, such as `image_size=160`.
     """
-    from darkroom.flows.examine import inspect as flow
+    from darkroom.flows.inspect_source import inspect as flow
 
     text = os.fspath(source)
     plan = _settings(_changes(options, InspectOptions, "inspect"), name or name_from(text), text)
