@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import EXPERIMENT_CARD, Workspace
@@ -24,6 +22,7 @@ from darkroom.models.experiments.search import draw
 from darkroom.models.measures.metrics import Interval
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import compare as tasks
+from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.results import EvaluateResult
 from darkroom.flows.settings import decoder_rule, open_workspace
@@ -13,6 +11,7 @@ from darkroom.models.judging.blessed import held
 from darkroom.models.pages.navigation import REPORT_PAGE
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import evaluate as tasks
+from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from darkroom.flows.results import ExplainResult
 from darkroom.flows.settings import decoder_rule, local_copy, open_folder, open_workspace
 from darkroom.flows.up_to_date import explain_command
@@ -11,6 +9,7 @@ from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining.explain import explanation_folder, find_searched
 from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
 from darkroom.tasks import explain as tasks
+from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
 

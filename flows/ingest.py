@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from darkroom.data.files.locks import exclusive
 from darkroom.data.ingest.plan import IngestSettings, share_dataset
 from darkroom.data.settings import DecoderMismatch
@@ -14,6 +12,7 @@ from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, decoder_rule, open_workspace
 from darkroom.tasks import ingest as tasks
 from darkroom.tasks import inspect_source as pages
+from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 

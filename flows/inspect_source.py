@@ -5,8 +5,6 @@ The file is not called `inspect.py`: run as a script from this folder, another f
 
 from __future__ import annotations
 
-from prefect import flow
-
 from darkroom.data.files.locks import exclusive
 from darkroom.data.ingest.plan import IngestSettings
 from darkroom.data.stores.workspace import INSPECTION_CARD, check_name, name_from
@@ -16,6 +14,7 @@ from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, open_folder, open_workspace
 from darkroom.tasks import ingest as ingest_tasks
 from darkroom.tasks import inspect_source as tasks
+from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from darkroom.flows.results import BlessingResult
 from darkroom.flows.settings import open_workspace
 from darkroom.models.judging.blessed import held
 from darkroom.tasks import blessing as tasks
+from darkroom.tasks.decorators import flow
 
 
 @flow(name="promote", flow_run_name="{bundle}")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-from prefect.runtime import flow_run
-
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.explain import explain
 from darkroom.flows.ingest import ingest
@@ -18,11 +15,14 @@ from darkroom.flows.settings import RunnerKind, open_workspace
 from darkroom.flows.train import train
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.settings import Precision
+from darkroom.tasks.decorators import flow
 from darkroom.tasks.explain import choose_examples
 
 
 def _run_name() -> str:
     """The run's name in the UI: that of the recipe or the source."""
+    from prefect.runtime import flow_run
+
     recipe = flow_run.get_parameters()["recipe"]
     return str(recipe if isinstance(recipe, str) else recipe["name"] if isinstance(recipe, dict) else recipe.name)
 

@@ -13,22 +13,22 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.files.lease import grant
 from darkroom.data.files.parallel import num_cpus
 from darkroom.flows.settings import RunnerKind, Settings
-
-if TYPE_CHECKING:
-    from darkroom.tasks.window import Workers
+from darkroom.tasks.decorators import is_plain
+from darkroom.tasks.window import PlainWorkers, Workers
 
 _NUM_THREADS = 2  # a part keeps all processors busy, and a second one while the first is read or written
 _TIMEOUT_SECONDS = 10
@@ -60,9 +60,14 @@ def choose_runner(kind: str | None, address: str | None) -> Runner:
 
     Raises:
         SettingError: where that cannot be: an extra that is not installed, or an address that is missing or wrong, or
-            that nobody answers within ten seconds.
+            that nobody answers within ten seconds; or where it takes Prefect, and the run is a plain one.
     """
     runner = configured_runner(kind, address)
+    if is_plain() and runner.kind != "threads":
+        raise SettingError(
+            f"The runner {runner.kind} needs Prefect. Pass runner='threads', or call the flow of the same name in "
+            "darkroom.flows."
+        )
     if runner.address:
         _check_installed(runner.kind)
         _check_answers(runner.kind, runner.address)
@@ -90,7 +95,7 @@ def configured_runner(kind: str | None, address: str | None) -> Runner:
     return Runner(chosen, place, settings.max_workers or 1)
 
 
-def open_workers(runner: Runner, folder: Path) -> AbstractContextManager[Workers]:
+def open_workers(runner: Runner, folder: Path) -> AbstractContextManager[Workers | PlainWorkers]:
     """Start or reach the workers of a run that has locked `folder`; none of them works for it any more afterwards.
 
     Raises:
@@ -102,10 +107,12 @@ def open_workers(runner: Runner, folder: Path) -> AbstractContextManager[Workers
 
 
 @contextmanager
-def _threads(runner: Runner, folder: Path) -> Iterator[Workers]:
+def _threads(runner: Runner, folder: Path) -> Iterator[Workers | PlainWorkers]:
+    if is_plain():
+        with ThreadPoolExecutor(runner.max_workers, thread_name_prefix="part") as pool:
+            yield PlainWorkers(pool, runner.max_workers)
+        return
     from prefect.task_runners import ThreadPoolTaskRunner
-
-    from darkroom.tasks.window import Workers
 
     threads: Any = ThreadPoolTaskRunner(max_workers=runner.max_workers)
     with threads:
@@ -117,8 +124,6 @@ def _processes(runner: Runner, folder: Path) -> Iterator[Workers]:
     from concurrent.futures.process import BrokenProcessPool
 
     from prefect.task_runners import ProcessPoolTaskRunner
-
-    from darkroom.tasks.window import Workers
 
     number = runner.max_workers
     pool = ProcessPoolTaskRunner(max_workers=number, initializer=_begin_process)
@@ -153,8 +158,6 @@ def _dask(runner: Runner, folder: Path) -> Iterator[Workers]:
     from prefect.utilities.asyncutils import run_coro_as_sync
     from prefect_dask import DaskTaskRunner
 
-    from darkroom.tasks.window import Workers
-
     cluster = DaskTaskRunner(address=runner.address, client_kwargs={"timeout": _TIMEOUT_SECONDS})
     with grant(folder, 1) as lease, cluster:
         try:
@@ -180,8 +183,6 @@ async def _shake_hands(address: str) -> None:
 def _ray(runner: Runner, folder: Path) -> Iterator[Workers]:
     import ray
     from prefect_ray import RayTaskRunner
-
-    from darkroom.tasks.window import Workers
 
     cluster = RayTaskRunner(address=runner.address, init_kwargs={"log_to_driver": False, "logging_level": "ERROR"})
     with grant(folder, 1) as lease:

@@ -6,8 +6,6 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime
 
-from prefect import flow
-
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.storage import place_from
@@ -18,6 +16,7 @@ from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_w
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
 from darkroom.tasks import score as tasks
+from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 

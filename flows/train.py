@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import BUNDLE_CARD
@@ -18,6 +16,7 @@ from darkroom.models.training.features import features_folder
 from darkroom.models.training.model_version import bundle_name
 from darkroom.models.training.multi_machine import open_cluster, with_workers_of
 from darkroom.tasks import train as tasks
+from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 

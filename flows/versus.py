@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.results import VersusResult
 from darkroom.flows.settings import local_copy, open_workspace
 from darkroom.tasks import evaluate as tasks
+from darkroom.tasks.decorators import flow
 
 
 @flow(name="versus", flow_run_name="{bundle}")

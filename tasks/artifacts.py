@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from typing import Any
 
 from darkroom.data.dataset.dataset import DatasetCard
 from darkroom.data.dataset.splits import SPLITS
@@ -14,11 +13,36 @@ from darkroom.models.judging.versus import Versus
 from darkroom.models.measures.comparison import Decision, Pairs
 from darkroom.models.pages.markdown import table, text
 from darkroom.models.scoring.summary import ScoreSummary
+from darkroom.tasks.decorators import is_plain
 
 
 def key_of(*parts: str) -> str:
     """An artifact key: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+def show_text(markdown: str, key: str, description: str) -> None:
+    """Show a page of Markdown on the run; nothing in a plain one."""
+    if not is_plain():
+        from prefect.artifacts import create_markdown_artifact
+
+        create_markdown_artifact(markdown, key=key, description=description)
+
+
+def show_table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+    """Show a table on the run; nothing in a plain one."""
+    if not is_plain():
+        from prefect.artifacts import create_table_artifact
+
+        create_table_artifact(rows, key=key, description=description)
+
+
+def show_progress(percent: float, key: str, description: str) -> None:
+    """Show how much is done on the run; nothing in a plain one."""
+    if not is_plain():
+        from prefect.artifacts import create_progress_artifact
+
+        create_progress_artifact(percent, key=key, description=description)
 
 
 def dataset_artifact(card: DatasetCard) -> None:
@@ -33,15 +57,13 @@ def dataset_artifact(card: DatasetCard) -> None:
     lines += [f"Images that duplicate a held-out image: {copies.num_leaked}."]
     if card.reasons:
         lines += ["", *table(["quarantined as", "files"], [[r.reason, str(r.num_files)] for r in card.reasons])]
-    create_markdown_artifact(
-        "\n".join(lines), key=key_of("dataset", card.name), description="Images by class and split"
-    )
+    show_text("\n".join(lines), key=key_of("dataset", card.name), description="Images by class and split")
 
 
 def training_artifact(card: BundleCard) -> None:
     """The epochs of a training."""
     rows = [log.model_dump() for log in card.history]
-    create_table_artifact(rows, key=key_of("training", card.name), description=f"Epochs of {card.name}@{card.version}")
+    show_table(rows, key=key_of("training", card.name), description=f"Epochs of {card.name}@{card.version}")
 
 
 def report_artifacts(report: EvaluationReport) -> None:
@@ -57,15 +79,13 @@ def report_artifacts(report: EvaluationReport) -> None:
         "",
         f"Macro F1 {metrics.macro_f1:.3f}; expected calibration error {metrics.expected_calibration_error:.3f}.",
     ]
-    create_markdown_artifact(
-        "\n".join(lines), key=key_of("metrics", report.bundle.name), description="Evaluation metrics"
-    )
+    show_text("\n".join(lines), key=key_of("metrics", report.bundle.name), description="Evaluation metrics")
     labels = [c.label for c in metrics.per_class]
     matrix = [
         {"truth": label, **dict(zip(labels, row, strict=True))}
         for label, row in zip(labels, metrics.confusion_matrix, strict=True)
     ]
-    create_table_artifact(
+    show_table(
         matrix, key=key_of("confusion", report.bundle.name), description="Confusion matrix: rows are true classes"
     )
 
@@ -75,9 +95,7 @@ def blessing_artifact(name: str, decision: Decision) -> None:
     lines = [f"# {text(name)} is {'blessed' if decision.blessed else 'not blessed'}", "", f"{text(decision.why)}.", ""]
     checks = [[check.name, "yes" if check.passed else "no", check.found] for check in decision.checks]
     lines += table(["check", "passed", "result"], checks) if checks else []
-    create_markdown_artifact(
-        "\n".join(lines), key=key_of("blessing", name.partition("@")[0]), description="Approved for scoring?"
-    )
+    show_text("\n".join(lines), key=key_of("blessing", name.partition("@")[0]), description="Approved for scoring?")
 
 
 def versus_artifact(found: Versus) -> None:
@@ -90,7 +108,7 @@ def versus_artifact(found: Versus) -> None:
     rows += [[each.label, *_both_right(each)] for each in found.classes]
     lines += table(["", "images", "model correct", "table correct"], rows)
     key = key_of("versus", found.bundle.partition("@")[0])
-    create_markdown_artifact("\n".join(lines), key=key, description="Model against an external table of answers")
+    show_text("\n".join(lines), key=key, description="Model against an external table of answers")
 
 
 def _both_right(pairs: Pairs) -> list[str]:
@@ -104,7 +122,7 @@ def score_artifact(summary: ScoreSummary, out: str) -> None:
         if counts:
             lines += [*table([title, "rows"], [[count.name, str(count.num_rows)] for count in counts]), ""]
     lines += [f"{summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s."]
-    create_markdown_artifact("\n".join(lines), key="scoring", description="Prediction table")
+    show_text("\n".join(lines), key="scoring", description="Prediction table")
 
 
 def _figure(value: float | None) -> str:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
-
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.judging import blessed
 from darkroom.models.judging.blessed import BlessedCard
 from darkroom.models.measures.comparison import Decision
 from darkroom.tasks.artifacts import blessing_artifact
+from darkroom.tasks.decorators import run_id, task
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def promote(bundle: Path, place: Workspace, why: str) -> BlessedCard:
     """Bless a bundle by hand; show it on the run."""
-    return _shown(blessed.promote(bundle, place, why, flow_run.get_id()))
+    return _shown(blessed.promote(bundle, place, why, run_id()))
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def roll_back(name: str, place: Workspace, why: str) -> BlessedCard:
     """Bless the version again that was blessed before; show it on the run."""
-    return _shown(blessed.roll_back(name, place, why, flow_run.get_id()))
+    return _shown(blessed.roll_back(name, place, why, run_id()))
 
 
 def _shown(card: BlessedCard) -> BlessedCard:

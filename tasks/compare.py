@@ -5,11 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.artifacts import create_progress_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
-
 from darkroom.data.files.provenance import complete_run_record, write_run_record
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.experiments import experiment, trials
@@ -20,37 +15,38 @@ from darkroom.models.experiments.experiment import (
     TrialPlan,
     TrialRecord,
 )
-from darkroom.tasks.artifacts import key_of
+from darkroom.tasks.artifacts import key_of, show_progress, show_table
+from darkroom.tasks.decorators import run_id, task
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def start_experiment(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Workspace) -> list[TrialPlan]:
     """Write the plan; gives the trials that have not ended."""
     return trials.start(folder, plan, retry_failed, workspace)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def find_experiment(folder: Path, workspace: Workspace) -> ExperimentCard | None:
     """The experiment where it is done already."""
     card = experiment.find_experiment(folder, workspace)
     if card:
-        complete_run_record(folder, "compare", flow_run.get_id(), _settings(folder))
+        complete_run_record(folder, "compare", run_id(), _settings(folder))
     return card
 
 
-@task(task_run_name="trial {number}: {told}", cache_policy=NO_CACHE)
+@task(task_run_name="trial {number}: {told}")
 def train_trial(folder: Path, number: int, told: str, features: Path | None, workspace: Workspace) -> TrialRecord:
     """Train one trial and record how it ended; `told` names it in the UI."""
     return trials.train_trial(folder, number, features, workspace)
 
 
-@task(task_run_name="record that trial {number} failed", cache_policy=NO_CACHE)
+@task(task_run_name="record that trial {number} failed")
 def record_failure(folder: Path, number: int, error: Exception) -> TrialRecord:
     """Record a trial that cannot be made."""
     return trials.record_failure(folder, number, error)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def show_trials(folder: Path, workspace: Workspace) -> None:
     """Show the trials that have ended, best first, and how many are left."""
     plan, ended = experiment.read_plan(folder), experiment.rows(folder, workspace)
@@ -61,13 +57,13 @@ def show_trials(folder: Path, workspace: Workspace) -> None:
         figures = {"accuracy": row.accuracy, "95 % interval": interval, "loss": row.loss}
         times = {"epochs": row.num_epochs, "seconds": row.seconds, "reason": row.reason}
         table.append({"trial": row.number, **values, "status": row.status, **figures, **times})
-    create_table_artifact(table, key=key_of("trials", plan.name), description=f"Trials of {plan.name}-{plan.version}")
-    create_progress_artifact(
+    show_table(table, key=key_of("trials", plan.name), description=f"Trials of {plan.name}-{plan.version}")
+    show_progress(
         100 * len(ended) / len(plan.trials), key=key_of("trials-done", plan.name), description="Trials that have ended"
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
     """The best trial on validation; its state goes to where `train` goes on with it."""
     best = trials.choose_best(folder, workspace)
@@ -75,13 +71,13 @@ def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
     return best
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def finish_experiment(
     folder: Path, best: TrialPlan, bundle: str, test: HeldOutFigures | None, workspace: Workspace
 ) -> ExperimentCard:
     """Write the table, the plot, the page and the card."""
     card = trials.finish(folder, best, bundle, test, workspace)
-    write_run_record(folder, "compare", flow_run.get_id(), _settings(folder))
+    write_run_record(folder, "compare", run_id(), _settings(folder))
     return card
 
 

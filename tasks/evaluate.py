@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
-
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
@@ -16,9 +12,10 @@ from darkroom.models.judging import blessed, evaluate, versus
 from darkroom.models.judging.report import EvaluationReport
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks.artifacts import blessing_artifact, report_artifacts, versus_artifact
+from darkroom.tasks.decorators import run_id, task
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def evaluate_bundle(
     bundle: Path,
     dataset: Path,
@@ -37,15 +34,15 @@ def evaluate_bundle(
     return report
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def bless_bundle(bundle: Path, report: EvaluationReport, place: Workspace) -> None:
     """Let a bundle that was found good score from now on; show the decision on the run."""
     if report.blessing:
-        blessed.bless(bundle, report.blessing, place, flow_run.get_id())
+        blessed.bless(bundle, report.blessing, place, run_id())
         blessing_artifact(f"{report.bundle.name}@{report.bundle.version}", report.blessing)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def compare_with_table(
     bundle: Path, table: Path, means: dict[str, str], path_column: str | None, label_column: str | None
 ) -> versus.Versus:

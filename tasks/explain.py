@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.settings import DecoderMismatch
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining import explain
 from darkroom.models.explaining.explain import Explained
+from darkroom.tasks.decorators import task
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def explain_images(
     bundle: Path,
     images: list[Path],
@@ -31,7 +29,7 @@ def explain_images(
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def choose_examples(bundle: Path, folder: Path) -> list[str]:
     """The worst mistakes and a few good ones of the bundle's report, as paths of files."""
     return [str(folder / path) for path in explain.choose_examples(open_bundle(bundle))]

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
-
 from darkroom.data.dataset.dataset import DatasetCard, open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.provenance import complete_run_record, write_run_record
@@ -18,16 +14,17 @@ from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import Source, resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.tasks.artifacts import dataset_artifact
+from darkroom.tasks.decorators import run_id, task
 from darkroom.tasks.retries import machine_failed
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[5, 60], retry_condition_fn=machine_failed)
+@task(retries=2, retry_delay_seconds=[5, 60], retry_condition_fn=machine_failed)
 def fetch_source(reference: str, workspace: Workspace) -> Source:
     """Bring a source into a local folder."""
     return resolve(reference, workspace)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def plan_ingest(
     source: Source,
     settings: IngestSettings,
@@ -38,13 +35,12 @@ def plan_ingest(
     """List and label the files."""
     planned = plan.plan_ingest(source, settings, workspace, retry_quarantined, decoder_mismatch)
     if planned.published:
-        complete_run_record(planned.published, "ingest", flow_run.get_id(), settings.model_dump(mode="json"))
+        complete_run_record(planned.published, "ingest", run_id(), settings.model_dump(mode="json"))
     return planned
 
 
 @task(
     task_run_name="write part {index}",
-    cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=5,
     retry_condition_fn=machine_failed,
@@ -55,16 +51,16 @@ def write_part(staging: Path, index: int, lease: Lease | None = None) -> PartCou
         return parts.write_part(staging, index)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def publish_dataset(staging: Path, workspace: Workspace) -> Path:
     """Put the parts together under a version."""
     settings = plan.read_plan(staging).settings.model_dump(mode="json")
     folder = publication.publish(staging, workspace)
-    write_run_record(folder, "ingest", flow_run.get_id(), settings)
+    write_run_record(folder, "ingest", run_id(), settings)
     return folder
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def describe_dataset(folder: Path) -> DatasetCard:
     """Show the data set's counts on the run."""
     card = open_dataset(folder).card

@@ -6,9 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.ingest.parts import PartCounts
@@ -20,6 +17,7 @@ from darkroom.models.inspecting.dataset_page import source_thumbnails
 from darkroom.models.inspecting.dataset_page import write_inspection as write
 from darkroom.models.inspecting.inspection import Inspection, extract_part_features, inspect_staging
 from darkroom.models.inspecting.label_errors import export_judge
+from darkroom.tasks.decorators import task
 
 
 def without_consequences(settings: IngestSettings) -> IngestSettings:
@@ -27,7 +25,7 @@ def without_consequences(settings: IngestSettings) -> IngestSettings:
     return settings.model_copy(update={"copies": 0, "leaks": "keep"})
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -> list[tuple[Path, int, Path, float]]:
     """What `extract_features` is called with for each part; nothing where no label is to be judged."""
     num_ok = sum(part.num_ok for part in parts)
@@ -38,14 +36,14 @@ def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -
     return [(staging, part.index, backbone, min(1.0, max_judged / num_ok)) for part in parts]
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def extract_features(staging: Path, index: int, backbone: Path, share: float, lease: Lease | None = None) -> Path:
     """Compute the features of a share of one part's images."""
     with working_under(lease):
         return extract_part_features(staging, index, read_plan(staging).labels, backbone, share)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def choose_shards(folder: Path, max_judged: int) -> list[tuple[Path, str, Path, float]]:
     """What `extract_shard_features` is called with; nothing where no label is to be judged, or the page is there."""
     dataset = open_dataset(folder)
@@ -57,14 +55,14 @@ def choose_shards(folder: Path, max_judged: int) -> list[tuple[Path, str, Path, 
     return [(folder, shard.file, backbone, share) for shard in dataset.card.shards]
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def extract_shard_features(folder: Path, shard: str, backbone: Path, share: float, lease: Lease | None = None) -> Path:
     """Compute the features of a share of one shard's images."""
     with working_under(lease):
         return inspection.extract_shard_features(open_dataset(folder), shard, backbone, share)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def write_dataset_page(folder: Path, features: list[Path], source: Source, generated_by: str) -> None:
     """Write `dataset.html` and `inspection.json` beside a data set's card, once."""
     if not (folder / INSPECTION_CARD).is_file():
@@ -73,7 +71,7 @@ def write_dataset_page(folder: Path, features: list[Path], source: Source, gener
         shutil.rmtree(folder / "features" / ".labels", ignore_errors=True)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def write_inspection(
     staging: Path, features: list[Path], source: Source, folder: Path, generated_by: str
 ) -> Inspection:

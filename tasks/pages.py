@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.pages import navigation
+from darkroom.tasks.decorators import task
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def link_pages(model: Path, workspace: Workspace) -> None:
     """Link the pages of a model, its data set and its experiments."""
     for file in navigation.link_pages(workspace, model):

@@ -5,15 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
-
 from darkroom.data.files.lease import Lease, working_under
-from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import TablePaths, Workspace
+from darkroom.models.bundle import imagenet
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.imagenet import READY_MADE, ready_made_bundle
 from darkroom.models.bundle.runtime import Engine, Runner
 from darkroom.models.scoring import parts, plan, summary
 from darkroom.models.scoring.output import TableOutput
@@ -22,19 +17,17 @@ from darkroom.models.scoring.plan import ScorePlan
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.summary import ScoreSummary
 from darkroom.tasks.artifacts import score_artifact
+from darkroom.tasks.decorators import run_id, task
 from darkroom.tasks.retries import machine_failed
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def find_bundle(model: str, workspace: Workspace) -> Path:
     """The folder of a bundle by its reference; the ready-made one is built where it is not there yet."""
-    if model != READY_MADE:
-        return workspace.find_model(model)
-    with exclusive(workspace.models / READY_MADE):
-        return ready_made_bundle(workspace)
+    return imagenet.find_bundle(model, workspace)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def plan_scoring(request: ScoreRequest) -> ScorePlan:
     """List the files to score."""
     return plan.plan_scoring(request, open_bundle(request.bundle))
@@ -42,7 +35,6 @@ def plan_scoring(request: ScoreRequest) -> ScorePlan:
 
 @task(
     task_run_name="score part {index}",
-    cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=5,
     retry_condition_fn=machine_failed,
@@ -53,10 +45,10 @@ def score_part(out: Path, index: int, bundle: Path, lease: Lease | None = None) 
         return parts.score_part(out, index, *_runner(bundle, plan.read_plan(TablePaths(out)).engine))
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def summarize(out: TableOutput, rows_reused: int, started_at: str, seconds: float) -> ScoreSummary:
     """Count the rows, write the summary, show it on the run."""
-    made = summary.summarize(out.folder, rows_reused, started_at, seconds, flow_run.get_id())
+    made = summary.summarize(out.folder, rows_reused, started_at, seconds, run_id())
     out.share_table()
     score_artifact(made, out.reference)
     return made

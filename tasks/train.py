@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
-
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.provenance import complete_run_record, write_run_record
@@ -18,37 +14,38 @@ from darkroom.models.training import features, model_version, multi_machine, pub
 from darkroom.models.training_loop.cluster import Cluster
 from darkroom.models.training_loop.stage import TrainRequest
 from darkroom.tasks.artifacts import training_artifact
+from darkroom.tasks.decorators import run_id, task
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def find_bundle(dataset: Path, settings: TrainSettings, workspace: Workspace) -> Path | None:
     """The bundle of an earlier run of the same data set and settings."""
     folder = model_version.published_bundle(open_dataset(dataset), settings, workspace)
     if folder:
-        complete_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
+        complete_run_record(folder, "train", run_id(), settings.model_dump(mode="json"))
     return folder
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def prepare_backbone(dataset: Path, settings: TrainSettings) -> Path:
     """Export the frozen backbone whose features are cached."""
     return features.prepare_backbone(open_dataset(dataset), settings.model, settings.weights)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def extract_features(dataset: Path, folder: Path, shard: str, lease: Lease | None = None) -> features.FeatureCounts:
     """Compute the features of one shard that no other version of the data set has."""
     with working_under(lease):
         return features.extract_features(open_dataset(dataset), folder, shard)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def finish_features(dataset: Path, folder: Path, counts: list[features.FeatureCounts]) -> None:
     """Say how many images were computed and how many were known."""
     features.finish_features(open_dataset(dataset), folder, counts)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def train_network(
     dataset: Path,
     settings: TrainSettings,
@@ -61,17 +58,17 @@ def train_network(
     staging = model_version.staging_folder(opened, settings, workspace)
     trained = train.train_network(TrainRequest(opened, settings, staging, feature_folder, cluster=cluster))
     folder = publish.publish_bundle(opened, settings, trained, workspace)
-    write_run_record(folder, "train", flow_run.get_id(), settings.model_dump(mode="json"))
+    write_run_record(folder, "train", run_id(), settings.model_dump(mode="json"))
     return folder
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def join_training(dataset: Path, settings: TrainSettings, cluster: Cluster, workspace: Workspace) -> Path:
     """Take part in the training that another machine leads, and wait for its bundle."""
     return multi_machine.join_training(open_dataset(dataset), settings, cluster, workspace)
 
 
-@task(cache_policy=NO_CACHE)
+@task()
 def describe_bundle(folder: Path) -> BundleCard:
     """Show the training's epochs on the run."""
     card = open_bundle(folder).card

@@ -8,16 +8,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from prefect.utilities.callables import get_call_parameters
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from darkroom.data.files.lease import Lease
 from darkroom.data.files.parallel import STOP
+from darkroom.tasks.decorators import LazyTask, is_plain
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +44,11 @@ class Workers:
 
     def submit(self, task: Any, arguments: tuple[Any, ...]) -> Any:
         """The future of `task(*arguments)`."""
+        from prefect.utilities.callables import get_call_parameters
+
+        made = task.prefect if isinstance(task, LazyTask) else task
         terms = {"lease": self.lease} if self.lease else {}
-        return self.runner.submit(task, get_call_parameters(task.fn, arguments, terms))
+        return self.runner.submit(made, get_call_parameters(made.fn, arguments, terms))
 
     def wait(self, futures: Iterable[Any]) -> None:
         """Wait until none of the futures is at work; on a cluster, which may have no worker left, a minute at most."""
@@ -58,8 +64,30 @@ class Workers:
             logger.warning("Not all workers stopped within a minute; they stop when they next check.")
 
 
+@dataclass(frozen=True)
+class PlainWorkers:
+    """Threads of this process that work on the parts of a plain run (decorators.py), of which Prefect knows nothing."""
+
+    pool: ThreadPoolExecutor
+    num_threads: int
+    lease: None = None
+
+    def num_slots(self) -> int:
+        """How many parts they can work on at once."""
+        return self.num_threads
+
+    def submit(self, task: LazyTask[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
+        """The future of `task(*arguments)`, which sees the context variables of the one who submits it."""
+        return self.pool.submit(copy_context().run, task.fn, *arguments)
+
+    def wait(self, futures: Iterable[Future[Any]]) -> None:
+        """Wait until none of the futures is at work; those that were not begun never are."""
+        waiting = [future for future in futures if not future.cancel()]
+        wait_for(waiting)
+
+
 def submit_all(
-    workers: Workers, task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what: str
+    workers: Workers | PlainWorkers, task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what: str
 ) -> Generator[Any, None, None]:
     """Submit `task(*arguments)` for each, two at a time for each that can be worked on, and give the results in order.
 
@@ -99,8 +127,8 @@ def _first(waiting: deque[Any]) -> Any:
 
 @contextmanager
 def _bar(total: int, what: str) -> Iterator[Any]:
-    """A progress bar where somebody watches a terminal, silence elsewhere."""
+    """A progress bar where somebody watches a command in a terminal, silence elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=is_plain() or not sys.stderr.isatty()) as progress:
         task = progress.add_task(what, total=total)
         yield lambda: progress.advance(task)

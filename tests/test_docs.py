@@ -84,6 +84,30 @@ def test_the_make_targets_of_the_documentation_exist() -> None:
     assert used <= targets
 
 
+@pytest.mark.timeout(900)
+def test_the_examples_of_the_python_page_run_one_after_the_other_and_without_prefect(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 40)
+    write_photos(tmp_path / "new-photos", 5)
+    script = "\n".join(blocks(ROOT / "docs" / "python.md", "python"))
+    check = (
+        "import sys; assert 'prefect' not in sys.modules"
+        "\nassert rows.status.tolist() == ['ok', 'quarantined', 'ok', 'ok', 'ok']"
+        "\nassert rows.label[0] == rows.label[2] == rows.label[3] == labels[probabilities[0].argmax()]"
+        "\nassert abs(network.predict(pixels[None]) - probabilities).max() < 1e-4"
+        "\nassert vectors.shape[0] == 2 and sum(len(batch) for _, batch in train) == photos.counts.train.sum()"
+        "\nassert len(manifest) == 81"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}\n{check}"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "DARKROOM"))}
+        | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_recipes_are_listed() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "darkroom.flows.cli", "recipes"], capture_output=True, text=True, cwd=ROOT

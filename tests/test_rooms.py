@@ -125,7 +125,7 @@ def test_the_documentation_gives_the_rooms_in_their_order() -> None:
     assert re.findall(r"^\| `((?:data|models|tasks|flows)(?:/[\w/]+)?)/` \|", page, re.MULTILINE) == list(ORDER)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", [*FILES, *sorted((ROOT / "src/darkroom").glob("*.py"))], ids=name_of)
 def test_no_file_is_longer_than_one_reads_at_a_time(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
@@ -229,9 +229,9 @@ def test_the_wheel_holds_the_rooms_with_their_recipes_and_templates_and_nothing_
 ) -> None:
     real = [path for top in TOPS for path in (checkout / top).rglob("*") if path.is_file()]
     wanted = {f"darkroom/{path.relative_to(checkout).as_posix()}": path.read_bytes() for path in real}
-    wanted |= {
-        f"darkroom/{name}": (checkout / "src/darkroom" / name).read_bytes() for name in ("__init__.py", "py.typed")
-    }
+    root = [path for path in (checkout / "src/darkroom").iterdir() if path.is_file()]
+    assert {path.name for path in root} >= {"__init__.py", "py.typed", "_model.py"}
+    wanted |= {f"darkroom/{path.name}": path.read_bytes() for path in root}
     assert contents(wheel) == wanted
 
 
@@ -262,4 +262,19 @@ def test_the_installed_wheel_runs_away_from_any_checkout(wheel: Path, tmp_path: 
     said = run(*command, "--max-judged", "0", "--workspace", tmp_path / "workspace", cwd=place, **home)
     assert "data set    digits@ec4452c60846" in said
     assert "scored      100 files" in said
+    (image, *_) = sorted((tmp_path / "workspace").rglob("new/*.png"))
+    cell = f"""
+import asyncio, sys
+import darkroom
+
+async def cell():
+    model = darkroom.load_model("digits-cifar4", {str(tmp_path / "workspace")!r})
+    print(model.predict([{str(image)!r}]).status[0], darkroom.__file__)
+
+asyncio.run(cell())
+assert "prefect" not in sys.modules
+"""
+    status, where = run(python, "-P", "-c", cell, cwd=place, **home).split()
+    assert status == "ok"
+    assert Path(where).is_relative_to(site)
     assert list(place.iterdir()) == []

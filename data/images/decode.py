@@ -4,7 +4,7 @@ Ingest, training and scoring all call `decode(data, policy)`; the policy travels
 bundle, so that what a network sees when it scores is what it saw when it was trained.
 
 What the policy leaves no choice about, because only one answer is right:
-- grey of 16 bits or of floats is scaled to 8 bits, never clipped (see `_to_eight_bits`);
+- grey of 16 bits or of floats is scaled to 8 bits, never clipped (see `colour.py`);
 - CMYK, YCbCr, palette, grey and 1-bit images become RGB;
 - of an animation or a multi-page file, the first frame is taken;
 - ICC profiles are not applied: pixel values are taken as stored, as the training tutorials do.
@@ -25,7 +25,6 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -38,6 +37,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from darkroom.data.errors import ImageError
+from darkroom.data.images.colour import to_rgb
 from darkroom.data.images.resizing import resize
 from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
 from darkroom.data.settings import SettingsModel
@@ -62,7 +62,6 @@ _MARKER = re.compile(rb"\xff[^\0\x01\xff\xd0-\xd8]")
 _SLOW_DECODERS = frozenset({"ppm", "ppm_plain", "bmp_rle"})
 _MAX_SLOW_PIXELS = 4_000_000
 _BIG_PIXELS = 20_000_000
-_STRIP_PIXELS = 2**20
 _one_big_image = threading.Lock()
 # glibc keeps blocks under 32 MB for the thread that freed them, so that the big images of all threads add up.
 Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
@@ -233,6 +232,23 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
     return Decoded(pixels, header.format, header.width, header.height, header.mode)
 
 
+def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:
+    """The same for an image that Pillow has opened, or that was made from an array; raises ImageError.
+
+    A JPEG is decoded in full, where `decode` may have the decoder shrink it. Other formats give the pixels of `decode`.
+    """
+    try:
+        if image.format == "PNG":
+            image.load()  # its EXIF may come after the pixels
+        header = _header(image)
+        pixels = _finished(image, _turn(image, policy), policy)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _image_error(error, b"") from None
+    return Decoded(pixels, header.format, header.width, header.height, header.mode)
+
+
 def _header(image: Image.Image) -> Header:
     width, height = image.size
     if image.format == "TIFF" and _orientation(image) in _SWAPS_SIDES:  # Pillow has it upright already
@@ -318,23 +334,33 @@ def _check_chunks(data: bytes) -> None:
 def _pixels(data: bytes, image: Image.Image, policy: DecodePolicy) -> NDArray[np.uint8]:
     if image.format == "PNG":
         image.load()  # its EXIF may come after the pixels
-    orientation = _orientation(image)
-    turn = orientation if policy.apply_exif_rotation else 1
-    if image.format == "TIFF":  # Pillow turns it upright by itself
-        turn = 1 if policy.apply_exif_rotation else _INVERSE.get(orientation, orientation)
-    rgb: Image.Image | NDArray[np.uint8] | None = None
+    turn = _turn(image, policy)
+    rgb: NDArray[np.uint8] | None = None
     if image.format in ("JPEG", "MPO"):
         height, width = policy.image_size
         wanted = (height, width) if turn in _SWAPS_SIDES else (width, height)
         rgb = decode_plain_jpeg(data, image, shrink_by(image.size, wanted) if policy.scaled_jpeg else 1)
         if rgb is None and policy.scaled_jpeg:
             image.draft(None, wanted)
-    if rgb is None:
+    return _finished(image if rgb is None else rgb, turn, policy)
+
+
+def _finished(image: Image.Image | NDArray[np.uint8], turn: int, policy: DecodePolicy) -> NDArray[np.uint8]:
+    """Pixels of the policy's size: in RGB, upright, resized."""
+    if isinstance(image, Image.Image):
         image.load()
-        rgb = _to_rgb(image, policy.background)
+        image = to_rgb(image, policy.background)
     if turn in _ORIENTATION:
-        rgb = (Image.fromarray(rgb) if isinstance(rgb, np.ndarray) else rgb).transpose(_ORIENTATION[turn])
-    return resize(rgb, policy)
+        image = (Image.fromarray(image) if isinstance(image, np.ndarray) else image).transpose(_ORIENTATION[turn])
+    return resize(image, policy)
+
+
+def _turn(image: Image.Image, policy: DecodePolicy) -> int:
+    """The orientation, as EXIF numbers them, that is still to be undone once the image is loaded."""
+    orientation = _orientation(image)
+    if image.format == "TIFF":  # Pillow turns it upright by itself
+        return 1 if policy.apply_exif_rotation else _INVERSE.get(orientation, orientation)
+    return orientation if policy.apply_exif_rotation else 1
 
 
 def _orientation(image: Image.Image) -> int:
@@ -343,42 +369,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # broken metadata is no reason to lose the pixels
         return 1
     return value if isinstance(value, int) else 1
-
-
-def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return _to_eight_bits(image).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layers = image if image.mode == "RGBA" and "transparency" not in image.info else image.convert("RGBA")
-        alpha = layers.getchannel("A")
-        if alpha.getextrema() == (255, 255):  # opaque: nothing shows through
-            return layers.convert("RGB")
-        return Image.composite(layers.convert("RGB"), Image.new("RGB", layers.size, background), alpha)
-    try:
-        return image.convert("RGB")
-    except ValueError as error:
-        raise ImageError("unsupported", f"mode {image.mode}: {error}") from None
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits, scaled so that white becomes 255.
-
-    White is 65535 for whole numbers; for floats the first of 1, 255 and 65535 that no pixel is above. Where a pixel is
-    above 65535 it is white. What is negative or not finite becomes 0.
-    """
-    rows = max(1, _STRIP_PIXELS // image.width)  # all at once would take eight times the image's memory
-
-    def strips() -> Iterator[NDArray[np.float64]]:
-        for top in range(0, image.height, rows):
-            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-            yield np.nan_to_num(np.asarray(strip, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
-
-    whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
-    largest = max(float(strip.max()) for strip in strips())
-    white = next((white for white in whites if largest <= white), largest)
-    return Image.fromarray(np.concatenate([np.rint(strip * (255 / white)).astype(np.uint8) for strip in strips()]))
 
 
 def decode_stored(data: bytes) -> NDArray[np.uint8]:

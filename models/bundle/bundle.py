@@ -1,9 +1,9 @@
 """The model bundle: everything needed to score, in one folder.
 
 `models/<name>/<version>/`: `model.keras` (loaded in Keras's safe mode only), `model.onnx` (the same network, its parity
-checked at export; its second output are the embeddings), `model.int8.onnx` (the same quantized, where that can be
-done), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, whether scoring takes int8,
-training settings and history, the data set's version, and size and SHA-256 of each file. `report/` is added by
+checked at export; onnx_metadata.py says what its outputs are called), `model.int8.onnx` (the same quantized, where that
+can be done), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, whether scoring takes
+int8, training settings and history, the data set's version, and size and SHA-256 of each file. `report/` is added by
 evaluation.
 """
 
@@ -113,6 +113,14 @@ class Bundle:
     @property
     def report_folder(self) -> Path:
         return self.folder / "report"
+
+    def check_embeddings(self) -> None:
+        """Raise SettingError where the network gives no embeddings."""
+        if self.card.embedding_size is None:
+            raise SettingError(
+                f"{self.reference} gives no embeddings: its network has no dense layer at its end, or was exported "
+                "before there were any. Train again, or score without --embeddings."
+            )
 
     def engine(self, precision: Precision) -> Engine:
         """The engine that scoring uses on this machine for a precision.

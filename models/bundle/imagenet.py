@@ -15,11 +15,13 @@ import numpy as np
 
 from darkroom.data.files.atomic import atomic_folder, content_version
 from darkroom.data.files.cards import FileFact
+from darkroom.data.files.locks import exclusive
 from darkroom.data.files.provenance import library_versions
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, BundleCard, write_card
+from darkroom.models.bundle.onnx_metadata import describe_network
 from darkroom.models.bundle.parity import check_parity
 from darkroom.models.bundle.quantize import Int8Facts
 from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
@@ -77,11 +79,13 @@ def ready_made_bundle(workspace: Workspace) -> Path:
     with atomic_folder(final) as temporary:
         model.save(temporary / "model.keras")
         export_onnx(with_embeddings(model), temporary / "model.onnx")
+        calibration, labels = Calibration(), LabelMap.of(names).names
+        describe_network(temporary / "model.onnx", f"{READY_MADE}@{final.name}", labels, _POLICY, calibration)
         card = BundleCard(
             name=READY_MADE,
             version=final.name,
             dataset="imagenet",
-            labels=LabelMap.of(names).names,
+            labels=labels,
             policy=_POLICY,
             settings=TrainSettings(name=READY_MADE, model=NAME),
             network_stages=(),
@@ -89,7 +93,7 @@ def ready_made_bundle(workspace: Workspace) -> Path:
             best_epoch=0,
             num_parameters=int(model.count_params()),
             train_seconds=0.0,
-            calibration=Calibration(),
+            calibration=calibration,
             threshold=0.0,
             validation_accuracy=_PUBLISHED_ACCURACY,
             int8=Int8Facts(refused="its weights came without images to calibrate int8 on"),
@@ -101,6 +105,18 @@ def ready_made_bundle(workspace: Workspace) -> Path:
         write_card(temporary, card)
     logger.info("Built the ready-made bundle %s@%s, %d classes.", READY_MADE, final.name, len(names))
     return final
+
+
+def find_bundle(reference: str, workspace: Workspace) -> Path:
+    """The folder of a bundle by its reference; the ready-made one is built where it is not there yet.
+
+    Raises:
+        InputError: where there is no such bundle.
+    """
+    if reference != READY_MADE:
+        return workspace.find_model(reference)
+    with exclusive(workspace.models / READY_MADE):
+        return ready_made_bundle(workspace)
 
 
 def is_built(workspace: Workspace) -> bool:

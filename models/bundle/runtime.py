@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from darkroom.data.errors import FormatError
 from darkroom.data.files.parallel import num_cpus
+from darkroom.models.bundle.onnx_metadata import EMBEDDING, LOGITS
 from darkroom.models.bundle.onnx_names import use_stable_names
 from darkroom.models.networks.architectures import with_embeddings
 
@@ -54,8 +55,9 @@ class OnnxRunner:
     Each thread runs it for images of its own: to share an image costs a quarter more.
 
     Args:
-        path: The `.onnx` file; one input `uint8[N, H, W, 3]`, one output `float32[N, K]`, and perhaps a second one
-            `float32[N, D]`, the embeddings.
+        path: The `.onnx` file; one input `uint8[N, H, W, 3]`, and outputs as in onnx_metadata.py. Where none of them is
+            called `logits`, as in backbones and earlier networks, the first is `float32[N, K]`, and a second one, if
+            there is one, the embeddings `float32[N, D]`.
         num_threads: Threads for one call, 1 where several threads call it; None takes all processors of this process.
 
     Raises:
@@ -77,6 +79,9 @@ class OnnxRunner:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if [(end.type, len(end.shape)) for end in inputs] != [("tensor(uint8)", 4)]:
             raise FormatError(f"{path} takes {_describe(inputs)}, not uint8 images alone. Export the network again.")
+        named = {end.name: end for end in outputs}
+        if LOGITS in named:
+            outputs = [named[name] for name in (LOGITS, EMBEDDING) if name in named]
         if len(outputs) not in (1, 2) or {(end.type, len(end.shape)) for end in outputs} != {("tensor(float)", 2)}:
             raise FormatError(f"{path} gives {_describe(outputs)}, not rows of float32. Export the network again.")
         (self._input,), (self._output, *rest) = inputs, outputs

@@ -25,7 +25,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 # Below so many images isotonic regression fits their noise (Niculescu-Mizil & Caruana 2005, section 5).
 _ENOUGH_FOR_ISOTONIC = 1000
 # Where a curve is level, this share of the softmax keeps classes and images in the network's own order.
-_TIE_BREAK = 1e-6
+TIE_BREAK = 1e-6
 
 
 class Curve(Frozen):
@@ -78,7 +78,7 @@ class Calibration(Frozen):
         mapped = np.stack(
             [np.interp(column, curve.x, curve.y) for column, curve in zip(chances.T, self.curves, strict=True)], axis=1
         )
-        mapped = (1 - _TIE_BREAK) * mapped + _TIE_BREAK * chances
+        mapped = (1 - TIE_BREAK) * mapped + TIE_BREAK * chances
         result: NDArray[np.float64] = mapped / mapped.sum(axis=1, keepdims=True)
         return result
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import open_dataset
-from darkroom.data.errors import InputError, SettingError
+from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file, content_version, write_json
 from darkroom.data.files.listing import FileEntry
 from darkroom.data.files.parallel import in_batches
@@ -87,11 +87,8 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
         InputError: where the folder has no files, files of the split are gone, the table is another program's, or, with
             `strict`, a decoder is another one.
     """
-    if request.embeddings and bundle.card.embedding_size is None:
-        raise SettingError(
-            f"{bundle.reference} gives no embeddings: its network has no dense layer at its end, or was exported "
-            "before there were any. Train again, or score without --embeddings."
-        )
+    if request.embeddings:
+        bundle.check_embeddings()
     engine = engine or bundle.engine(request.precision)
     check_decoder(bundle, decoder(), request.decoder_mismatch)
     table = request.out.paths

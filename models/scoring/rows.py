@@ -10,18 +10,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from darkroom.data.dataset.manifest import OK, QUARANTINED
 from darkroom.data.errors import ImageError
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map
-from darkroom.data.images.decode import DecodePolicy, decode_with_header, read_header
+from darkroom.data.images.decode import DecodePolicy, decode_opened, decode_with_header, read_header
 from darkroom.data.stores.folders import ImageFolder
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.bundle.runtime import Runner
@@ -33,16 +34,18 @@ TOP_K = 5
 # Few, so that the threads end together, and enough that they seldom hand over; the network takes them in its own runs.
 _BATCH = 24
 
-# A file of the plan, and its bytes or why it has none.
+# A file of the plan.
 _File = dict[str, Any]
-_Contents = bytes | ImageError
+# A file's bytes, an image that somebody else has opened, or why there is neither.
+Contents = bytes | Image.Image | ImageError
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class _Ready:
     """One file before inference: pixels, or a reason."""
 
-    path: str
+    path: str | None
     sha256: str | None
     reason: str | None
     width: int | None
@@ -70,28 +73,47 @@ def score_rows(
     """
     num_threads = num_threads or num_cpus()
     policy = bundle.card.policy
+
+    def read(file: _File) -> tuple[str | None, Contents]:
+        return file["path"], _read(folder, file, policy)
+
+    if not folder.num_readers:
+        return score_contents(files, read, runner, bundle, num_threads, embeddings)
+    # From far away: many at once, ahead of those that decode.
+    fetched = ordered_map(read, files, folder.num_readers, (num_threads + 2) * _BATCH)
+    return score_contents(fetched, lambda named: named, runner, bundle, num_threads, embeddings)
+
+
+def score_contents(
+    items: Iterable[T],
+    read: Callable[[T], tuple[str | None, Contents]],
+    runner: Runner,
+    bundle: Bundle,
+    num_threads: int | None = None,
+    embeddings: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Rows of the prediction table in the items' order, a few batches at a time.
+
+    Args:
+        items: Whatever `read` takes.
+        read: Gives the path that the row names, if any, and what is to be scored; called by the scoring threads.
+        runner: The network; called by several threads at once.
+        bundle: Its decode policy, calibration, threshold and labels.
+        num_threads: None takes all processors.
+        embeddings: Give each row that was scored an `embedding`, `float32[D]`.
+    """
+    num_threads = num_threads or num_cpus()
     score = partial(_score_batch, runner=runner, bundle=bundle, embeddings=embeddings)
-    if folder.num_readers:  # from far away: many at once, ahead of those that decode
-        window = (num_threads + 2) * _BATCH
-        contents = ordered_map(lambda file: _read(folder, file, policy), files, folder.num_readers, window)
-        fetched = in_batches(zip(files, contents, strict=True), _BATCH)
-        done = ordered_map(score, fetched, num_threads, 2 * num_threads)
-    else:
-        done = ordered_map(
-            lambda batch: score([(file, _read(folder, file, policy)) for file in batch]),
-            in_batches(files, _BATCH),
-            num_threads,
-            2 * num_threads,
-        )
-    for rows in done:
+    batches = in_batches(items, _BATCH)
+    for rows in ordered_map(lambda batch: score(list(map(read, batch))), batches, num_threads, 2 * num_threads):
         yield from rows
 
 
 def _score_batch(
-    batch: list[tuple[_File, _Contents]], runner: Runner, bundle: Bundle, embeddings: bool
+    batch: list[tuple[str | None, Contents]], runner: Runner, bundle: Bundle, embeddings: bool
 ) -> list[dict[str, Any]]:
     """The rows of a batch."""
-    ready = [_decoded(file, contents, bundle.card.policy) for file, contents in batch]
+    ready = [_decoded(path, contents, bundle.card.policy) for path, contents in batch]
     usable = [item.pixels for item in ready if item.pixels is not None]
     said: Iterator[dict[str, Any]] = iter(())
     if usable and embeddings:
@@ -103,7 +125,7 @@ def _score_batch(
     return [_row(item, next(said) if item.pixels is not None else None) for item in ready]
 
 
-def _read(folder: ImageFolder, file: _File, policy: DecodePolicy) -> _Contents:
+def _read(folder: ImageFolder, file: _File, policy: DecodePolicy) -> Contents:
     """A file's bytes, or why it has none."""
     try:
         if file["reason"]:
@@ -113,18 +135,21 @@ def _read(folder: ImageFolder, file: _File, policy: DecodePolicy) -> _Contents:
         return error
 
 
-def _decoded(file: _File, contents: _Contents, policy: DecodePolicy) -> _Ready:
-    data = None if isinstance(contents, ImageError) else contents
+def _decoded(path: str | None, contents: Contents, policy: DecodePolicy) -> _Ready:
+    data = contents if isinstance(contents, bytes) else None
     try:
         if isinstance(contents, ImageError):
             raise contents
-        decoded = decode_with_header(contents, policy)
+        if isinstance(contents, bytes):
+            decoded = decode_with_header(contents, policy)
+        else:
+            decoded = decode_opened(contents, policy)
     except ImageError as error:
-        logger.debug("%s is quarantined: %s", file["path"], error)
+        logger.debug("%s is quarantined: %s", path or "an image", error)
         header = read_header(data) if data else None
         width, height = (header.width, header.height) if header else (None, None)
-        return _Ready(file["path"], _sha256(data), error.reason, width, height, None)
-    return _Ready(file["path"], _sha256(data), None, decoded.width, decoded.height, decoded.pixels)
+        return _Ready(path, _sha256(data), error.reason, width, height, None)
+    return _Ready(path, _sha256(data), None, decoded.width, decoded.height, decoded.pixels)
 
 
 def _predictions(chances: NDArray[np.float64], bundle: Bundle) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from darkroom.data.files.provenance import library_versions
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, INT8_FILE, BundleCard, write_card
 from darkroom.models.bundle.inference import split_logits, stored_batches
+from darkroom.models.bundle.onnx_metadata import describe_network
 from darkroom.models.bundle.parity import check_parity
 from darkroom.models.bundle.quantize import Int8Facts, calibration_images, judge, quantize
 from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
@@ -64,6 +65,15 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
         chances = calibration.apply(logits)
         threshold = _abstain_threshold(chances, truth, settings)
         int8 = _make_int8(dataset, temporary, calibration, threshold, chances)
+        for network_file in ("model.onnx", *([INT8_FILE] if int8.gate else [])):
+            describe_network(
+                temporary / network_file,
+                f"{bundle_name(dataset, settings)}@{final.name}",
+                dataset.card.labels,
+                dataset.card.policy,
+                calibration,
+                threshold,
+            )
         card = BundleCard(
             name=bundle_name(dataset, settings),
             version=final.name,

@@ -1,16 +1,90 @@
 """Darkroom: batch image classification with Prefect and Keras.
 
+What `__all__` lists is the Python interface, described in docs/python.md: models and data sets to work with, and a
+function for each command that works. A name is imported when it is first used, so that `import darkroom` itself takes
+no time and loads no library.
+
 The code lives in four rooms, `darkroom.data`, `darkroom.models`, `darkroom.tasks` and `darkroom.flows`. In a checkout
 they are the folders of these names at its root, linked from here: see docs/architecture.md.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-def __getattr__(name: str) -> str:
-    """`__version__`, read from the installed package when it is asked for."""
+if TYPE_CHECKING:
+    from darkroom._dataset import Dataset, load_dataset
+    from darkroom._images import decode
+    from darkroom._model import Model, load_model
+    from darkroom._work import (
+        compare,
+        evaluate,
+        explain,
+        ingest,
+        inspect,
+        promote,
+        rollback,
+        run,
+        score,
+        train,
+        versus,
+    )
+    from darkroom.data.errors import DarkroomError, ImageError, InputError, WorkError
+    from darkroom.data.images.decode import DecodePolicy
+
+    __version__: str
+
+_MODULE_OF = {
+    "Dataset": "darkroom._dataset",
+    "load_dataset": "darkroom._dataset",
+    "decode": "darkroom._images",
+    "Model": "darkroom._model",
+    "load_model": "darkroom._model",
+    "DarkroomError": "darkroom.data.errors",
+    "ImageError": "darkroom.data.errors",
+    "InputError": "darkroom.data.errors",
+    "WorkError": "darkroom.data.errors",
+    "DecodePolicy": "darkroom.data.images.decode",
+}
+
+__all__ = [
+    "DarkroomError",
+    "Dataset",
+    "DecodePolicy",
+    "ImageError",
+    "InputError",
+    "Model",
+    "WorkError",
+    "compare",
+    "decode",
+    "evaluate",
+    "explain",
+    "ingest",
+    "inspect",
+    "load_dataset",
+    "load_model",
+    "promote",
+    "rollback",
+    "run",
+    "score",
+    "train",
+    "versus",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the interface, imported when it is asked for; `__version__` is that of the installed package."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("darkroom-flows")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_MODULE_OF.get(name, "darkroom._work")), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

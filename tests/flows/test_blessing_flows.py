@@ -130,6 +130,6 @@ def test_deployments_that_score_use_what_is_blessed() -> None:
     import yaml
 
     declared = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
-    models = [each["parameters"]["model"] for each in declared if each["entrypoint"] == "darkroom.flows.score.score"]
+    models = [each["parameters"]["model"] for each in declared if each["entrypoint"] == "darkroom.flows.deployed.score"]
     assert len(models) == 2
     assert all(model.endswith("@blessed") for model in models)

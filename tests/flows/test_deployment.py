@@ -16,7 +16,7 @@ from darkroom.data.stores.workspace import TablePaths
 from tests.processes import ROOT, processes_with, wait_for
 
 ENTRYPOINTS = {
-    f"darkroom.flows.{path.stem}.{name}"
+    f"darkroom.flows.deployed.{name}"
     for path in (ROOT / "flows").glob("*.py")
     for name in re.findall(r'^@flow\(name="(\w+)"', path.read_text(), re.MULTILINE)
 }

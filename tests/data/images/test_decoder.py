@@ -17,6 +17,7 @@ from PIL import Image
 from darkroom.data.errors import InputError, WorkError
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images import decode as decode_module
+from darkroom.data.images.colour import to_rgb
 from darkroom.data.images.decode import decode
 from darkroom.data.images.decoder import (
     GOLDEN,
@@ -114,12 +115,12 @@ def test_a_jpeg_decoder_that_rounds_otherwise_is_another_decoder(monkeypatch: py
     monkeypatch.setattr(decode_module, "decode_plain_jpeg", lambda *_: None)  # Pillow gives the same pixels
     assert golden_hashes() == before
 
-    original = decode_module._to_rgb
+    original = to_rgb
 
     def darker(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
         return original(image, background).point(lambda value: max(0, value - 1))
 
-    monkeypatch.setattr(decode_module, "_to_rgb", darker)
+    monkeypatch.setattr(decode_module, "to_rgb", darker)
     changed = {name for name, found in golden_hashes().items() if found != before[name]}
     assert changed == set(before)
 

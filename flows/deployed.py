@@ -1,0 +1,30 @@
+"""The flows as Prefect's own objects, which the deployments in `prefect.yaml` name.
+
+To import them is to import Prefect and all that the flows stand on. All else calls a flow by its name in its own file.
+"""
+
+from __future__ import annotations
+
+from darkroom.flows import compare as _compare
+from darkroom.flows import evaluate as _evaluate
+from darkroom.flows import explain as _explain
+from darkroom.flows import ingest as _ingest
+from darkroom.flows import inspect_source as _inspect_source
+from darkroom.flows import promote as _promote
+from darkroom.flows import rollback as _rollback
+from darkroom.flows import run as _run
+from darkroom.flows import score as _score
+from darkroom.flows import train as _train
+from darkroom.flows import versus as _versus
+
+compare = _compare.compare.prefect
+evaluate = _evaluate.evaluate.prefect
+explain = _explain.explain.prefect
+ingest = _ingest.ingest.prefect
+inspect = _inspect_source.inspect.prefect
+promote = _promote.promote.prefect
+rollback = _rollback.rollback.prefect
+run = _run.run.prefect
+score = _score.score.prefect
+train = _train.train.prefect
+versus = _versus.versus.prefect

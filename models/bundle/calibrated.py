@@ -1,0 +1,45 @@
+"""A bundle's network with its calibration inside: pixels in, probabilities out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from darkroom.models.measures.calibration import TIE_BREAK, Calibration, Curve
+
+
+def with_probabilities(model: Any, calibration: Calibration) -> Any:
+    """The same network, `uint8[N, H, W, 3]` to probabilities `float32[N, C]`, made of Keras's own layers alone.
+
+    In between it reckons in float64, as `Calibration.apply` does: where a curve is steep, float32 would be too coarse.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits `float32[N, C]`.
+        calibration: Of its logits.
+    """
+    import keras
+
+    scaled = keras.ops.cast(model.outputs[0], "float64") / calibration.temperature
+    chances = keras.ops.softmax(scaled)
+    if calibration.method == "isotonic":
+        mapped = (1 - TIE_BREAK) * _mapped(chances, calibration.curves) + TIE_BREAK * chances
+        chances = mapped / keras.ops.sum(mapped, axis=1, keepdims=True)
+    return keras.Model(model.inputs[0], keras.ops.cast(chances, "float32"), name=model.name)
+
+
+def _mapped(chances: Any, curves: tuple[Curve, ...]) -> Any:
+    """Each class's probability through its curve: a sum of ramps, one for each straight line of it."""
+    import keras
+
+    num_lines = max(len(curve.x) for curve in curves) - 1
+    start, width, rise = np.zeros((3, len(curves), max(num_lines, 1)))
+    width += 1  # lines that a curve has not rise by 0
+    for place, curve in enumerate(curves):
+        x, y = np.array(curve.x), np.array(curve.y)
+        lines = slice(len(x) - 1)
+        # A step has no width; a ramp over the least one there is comes to the same.
+        start[place, lines], rise[place, lines] = x[:-1], np.diff(y)
+        width[place, lines] = np.maximum(np.diff(x), np.finfo(np.float64).tiny)
+    ramps = keras.ops.clip((keras.ops.expand_dims(chances, 2) - start) / width, 0.0, 1.0)
+    return keras.ops.sum(ramps * rise, axis=2) + np.array([curve.y[0] for curve in curves])

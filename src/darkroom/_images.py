@@ -1,0 +1,97 @@
+"""Images as the Python interface takes them, and `decode`, which gives the pixels that a network sees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from darkroom.data.errors import ImageError, InputError
+from darkroom.data.files.listing import printable, read_file
+from darkroom.data.images.decode import DecodePolicy, decode_opened, decode_with_header
+from darkroom.data.stores.storage import Url, place_from, read_object
+from darkroom.models.scoring.rows import Contents
+
+# A file's path or URL, its bytes, an image of Pillow, or an array `uint8[H, W]`, `[H, W, 3]` or `[H, W, 4]` (RGBA).
+ImageInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+
+
+def decode(file_or_bytes: ImageInput | BinaryIO, policy: DecodePolicy) -> NDArray[np.uint8]:
+    """Pixels `uint8[H, W, 3]` of an image: those that ingest, training and scoring compute from the same file.
+
+    Args:
+        file_or_bytes: A path or URL, a binary file, or bytes; an image of Pillow or a `uint8` array is resized only.
+        policy: The size and all other rules, such as `model.decode_policy`.
+
+    Raises:
+        ImageError: where it cannot be decoded; `reason` says why, as in the prediction table.
+        InputError: where it is neither of these.
+    """
+    given = file_or_bytes.read() if hasattr(file_or_bytes, "read") else file_or_bytes
+    _, contents = read_image(check_image(given), policy)
+    if isinstance(contents, ImageError):
+        raise contents
+    if isinstance(contents, bytes):
+        return decode_with_header(contents, policy).pixels
+    return decode_opened(contents, policy).pixels
+
+
+def check_images(images: Iterable[ImageInput]) -> Iterable[str | bytes | Image.Image]:
+    """The images one by one, each checked when it is its turn.
+
+    Raises:
+        InputError: where `images` is a single image, or one of them is none.
+    """
+    if isinstance(images, (str, os.PathLike, bytes, Image.Image)):
+        raise InputError("A single image was given where a list of images is expected. Write [image].")
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        raise InputError(
+            f"An array of shape {images.shape} was given where a list of images is expected. Write [image], or give an "
+            "array of shape (N, H, W, 3)."
+        )
+    return (check_image(image, f"Image {number}") for number, image in enumerate(images))
+
+
+def check_image(image: Any, name: str = "The image") -> str | bytes | Image.Image:
+    """The image as a path, as bytes or as Pillow's, or InputError in which it is called `name`."""
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return bytes(image)
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    if isinstance(image, Image.Image):
+        return image
+    if not hasattr(image, "__array__"):
+        raise InputError(
+            f"{name} is of type {type(image).__name__}. Give a path, bytes, an image of Pillow, or a uint8 array."
+        )
+    return _from_array(np.asarray(image), name)
+
+
+def read_image(image: str | bytes | Image.Image, policy: DecodePolicy) -> tuple[str | None, Contents]:
+    """The path that the prediction table names, if it is a file, and its bytes, its pixels or why it has neither."""
+    if not isinstance(image, str):
+        return None, image
+    try:
+        place = place_from(image)
+        if isinstance(place, Url):
+            return image, read_object(place, policy.max_bytes)
+        target = Path(os.path.realpath(image))  # whoever names a link means what it leads to
+        return printable(image), read_file(target.parent, target.name, policy.max_bytes)
+    except ImageError as error:
+        return printable(image), error
+
+
+def _from_array(pixels: NDArray[Any], name: str) -> Image.Image:
+    if pixels.dtype != np.uint8:
+        remedy = "Multiply by 255 and convert to uint8" if pixels.dtype.kind == "f" else "Convert it to uint8"
+        raise InputError(f"{name} is an array of {pixels.dtype}, not of uint8 from 0 to 255. {remedy}.")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))) or pixels.size == 0:
+        raise InputError(f"{name} is an array of shape {pixels.shape}. Give (H, W), (H, W, 3) or (H, W, 4) for RGBA.")
+    return Image.fromarray(np.ascontiguousarray(pixels))
