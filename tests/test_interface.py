@@ -26,7 +26,7 @@ from tests.datasets import photograph, write_images
 
 ROOT = Path(__file__).parents[1]
 WORK = ("run", "ingest", "inspect", "train", "compare", "evaluate", "versus", "promote", "rollback", "explain", "score")
-OF_THE_TERMINAL = {"as_json", "verbose", "runner", "address"}
+OF_THE_TERMINAL = {"as_json", "verbose", "runner", "address", "plan"}
 HEAVY = ("tensorflow", "keras", "prefect", "pandas", "onnxruntime", "pyarrow", "numpy", "PIL", "pydantic")
 FORMATS = {
     "turned.jpg": "JPEG", "big.jpg": "JPEG", "grey.png": "PNG", "clear.png": "PNG", "palette.gif": "GIF",

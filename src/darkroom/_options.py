@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -27,11 +27,17 @@ class InspectOptions(TypedDict, total=False):
     image_size: int | tuple[int, int]
     resize: Literal["stretch", "pad", "crop"]
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
-    labels_from: Literal["auto", "folders", "filename", "csv"]
+    labels_from: Literal["auto", "folders", "top-folder", "parent-folder", "filename", "csv"]
     labels_csv: str
     label_pattern: str
     path_column: str
     label_column: str
+    class_folder: str | Sequence[str]
+    exclude: str | Sequence[str]
+    masks: Literal["leave-out", "use"]
+    bad_rows: Literal["stop", "leave-out"]
+    combined_labels: Literal["stop", "keep"]
+    min_class_size: int
     validation: float
     test: float
     split_seed: int

@@ -25,6 +25,7 @@ from darkroom.data.stores.workspace import name_from
 from darkroom.flows.options import MAX_JUDGED
 
 if TYPE_CHECKING:
+    from darkroom.data.labels.reading import Reading
     from darkroom.data.settings import DecoderMismatch
     from darkroom.flows.recipe import Recipe
     from darkroom.flows.results import (
@@ -72,6 +73,26 @@ def run(
     with told_in_a_sentence():
         plan = load_recipe(os.fspath(recipe), _changes(options, RunOptions, "run", name))
     return flow.plain(plan, _text(source), _text(workspace), _THREADS, precision=precision, max_judged=max_judged)
+
+
+def read_source(source: Reference, workspace: Reference | None = None, **options: Unpack[InspectOptions]) -> Reading:
+    """How a source would be read: its labels, classes and splits, and what is left out; no image is decoded.
+
+    Args:
+        source: A folder, an archive, the URL of either, `kaggle:owner/dataset` or `sample:NAME`.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+        options: Settings, such as `labels_from="top-folder"`.
+
+    Raises:
+        InputError: where the source can be read in two ways, or not at all.
+    """
+    from darkroom.data.ingest.plan import read_source as read
+    from darkroom.data.sources.resolve import resolve
+    from darkroom.flows.settings import open_workspace
+
+    text = os.fspath(source)
+    plan = _settings(_changes(options, InspectOptions, "read_source"), name_from(text), text)
+    return read(resolve(text, open_workspace(_text(workspace))), plan.ingest_settings())
 
 
 def ingest(
