@@ -15,10 +15,10 @@ from darkroom.data.sources.resolve import Source, resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.tasks.artifacts import dataset_artifact
 from darkroom.tasks.decorators import run_id, task
-from darkroom.tasks.retries import machine_failed
+from darkroom.tasks.retries import FETCH_DELAYS_SECONDS, PART_DELAY_SECONDS, RETRIES, machine_failed
 
 
-@task(retries=2, retry_delay_seconds=[5, 60], retry_condition_fn=machine_failed)
+@task(retries=RETRIES, retry_delay_seconds=list(FETCH_DELAYS_SECONDS), retry_condition_fn=machine_failed)
 def fetch_source(reference: str, workspace: Workspace) -> Source:
     """Bring a source into a local folder."""
     return resolve(reference, workspace)
@@ -41,8 +41,8 @@ def plan_ingest(
 
 @task(
     task_run_name="write part {index}",
-    retries=2,
-    retry_delay_seconds=5,
+    retries=RETRIES,
+    retry_delay_seconds=PART_DELAY_SECONDS,
     retry_condition_fn=machine_failed,
 )
 def write_part(staging: Path, index: int, lease: Lease | None = None) -> PartCounts:

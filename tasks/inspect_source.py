@@ -21,7 +21,7 @@ from darkroom.tasks.decorators import task
 
 
 def without_consequences(settings: IngestSettings) -> IngestSettings:
-    """The same settings, with all images as they are: no augmented copies, nothing set aside for its content."""
+    """The same settings, with all images as they are: no augmented copies, nothing quarantined for its content."""
     return settings.model_copy(update={"copies": 0, "leaks": "keep"})
 
 

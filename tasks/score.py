@@ -18,7 +18,7 @@ from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.summary import ScoreSummary
 from darkroom.tasks.artifacts import score_artifact
 from darkroom.tasks.decorators import run_id, task
-from darkroom.tasks.retries import machine_failed
+from darkroom.tasks.retries import PART_DELAY_SECONDS, RETRIES, machine_failed
 
 
 @task()
@@ -35,8 +35,8 @@ def plan_scoring(request: ScoreRequest) -> ScorePlan:
 
 @task(
     task_run_name="score part {index}",
-    retries=2,
-    retry_delay_seconds=5,
+    retries=RETRIES,
+    retry_delay_seconds=PART_DELAY_SECONDS,
     retry_condition_fn=machine_failed,
 )
 def score_part(out: Path, index: int, bundle: Path, lease: Lease | None = None) -> PartDone:

@@ -19,7 +19,7 @@ class DuplicateSummary(BaseModel):
         leaks: The setting.
         num_exact, num_near: Rows of `duplicates.parquet` by kind.
         num_leaked: Training and validation images that copy a test image, and training images that copy a validation
-            image; set aside with `drop`, used with `keep`.
+            image; quarantined with `drop`, used with `keep`.
         num_conflicting: Images that have a copy with another label.
         num_set_aside: Images that the gate kept out.
         max_distance: Bits in which the hashes of compared images differed at most; below 10 where too many images

@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
 class ManifestRow:
     """One file: its path, facts, label, split and status.
 
-    `split` is None unless `status` is `ok`; `copy_of` is the path of the image for whose sake a copy was set aside.
+    `split` is None unless `status` is `ok`; `copy_of` is the path of the image for whose sake a copy was quarantined.
     """
 
     path: str

@@ -35,7 +35,7 @@ class FileEntry:
         os_path: The same as the operating system knows it, for opening.
         size_bytes: Size when listed.
         mtime_ns: Time of the last change, nanoseconds since 1970.
-        reason: Why the file is set aside without reading it, or None.
+        reason: Why the file is quarantined without reading it, or None.
         etag: Of a file in a store, what changes there with its content.
     """
 
@@ -187,7 +187,7 @@ def _entry(root: str, os_path: str, name: str, stray: bool) -> FileEntry:
 
 
 def is_stray_path(path: str) -> bool:
-    """Whether a file with this path, `/`-separated, is set aside as `stray_file`."""
+    """Whether a file with this path, `/`-separated, is quarantined as `stray_file`."""
     *folders, name = path.split("/")
     return _is_stray(name) or any(_is_stray_folder(folder) for folder in folders)
 

@@ -146,7 +146,7 @@ def plan_ingest(
         source: Where the files are.
         settings: The rules.
         workspace: Where the data set goes.
-        retry_quarantined: Read files again that an earlier ingest set aside, though they look unchanged.
+        retry_quarantined: Read files again that an earlier ingest quarantined, though they look unchanged.
         decoder_mismatch: What happens where the work of an earlier ingest is another decoder's: `warn` decodes all
             files again, so that a data set is always the work of one decoder; `strict` refuses.
 

@@ -81,8 +81,8 @@ def publish(staging: Path, workspace: Workspace) -> Path:
 
     Raises:
         CountError: where rows do not add up to the files that were listed.
-        InputError: where too many images were set aside, a class has no image to train on, or, with `leaks` as `fail`,
-            a training image copies a held-out one.
+        InputError: where too many images were quarantined, a class has no image to train on, or, with `leaks` as
+            `fail`, a training image copies a held-out one.
     """
     gathered = gather(staging)
     plan, parts, manifest = gathered.plan, gathered.parts, gathered.manifest
@@ -162,7 +162,7 @@ def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
 def _gather_shards(plan: IngestPlan, parts: list[Path], manifest: pa.Table, folder: Path) -> tuple[ShardFact, ...]:
     """Link the parts' shards under their final names, numbered in the order of the parts.
 
-    A shard that holds images which the gate set aside is written again without them; one of nothing else is left out.
+    A shard that holds images that the gate quarantined is written again without them; one of nothing else is left out.
     """
     (folder / "shards").mkdir()
     aside = manifest.filter(pc.is_valid(pc.field("copy_of")))
@@ -192,7 +192,7 @@ def _gather_shards(plan: IngestPlan, parts: list[Path], manifest: pa.Table, fold
 
 
 def _count(part: Path, split: str, dropped: set[tuple[str, str]]) -> tuple[int, int]:
-    """How many images of a split a part holds that stay, and how many that were set aside since."""
+    """How many images of a split a part holds that stay, and how many that were quarantined since."""
     rows = pq.read_table(part / "manifest.parquet", columns=["path", "sha256"], filters=[("split", "=", split)])
     gone = sum(key in dropped for key in zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
     return rows.num_rows - gone, gone

@@ -12,7 +12,7 @@ from darkroom.data.reason_codes import HARMLESS_REASONS
 def check_quarantine_limit(manifest: pa.Table, max_share: float, folder: str) -> None:
     """Refuse a source of which more than `max_share` of the labelled files, or all of them, cannot be used.
 
-    Files that are set aside though they are not broken (`HARMLESS_REASONS`) do not count.
+    Files that are quarantined though they are not broken (`HARMLESS_REASONS`) do not count.
 
     Args:
         manifest: With the column `reason`.

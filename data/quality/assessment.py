@@ -154,7 +154,7 @@ class Quality(_Frozen):
     Attributes:
         num_files: Files listed.
         num_ok: Images used; all that follows but `reasons` is about these.
-        reasons: Why the other files were set aside.
+        reasons: Why the other files were quarantined.
         classes: By label.
         imbalance: Images of the largest class divided by those of the smallest; None where that has none.
         widths, heights: As stored in the file, in pixels; None without images, as the next two.

@@ -251,7 +251,7 @@ def duplicates_table(images: Images, pairs: Pairs, set_aside: Iterable[int]) -> 
     """`duplicates.parquet`; `action` is `kept`, `set_aside` (`path` was) or `both_set_aside`."""
     gone = np.zeros(len(images.rank), dtype=np.int64)
     gone[list(set_aside)] = 1
-    # Of two images in one split either may be the one that was set aside.
+    # Of two images in one split either may be the one that was quarantined.
     action = np.array(["kept", "set_aside", "both_set_aside"])[gone[pairs.first] + gone[pairs.second]]
     swap = (gone[pairs.first] > gone[pairs.second]) & (images.rank[pairs.first] == images.rank[pairs.second])
     path = np.where(swap, pairs.first, pairs.second)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from darkroom.data.errors import FormatError
 from darkroom.data.files.parallel import num_cpus
+from darkroom.models.bundle.onnx_canonical import use_stable_names
 from darkroom.models.bundle.onnx_metadata import EMBEDDING, LOGITS
-from darkroom.models.bundle.onnx_names import use_stable_names
 from darkroom.models.networks.architectures import with_embeddings
 
 # `fp32` and `int8`: ONNX Runtime on the CPU; `keras`: fp32 by TensorFlow, where it has a GPU.

@@ -14,7 +14,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from darkroom.models.bundle.onnx_names import use_stable_names
+from darkroom.models.bundle.onnx_canonical import use_stable_names
 from darkroom.models.bundle.runtime import export_onnx
 
 ROOT = Path(__file__).parents[3]
