@@ -33,6 +33,7 @@ _LABELS: Mapping[str, Path] = {
     "label-pattern": ("labels", "pattern"),
     "path-column": ("labels", "path_column"),
     "label-column": ("labels", "label_column"),
+    "split-column": ("labels", "split_column"),
     "class-folder": ("labels", "class_folders"),
     "exclude": ("labels", "exclude"),
     "masks": ("labels", "masks"),

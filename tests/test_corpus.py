@@ -18,6 +18,7 @@ from darkroom.data.images.decode import decode_stored, decode_with_header
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import IngestSettings, plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.labels.rules import LabelRules
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.runtime import OnnxRunner
@@ -87,7 +88,11 @@ def corpus_dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, C
     root = tmp_path_factory.mktemp("ingest")
     corpus = Corpus(root / "images", root / "outside")
     settings = IngestSettings(
-        name="hostile", policy=POLICY, shards=ShardRules(rows_per_shard=64), max_quarantined_share=0.9
+        name="hostile",
+        labels=LabelRules(exclude=("dogs/outside-folder",)),  # a link out of the source, which stops an ingest
+        policy=POLICY,
+        shards=ShardRules(rows_per_shard=64),
+        max_quarantined_share=0.9,
     )
     workspace = Workspace(root / "workspace")
     source = Source(str(corpus.folder), corpus.folder, "hostile", "folder")

@@ -34,7 +34,9 @@ def chosen_tables(tables: FoundTables, source: Source) -> list[LabelTable]:
             "--labels-csv, its columns with --path-column and --label-column."
         )
     listed = ", ".join(table.table.path for table in tables.usable)
-    raise LabelError(f"{source} holds several CSVs with labels: {listed}. Choose one with --labels-csv.")
+    raise LabelError(
+        f"{source} holds several CSVs with labels: {listed}. Choose one, or several, with --labels-csv A.csv,B.csv."
+    )
 
 
 def one_a_split(tables: Sequence[LabelTable]) -> bool:
@@ -65,7 +67,7 @@ def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> F
             )
         labels |= found.labels
         splits |= found.splits
-        if len(tables) > 1 and not table.splits:
+        if len(tables) > 1 and not table.splits and one_a_split(tables):
             splits |= dict.fromkeys(found.labels, str(_split_of_table(table)))
     _stop_at_several_labels(source, tables, labels)
     _stop_at_paths_that_do_not_fit(source, tables, said, labels)
@@ -85,12 +87,30 @@ def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> F
     decision = " and ".join(found.decision for found in said)
     if len(said) > 1 and len(columns) == 1:
         decision = f"labels from {', '.join(table.name for table in tables)}, columns{columns.pop()}"
-    return Found(
-        labels,
-        decision,
-        _checked_splits(source, splits),
-        splits_from,
-        tuple(left_out),
+    for table in tables:
+        if table.fold_column:
+            words = f"column {table.fold_column!r} of {table.name} (name it with --split-column if it is a split)"
+            left_out.append(LeftOut.of(words, [table.fold_column]))
+    if not labels:
+        raise _nothing_named(source, tables, said)
+    used = tuple(table.table.path for table in tables)
+    return Found(labels, decision, _checked_splits(source, splits), splits_from, tuple(left_out), used)
+
+
+def _nothing_named(source: Source, tables: Sequence[LabelTable], said: Sequence[TableLabels]) -> LabelError:
+    """The error for tables of which no row names one image, with a row and a file to compare."""
+    name = ", ".join(table.name for table in tables)
+    image = source.images[0].path if source.images else "nothing"
+    unclear = next((each for found in said for each in found.unclear), None)
+    if unclear is not None:
+        return LabelError(
+            f"The rows of {name} name several images each, as {unclear!r}. Write the paths with their folders and "
+            "suffixes, or leave the other images out with --exclude, as '*.png'."
+        )
+    written = next((each for found in said for each in found.unmatched), "")
+    return LabelError(
+        f"No row of {name} names an image: column {tables[0].path_column!r} has {written!r}, and an image is "
+        f"{image!r}. Correct the table, or choose another column with --path-column."
     )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from darkroom.data.errors import LabelError
 from darkroom.data.files.listing import FileEntry
-from darkroom.data.labels.layout import split_named
 from darkroom.data.labels.matching import Names
+from darkroom.data.labels.split_columns import split_column, split_of_cell, unused_folds
 from darkroom.data.labels.tables import TABLE_SUFFIXES, Table, read_csv
 
 logger = logging.getLogger(__name__)
@@ -25,12 +25,29 @@ _LABEL_COLUMNS = (
     "label", "class", "category", "target", "species", "breed", "diagnosis", "labels", "class_name", "classname",
     "class_id", "classid", "label_name", "dx",
 )  # fmt: skip
-_SPLIT_COLUMNS = ("split", "subset", "set", "partition", "phase", "usage", "data_set", "dataset")
 _MOST_CANDIDATES = 50
+# A table of which this is said says nothing of the images, and may lie beside them.
+NAMES_NO_IMAGE = "names no image here"
+NO_LABELS = "has no column of labels"
 _SAMPLE_ROWS = 500
 _NUM_EXAMPLES = 3
 # More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
 _SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that the user names; None where they are to be recognised.
+
+    Attributes:
+        path: Of paths or ids.
+        label: Of labels; several names, separated by commas, are one column of 0 and 1 for each class.
+        split: Of splits; `none` ignores it.
+    """
+
+    path: str | None = None
+    label: str | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,7 @@ class LabelTable:
         rows: Line in the file, path and label as written.
         splits: The split of each row, where it has a column of them; otherwise ().
         split_column: That column's name.
+        fold_column: A column of folds, which is not used.
     """
 
     table: Table
@@ -51,6 +69,7 @@ class LabelTable:
     rows: tuple[tuple[int, str, str], ...]
     splits: tuple[str | None, ...] = ()
     split_column: str | None = None
+    fold_column: str | None = None
 
     @property
     def name(self) -> str:
@@ -89,17 +108,26 @@ class TableLabels:
 
 @dataclass(frozen=True)
 class FoundTables:
-    """The tables of a source: those that label its images, and those that cannot be used, each with the reason."""
+    """The tables of a source.
+
+    Attributes:
+        usable: Those that label its images.
+        unusable: The reason for each of the others, by its path.
+        splits: By image, from tables of paths and splits without labels.
+        of_splits: The paths of these tables.
+    """
 
     usable: tuple[LabelTable, ...] = ()
     unusable: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    of_splits: tuple[str, ...] = ()
 
 
-def find_tables(
-    folder: Path, entries: Sequence[FileEntry], names: Names, path_column: str | None, label_column: str | None
-) -> FoundTables:
+def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, columns: Columns) -> FoundTables:
     """The tables of a source whose rows name an image and label it. Sample submissions are no labels."""
     usable, unusable = [], {}
+    splits: dict[str, str] = {}
+    of_splits = []
     candidates = [
         entry
         for entry in entries
@@ -110,43 +138,78 @@ def find_tables(
     ]
     for entry in candidates[:_MOST_CANDIDATES]:
         try:
-            table = label_table(read_csv(folder / entry.os_path, folder), names, path_column, label_column)
+            read = read_csv(folder / entry.os_path, folder)
+            if found := _splits_alone(read, names, columns):
+                splits |= found
+                of_splits.append(entry.path)
+                continue
+            table = label_table(read, names, columns)
             named = table.num_named(names)
         except LabelError as error:
             logger.debug("Not a label file: %s", error)
             unusable[entry.path] = str(error)
             continue
+        unclear = next((written for _, written, _ in table.rows if len(table.find(written, names)) > 1), None)
         if named and any(label for _, _, label in table.rows):
             usable.append(table)
+        elif unclear:
+            unusable[entry.path] = f"its paths name several images each, as {unclear!r}: write them with their folders"
         elif not named:
-            unusable[entry.path] = f"{table.name} names no image here"
-    return FoundTables(tuple(usable), unusable)
+            unusable[entry.path] = f"{table.name} {NAMES_NO_IMAGE}"
+    return FoundTables(tuple(usable), unusable, splits, tuple(of_splits))
 
 
-def label_table(table: Table, names: Names, path_column: str | None, label_column: str | None) -> LabelTable:
+def _splits_alone(table: Table, names: Names, columns: Columns) -> dict[str, str]:
+    """The splits by image of a table that has a column of paths, one of splits and no other."""
+    split = split_column(table, columns.split)
+    if split is None or len(table.header) != 2 or columns.label:
+        return {}
+    found = {}
+    for _, cells in table.rows:
+        paths = names.find(cells[1 - split], table.folder, table.name)
+        meant = split_of_cell(table, split, cells[split])
+        if len(paths) == 1 and meant:
+            found[paths[0]] = meant
+    return found
+
+
+def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
     """Find the columns of a table: those asked for, those with a usual name, or the only ones that fit.
 
     Raises:
-        LabelError: where a column cannot be found or told from others.
+        LabelError: where a column cannot be found or told from others, or the table has no header.
     """
-    path = _path_column(table, names, path_column)
-    split = _split_column(table)
-    label = _asked_or_usual(table.header, label_column, _LABEL_COLUMNS, table.name, "label", {path, split})
-    one_hot = _one_hot_columns(table, path) if label is None else ()
+    unheaded = next((cell for cell in table.header if "." in cell and names.count_any([cell], table.folder, "")), None)
+    if unheaded:
+        raise LabelError(
+            f"{table.path} has no header: its first line names {unheaded!r}. Add a line such as path,label."
+        )
+    path = _path_column(table, names, columns.path)
+    split = split_column(table, columns.split)
+    one_hot: tuple[int, ...] = ()
+    label: int | None = None
+    if columns.label and "," in columns.label and columns.label not in table.header:
+        asked = [each.strip() for each in columns.label.split(",")]
+        one_hot = tuple(_asked(table, each, "label") for each in asked)
+    else:
+        label = _label_column(table, columns.label, {path, split})
+        one_hot = _one_hot_columns(table, {path, split}) if label is None else ()
     if label is None and not one_hot:
         label = _only_label_column(table, path, split)
+    if label == path:
+        raise LabelError(f"{table.path}: column {table.header[path]!r} cannot be both path and label.")
     rows = tuple(
         (line, cells[path], cells[label] if label is not None else _hot(table, line, cells, one_hot))
         for line, cells in table.rows
     )
-    splits = tuple(split_named(cell) for cell in table.column(split)) if split is not None else ()
     return LabelTable(
         table,
         table.header[path],
         table.header[label] if label is not None else None,
         rows,
-        splits,
+        tuple(split_of_cell(table, split, cell) for cell in table.column(split)) if split is not None else (),
         table.header[split] if split is not None else None,
+        unused_folds(table),
     )
 
 
@@ -221,41 +284,48 @@ def several_labels_in_a_cell(labels: Sequence[str]) -> list[str]:
 
 def _path_column(table: Table, names: Names, asked: str | None) -> int:
     """The column of paths: the one asked for, the usual one, or the one whose cells name most images."""
-    usual = _asked_or_usual(table.header, asked, _PATH_COLUMNS, table.name, "path", set())
-    if usual is not None and (asked is not None or _num_named(table, usual, names)):
-        return usual
+    if asked is not None:
+        return _asked(table, asked, "path")
+    usual = _usual(table.header, _PATH_COLUMNS)
+    if usual and _num_named(table, usual[0], names):
+        return usual[0]
     named = [_num_named(table, index, names) for index in range(len(table.header))]
     if not named or (best := max(named)) == 0:
-        if usual is not None:
-            return usual
+        if usual:
+            return usual[0]
         raise LabelError(
-            f"{table.path} has no column whose cells name images; it has {_columns(table)}. Name it with --path-column."
+            f"{table.path} {NAMES_NO_IMAGE}: no column holds paths of images; it has {_columns(table)}. Name it with "
+            "--path-column."
         )
     return named.index(best)
 
 
 def _num_named(table: Table, column: int, names: Names) -> int:
     cells = [cells[column] for _, cells in table.rows[:_SAMPLE_ROWS]]
-    return names.count(cells, table.folder, table.name)
+    return names.count_any(cells, table.folder, table.name)
 
 
-def _split_column(table: Table) -> int | None:
-    """The column that names a split in every row, where there is one."""
-    plain = [_plain(column) for column in table.header]
-    for name in _SPLIT_COLUMNS:
-        if name in plain:
-            index = plain.index(name)
-            if table.rows and all(split_named(cell) for cell in set(table.column(index))):
-                return index
-    return None
+def _label_column(table: Table, asked: str | None, taken: set[int | None]) -> int | None:
+    """The column of labels: the one asked for, or the one with a usual name; several of them must say the same."""
+    if asked is not None:
+        return _asked(table, asked, "label")
+    usual = [index for index in _usual(table.header, _LABEL_COLUMNS) if index not in taken]
+    for other in usual[1:]:
+        pairs = {(cells[usual[0]], cells[other]) for _, cells in table.rows}
+        if len(pairs) != len({first for first, _ in pairs}) or len(pairs) != len({second for _, second in pairs}):
+            found = ", ".join(repr(table.header[index]) for index in usual)
+            raise LabelError(
+                f"{table.path} has several columns that may be the label: {found}. Choose one with --label-column."
+            )
+    return usual[0] if usual else None
 
 
-def _one_hot_columns(table: Table, path: int) -> tuple[int, ...]:
-    """The columns of 0 and 1, where there are two or more; the path's is none of them."""
+def _one_hot_columns(table: Table, taken: set[int | None]) -> tuple[int, ...]:
+    """The columns of 0 and 1, where there are two or more."""
     found = []
     for index in range(len(table.header)):
         cells = {cell.removesuffix(".0") for cell in table.column(index)}
-        if index != path and cells and cells <= {"0", "1"}:
+        if index not in taken and cells and cells <= {"0", "1"}:
             found.append(index)
     return tuple(found) if len(found) >= 2 else ()
 
@@ -266,8 +336,8 @@ def _hot(table: Table, line: int, cells: Sequence[str], columns: Sequence[int]) 
     if len(hot) > 1:
         raise LabelError(
             f"{table.path} line {line} is 1 in several columns ({', '.join(hot[:4])}): one image would have several "
-            "labels, and Darkroom gives each image one. Give a table with one label a row, or name the column to learn "
-            "with --label-column."
+            "labels, and Darkroom gives each image one. If some of these columns are no classes, name those that are: "
+            f"--label-column {','.join(hot)}"
         )
     return hot[0] if hot else ""
 
@@ -278,8 +348,8 @@ def _only_label_column(table: Table, path: int, split: int | None) -> int:
     fit = [index for index in left if len(set(table.column(index))) >= 2 and not _is_measure(table, index)]
     if len(fit) == 1:
         return fit[0]
-    found = "no label column with a usual name" if fit or not left else "no column of labels"
-    raise LabelError(f"{table.path} has {found}; it has {_columns(table)}. Name it with --label-column.")
+    found = "has no label column with a usual name" if fit else NO_LABELS
+    raise LabelError(f"{table.path} {found}; it has {_columns(table)}. Name it with --label-column.")
 
 
 def _is_measure(table: Table, index: int) -> bool:
@@ -290,23 +360,23 @@ def _is_measure(table: Table, index: int) -> bool:
     return len(cells) > 20 and len(set(cells)) == len(cells)
 
 
-def _asked_or_usual(
-    header: Sequence[str], asked: str | None, usual: Sequence[str], name: str, kind: str, taken: set[int | None]
-) -> int | None:
-    """The place of a column: the one asked for, or the first of the usual names that there is.
+def _asked(table: Table, name: str, kind: str) -> int:
+    """The position of a column that the user names.
 
     Raises:
-        LabelError: where the one asked for is not there.
+        LabelError: where it is not there.
     """
-    if asked is not None:
-        if asked.strip() in header:
-            return header.index(asked.strip())
-        have = ", ".join(repr(column) for column in header[:20] if column) or "no header"
-        raise LabelError(
-            f"{name} has no column {asked!r} for the {kind}s; it has {have}. Name it with --{kind}-column."
-        )
+    if name.strip() in table.header:
+        return table.header.index(name.strip())
+    raise LabelError(
+        f"{table.path} has no column {name!r} for the {kind}s; it has {_columns(table)}. Correct --{kind}-column."
+    )
+
+
+def _usual(header: Sequence[str], usual: Sequence[str]) -> list[int]:
+    """The positions of the columns with one of the usual names, in the order of these names."""
     plain = [_plain(column) for column in header]
-    return next((plain.index(each) for each in usual if each in plain and plain.index(each) not in taken), None)
+    return [index for name in usual for index, column in enumerate(plain) if column == name]
 
 
 def _columns(table: Table) -> str:

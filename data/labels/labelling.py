@@ -77,11 +77,11 @@ def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -
 
 
 def _stop_at_linked_folders(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> None:
-    """A folder of images that is a link would be missed in silence: links to folders are not followed."""
+    """A folder that is a link out of the source would be missed in silence: its images are nowhere else."""
     linked = [
         entry.path
         for entry in entries
-        if entry.reason in ("link_to_folder", "link_outside")
+        if entry.reason == "link_outside"
         and os.path.isdir(folder / entry.os_path)
         and not any(fnmatchcase(entry.path, pattern) for pattern in rules.exclude)
     ]
@@ -159,12 +159,26 @@ def _check(source: Source, found: Found) -> None:
             f"{unknown} has the label {found.labels[unknown]!r} ({found.decision}), which is not one of "
             f"{', '.join(classes)}. Correct it, or add the label to the classes of the recipe."
         )
+    _stop_at_case(source, set(counts))
     if len(counts) == 1:
         ((label, number),) = counts.items()
         raise LabelError(
             f"All {number} labelled images in {source} are of one class, {label!r} ({found.decision}); classification "
             f"needs two or more. {_why_not(source)}{_REMEDY}"
         )
+
+
+def _stop_at_case(source: Source, labels: set[str]) -> None:
+    """Refuse `Cat` beside `cat` unless the user has said where the labels come from: one class, or two?"""
+    folded: dict[str, str] = {}
+    for label in sorted(labels):
+        other = folded.setdefault(label.casefold(), label)
+        if other != label and source.rules.source == "auto" and not source.rules.csv:
+            raise LabelError(
+                f"The classes {other!r} and {label!r} differ in case alone. If they are one class, give them one "
+                "spelling; if they are two, say so with --labels-from parent-folder, or for a table with --labels-csv "
+                "FILE."
+            )
 
 
 def _why_not(source: Source) -> str:

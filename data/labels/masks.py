@@ -1,4 +1,4 @@
-"""Masks, trimaps and other ground truth of segmentation, which lie among the images that they belong to."""
+"""Masks, overlays, heat maps and other pictures made of an image, which lie among the images that they belong to."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from darkroom.data.files.listing import FileEntry
 
 # BUSI has `benign (1)_mask.png` and `benign (1)_mask_1.png` beside `benign (1).png`.
 _NAMED = re.compile(
-    r"(?P<image>.+?)[ _.-]*(?:mask|seg|segmentation|gt|ground[ _-]?truth|trimap|matte|annotation)s?(?:[ _-]?\d+)?$",
+    r"(?P<image>.+?)[ _.-]*(?:mask|seg|segmentation|gt|ground[ _-]?truth|trimap|matte|annotation|annotated|overlay|"
+    r"heat[ _-]?map|contour|thumb|thumbnail|preview)s?(?:[ _-]?\d+)?$",
     re.IGNORECASE,
 )
 _FOLDER = re.compile(
-    r"(?:.*[ _-])?(?:masks?|segmentations?|seg|gt|ground[ _-]?truths?|trimaps?|annotations?|mattes?)(?:[ _-].*)?",
+    r"(?:.*[ _-])?(?:masks?|segmentations?|seg|gt|ground[ _-]?truths?|trimaps?|annotations?|mattes?|overlays?|"
+    r"heat[ _-]?maps?|contours?|thumbs?|thumbnails?|previews?)(?:[ _-].*)?",
     re.IGNORECASE,
 )
 

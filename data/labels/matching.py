@@ -57,6 +57,8 @@ class Names:
                         if _ends_with(_folded(path), folded) or _differs_in_suffix(_folded(path), folded)
                     )
                 )
+            if len(found) > 1 and folder:
+                found = [path for path in found if path.startswith(f"{folder}/")] or found
             if found:
                 return _of_same_split(found, table_name) if len(found) > 1 else found
         return self._most_alike(written)
@@ -65,6 +67,10 @@ class Names:
         """How many images these paths name."""
         found = (self.find(each, folder, table_name) for each in written)
         return len({paths[0] for paths in found if len(paths) == 1})
+
+    def count_any(self, written: Sequence[str], folder: str, table_name: str) -> int:
+        """How many of these paths name an image, or several."""
+        return sum(bool(self.find(each, folder, table_name)) for each in written)
 
     def _most_alike(self, written: str) -> list[str]:
         """For a path with folders that are not here: the images of that name that share most of its end."""

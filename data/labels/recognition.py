@@ -8,13 +8,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from darkroom.data.errors import LabelError
 from darkroom.data.files.listing import printable
 from darkroom.data.labels.evidence import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
 from darkroom.data.labels.from_tables import chosen_tables, from_tables, one_a_split
-from darkroom.data.labels.label_tables import FoundTables, find_tables, label_table, labels_of
+from darkroom.data.labels.label_tables import (
+    NAMES_NO_IMAGE,
+    NO_LABELS,
+    Columns,
+    FoundTables,
+    find_tables,
+    label_table,
+    labels_of,
+)
 from darkroom.data.labels.layout import is_session
+from darkroom.data.labels.listings import stop_at_references, stop_at_unread_lists
 from darkroom.data.labels.matching import Names
 from darkroom.data.labels.reading import LeftOut, ambiguous
 from darkroom.data.labels.tables import read_csv
@@ -32,19 +42,34 @@ def find_labels(source: Source) -> Found:
     if rules.pattern or rules.source == "filename":
         return from_names(source, rules.pattern or FILE_NAME)
     names = Names(source.images)
-    columns = (rules.path_column, rules.label_column)
+    columns = Columns(rules.path_column, rules.label_column, rules.split_column)
     if rules.csv:
-        file = source.folder / rules.csv
-        if not file.is_file():
-            raise LabelError(
-                f"The label file {printable(rules.csv)} is neither in {source} nor an absolute path to a file. Correct "
-                "--labels-csv."
-            )
-        return from_tables(source, [label_table(read_csv(file, source.folder), names, *columns)], names)
-    tables = find_tables(source.folder, source.entries, names, *columns)
-    if rules.source == "csv" or any(columns):
+        given = [
+            label_table(read_csv(file, source.folder), names, columns) for file in _given_tables(source, rules.csv)
+        ]
+        for table in given:
+            stop_at_references(source, table, names)
+        return from_tables(source, given, names)
+    tables = find_tables(source.folder, source.entries, names, columns)
+    for table in tables.usable:
+        stop_at_references(source, table, names)
+    if rules.source == "csv" or rules.path_column or rules.label_column:
         return from_tables(source, chosen_tables(tables, source), names)
+    stop_at_unread_lists(source, names)
     return _recognised(source, tables, names)
+
+
+def _given_tables(source: Source, text: str) -> list[Path]:
+    """The files that `--labels-csv` names: one, or several separated by commas."""
+    whole = source.folder / text
+    files = [whole] if whole.is_file() else [source.folder / each.strip() for each in text.split(",")]
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing:
+        name = printable(missing.name if len(files) > 1 else text)
+        raise LabelError(
+            f"The label file {name} is neither in {source} nor an absolute path to a file. Correct --labels-csv."
+        )
+    return files
 
 
 def _recognised(source: Source, tables: FoundTables, names: Names) -> Found:
@@ -62,7 +87,14 @@ def _recognised(source: Source, tables: FoundTables, names: Names) -> Found:
     if not has_classes and len(set(by_name.labels.values())) >= 2 and 2 * named >= len(judged):
         return by_name
     _stop_at_names_of_another_class(source, folders, by_name)
-    return replace(from_folders(source), left_out=_unused(tables))
+    splits = _where_folders_have_none(source, tables.splits)
+    return replace(
+        from_folders(source),
+        splits=splits,
+        splits_from="splits from a table" if splits else "",
+        left_out=_unused(tables),
+        tables=tables.of_splits,
+    )
 
 
 def _folders_and_tables(source: Source, folders: Found, tables: FoundTables, names: Names) -> Found:
@@ -104,7 +136,7 @@ def _folders_and_tables(source: Source, folders: Found, tables: FoundTables, nam
         found = said[tables.usable.index(table)]
         column = f"column {table.label_column!r}" if table.label_column else "one column per class"
         words = f"the labels are in {table.table.path}, {column} ({listed(set(found.labels.values()))})"
-        readings.append((words, f"--labels-csv '{table.table.path}'"))
+        readings.append((words, f"--labels-csv {table.table.path}"))
     raise ambiguous(str(source), readings)
 
 
@@ -120,12 +152,12 @@ def _where_folders_have_none(source: Source, splits: Mapping[str, str]) -> dict[
 def _stop_at_unread_tables(source: Source, tables: FoundTables, folders: Found) -> None:
     """A table that may hold the labels and could not be read as such is no reason to take the folders' names."""
     for path, why in sorted(tables.unusable.items()):
-        if "names no image" in why or "no column whose cells name images" in why or "has no column of labels" in why:
+        if NAMES_NO_IMAGE in why or NO_LABELS in why:
             continue
-        what = "the folders' names are the labels" if folders.labels else "the file names are the labels"
-        option = "--labels-from folders" if folders.labels else "--labels-from filename"
-        raise ambiguous(
-            str(source), [(f"{path} holds the labels, but {why}", f"--labels-csv '{path}'"), (what, option)]
+        names, option = ("folder", "folders") if folders.labels else ("file", "filename")
+        raise LabelError(
+            f"{path} may hold the labels, and cannot be used: {why.rstrip('.')}. Correct it, or take the {names} names "
+            f"as labels with --labels-from {option}."
         )
 
 

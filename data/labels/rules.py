@@ -33,6 +33,10 @@ class LabelRules(SettingsModel):
         default=None,
         description="Column of labels in the CSV (default: recognised by its name, or the only one that fits)",
     )
+    split_column: str | None = Field(
+        default=None,
+        description="Column of splits in the CSV; none ignores it (default: recognised by its name)",
+    )
     classes: tuple[str, ...] = Field(
         default=(), description="The only labels allowed, so that a misspelt one is found; empty allows any"
     )
@@ -58,7 +62,7 @@ class LabelRules(SettingsModel):
     @model_serializer(mode="wrap")
     def _without_later_settings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A setting that came later stands in it only where it was set, so that older versions keep their hash."""
-        later = {"class_folders", "exclude", "masks", "bad_rows", "combined_labels", "min_class_size"}
+        later = {"split_column", "class_folders", "exclude", "masks", "bad_rows", "combined_labels", "min_class_size"}
         fields = type(self).model_fields
         kept: dict[str, Any] = dump(self)
         return {

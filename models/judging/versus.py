@@ -16,7 +16,7 @@ from darkroom.data.dataset.manifest import write_table
 from darkroom.data.errors import InputError
 from darkroom.data.files.listing import FileEntry
 from darkroom.data.labels.label_map import LabelMap
-from darkroom.data.labels.label_tables import LabelTable, label_table
+from darkroom.data.labels.label_tables import Columns, LabelTable, label_table
 from darkroom.data.labels.matching import Names
 from darkroom.data.labels.tables import read_csv
 from darkroom.models.bundle.bundle import Bundle
@@ -82,7 +82,7 @@ def versus(
             raise InputError(f"--means {word}={label}: {label!r} is not one of {', '.join(labels.names)}.")
     judged = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted"]).to_pydict()
     names = Names([FileEntry(path, path, 0, 0) for path in judged["path"]])
-    written = label_table(read_csv(table, table.parent), names, path_column, label_column)
+    written = label_table(read_csv(table, table.parent), names, Columns(path_column, label_column))
     answers, num_unknown = _answers(written, names, labels, means)
     if not answers:
         raise InputError(

@@ -32,6 +32,7 @@ class InspectOptions(TypedDict, total=False):
     label_pattern: str
     path_column: str
     label_column: str
+    split_column: str
     class_folder: str | Sequence[str]
     exclude: str | Sequence[str]
     masks: Literal["leave-out", "use"]

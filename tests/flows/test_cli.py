@@ -38,6 +38,7 @@ INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "label-pattern": (["(?P<label>.+)"], "(?P<label>.+)"),
     "path-column": (["file"], "file"),
     "label-column": (["kind"], "kind"),
+    "split-column": (["part"], "part"),
     "class-folder": (["test,photos"], ("test", "photos")),
     "exclude": (["raw/*"], ("raw/*",)),
     "masks": (["use"], "use"),
