@@ -202,7 +202,7 @@ def find_dataset(source: Source, settings: IngestSettings, workspace: Workspace)
     if not version_note(workspace, check_name(settings.name), "").parent.is_dir():
         return None  # without a look at the files
     entries = list_files(source.folder)
-    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.reference, entries)
+    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.location, entries)
     if _staging(workspace, settings.name, fingerprint).exists():
         return None
     return _published(workspace, settings.name, fingerprint)

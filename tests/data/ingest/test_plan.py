@@ -27,9 +27,10 @@ from darkroom.data.images.encode import encode_png
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest import publication
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import IngestSettings, find_dataset, plan_ingest
 from darkroom.data.ingest.publication import publish
 from darkroom.data.labels.rules import LabelRules
+from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import noise_png, source_of, write_classes
 
@@ -339,6 +340,18 @@ def test_another_setting_is_another_version(change: dict[str, Any], photos: Path
     first = run(photos, tmp_path / "w")
     assert run(photos, tmp_path / "w", settings(**change)).card.version != first.card.version
     assert open_dataset(first.folder).card == first.card
+
+
+def test_a_folder_is_one_version_however_its_path_is_written(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    first = run(photos, workspace.root)
+    monkeypatch.chdir(photos.parent)
+    for written in (photos.name, f"{photos.name}/", f"./{photos.name}", f"../{photos.parent.name}/{photos.name}"):
+        found = plan_ingest(resolve(written, workspace), settings(), workspace)
+        assert found.published == first.folder
+        assert find_dataset(resolve(written, workspace), settings(), workspace) == first.folder
 
 
 def test_another_image_is_another_version_and_moves_no_old_one_to_another_split(photos: Path, tmp_path: Path) -> None:
