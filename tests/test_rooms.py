@@ -261,7 +261,7 @@ def test_the_installed_wheel_runs_away_from_any_checkout(wheel: Path, tmp_path: 
     command: list[str | Path] = [python, "-P", "-m", "darkroom.flows.cli", "run", "digits", "--epochs", "1"]
     said = run(*command, "--max-judged", "0", "--workspace", tmp_path / "workspace", cwd=place, **home)
     assert "digits@ec4452c60846" in said
-    assert "scored      100 files" in said
+    assert "100 files: 100 ok" in said
     (image, *_) = sorted((tmp_path / "workspace").rglob("new/*.png"))
     cell = f"""
 import asyncio, sys
