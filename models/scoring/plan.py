@@ -6,6 +6,7 @@ In the work folder of a table, while a run is going on: `plan.parquet` lists the
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -30,6 +31,8 @@ from darkroom.models.scoring import earlier_layout
 from darkroom.models.scoring.part_file import PartFacts, read_facts
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.reuse import keep_rows
+
+logger = logging.getLogger(__name__)
 
 CODE_VERSION = 2
 _PLAN_SCHEMA = pa.schema(
@@ -107,7 +110,7 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
             embedding_size=bundle.card.embedding_size if request.embeddings else None,
             decoder=decoder(),
         )
-        _check_earlier_rows(request, plan)
+        _check_earlier_table(request, plan)
         with pq.ParquetFile(planned) as listed:
             keep_rows(table, listed, rows_key(bundle, plan), request.retry_quarantined)
     write_json(table.plan, plan.model_dump(mode="json"))
@@ -133,16 +136,28 @@ def rows_key(bundle: Bundle, plan: ScorePlan) -> str:
     return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, *pixels)
 
 
-def _check_earlier_rows(request: ScoreRequest, plan: ScorePlan) -> None:
-    """Say so, or refuse, where the rows of the table that lies there are of another decoder: none of them is kept."""
-    table = request.out.paths
+def _check_earlier_table(request: ScoreRequest, plan: ScorePlan) -> None:
+    """What a table that lies there already is replaced by is said; that of another folder is not replaced at all."""
+    table, reference = request.out.paths, request.out.reference
     if earlier_layout.is_earlier(table):
         earlier: ScorePlan | PartFacts | None = ScorePlan.model_validate_json(earlier_layout.plan(table).read_bytes())
     else:
         earlier = next((facts for facts in map(read_facts, table.parts()) if facts is not None), None)
-    if earlier is not None and (earlier.folder, earlier.bundle) == (plan.folder, plan.bundle):
+    if earlier is None:
+        return
+    if earlier.folder != plan.folder:
+        raise InputError(
+            f"{reference} holds the table of another folder, {earlier.folder}. Give another with --out, or remove "
+            "that table first."
+        )
+    if earlier.bundle != plan.bundle:
+        said = "The table in %s was made by %s: all of its rows are scored again by %s."
+        logger.warning(said, reference, earlier.bundle, plan.bundle)
+    elif earlier.embedding_size and not plan.embedding_size:
+        logger.warning("The table in %s loses its column embedding: this run was not given --embeddings.", reference)
+    else:
         settle_mismatch(
-            f"The images of the table in {request.out.reference} were",
+            f"The images of the table in {reference} were",
             earlier.decoder,
             plan.decoder,
             request.decoder_mismatch,

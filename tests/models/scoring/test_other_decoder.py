@@ -111,7 +111,7 @@ def test_strict_refuses_rows_of_another_decoder_and_leaves_the_table_whole(
     } == before
 
 
-def test_a_table_of_another_model_is_replaced_without_a_word(
+def test_a_table_of_another_model_is_replaced_and_both_models_are_named(
     folder: Path, bundle: Path, tmp_path: Path, upgrade_decoder: Upgrade, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "out"
@@ -120,7 +120,10 @@ def test_a_table_of_another_model_is_replaced_without_a_word(
     newer = open_bundle(bundle)
     card = newer.card.model_copy(update={"version": "1" * 16})
     planned = plan(folder, type(newer)(newer.folder, card), out, 4, decoder_mismatch="strict")
-    assert (planned.decoder, warnings(caplog)) == (decoder(), [])
+    assert planned.decoder == decoder()
+    (said,) = warnings(caplog)
+    assert str(out) in said
+    assert said.index(newer.reference) < said.index(f"{newer.card.name}@{'1' * 16}")
 
 
 def test_rows_whose_decoder_is_not_recorded_are_scored_again_without_a_warning_or_a_refusal(

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from darkroom.data.errors import InputError
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.bundle.runtime import OnnxRunner, Runner
@@ -142,7 +143,9 @@ def test_files_set_aside_are_tried_again_alone_where_that_is_asked_for(
     assert_as_fresh(folder, bundle, out)
 
 
-def test_rows_of_another_bundle_or_folder_are_not_taken_over(folder: Path, bundle: Path, tmp_path: Path) -> None:
+def test_rows_of_another_bundle_are_not_taken_over_and_a_table_of_another_folder_is_not_replaced(
+    folder: Path, bundle: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     score(folder, bundle, out)
     other = tiny_bundle(tmp_path / "other", ("blue", "green", "red"), (32, 32))
@@ -150,7 +153,10 @@ def test_rows_of_another_bundle_or_folder_are_not_taken_over(folder: Path, bundl
     score(folder, bundle, out)
     elsewhere = tmp_path / "elsewhere"
     folder.rename(elsewhere)
-    assert score(elsewhere, bundle, out) == (12, 0)
+    before = {part.name: part.read_bytes() for part in out.iterdir()}
+    with pytest.raises(InputError, match=rf"holds the table of another folder, {folder}.*--out"):
+        score(elsewhere, bundle, out)
+    assert {part.name: part.read_bytes() for part in out.iterdir()} == before
 
 
 def test_an_image_has_the_same_logits_in_every_batch(bundle: Path) -> None:
