@@ -147,7 +147,8 @@ def local_copy(image: str) -> Path:
     place = place_from(image)
     if isinstance(place, Path):
         if not place.is_file():
-            raise SourceError(f"There is no file {printable(str(place))!r}. Check the path.")
+            name = repr(printable(str(place)))
+            raise SourceError(f"{name} is a folder." if place.is_dir() else f"There is no file {name}. Check the path.")
         return place
     mirror = open_mirror(place.parent)
     if not mirror.pull_one(place.name):

@@ -19,7 +19,7 @@ from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import read_manifest
 from darkroom.data.dataset.shard_names import ShardFormat
 from darkroom.data.dataset.shards import Record, read_shard
-from darkroom.data.dataset.splits import SplitPlan
+from darkroom.data.dataset.splits import SPLITS, SplitPlan
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.cards import FileFact, check_file, read_card
@@ -121,6 +121,8 @@ class Dataset:
     def shard_paths(self, split: str) -> list[Path]:
         """The shards of a split, in order; raises InputError where the split is empty."""
         found = [self.folder / shard.file for shard in self.card.shards if shard.split == split]
+        if split not in SPLITS:
+            raise InputError(f"There is no split {split!r}: there are {', '.join(SPLITS)}.")
         if not found:
             raise InputError(f"The data set {self.reference} has no {split} images. Ingest more, or another split.")
         return found

@@ -215,8 +215,11 @@ class Workspace:
         name, _, version = reference.removeprefix("./").rstrip("/").partition("@")  # as a shell completes a folder
         if _NAME.fullmatch(name) and (not version or _NAME.fullmatch(version)):
             found = self._cards(parent / name, "*", card)
-            if version:
+            if version and found:
+                versions = sorted({path.parent.name for path in found})
                 found = {path: when for path, when in found.items() if path.parent.name == version}
+                if not found:
+                    raise InputError(f"The {kind} {name} has no version {version!r}. There are: {', '.join(versions)}.")
             if found:
                 return self.fetch(max(found, key=lambda path: (found[path], path.parent.name)).parent, card)
         known = {path.parent.parent.name for path in self._cards(parent, "*/*", card)}

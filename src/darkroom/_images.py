@@ -64,6 +64,8 @@ def check_image(image: Any, name: str = "The image") -> str | bytes | Image.Imag
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image)
     if isinstance(image, Image.Image):
+        if image.mode in ("I", "F"):  # numbers of no known range
+            raise InputError(f"{name} has Pillow's mode {image.mode}. Scale it to 0 to 255 and convert it to L or RGB.")
         return image
     if not hasattr(image, "__array__"):
         raise InputError(

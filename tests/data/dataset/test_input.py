@@ -231,7 +231,7 @@ def test_a_damaged_shard_is_refused_before_the_first_batch(shard_format: str, so
 
 
 def test_an_unknown_split_and_an_augmentation_without_a_shuffle_are_refused(dataset: Dataset) -> None:
-    with pytest.raises(InputError, match="has no holdout images"):
+    with pytest.raises(InputError, match="no split 'holdout'"):
         batches(dataset, "holdout", 8)
     with pytest.raises(ValueError, match="give both or neither"):
         batches(dataset, "train", 8, None, POLICY)

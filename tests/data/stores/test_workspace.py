@@ -40,7 +40,7 @@ def test_what_is_not_finished_or_being_made_is_no_version(workspace: Workspace) 
     card(workspace.datasets / "cats" / ".tmp-1234" / "dataset.json", 9000)
     (workspace.dataset("cats", "bbb")).mkdir()
     assert workspace.find_dataset("cats") == done
-    with pytest.raises(InputError, match="no data set 'cats@bbb'"):
+    with pytest.raises(InputError, match="cats has no version 'bbb'"):
         workspace.find_dataset("cats@bbb")
 
 
