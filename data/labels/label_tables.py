@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from darkroom.data.errors import LabelError
 from darkroom.data.files.listing import FileEntry
 from darkroom.data.labels.matching import Names
 from darkroom.data.labels.split_columns import split_column, split_of_cell, unused_folds
-from darkroom.data.labels.tables import TABLE_SUFFIXES, Table, read_csv
+from darkroom.data.labels.tables import TABLE_SUFFIXES, Table, files_beside, read_csv
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ _LABEL_COLUMNS = (
     "label", "class", "category", "target", "species", "breed", "diagnosis", "labels", "class_name", "classname",
     "class_id", "classid", "label_name", "dx",
 )  # fmt: skip
-_MOST_CANDIDATES = 50
 # A table of which this is said says nothing of the images, and may lie beside them.
 NAMES_NO_IMAGE = "names no image here"
 NO_LABELS = "has no column of labels"
@@ -128,15 +127,7 @@ def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, column
     usable, unusable = [], {}
     splits: dict[str, str] = {}
     of_splits = []
-    candidates = [
-        entry
-        for entry in entries
-        if entry.os_path.lower().endswith(TABLE_SUFFIXES)
-        and entry.reason == "stray_file"
-        and "submission" not in PurePosixPath(entry.path).name.lower()
-        and (folder / entry.os_path).is_file()  # a FIFO of that name would block
-    ]
-    for entry in candidates[:_MOST_CANDIDATES]:
+    for entry in files_beside(folder, entries, TABLE_SUFFIXES):
         try:
             read = read_csv(folder / entry.os_path, folder)
             if found := _splits_alone(read, names, columns):
@@ -149,10 +140,11 @@ def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, column
             logger.debug("Not a label file: %s", error)
             unusable[entry.path] = str(error)
             continue
-        unclear = next((written for _, written, _ in table.rows if len(table.find(written, names)) > 1), None)
         if named and any(label for _, _, label in table.rows):
             usable.append(table)
-        elif unclear:
+            continue
+        unclear = next((written for _, written, _ in table.rows if len(table.find(written, names)) > 1), None)
+        if unclear:
             unusable[entry.path] = f"its paths name several images each, as {unclear!r}: write them with their folders"
         elif not named:
             unusable[entry.path] = f"{table.name} {NAMES_NO_IMAGE}"

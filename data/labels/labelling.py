@@ -6,7 +6,6 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from darkroom.data.errors import LabelError
@@ -81,9 +80,7 @@ def _stop_at_linked_folders(folder: Path, entries: Sequence[FileEntry], rules: L
     linked = [
         entry.path
         for entry in entries
-        if entry.reason == "link_outside"
-        and os.path.isdir(folder / entry.os_path)
-        and not any(fnmatchcase(entry.path, pattern) for pattern in rules.exclude)
+        if entry.reason == "link_outside" and os.path.isdir(folder / entry.os_path) and not rules.excludes(entry.path)
     ]
     if linked:
         raise LabelError(
@@ -99,11 +96,7 @@ def _split_of_place(layout: Layout, entry: FileEntry) -> str | None:
 
 def _with_reasons(entries: Sequence[FileEntry], rules: LabelRules) -> list[FileEntry]:
     """The entries, with a reason on those that the rules leave out."""
-    excluded = {
-        entry.path
-        for entry in entries
-        if entry.reason is None and any(fnmatchcase(entry.path, pattern) for pattern in rules.exclude)
-    }
+    excluded = {entry.path for entry in entries if entry.reason is None and rules.excludes(entry.path)}
     images = [entry for entry in entries if entry.reason is None and entry.path not in excluded]
     masks = find_masks(images) if rules.masks == "leave-out" else set()
     reason: dict[str, ReasonCode] = {**dict.fromkeys(excluded, EXCLUDED), **dict.fromkeys(masks, MASK)}

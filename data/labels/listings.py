@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 
 from darkroom.data.errors import LabelError
 from darkroom.data.files.listing import FileEntry
 from darkroom.data.labels.evidence import Source
 from darkroom.data.labels.label_tables import LabelTable
 from darkroom.data.labels.matching import Names
-from darkroom.data.labels.tables import TABLE_SUFFIXES, read_csv
+from darkroom.data.labels.tables import TABLE_SUFFIXES, files_beside, read_csv
 
 _TEXT = (".txt", ".lst", ".list")
 _JSON = (".json", ".jsonl", ".ndjson")
-_MOST_FILES = 50
 _HEAD_BYTES = 2**20
 _HEAD_LINES = 50
 
@@ -65,18 +61,10 @@ def stop_at_references(source: Source, table: LabelTable, names: Names) -> None:
             )
 
 
-def _beside(source: Source, suffixes: tuple[str, ...]) -> Iterable[FileEntry]:
+def _beside(source: Source, suffixes: tuple[str, ...]) -> list[FileEntry]:
     """The files with these suffixes that the rules do not leave out."""
-    found = [
-        entry
-        for entry in source.entries
-        if entry.reason == "stray_file"
-        and entry.path.lower().endswith(suffixes)
-        and "submission" not in PurePosixPath(entry.path).name.lower()
-        and not any(fnmatchcase(entry.path, pattern) for pattern in source.rules.exclude)
-        and (source.folder / entry.os_path).is_file()  # a FIFO of that name would block
-    ]
-    return found[:_MOST_FILES]
+    kept = (entry for entry in source.entries if not source.rules.excludes(entry.path))
+    return files_beside(source.folder, kept, suffixes)
 
 
 def _lists_lines(head: str, names: Names) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
@@ -68,6 +69,10 @@ class LabelRules(SettingsModel):
         return {
             key: value for key, value in kept.items() if key not in later or getattr(self, key) != fields[key].default
         }
+
+    def excludes(self, path: str) -> bool:
+        """Whether a pattern of `exclude` names a path."""
+        return any(fnmatchcase(path, pattern) for pattern in self.exclude)
 
     @field_validator("class_folders", "exclude", mode="before")
     @classmethod

@@ -5,15 +5,17 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import printable
+from darkroom.data.files.listing import FileEntry, printable
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 MAX_TABLE_BYTES = 512 * 2**20
+_MOST_FILES = 50
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -46,6 +48,19 @@ class Table:
     def column(self, index: int) -> Iterator[str]:
         """The cells of a column."""
         return (cells[index] for _, cells in self.rows)
+
+
+def files_beside(folder: Path, entries: Iterable[FileEntry], suffixes: tuple[str, ...]) -> list[FileEntry]:
+    """The first files beside the images with one of these suffixes; sample submissions are none."""
+    found = (
+        entry
+        for entry in entries
+        if entry.reason == "stray_file"
+        and entry.os_path.lower().endswith(suffixes)
+        and "submission" not in PurePosixPath(entry.path).name.lower()
+        and (folder / entry.os_path).is_file()  # a FIFO of that name would block
+    )
+    return list(islice(found, _MOST_FILES))
 
 
 def read_csv(file: Path, source: Path) -> Table:
