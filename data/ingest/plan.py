@@ -192,7 +192,7 @@ def plan_ingest(
     # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
-    for word, said in labelling.reading.model_copy(update={"splits_from": splits.decision}).lines():
+    for word, said in labelling.reading.with_splits(splits.decision).lines():
         logger.info("%s: %-9s %s", settings.name, word, said)
     return Planned(staging, plan.num_parts)
 
@@ -220,7 +220,7 @@ def read_source(source: Source, settings: IngestSettings) -> Reading:
     """
     labelling = label_files(source.folder, list_files(source.folder), settings.labels)
     splits = SplitPlan.of({file.source_split for file in labelling.files if file.label}, settings.splits)
-    return labelling.reading.model_copy(update={"splits_from": splits.decision})
+    return labelling.reading.with_splits(splits.decision)
 
 
 def read_plan(staging: Path) -> IngestPlan:

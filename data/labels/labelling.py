@@ -110,7 +110,7 @@ def _reading(source: Source, found: Found, split_words: str) -> Reading:
         if entry.reason and entry.path not in found.tables:
             by_reason[entry.reason].append(entry.path)
     words: dict[str, str] = {
-        "stray_file": "files that are no images",
+        "stray_file": "files that are not images",
         EXCLUDED: "files that --exclude names",
         MASK: "masks of other images (use them with --masks use)",
     }

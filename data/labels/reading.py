@@ -71,6 +71,10 @@ class Reading(BaseModel):
     splits_from: str
     left_out: tuple[LeftOut, ...]
 
+    def with_splits(self, decision: str) -> Reading:
+        """The same, with what the splits come to once they are planned."""
+        return self.model_copy(update={"splits_from": decision.removeprefix("splits: ")})
+
     def lines(self) -> list[tuple[str, str]]:
         """About ten lines for a person: a word and what it is."""
         shown = [f"{each.label} {each.num_images}" for each in self.classes[:_MOST_CLASSES]]
@@ -91,5 +95,5 @@ def ambiguous(source: str, readings: Iterable[tuple[str, str]]) -> LabelError:
         source: The source, for the person.
         readings: Each in words, and the option that chooses it.
     """
-    ways = "; or ".join(f"{words}: choose that with {option}" for words, option in readings)
-    return LabelError(f"{source} can be read in more than one way: {ways}.")
+    ways = ", or ".join(f"{option} if {words}" for words, option in readings)
+    return LabelError(f"{source} can be read in more than one way: use {ways}.")

@@ -293,13 +293,13 @@ BROUGHT: dict[str, Brought] = {
         ["beach/*2", "city/*2"],
         {("beach", None): 2, ("city", None): 2},
         {"beach/0.AAE": "x", "beach/0.MOV": "x", "city/0.xmp": "x", "notes.xlsx": "x"},
-        left_out={"files that are no images": 4},
+        left_out={"files that are not images": 4},
     ),
     "a recycle bin and a hidden folder": Brought(
         "https://github.com/replicate/dreambooth/issues/23",
         ["cats/*2", "dogs/*2", ".Trash-1000/*2", "$RECYCLE.BIN/*2"],
         {("cats", None): 2, ("dogs", None): 2},
-        left_out={"files that are no images": 4},
+        left_out={"files that are not images": 4},
     ),
     "a class called valid": Brought(
         "https://github.com/huggingface/datasets/issues/7201",
