@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from benchmarks.scoring import make_bundle, make_tree, parse, score
 from benchmarks.side_by_side import Ratio, in_turns, seconds, show, write
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.bundle.runtime import Engine
+from darkroom.models.onnx.runtime import Engine
 
 TARGET = 1.05
 

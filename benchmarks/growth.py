@@ -75,7 +75,7 @@ def make_tiny_bundle(folder: Path) -> None:
 
 def scan(tree: Path, work: Path) -> int:
     """List a folder."""
-    from darkroom.data.files.listing import list_files
+    from darkroom.data.stores.listing import list_files
 
     return len(list_files(tree))
 
@@ -153,7 +153,7 @@ def ingest(tree: Path, work: Path) -> int:
 def plan_scoring(tree: Path, work: Path) -> int:
     """List a folder to score and write the plan."""
     from darkroom.models.bundle.bundle import open_bundle
-    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.prediction_table.output import TableOutput
     from darkroom.models.scoring.plan import plan_scoring
     from darkroom.models.scoring.request import ScoreRequest
 

@@ -54,7 +54,6 @@ from benchmarks.bench import INGEST_PROFILE
 from benchmarks.photographs import write_photographs
 from benchmarks.side_by_side import Ratio, in_turns, milliseconds_each, show, write
 from darkroom.data.dataset.shards import ShardRules
-from darkroom.data.files.listing import read_file
 from darkroom.data.files.parallel import CPU_SHARE, num_cpus
 from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.images.encode import encode_jpeg
@@ -65,6 +64,7 @@ from darkroom.data.ingest.publication import publish
 from darkroom.data.quality.assessment import pixel_statistics
 from darkroom.data.quality.perceptual import perceptual_hash, thumbnail
 from darkroom.data.sources.resolve import resolve
+from darkroom.data.stores.listing import read_file
 from darkroom.data.stores.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]

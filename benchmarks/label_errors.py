@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import DecodePolicy, decode
-from darkroom.data.labels.label_map import LabelMap
-from darkroom.models.bundle.runtime import OnnxRunner
 from darkroom.models.inspecting.label_errors import Judged, export_judge, find_label_errors
+from darkroom.models.onnx.runtime import OnnxRunner
 
 _BATCH = 64
 

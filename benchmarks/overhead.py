@@ -44,8 +44,8 @@ def image_cpu_seconds(folder: Path, rounds: int) -> Mapping[str, list[float]]:
 
     load_tensorflow()
     from darkroom.models.bundle.bundle import open_bundle
-    from darkroom.models.bundle.runtime import OnnxRunner
-    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.onnx.runtime import OnnxRunner
+    from darkroom.models.prediction_table.output import TableOutput
     from darkroom.models.scoring.parts import score_part
     from darkroom.models.scoring.plan import plan_scoring
     from darkroom.models.scoring.request import ScoreRequest
@@ -72,10 +72,10 @@ def _networks(folder: Path, photographs: Path) -> dict[str, Path]:
     import keras
 
     from darkroom.data.images.decode import DecodePolicy, decode
-    from darkroom.models.bundle.quantize import quantize
-    from darkroom.models.bundle.runtime import export_onnx
     from darkroom.models.networks.architectures import LOGITS_LAYER, with_embeddings
     from darkroom.models.networks.efficientnet_lite import build_backbone
+    from darkroom.models.onnx.quantize import quantize
+    from darkroom.models.onnx.runtime import export_onnx
 
     backbone = build_backbone(_IMAGE_SIZE)
     model = keras.Model(backbone.input, keras.layers.Dense(2, name=LOGITS_LAYER)(backbone.output))

@@ -158,7 +158,7 @@ def _in_a_process(what: str, tree: Path, where: Path) -> dict[str, float]:
 def plan_here(tree: Path, where: Path) -> dict[str, float]:
     """List a tree and write its plan."""
     from darkroom.models.bundle.bundle import open_bundle
-    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.prediction_table.output import TableOutput
     from darkroom.models.scoring.plan import plan_scoring
     from darkroom.models.scoring.request import ScoreRequest
 
@@ -171,7 +171,7 @@ def plan_here(tree: Path, where: Path) -> dict[str, float]:
 
 def table_here(tree: Path, where: Path) -> dict[str, float]:
     """Score a tree, and count its rows."""
-    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.prediction_table.output import TableOutput
     from darkroom.models.scoring.parts import open_runner, score_part
     from darkroom.models.scoring.plan import plan_scoring
     from darkroom.models.scoring.request import ScoreRequest

@@ -54,8 +54,8 @@ from darkroom.data.images.decode import decode, decode_with_header
 from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.runtime import Engine, Runner
-from darkroom.models.scoring.output import TableOutput
+from darkroom.models.onnx.runtime import Engine, Runner
+from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.scoring.parts import score_part
 from darkroom.models.scoring.plan import plan_scoring
 from darkroom.models.scoring.request import ScoreRequest

@@ -36,7 +36,7 @@ REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
         "corrupt": "the header or the pixels are damaged",
         "too_large": "the file or the image exceeds a limit of the decode policy, or costs too much to decode",
         "unsupported": "an image in a format or a mode that is not decoded, such as HEIC",
-        # Listing and reading: data/files/listing.py, data/stores/
+        # Listing and reading: data/stores/listing.py, data/stores/
         "unreadable": "the file or folder is gone, or may not be read",
         "broken_link": "a symbolic link to nothing",
         "link_outside": "a symbolic link that leads out of the source",

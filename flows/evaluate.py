@@ -6,8 +6,8 @@ from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.results import EvaluateResult
 from darkroom.flows.settings import decoder_rule, open_workspace
 from darkroom.flows.up_to_date import evaluate_command
+from darkroom.models.bundle.blessed import held
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.judging.blessed import held
 from darkroom.models.pages.navigation import REPORT_PAGE
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import evaluate as tasks

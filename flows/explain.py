@@ -7,7 +7,7 @@ from darkroom.flows.settings import decoder_rule, local_copy, open_folder, open_
 from darkroom.flows.up_to_date import explain_command
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining.explain import explanation_folder, find_searched
-from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
+from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.tasks import explain as tasks
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages

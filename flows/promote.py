@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darkroom.flows.results import BlessingResult
 from darkroom.flows.settings import open_workspace
-from darkroom.models.judging.blessed import held
+from darkroom.models.bundle.blessed import held
 from darkroom.tasks import blessing as tasks
 from darkroom.tasks.decorators import flow
 

@@ -13,12 +13,12 @@ from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
+from darkroom.models.bundle.blessed import BlessedCard
 from darkroom.models.bundle.bundle import BundleCard
+from darkroom.models.evaluation.report import EvaluationReport
+from darkroom.models.evaluation.versus import Versus
 from darkroom.models.experiments.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
 from darkroom.models.inspecting.inspection import Inspection
-from darkroom.models.judging.blessed import BlessedCard
-from darkroom.models.judging.report import EvaluationReport
-from darkroom.models.judging.versus import Versus
 from darkroom.models.measures.comparison import ClassPairs, Pairs
 from darkroom.models.measures.metrics import Interval, wilson_interval
 from darkroom.models.pages.navigation import DATASET_PAGE, EXPERIMENT_PAGE

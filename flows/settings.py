@@ -12,15 +12,15 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from darkroom.data.errors import SettingError, SourceError
-from darkroom.data.files.atomic import content_version
-from darkroom.data.files.listing import printable
+from darkroom.data.files.hashing import content_version
 from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.listing import printable
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from
 from darkroom.data.stores.workspace import Workspace, name_from
 
 if TYPE_CHECKING:
-    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.prediction_table.output import TableOutput
 
 # Prefect carries the lines of another logger to its UI only where it has a level of its own.
 logging.getLogger("darkroom").setLevel(logging.INFO)
@@ -131,7 +131,7 @@ def table_name(images: Path | Url, bundle: Path) -> str:
 
 def open_table(given: str | None, default: Path, workspace: Workspace) -> TableOutput:
     """Where a prediction table goes: a folder as given, a path or a URL, or the default one in the workspace."""
-    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.prediction_table.output import TableOutput
 
     place = place_from(given) if given else default
     if isinstance(place, Url):

@@ -29,10 +29,10 @@ from darkroom.flows.results import (
     targets_of,
 )
 from darkroom.flows.settings import local_copy, open_folder, open_table, open_workspace, table_name, training_cluster
+from darkroom.models.bundle.blessed import read_blessed
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.imagenet import READY_MADE, is_built, ready_made_bundle
-from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
-from darkroom.models.judging.blessed import read_blessed
+from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.scoring.finished import find_table
 from darkroom.models.scoring.request import ScoreRequest
@@ -68,7 +68,7 @@ def evaluated(
     bundle: str, dataset: str | None, split: str, rules: BlessingRules, workspace: str | None
 ) -> EvaluateResult | None:
     """What `evaluate` would give; raises InputError where there is no such model or data set."""
-    from darkroom.models.judging.evaluate import find_report  # which loads what draws
+    from darkroom.models.evaluation.evaluate import find_report  # which loads what draws
     from darkroom.models.pages.navigation import REPORT_PAGE
 
     place = open_workspace(workspace)

@@ -8,8 +8,8 @@ from typing import Any
 from darkroom.data.dataset.dataset import DatasetCard
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.models.bundle.bundle import BundleCard
-from darkroom.models.judging.report import EvaluationReport, headline
-from darkroom.models.judging.versus import Versus
+from darkroom.models.evaluation.report import EvaluationReport, headline
+from darkroom.models.evaluation.versus import Versus
 from darkroom.models.measures.comparison import Decision, Pairs
 from darkroom.models.pages.markdown import table, text
 from darkroom.models.scoring.summary import ScoreSummary

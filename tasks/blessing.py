@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from darkroom.data.stores.workspace import Workspace
-from darkroom.models.judging import blessed
-from darkroom.models.judging.blessed import BlessedCard
+from darkroom.models.bundle import blessed
+from darkroom.models.bundle.blessed import BlessedCard
 from darkroom.models.measures.comparison import Decision
 from darkroom.tasks.artifacts import blessing_artifact
 from darkroom.tasks.decorators import run_id, task

@@ -7,9 +7,10 @@ from pathlib import Path
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle import blessed
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.judging import blessed, evaluate, versus
-from darkroom.models.judging.report import EvaluationReport
+from darkroom.models.evaluation import evaluate, versus
+from darkroom.models.evaluation.report import EvaluationReport
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks.artifacts import blessing_artifact, report_artifacts, versus_artifact
 from darkroom.tasks.decorators import run_id, task

@@ -9,9 +9,9 @@ from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.stores.workspace import TablePaths, Workspace
 from darkroom.models.bundle import imagenet
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.runtime import Engine, Runner
+from darkroom.models.onnx.runtime import Engine, Runner
+from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.scoring import parts, plan, summary
-from darkroom.models.scoring.output import TableOutput
 from darkroom.models.scoring.parts import PartDone
 from darkroom.models.scoring.plan import ScorePlan
 from darkroom.models.scoring.request import ScoreRequest

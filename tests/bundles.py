@@ -11,9 +11,9 @@ from darkroom.data.files.cards import FileFact
 from darkroom.data.files.provenance import library_versions
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.models.bundle.bundle import BundleCard, write_card
-from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
 from darkroom.models.measures.calibration import UNCALIBRATED
 from darkroom.models.networks.architectures import LOGITS_LAYER, with_embeddings
+from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.settings import TrainSettings
 
 

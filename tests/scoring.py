@@ -10,13 +10,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from darkroom.data.dataset.manifest import read_group
-from darkroom.data.files.atomic import content_version, file_sha256, write_json
+from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact
+from darkroom.data.files.hashing import content_version, file_sha256
 from darkroom.data.stores.storage import Url
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.bundle.runtime import Engine
-from darkroom.models.scoring.output import TableOutput
+from darkroom.models.onnx.runtime import Engine
+from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.scoring.plan import ScorePlan, plan_scoring, rows_key
 from darkroom.models.scoring.request import ScoreRequest
 

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import ImageError
-from darkroom.data.files.listing import list_files, printable, read_file
 from darkroom.data.images.decode import decode_stored, decode_with_header
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import IngestSettings, plan_ingest
 from darkroom.data.ingest.publication import publish
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.sources.resolve import Source
+from darkroom.data.stores.listing import list_files, printable, read_file
 from darkroom.data.stores.workspace import Workspace
-from darkroom.models.bundle.runtime import OnnxRunner
+from darkroom.models.onnx.runtime import OnnxRunner
 from darkroom.models.scoring.parts import open_runner, score_part
 from darkroom.models.scoring.summary import ScoreSummary, summarize
 from tests.bundles import tiny_bundle

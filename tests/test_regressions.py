@@ -21,9 +21,9 @@ from darkroom.data.dataset.input import Shuffle, batches
 from darkroom.data.errors import InputError
 from darkroom.data.images.decode import decode
 from darkroom.models.bundle.bundle import Bundle, EpochLog, open_bundle, write_card
-from darkroom.models.bundle.inference import stored_batches
-from darkroom.models.judging.evaluate import evaluate_bundle
+from darkroom.models.evaluation.evaluate import evaluate_bundle
 from darkroom.models.networks.architectures import build_scratch
+from darkroom.models.onnx.inference import stored_batches
 from darkroom.models.scoring.parts import open_runner, score_part
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.train import train_network

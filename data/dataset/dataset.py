@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import read_manifest
 from darkroom.data.dataset.shard_names import ShardFormat
@@ -26,7 +27,6 @@ from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.images.augment import AugmentPolicy, contact_sheet
 from darkroom.data.images.decode import DecodePolicy, decode_stored
 from darkroom.data.images.decoder import Decoder
-from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.stores.workspace import DATASET_CARD
 
 SCHEMA_VERSION = 1

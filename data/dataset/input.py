@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from darkroom.data.dataset.dataset import Dataset, ShardFact
 from darkroom.data.dataset.shards import row_groups
 from darkroom.data.errors import FormatError
-from darkroom.data.files.atomic import file_sha256
+from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.parallel import num_cpus
 from darkroom.data.images.augment import AugmentPolicy, augment
 

@@ -26,10 +26,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.shard_names import ShardFormat
 from darkroom.data.errors import FormatError
 from darkroom.data.images.decode import read_header
-from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.settings import SettingsModel
 
 T = TypeVar("T")

@@ -7,7 +7,6 @@ that locks the folder removes it (`darkroom.data.files.locks`).
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -105,18 +104,6 @@ def write_json(path: Path, value: Any, work: Path | None = None) -> None:
     """Write `value` as JSON with sorted keys, whole or not at all. The only JSON writer; `work` as in `atomic_file`."""
     with atomic_file(path, work) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def content_version(*parts: Any) -> str:
-    """A short content hash (12 hex digits) of JSON-able parts; the same parts give the same version."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @contextmanager

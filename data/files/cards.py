@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from darkroom.data.errors import FormatError
-from darkroom.data.files.atomic import file_sha256
+from darkroom.data.files.hashing import file_sha256
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -22,7 +22,7 @@ from PIL import features
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.errors import ImageError, InputError, WorkError
-from darkroom.data.files.atomic import content_version
+from darkroom.data.files.hashing import content_version
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.settings import DecoderMismatch

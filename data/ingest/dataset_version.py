@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from darkroom.data.files.atomic import content_version
-from darkroom.data.files.listing import FileEntry
+from darkroom.data.files.hashing import content_version
+from darkroom.data.stores.listing import FileEntry
 
 # Raised whenever the same source and settings would give another data set.
 CODE_VERSION = 3

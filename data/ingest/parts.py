@@ -20,13 +20,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, QUARANTINED, ManifestRow, read_group, to_table, write_table
 from darkroom.data.dataset.shard_names import part_shard_name
 from darkroom.data.dataset.shards import Record, ShardWriter, num_records, open_writer
 from darkroom.data.errors import CountError, ImageError
 from darkroom.data.files.atomic import atomic_folder
-from darkroom.data.files.listing import read_file
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map
 from darkroom.data.images.augment import augment_copy
 from darkroom.data.images.decode import decode_with_header, read_header
@@ -34,10 +34,10 @@ from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.encode import encode_jpeg, encode_png
 from darkroom.data.ingest.plan import IngestPlan, read_plan
 from darkroom.data.ingest.reuse import Known, known_files, part_folder, relabelled
-from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import pixel_statistics
 from darkroom.data.quality.perceptual import SIDE, perceptual_hash, thumbnail
 from darkroom.data.reason_codes import ReasonCode
+from darkroom.data.stores.listing import read_file
 
 logger = logging.getLogger(__name__)
 

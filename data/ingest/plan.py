@@ -19,24 +19,24 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from darkroom.data.dataset.dataset import is_whole
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import Leaks
 from darkroom.data.dataset.manifest import write_table
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.dataset.splits import SplitPlan, SplitRules
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import remove_folder, write_json
-from darkroom.data.files.listing import list_files
 from darkroom.data.images.augment import AugmentPolicy
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
 from darkroom.data.ingest.reuse import keep_work, with_earlier
-from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.labelling import Labelling, label_files
 from darkroom.data.labels.reading import Reading
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.settings import DecoderMismatch, SettingsModel
 from darkroom.data.sources.resolve import Source
+from darkroom.data.stores.listing import list_files
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace, check_name
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole, open_dataset
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import OK, count_reasons, write_table
 from darkroom.data.dataset.shard_names import part_shard_name, shard_name
@@ -30,7 +31,6 @@ from darkroom.data.ingest.dataset_version import dataset_version
 from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note
 from darkroom.data.ingest.quarantine_limit import check_quarantine_limit
 from darkroom.data.ingest.reuse import keep_work, part_folder
-from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.duplicates import (
     Images,
     Thumbnails,

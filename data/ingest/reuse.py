@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, ManifestRow, from_table
 from darkroom.data.dataset.shard_names import part_shards
 from darkroom.data.dataset.shards import Record, read_shard
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import remove_folder
-from darkroom.data.labels.label_map import LabelMap
 
 logger = logging.getLogger(__name__)
 

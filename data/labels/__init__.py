@@ -1,1 +1,1 @@
-"""Which label each file has: the label map, class folders, file names, and tables of labels."""
+"""How a source is read: class folders, file names, tables of labels, and where two readings fit."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import FileEntry, printable
-from darkroom.data.labels.layout import Layout, Level, Place, is_session, is_split_word, read_layout
+from darkroom.data.labels.layout import Layout, Level, Place, is_session, read_layout
 from darkroom.data.labels.reading import LeftOut, ambiguous
 from darkroom.data.labels.rules import LabelRules
+from darkroom.data.split_names import is_split_word
+from darkroom.data.stores.listing import FileEntry, printable
 
 # cat.0.jpg, american_bulldog_12.jpg; but not what cameras and exports call every file.
 FILE_NAME = (

@@ -8,16 +8,16 @@ from pathlib import PurePosixPath
 
 from darkroom.data.errors import LabelError
 from darkroom.data.labels.evidence import Found, Source
-from darkroom.data.labels.label_tables import (
+from darkroom.data.labels.reading import LeftOut
+from darkroom.data.split_names import split_named
+from darkroom.data.tables.label_tables import (
     FoundTables,
     LabelTable,
     TableLabels,
     labels_of,
     several_labels_in_a_cell,
 )
-from darkroom.data.labels.layout import split_named
-from darkroom.data.labels.matching import Names
-from darkroom.data.labels.reading import LeftOut
+from darkroom.data.tables.matching import Names
 
 # Of rows and of images: where more of both are lost, paths and files do not fit each other.
 _MOST_LOST = 0.1

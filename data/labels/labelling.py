@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import FileEntry
 from darkroom.data.labels.evidence import LEVELS, Found, Source, parent_folder
 from darkroom.data.labels.layout import Layout, read_layout
 from darkroom.data.labels.masks import find_masks
@@ -17,6 +16,7 @@ from darkroom.data.labels.reading import ClassSize, LeftOut, Reading
 from darkroom.data.labels.recognition import find_labels
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.reason_codes import ReasonCode
+from darkroom.data.stores.listing import FileEntry
 
 EXCLUDED: ReasonCode = "excluded"
 MASK: ReasonCode = "mask"

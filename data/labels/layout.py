@@ -8,20 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
-_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-# On a name in lower case whose blanks and hyphens are underscores: train, Test Images, test1, valset, seg_train.
-_SPLIT = re.compile(
-    rf"(?:(?P<prefix>.+)_)?(?P<word>{'|'.join(_WORDS)})_?(?:set|data|dataset|images?|imgs?|folder|split)?_?\d*"
-)
+from darkroom.data.split_names import normalised, splits_among
+
 _CONTAINER = re.compile(r"(?:images?|imgs?|jpe?gs?|pngs?|pictures|photos)_?\d*|(?:.+_)?(?:part|batch|chunk)_?\d+")
 # Who or what was photographed, when, or in which round: never a class where a better one is above or below it.
 _SESSION = re.compile(
@@ -92,9 +80,9 @@ def read_layout(
     """
     parts_of = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
     names = {part for parts in parts_of.values() for part in parts} - set(class_folders)
-    splits = _split_names(names)
+    splits = splits_among(names)
     trains = _classes_named_train(set(parts_of.values()), splits)
-    passed = {name for name in names if containers and _CONTAINER.fullmatch(_plain(name))}
+    passed = {name for name in names if containers and _CONTAINER.fullmatch(normalised(name))}
     read = {
         folder: _split_and_names(parts, splits, passed, parts in trains) for folder, parts in sorted(parts_of.items())
     }
@@ -116,20 +104,9 @@ def read_layout(
     return Layout(places, doubt)
 
 
-def is_split_word(name: str) -> bool:
-    """Whether a name can only mean a split, as `train` or `Test`."""
-    return name.lower() in _WORDS
-
-
-def split_named(name: str) -> str | None:
-    """The split that a name means, as `train`, `Training_set` or `val2`; None where it means none."""
-    match = _SPLIT.fullmatch(_plain(name))
-    return _WORDS[match["word"]] if match and match["prefix"] is None else None
-
-
 def is_session(name: str) -> bool:
     """Whether a name is a day, a patient, a camera or the like, with its number."""
-    return _SESSION.fullmatch(_plain(name)) is not None
+    return _SESSION.fullmatch(normalised(name)) is not None
 
 
 def _split_and_names(
@@ -172,7 +149,7 @@ def _one_of_each(candidates: Mapping[str, Parts], level: Level) -> tuple[dict[st
         return parents, None
     if len(below) < 2 or (_all_sessions(below - above) and not _all_sessions(above)):
         return tops, None
-    if _all_sessions(above) or all(_VARIANT.fullmatch(_plain(name)) for name in above):
+    if _all_sessions(above) or all(_VARIANT.fullmatch(normalised(name)) for name in above):
         return parents, None
     return parents, Doubt(
         (
@@ -231,19 +208,6 @@ def _listed(names: Set[str]) -> str:
     return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
 
 
-def _split_names(names: Iterable[str]) -> dict[str, str]:
-    """The folder names that are splits, and which."""
-    found = {name: match for name in names if (match := _SPLIT.fullmatch(_plain(name)))}
-    of_prefix: dict[str, set[str]] = defaultdict(set)
-    for match in found.values():
-        of_prefix[match["prefix"]].add(_WORDS[match["word"]])
-    return {
-        name: _WORDS[match["word"]]
-        for name, match in found.items()
-        if match["prefix"] is None or len(of_prefix[match["prefix"]]) > 1
-    }
-
-
 def _classes_named_train(folders: Set[Parts], splits: Mapping[str, str]) -> set[Parts]:
     inside: dict[Parts, set[str]] = defaultdict(set)
     for parts in folders:
@@ -263,8 +227,4 @@ def _classes_named_train(folders: Set[Parts], splits: Mapping[str, str]) -> set[
 
 def _holding(folders: Set[Parts], parent: Parts, names: Iterable[str]) -> Sequence[str]:
     """Those of `names` in `parent` that hold images directly and are no container."""
-    return [name for name in names if (*parent, name) in folders and not _CONTAINER.fullmatch(_plain(name))]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.strip().lower())
+    return [name for name in names if (*parent, name) in folders and not _CONTAINER.fullmatch(normalised(name))]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import FileEntry
 from darkroom.data.labels.evidence import Source
-from darkroom.data.labels.label_tables import LabelTable
-from darkroom.data.labels.matching import Names
-from darkroom.data.labels.tables import TABLE_SUFFIXES, files_beside, read_csv
+from darkroom.data.stores.listing import FileEntry
+from darkroom.data.tables.label_tables import LabelTable
+from darkroom.data.tables.matching import Names
+from darkroom.data.tables.table import TABLE_SUFFIXES, files_beside, read_csv
 
 _TEXT = (".txt", ".lst", ".list")
 _JSON = (".json", ".jsonl", ".ndjson")

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from darkroom.data.files.listing import FileEntry
+from darkroom.data.stores.listing import FileEntry
 
 # BUSI has `benign (1)_mask.png` and `benign (1)_mask_1.png` beside `benign (1).png`.
 _NAMED = re.compile(

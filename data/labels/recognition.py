@@ -11,10 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import printable
 from darkroom.data.labels.evidence import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
 from darkroom.data.labels.from_tables import chosen_tables, from_tables, one_a_split
-from darkroom.data.labels.label_tables import (
+from darkroom.data.labels.layout import is_session
+from darkroom.data.labels.listings import stop_at_references, stop_at_unread_lists
+from darkroom.data.labels.reading import LeftOut, ambiguous
+from darkroom.data.stores.listing import printable
+from darkroom.data.tables.label_tables import (
     NAMES_NO_IMAGE,
     NO_LABELS,
     Columns,
@@ -23,11 +26,8 @@ from darkroom.data.labels.label_tables import (
     label_table,
     labels_of,
 )
-from darkroom.data.labels.layout import is_session
-from darkroom.data.labels.listings import stop_at_references, stop_at_unread_lists
-from darkroom.data.labels.matching import Names
-from darkroom.data.labels.reading import LeftOut, ambiguous
-from darkroom.data.labels.tables import read_csv
+from darkroom.data.tables.matching import Names
+from darkroom.data.tables.table import read_csv
 
 
 def find_labels(source: Source) -> Found:

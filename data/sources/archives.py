@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import IO, cast
 
 from darkroom.data.errors import SourceError, WorkError
-from darkroom.data.files.atomic import atomic_folder, file_sha256
-from darkroom.data.files.listing import printable
+from darkroom.data.files.atomic import atomic_folder
+from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.names import SafeNames
+from darkroom.data.stores.listing import printable
 
 logger = logging.getLogger(__name__)
 

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.errors import SourceError, WorkError
-from darkroom.data.files.atomic import atomic_folder, file_sha256
-from darkroom.data.files.listing import printable
+from darkroom.data.files.atomic import atomic_folder
+from darkroom.data.files.hashing import file_sha256
+from darkroom.data.stores.listing import printable
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.data.errors import SourceError
-from darkroom.data.files.atomic import content_version
-from darkroom.data.files.listing import check_folder, has_files, printable
+from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
 from darkroom.data.sources import archives, arrays, kaggle, samples
+from darkroom.data.stores.listing import check_folder, has_files, printable
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from
 from darkroom.data.stores.workspace import Workspace, name_from

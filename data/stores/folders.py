@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from darkroom.data.files.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file
 from darkroom.data.reason_codes import ReasonCode
+from darkroom.data.stores.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file
 from darkroom.data.stores.storage import Url, list_objects, place_from, read_object
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.data.errors import DarkroomError, ImageError, InputError, SettingError, SourceError, WorkError
-from darkroom.data.files.atomic import atomic_file, file_sha256
-from darkroom.data.files.listing import printable
+from darkroom.data.files.atomic import atomic_file
+from darkroom.data.files.hashing import file_sha256
+from darkroom.data.stores.listing import printable
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,1 @@
-"""A trained model on disk and what runs it: the card, ONNX export, int8, ONNX Runtime or Keras.
-
-The ready-made ImageNet model is built here too.
-"""
+"""A trained model on disk, its card, and which version is blessed. The ready-made ImageNet model is built here too."""

@@ -16,18 +16,19 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import FormatError, SettingError
-from darkroom.data.files.atomic import file_sha256, write_json
+from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
+from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, settle_mismatch
-from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import BUNDLE_CARD
-from darkroom.models.bundle.quantize import Int8Facts
-from darkroom.models.bundle.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
 from darkroom.models.measures.calibration import Calibration
+from darkroom.models.onnx.quantize import Int8Facts
+from darkroom.models.onnx.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
 from darkroom.models.settings import Precision, TrainSettings
 
 logger = logging.getLogger(__name__)

@@ -13,18 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.data.files.atomic import atomic_folder, content_version
+from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.files.atomic import atomic_folder
 from darkroom.data.files.cards import FileFact
+from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.provenance import library_versions
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, BundleCard, write_card
-from darkroom.models.bundle.onnx_metadata import describe_network
-from darkroom.models.bundle.parity import check_parity
-from darkroom.models.bundle.quantize import Int8Facts
-from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.networks.architectures import with_embeddings
 from darkroom.models.networks.efficientnet_lite import (
@@ -35,6 +32,10 @@ from darkroom.models.networks.efficientnet_lite import (
     check_weights,
     load_pretrained,
 )
+from darkroom.models.onnx.metadata import describe_network
+from darkroom.models.onnx.parity import check_parity
+from darkroom.models.onnx.quantize import Int8Facts
+from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.settings import TrainSettings
 
 READY_MADE = "imagenet"

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.files.atomic import content_version, remove_folder
+from darkroom.data.files.atomic import remove_folder
 from darkroom.data.files.cards import FileFact, read_card
+from darkroom.data.files.hashing import content_version
 from darkroom.data.stores.workspace import BUNDLE_CARD, EXPERIMENT_CARD, Workspace
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval

@@ -25,18 +25,19 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import ImageError, InputError, SettingError
-from darkroom.data.files.atomic import atomic_folder, content_version, remove_folder
-from darkroom.data.files.listing import printable, read_file
+from darkroom.data.files.atomic import atomic_folder, remove_folder
+from darkroom.data.files.hashing import content_version
 from darkroom.data.images.decode import decode
 from darkroom.data.images.decoder import decoder
 from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.listing import printable, read_file
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder
+from darkroom.models.evaluation.report import CorrectPrediction, most_confident, read_report
+from darkroom.models.evaluation.split_predictions import PREDICTIONS
 from darkroom.models.explaining.explain_page import Explanation, ShownImage, explain_page
-from darkroom.models.explaining.techniques.exciting import MAX_SEARCHED
+from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.models.explaining.views import ImageView, NetworkView, view_image, view_network
-from darkroom.models.judging.report import CorrectPrediction, most_confident, read_report
-from darkroom.models.judging.split_predictions import PREDICTIONS
 from darkroom.models.networks.layers import feature_maps, unmirrored
 from darkroom.models.pages.fingerprint import MADE_CARD, files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER, EXPLAIN_PAGE

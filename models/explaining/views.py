@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
+from darkroom.models.explaining.techniques.activation_maximisation import Goal, maximise
 from darkroom.models.explaining.techniques.activations import first_filters, strongest_activations
-from darkroom.models.explaining.techniques.exciting import Exciting, most_exciting
 from darkroom.models.explaining.techniques.gradcam import find_evidence
-from darkroom.models.explaining.techniques.maximise import Goal, maximise
+from darkroom.models.explaining.techniques.maximally_activating import ActiveImage, most_activating
 from darkroom.models.explaining.techniques.occlusion import occlusion
 from darkroom.models.networks.layers import feature_maps
 from darkroom.models.pages.panels import Panel, Pixels, change_over, enlarged, heat_over, kernel_tile, map_tile, mosaic
@@ -171,7 +171,7 @@ def view_network(
     activating: list[tuple[ActivatingImage, ...]] = [() for _ in channels]
     num_searched = 0
     if dataset and max_searched and channels:
-        found, num_searched = most_exciting(model, layer, [channel for _, channel in channels], dataset, max_searched)
+        found, num_searched = most_activating(model, layer, [channel for _, channel in channels], dataset, max_searched)
         activating = [tuple(_activating(item) for item in row) for row in found]
     return NetworkView(
         filters=tuple(
@@ -197,7 +197,7 @@ def view_network(
     )
 
 
-def _activating(item: Exciting) -> ActivatingImage:
+def _activating(item: ActiveImage) -> ActivatingImage:
     panel = Panel(f"{item.label}: {item.strength:.2f}", enlarged(item.pixels))
     return ActivatingImage(panel, item.path, item.label, item.strength)
 

@@ -15,10 +15,10 @@ from PIL import Image
 
 from darkroom.data.errors import ImageError, SourceError
 from darkroom.data.files.atomic import write_json
-from darkroom.data.files.listing import list_files, read_file
 from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.images.encode import encode_jpeg
 from darkroom.data.quality.assessment import Check, ClassBalance
+from darkroom.data.stores.listing import list_files, read_file
 from darkroom.data.stores.workspace import INSPECTION_CARD
 from darkroom.models.inspecting.inspection import Inspection, SetAsideFile
 from darkroom.models.pages.navigation import DATASET_PAGE

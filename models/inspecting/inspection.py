@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import OK, QUARANTINED
 from darkroom.data.dataset.shard_names import part_shards
@@ -17,7 +18,6 @@ from darkroom.data.files.provenance import LibraryVersion, library_versions
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.publication import gather
 from darkroom.data.ingest.reuse import part_folder
-from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import Quality, assess
 from darkroom.data.stores.workspace import INSPECTION_CARD
 from darkroom.models.inspecting.label_errors import LabelErrors, extract_features, find_label_errors, load_judged

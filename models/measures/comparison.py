@@ -1,5 +1,5 @@
 """Two bundles on the same images: where only one is right, and whether chance explains the difference;
-and the decision that follows from it (`darkroom.models.judging.blessing` takes it).
+and the decision that follows from it (`darkroom.models.evaluation.blessing` takes it).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.models.measures.metrics import (
     Frozen,
     Interval,

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.errors import FormatError
-from darkroom.data.files.atomic import content_version, write_json
+from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
+from darkroom.data.files.hashing import content_version
 from darkroom.data.files.provenance import library_versions
 
 MADE_CARD = "made.json"

@@ -1,1 +1,1 @@
-"""A folder of images to a prediction table: its columns, the plan, its parts, the summary."""
+"""A folder of images to a prediction table: the request, the plan, its parts, the summary."""

@@ -7,7 +7,7 @@ from darkroom.data.files.parallel import in_batches
 from darkroom.data.images.decoder import decoder
 from darkroom.data.stores.folders import image_folder
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.scoring.part_file import part_key, stamp
+from darkroom.models.prediction_table.part_file import part_key, stamp
 from darkroom.models.scoring.plan import ScorePlan, files_of, plan_table, rows_key
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.reuse import is_done

@@ -12,12 +12,12 @@ from darkroom.data.images.decoder import require_decoder
 from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.runtime import Engine, Runner
-from darkroom.models.scoring.part_file import PartFacts, part_key, stamp, write_part
+from darkroom.models.onnx.runtime import Engine, Runner
+from darkroom.models.prediction_table.part_file import PartFacts, part_key, stamp, write_part
+from darkroom.models.prediction_table.schema import EMBEDDING, as_table
 from darkroom.models.scoring.plan import ScorePlan, read_plan, rows_key
 from darkroom.models.scoring.reuse import is_done, known_rows
 from darkroom.models.scoring.rows import score_rows
-from darkroom.models.scoring.schema import EMBEDDING, as_table
 
 
 @dataclass(frozen=True)

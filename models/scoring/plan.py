@@ -19,16 +19,17 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.errors import InputError
-from darkroom.data.files.atomic import atomic_file, content_version, write_json
-from darkroom.data.files.listing import FileEntry
+from darkroom.data.files.atomic import atomic_file, write_json
+from darkroom.data.files.hashing import content_version
 from darkroom.data.files.parallel import in_batches
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.stores.folders import image_folder
+from darkroom.data.stores.listing import FileEntry
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import Bundle, check_decoder
-from darkroom.models.bundle.runtime import Engine
-from darkroom.models.scoring import earlier_layout
-from darkroom.models.scoring.part_file import PartFacts, read_facts
+from darkroom.models.onnx.runtime import Engine
+from darkroom.models.prediction_table import earlier_layout
+from darkroom.models.prediction_table.part_file import PartFacts, read_facts
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.reuse import keep_rows
 

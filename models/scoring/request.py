@@ -11,7 +11,7 @@ from darkroom.data.errors import InputError, SettingError
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.storage import Url
-from darkroom.models.scoring.output import TableOutput
+from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.settings import Precision
 
 

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from darkroom.data.dataset.manifest import OK, QUARANTINED
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.stores.workspace import TablePaths
-from darkroom.models.scoring import earlier_layout
-from darkroom.models.scoring.part_file import is_intact, part_key, read_facts, stamp
+from darkroom.models.prediction_table import earlier_layout
+from darkroom.models.prediction_table.part_file import is_intact, part_key, read_facts, stamp
 
 _STAMP = "stamp"
 _ROWS_A_GROUP = 4096

@@ -25,8 +25,8 @@ from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map
 from darkroom.data.images.decode import DecodePolicy, decode_opened, decode_with_header, read_header
 from darkroom.data.stores.folders import ImageFolder
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.bundle.runtime import Runner
-from darkroom.models.scoring.schema import EMBEDDING
+from darkroom.models.onnx.runtime import Runner
+from darkroom.models.prediction_table.schema import EMBEDDING
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.provenance import run_record
 from darkroom.data.images.decoder import Decoder
 from darkroom.data.stores.workspace import TablePaths
-from darkroom.models.bundle.runtime import Engine
-from darkroom.models.scoring import earlier_layout
+from darkroom.models.onnx.runtime import Engine
+from darkroom.models.prediction_table import earlier_layout
+from darkroom.models.prediction_table.schema import SCHEMA_VERSION
 from darkroom.models.scoring.plan import read_plan, remove_plan
-from darkroom.models.scoring.schema import SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ScoreSummary(BaseModel):
 
     Attributes:
         precision: Of the network that scored: `fp32` or `int8`.
-        engine: What ran it, see `darkroom.models.bundle.runtime`.
+        engine: What ran it, see `darkroom.models.onnx.runtime`.
         embedding_size: Numbers in the column `embedding`; None where there is none.
         decoder: Of the images, in every row; None in a summary of an earlier Darkroom.
     """

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.shards import Record, read_shard
 from darkroom.data.errors import FormatError
-from darkroom.data.files.atomic import atomic_file, content_version
+from darkroom.data.files.atomic import atomic_file
+from darkroom.data.files.hashing import content_version
 from darkroom.data.files.npz import read_arrays, write_arrays
-from darkroom.models.bundle.inference import stored_batches
-from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
 from darkroom.models.networks.architectures import build_backbone
+from darkroom.models.onnx.inference import stored_batches
+from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.training.feature_reuse import BACKBONE, KEY_DTYPE, find_known, forget_known, take_known
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.files.atomic import content_version, remove_folder
+from darkroom.data.files.atomic import remove_folder
+from darkroom.data.files.hashing import content_version
 from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace, check_name
 from darkroom.models.settings import TrainSettings
 

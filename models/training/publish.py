@@ -17,14 +17,14 @@ from darkroom.data.files.cards import FileFact
 from darkroom.data.files.provenance import library_versions
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, INT8_FILE, BundleCard, write_card
-from darkroom.models.bundle.inference import split_logits, stored_batches
-from darkroom.models.bundle.onnx_metadata import describe_network
-from darkroom.models.bundle.parity import check_parity
-from darkroom.models.bundle.quantize import Int8Facts, calibration_images, judge, quantize
-from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
 from darkroom.models.measures.calibration import Calibration, fit_calibration
 from darkroom.models.measures.threshold import choose_threshold, threshold_for_coverage
 from darkroom.models.networks.architectures import with_embeddings
+from darkroom.models.onnx.inference import split_logits, stored_batches
+from darkroom.models.onnx.metadata import describe_network
+from darkroom.models.onnx.parity import check_parity
+from darkroom.models.onnx.quantize import Int8Facts, calibration_images, judge, quantize
+from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.model_version import bundle_name, bundle_version, staging_folder
 from darkroom.models.training.train import Trained

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.errors import ImageError, InputError
-from darkroom.data.files.listing import printable, read_file
 from darkroom.data.images.decode import DecodePolicy, decode_opened, decode_with_header
+from darkroom.data.stores.listing import printable, read_file
 from darkroom.data.stores.storage import Url, place_from, read_object
 from darkroom.models.scoring.rows import Contents
 

@@ -18,9 +18,9 @@ from darkroom.flows.settings import decoder_rule, open_workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder, open_bundle
 from darkroom.models.bundle.calibrated import with_probabilities
 from darkroom.models.bundle.imagenet import find_bundle
-from darkroom.models.bundle.runtime import Engine, Runner
+from darkroom.models.onnx.runtime import Engine, Runner
+from darkroom.models.prediction_table.schema import EMBEDDING, as_table
 from darkroom.models.scoring.rows import score_contents
-from darkroom.models.scoring.schema import EMBEDDING, as_table
 from darkroom.models.settings import Precision
 
 if TYPE_CHECKING:

@@ -156,7 +156,7 @@ def train(dataset: str, workspace: str) -> dict[str, int]:
 
 def score(folder: str, bundle: str, out: str) -> dict[str, int]:
     """The same files in parts of ten."""
-    from darkroom.models.scoring.output import TableOutput
+    from darkroom.models.prediction_table.output import TableOutput
     from darkroom.models.scoring.request import ScoreRequest
     from darkroom.models.scoring.score import score
 

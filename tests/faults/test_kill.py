@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.bundle.runtime import OnnxRunner
+from darkroom.models.onnx.runtime import OnnxRunner
 from tests.faults.outputs import differing, final_names, identities, tree, without_work
 from tests.faults.stages import Nursery, Outcome, Run
 

@@ -152,7 +152,7 @@ def version_of(s3: S3, cache: Path, name: str, tmp_path: Path, content: bytes = 
 
 
 def sha(path: Path) -> str:
-    from darkroom.data.files.atomic import file_sha256
+    from darkroom.data.files.hashing import file_sha256
 
     return file_sha256(path)
 

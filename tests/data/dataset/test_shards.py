@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.data.dataset import shards
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.shard_names import ShardFormat
 from darkroom.data.dataset.shards import (
     Record,
@@ -31,7 +32,6 @@ from darkroom.data.dataset.shards import (
     row_groups,
 )
 from darkroom.data.errors import FormatError
-from darkroom.data.labels.label_map import LabelMap
 
 LABELS = LabelMap(("cat", "dog", "été"))
 FORMATS: tuple[ShardFormat, ...] = ("tfrecord", "parquet")

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import FileEntry, list_files
 from darkroom.data.labels.labelling import Labelling, label_files
 from darkroom.data.labels.layout import read_layout
 from darkroom.data.labels.rules import LabelRules
+from darkroom.data.stores.listing import FileEntry, list_files
 
 Answer = tuple[str | None, str | None]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from darkroom.data.errors import LabelError
-from darkroom.data.files.listing import list_files
 from darkroom.data.labels.labelling import Labelling, label_files
 from darkroom.data.labels.rules import LabelRules
+from darkroom.data.stores.listing import list_files
 
 Counts = Mapping[tuple[str, str | None], int]
 

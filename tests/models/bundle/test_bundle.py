@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from darkroom.data.errors import FormatError, SettingError
-from darkroom.data.files.atomic import file_sha256
+from darkroom.data.files.hashing import file_sha256
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.runtime import export_onnx
+from darkroom.models.onnx.runtime import export_onnx
 
 
 @pytest.fixture

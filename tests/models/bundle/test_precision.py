@@ -15,8 +15,6 @@ from darkroom.data.files.atomic import write_json
 from darkroom.data.images.decode import decode
 from darkroom.models.bundle import bundle as bundle_module
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.bundle.quantize import Int8Facts
-from darkroom.models.bundle.runtime import KerasRunner, OnnxRunner, export_onnx
 from darkroom.models.networks.architectures import (
     LOGITS_LAYER,
     build_backbone,
@@ -24,8 +22,10 @@ from darkroom.models.networks.architectures import (
     with_embeddings,
     with_head,
 )
+from darkroom.models.onnx.quantize import Int8Facts
+from darkroom.models.onnx.runtime import KerasRunner, OnnxRunner, export_onnx
+from darkroom.models.prediction_table.schema import SCHEMA
 from darkroom.models.scoring.parts import open_runner, score_part
-from darkroom.models.scoring.schema import SCHEMA
 from darkroom.models.scoring.summary import ScoreSummary, summarize
 from tests.scoring import plan
 

@@ -27,7 +27,8 @@ from optuna.storages.journal import JournalFileBackend
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import SettingError, WorkError
-from darkroom.data.files.atomic import file_sha256, write_json
+from darkroom.data.files.atomic import write_json
+from darkroom.data.files.hashing import file_sha256
 from darkroom.data.images.decode import DecodePolicy, decode_stored
 from darkroom.data.ingest.plan import IngestSettings
 from darkroom.data.stores.workspace import Workspace

@@ -15,11 +15,11 @@ from PIL import Image
 from darkroom.data.errors import InputError, SettingError, WorkError
 from darkroom.data.images.decoder import decoder
 from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.evaluation.evaluate import evaluate_bundle
 from darkroom.models.explaining.explain import MAX_IMAGES, choose_examples, explain_images, explanation_folder
-from darkroom.models.explaining.techniques.exciting import most_exciting
-from darkroom.models.explaining.techniques.maximise import maximise
+from darkroom.models.explaining.techniques.activation_maximisation import maximise
+from darkroom.models.explaining.techniques.maximally_activating import most_activating
 from darkroom.models.explaining.views import NetworkView, strongest_channels, view_network
-from darkroom.models.judging.evaluate import evaluate_bundle
 from darkroom.models.networks.layers import feature_maps, unmirrored
 from tests.bundles import tiny_bundle
 
@@ -79,7 +79,7 @@ def test_the_page_shows_every_part_escapes_names_and_fetches_nothing(bundle, dat
 
 
 @pytest.mark.parametrize("searched", [{}, {"max_searched": 0}])
-def test_without_a_data_set_or_a_search_the_exciting_images_are_left_out(
+def test_without_a_data_set_or_a_search_the_maximally_activating_images_are_left_out(
     bundle, dataset, hostile, tmp_path, quick, searched
 ):
     given = {"dataset": dataset, **searched} if searched else {}
@@ -203,7 +203,7 @@ def test_each_image_of_a_channel_has_its_label_and_activation(bundle, dataset, h
     model = unmirrored(bundle.keras_model())
     for number, label in re.findall(r"<h3>Channel (\d+), in favour of <bdi>(\w+)</bdi>", page):
         section = page.split(f"<h3>Channel {number},")[1].split("<h3>")[0].split("</section>")[0]
-        (best,), _ = most_exciting(model, feature_maps(model)[-1], [int(number)], dataset)
+        (best,), _ = most_activating(model, feature_maps(model)[-1], [int(number)], dataset)
         for image in best:
             caption = f"<b><bdi>{image.label}</bdi></b>, activation {image.strength:.2f}"
             assert caption in section

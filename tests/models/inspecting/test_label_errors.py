@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.images.decode import DecodePolicy, decode
-from darkroom.data.labels.label_map import LabelMap
-from darkroom.models.bundle.runtime import OnnxRunner
 from darkroom.models.inspecting.label_errors import (
     Judged,
     export_judge,
@@ -20,6 +19,7 @@ from darkroom.models.inspecting.label_errors import (
     find_label_errors,
     load_judged,
 )
+from darkroom.models.onnx.runtime import OnnxRunner
 
 PHOTOGRAPHS = Path(__file__).parents[4] / "shared" / "data" / "cats_dogs" / "train"
 LABELS = LabelMap(("cat", "dog"))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from darkroom.data.errors import InputError, SettingError
-from darkroom.models.bundle.runtime import OnnxRunner, export_onnx
 from darkroom.models.networks import architectures
 from darkroom.models.networks.architectures import (
     build_backbone,
@@ -19,6 +18,7 @@ from darkroom.models.networks.architectures import (
     flip_averaged,
     known_networks,
 )
+from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 
 
 def num_conv(kernel: int, inputs: int, filters: int) -> int:

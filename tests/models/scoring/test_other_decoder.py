@@ -15,8 +15,8 @@ from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.models.bundle.bundle import open_bundle, write_card
+from darkroom.models.prediction_table.part_file import read_facts
 from darkroom.models.scoring import plan as plan_module
-from darkroom.models.scoring.part_file import read_facts
 from darkroom.models.scoring.parts import open_runner, score_part
 from darkroom.models.scoring.summary import read_summary
 from tests.bundles import tiny_bundle

@@ -15,7 +15,7 @@ from PIL import Image
 from darkroom.data.errors import InputError
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.bundle.runtime import OnnxRunner, Runner
+from darkroom.models.onnx.runtime import OnnxRunner, Runner
 from darkroom.models.scoring.parts import open_runner, score_part
 from darkroom.models.scoring.summary import summarize
 from tests.bundles import tiny_bundle

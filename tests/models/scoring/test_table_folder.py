@@ -15,11 +15,11 @@ import pytest
 from darkroom.data.errors import FormatError, InputError
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.scoring.output import TableOutput
-from darkroom.models.scoring.part_file import is_intact, read_facts
+from darkroom.models.prediction_table.output import TableOutput
+from darkroom.models.prediction_table.part_file import is_intact, read_facts
+from darkroom.models.prediction_table.schema import flatten_top_k
 from darkroom.models.scoring.parts import open_runner, score_part
 from darkroom.models.scoring.request import ScoreRequest
-from darkroom.models.scoring.schema import flatten_top_k
 from darkroom.models.scoring.score import score
 from darkroom.models.scoring.summary import ScoreSummary, read_summary
 from tests.bundles import tiny_bundle

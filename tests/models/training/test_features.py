@@ -11,8 +11,8 @@ import pytest
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.errors import FormatError
 from darkroom.data.images.decode import decode_stored
-from darkroom.models.bundle.inference import stored_batches
 from darkroom.models.networks.architectures import build_backbone
+from darkroom.models.onnx.inference import stored_batches
 from darkroom.models.training import features as module
 from darkroom.models.training.features import extract_features, features_folder, load_features, prepare_backbone
 

@@ -11,9 +11,9 @@ from sklearn.metrics import log_loss
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.stores.workspace import Workspace
-from darkroom.models.bundle.inference import split_logits
-from darkroom.models.bundle.runtime import export_onnx
 from darkroom.models.measures.calibration import probabilities
+from darkroom.models.onnx.inference import split_logits
+from darkroom.models.onnx.runtime import export_onnx
 from darkroom.models.training import publish
 from darkroom.models.training.model_version import bundle_version, published_bundle, staging_folder
 from darkroom.models.training.publish import publish_bundle

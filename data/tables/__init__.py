@@ -1,0 +1,1 @@
+"""Tables of labels: reading CSV, which columns hold paths, labels and splits, and which files the rows name."""

@@ -1,0 +1,379 @@
+"""Which columns of a table are paths, labels and splits, and what its rows say of the listed images."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from darkroom.data.errors import LabelError
+from darkroom.data.stores.listing import FileEntry
+from darkroom.data.tables.matching import Names
+from darkroom.data.tables.split_columns import split_column, split_of_cell, unused_folds
+from darkroom.data.tables.table import TABLE_SUFFIXES, Table, files_beside, read_csv
+
+logger = logging.getLogger(__name__)
+
+_PATH_COLUMNS = (
+    "path", "file", "filename", "file_name", "filepath", "file_path", "filepaths", "image", "image_path", "image_file",
+    "image_name", "image_id", "img", "id", "id_code", "name",
+)  # fmt: skip
+_LABEL_COLUMNS = (
+    "label", "class", "category", "target", "species", "breed", "diagnosis", "labels", "class_name", "classname",
+    "class_id", "classid", "label_name", "dx",
+)  # fmt: skip
+# A table of which this is said says nothing of the images, and may lie beside them.
+NAMES_NO_IMAGE = "names no image here"
+NO_LABELS = "has no column of labels"
+_SAMPLE_ROWS = 500
+_NUM_EXAMPLES = 3
+# More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
+_SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that the user names; None where they are to be recognised.
+
+    Attributes:
+        path: Of paths or ids.
+        label: Of labels; several names, separated by commas, are one column of 0 and 1 for each class.
+        split: Of splits; `none` ignores it.
+    """
+
+    path: str | None = None
+    label: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A label file and its columns.
+
+    Attributes:
+        table: Its cells.
+        path_column, label_column: Their names; `label_column` is None for one column of 0 and 1 a class.
+        rows: Line in the file, path and label as written.
+        splits: The split of each row, where it has a column of them; otherwise ().
+        split_column: That column's name.
+        fold_column: A column of folds, which is not used.
+    """
+
+    table: Table
+    path_column: str
+    label_column: str | None
+    rows: tuple[tuple[int, str, str], ...]
+    splits: tuple[str | None, ...] = ()
+    split_column: str | None = None
+    fold_column: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.table.name
+
+    def find(self, written: str, names: Names) -> list[str]:
+        """The images that a path in this table can mean."""
+        return names.find(written, self.table.folder, self.table.name)
+
+    def num_named(self, names: Names) -> int:
+        """How many images its rows name."""
+        return names.count([written for _, written, _ in self.rows], self.table.folder, self.table.name)
+
+
+@dataclass(frozen=True)
+class TableLabels:
+    """What the rows of a table say.
+
+    Attributes:
+        labels: By path.
+        splits: By path, where the table has a column of them.
+        decision: In words, with what is lost.
+        unmatched: Paths as written that name no image here.
+        unclear: Paths as written that could mean several.
+        bad_rows: Rows without a label, or that contradict an earlier one, in words.
+    """
+
+    labels: dict[str, str]
+    splits: dict[str, str]
+    decision: str
+    unmatched: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+    bad_rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoundTables:
+    """The tables of a source.
+
+    Attributes:
+        usable: Those that label its images.
+        unusable: The reason for each of the others, by its path.
+        splits: By image, from tables of paths and splits without labels.
+        of_splits: The paths of these tables.
+    """
+
+    usable: tuple[LabelTable, ...] = ()
+    unusable: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    of_splits: tuple[str, ...] = ()
+
+
+def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, columns: Columns) -> FoundTables:
+    """The tables of a source whose rows name an image and label it. Sample submissions are no labels."""
+    usable, unusable = [], {}
+    splits: dict[str, str] = {}
+    of_splits = []
+    for entry in files_beside(folder, entries, TABLE_SUFFIXES):
+        try:
+            read = read_csv(folder / entry.os_path, folder)
+            if found := _splits_alone(read, names, columns):
+                splits |= found
+                of_splits.append(entry.path)
+                continue
+            table = label_table(read, names, columns)
+            named = table.num_named(names)
+        except LabelError as error:
+            logger.debug("Not a label file: %s", error)
+            unusable[entry.path] = str(error)
+            continue
+        if named and any(label for _, _, label in table.rows):
+            usable.append(table)
+            continue
+        unclear = next((written for _, written, _ in table.rows if len(table.find(written, names)) > 1), None)
+        if unclear:
+            unusable[entry.path] = f"its paths name several images each, as {unclear!r}: write them with their folders"
+        elif not named:
+            unusable[entry.path] = f"{table.name} {NAMES_NO_IMAGE}"
+    return FoundTables(tuple(usable), unusable, splits, tuple(of_splits))
+
+
+def _splits_alone(table: Table, names: Names, columns: Columns) -> dict[str, str]:
+    """The splits by image of a table that has a column of paths, one of splits and no other."""
+    split = split_column(table, columns.split)
+    if split is None or len(table.header) != 2 or columns.label:
+        return {}
+    found = {}
+    for _, cells in table.rows:
+        paths = names.find(cells[1 - split], table.folder, table.name)
+        meant = split_of_cell(table, split, cells[split])
+        if len(paths) == 1 and meant:
+            found[paths[0]] = meant
+    return found
+
+
+def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
+    """Find the columns of a table: those asked for, those with a usual name, or the only ones that fit.
+
+    Raises:
+        LabelError: where a column cannot be found or told from others, or the table has no header.
+    """
+    unheaded = next((cell for cell in table.header if "." in cell and names.count_any([cell], table.folder, "")), None)
+    if unheaded:
+        raise LabelError(
+            f"{table.path} has no header: its first line names {unheaded!r}. Add a line such as path,label."
+        )
+    path = _path_column(table, names, columns.path)
+    split = split_column(table, columns.split)
+    one_hot: tuple[int, ...] = ()
+    label: int | None = None
+    if columns.label and "," in columns.label and columns.label not in table.header:
+        asked = [each.strip() for each in columns.label.split(",")]
+        one_hot = tuple(_asked(table, each, "label") for each in asked)
+    else:
+        label = _label_column(table, columns.label, {path, split})
+        one_hot = _one_hot_columns(table, {path, split}) if label is None else ()
+    if label is None and not one_hot:
+        label = _only_label_column(table, path, split)
+    if label == path:
+        raise LabelError(f"{table.path}: column {table.header[path]!r} cannot be both path and label.")
+    rows = tuple(
+        (line, cells[path], cells[label] if label is not None else _hot(table, line, cells, one_hot))
+        for line, cells in table.rows
+    )
+    return LabelTable(
+        table,
+        table.header[path],
+        table.header[label] if label is not None else None,
+        rows,
+        tuple(split_of_cell(table, split, cell) for cell in table.column(split)) if split is not None else (),
+        table.header[split] if split is not None else None,
+        unused_folds(table),
+    )
+
+
+def labels_of(table: LabelTable, names: Names, classes: Sequence[str], leave_out_bad_rows: bool = False) -> TableLabels:
+    """Labels by path, and what of the table could not be used.
+
+    Raises:
+        LabelError: where rows have no label or contradict each other and are not to be left out, or where a label is
+            not one of `classes` (() allows any).
+    """
+    labels: dict[str, str] = {}
+    splits: dict[str, str] = {}
+    unmatched: list[str] = []
+    unclear: list[str] = []
+    bad: list[str] = []
+    contradicted: set[str] = set()
+    allowed = set(classes)
+    for index, (line, written, label) in enumerate(table.rows):
+        if not label:
+            bad.append(f"line {line} has no {table.label_column or 'class'}")
+            continue
+        if allowed and label not in allowed:
+            raise LabelError(
+                f"Label {label!r} in {table.name} line {line} is not one of {', '.join(classes)}. Correct the row, or "
+                "add the label to the classes of the recipe."
+            )
+        paths = table.find(written, names)
+        if len(paths) != 1:
+            (unclear if paths else unmatched).append(written)
+            continue
+        if labels.setdefault(paths[0], label) != label:
+            bad.append(f"line {line} gives {written!r} the label {label!r}, an earlier row {labels[paths[0]]!r}")
+            contradicted.add(paths[0])
+        if table.splits and (split := table.splits[index]):
+            splits[paths[0]] = split
+    if bad and not leave_out_bad_rows:
+        shown = "; ".join(bad[:_NUM_EXAMPLES])
+        more = f" (and {len(bad) - _NUM_EXAMPLES} more rows)" if len(bad) > _NUM_EXAMPLES else ""
+        raise LabelError(f"{table.name}: {shown}{more}. Correct the rows, or leave them out with --bad-rows leave-out.")
+    for path in contradicted:
+        del labels[path]
+        splits.pop(path, None)
+    lost = f", {len(unmatched)} rows name no file here" if unmatched else ""
+    several = f", {len(unclear)} rows name more than one file and are left out" if unclear else ""
+    wrong = f", {len(bad)} rows left out that have no label or contradict another" if bad else ""
+    columns = (
+        f"columns {table.path_column!r} and {table.label_column!r}"
+        if table.label_column is not None
+        else f"column {table.path_column!r} and one column a class"
+    )
+    decision = f"labels from {table.name}, {columns}{lost}{several}{wrong}"
+    return TableLabels(labels, splits, decision, tuple(unmatched), tuple(unclear), tuple(bad))
+
+
+def several_labels_in_a_cell(labels: Sequence[str]) -> list[str]:
+    """Labels that look like several in one cell: each of their words is a label, or part of another such cell.
+
+    Classes such as `air hockey` and `ice hockey` share a word and are no such cells: `hockey` alone is no label.
+    """
+    counts = Counter(labels)
+    words = {label: [word for word in _SEPARATORS.split(label) if word] for label in counts}
+    written = {label for label, parts in words.items() if len(parts) == 1}
+    uses = Counter(word for parts in words.values() for word in set(parts))
+    found = []
+    for label, parts in words.items():
+        marked = re.search(r"[|;,]", label) is not None
+        enough = all(word in written or (marked and uses[word] > 1) for word in parts)
+        if len(parts) > 1 and enough:
+            found.append(label)
+    return sorted(found)
+
+
+def _path_column(table: Table, names: Names, asked: str | None) -> int:
+    """The column of paths: the one asked for, the usual one, or the one whose cells name most images."""
+    if asked is not None:
+        return _asked(table, asked, "path")
+    usual = _usual(table.header, _PATH_COLUMNS)
+    if usual and _num_named(table, usual[0], names):
+        return usual[0]
+    named = [_num_named(table, index, names) for index in range(len(table.header))]
+    if not named or (best := max(named)) == 0:
+        if usual:
+            return usual[0]
+        raise LabelError(
+            f"{table.path} {NAMES_NO_IMAGE}: no column holds paths of images; it has {_columns(table)}. Name it with "
+            "--path-column."
+        )
+    return named.index(best)
+
+
+def _num_named(table: Table, column: int, names: Names) -> int:
+    cells = [cells[column] for _, cells in table.rows[:_SAMPLE_ROWS]]
+    return names.count_any(cells, table.folder, table.name)
+
+
+def _label_column(table: Table, asked: str | None, taken: set[int | None]) -> int | None:
+    """The column of labels: the one asked for, or the one with a usual name; several of them must say the same."""
+    if asked is not None:
+        return _asked(table, asked, "label")
+    usual = [index for index in _usual(table.header, _LABEL_COLUMNS) if index not in taken]
+    for other in usual[1:]:
+        pairs = {(cells[usual[0]], cells[other]) for _, cells in table.rows}
+        if len(pairs) != len({first for first, _ in pairs}) or len(pairs) != len({second for _, second in pairs}):
+            found = ", ".join(repr(table.header[index]) for index in usual)
+            raise LabelError(
+                f"{table.path} has several columns that may be the label: {found}. Choose one with --label-column."
+            )
+    return usual[0] if usual else None
+
+
+def _one_hot_columns(table: Table, taken: set[int | None]) -> tuple[int, ...]:
+    """The columns of 0 and 1, where there are two or more."""
+    found = []
+    for index in range(len(table.header)):
+        cells = {cell.removesuffix(".0") for cell in table.column(index)}
+        if index not in taken and cells and cells <= {"0", "1"}:
+            found.append(index)
+    return tuple(found) if len(found) >= 2 else ()
+
+
+def _hot(table: Table, line: int, cells: Sequence[str], columns: Sequence[int]) -> str:
+    """The class of a row of 0 and 1."""
+    hot = [table.header[index] for index in columns if cells[index].removesuffix(".0") == "1"]
+    if len(hot) > 1:
+        raise LabelError(
+            f"{table.path} line {line} is 1 in several columns ({', '.join(hot[:4])}): one image would have several "
+            "labels, and Darkroom gives each image one. If some of these columns are no classes, name those that are: "
+            f"--label-column {','.join(hot)}"
+        )
+    return hot[0] if hot else ""
+
+
+def _only_label_column(table: Table, path: int, split: int | None) -> int:
+    """The one column left that repeats its values."""
+    left = [index for index in range(len(table.header)) if index not in (path, split)]
+    fit = [index for index in left if len(set(table.column(index))) >= 2 and not _is_measure(table, index)]
+    if len(fit) == 1:
+        return fit[0]
+    found = "has no label column with a usual name" if fit else NO_LABELS
+    raise LabelError(f"{table.path} {found}; it has {_columns(table)}. Name it with --label-column.")
+
+
+def _is_measure(table: Table, index: int) -> bool:
+    """Whether a column holds numbers with fractions, or a value of its own in every row of many."""
+    cells = list(table.column(index))
+    if all(re.fullmatch(r"-?\d*\.\d+(?:[eE]-?\d+)?|", cell) for cell in cells):
+        return True
+    return len(cells) > 20 and len(set(cells)) == len(cells)
+
+
+def _asked(table: Table, name: str, kind: str) -> int:
+    """The position of a column that the user names.
+
+    Raises:
+        LabelError: where it is not there.
+    """
+    if name.strip() in table.header:
+        return table.header.index(name.strip())
+    raise LabelError(
+        f"{table.path} has no column {name!r} for the {kind}s; it has {_columns(table)}. Correct --{kind}-column."
+    )
+
+
+def _usual(header: Sequence[str], usual: Sequence[str]) -> list[int]:
+    """The positions of the columns with one of the usual names, in the order of these names."""
+    plain = [_plain(column) for column in header]
+    return [index for name in usual for index, column in enumerate(plain) if column == name]
+
+
+def _columns(table: Table) -> str:
+    return ", ".join(repr(column) for column in table.header[:20] if column) or "no header"
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\s-]+", "_", column.lower())

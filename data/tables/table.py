@@ -1,0 +1,119 @@
+"""Label files as they are exported: CSV by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows' own encoding."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from darkroom.data.errors import LabelError
+from darkroom.data.stores.listing import FileEntry, printable
+
+TABLE_SUFFIXES = (".csv", ".tsv")
+MAX_TABLE_BYTES = 512 * 2**20
+_MOST_FILES = 50
+_DELIMITERS = ",;\t|"
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        name: The file's name, printable.
+        folder: Where it lies in the source, `/`-separated; "" at its top or outside of it.
+        header: The columns' names, blanks at their ends removed.
+        rows: Line in the file and cells, as many as the header has.
+    """
+
+    name: str
+    folder: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+
+    @property
+    def path(self) -> str:
+        """Where it lies in the source."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+    def column(self, index: int) -> Iterator[str]:
+        """The cells of a column."""
+        return (cells[index] for _, cells in self.rows)
+
+
+def files_beside(folder: Path, entries: Iterable[FileEntry], suffixes: tuple[str, ...]) -> list[FileEntry]:
+    """The first files beside the images with one of these suffixes; sample submissions are none."""
+    found = (
+        entry
+        for entry in entries
+        if entry.reason == "stray_file"
+        and entry.os_path.lower().endswith(suffixes)
+        and "submission" not in PurePosixPath(entry.path).name.lower()
+        and (folder / entry.os_path).is_file()  # a FIFO of that name would block
+    )
+    return list(islice(found, _MOST_FILES))
+
+
+def read_csv(file: Path, source: Path) -> Table:
+    """Read a table with a header.
+
+    Args:
+        file: The file.
+        source: The folder that it belongs to.
+
+    Raises:
+        LabelError: where it is too large, no text, or a row has more cells than the header, as where a comma in a label
+            is not quoted.
+    """
+    name = printable(file.name)
+    try:
+        size = file.stat().st_size
+        if size > MAX_TABLE_BYTES:
+            limit = MAX_TABLE_BYTES >> 20
+            raise LabelError(f"{name} is larger than {limit} MiB. Keep its path and label columns only.")
+        text = _decoded(file.read_bytes(), name)
+        first = next(io.StringIO(text), "")
+        delimiter = max(_DELIMITERS, key=lambda each: (len(next(csv.reader([first], delimiter=each), [])), each == ","))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        header = tuple(cell.strip() for cell in next(reader, []))
+        rows = []
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            while len(cells) > len(header) and not cells[-1]:
+                cells.pop()
+            if len(cells) > len(header):
+                raise LabelError(
+                    f"{name} line {reader.line_num} has {len(cells)} cells and its header {len(header)}: put a label "
+                    f"that holds {delimiter!r} in double quotes."
+                )
+            rows.append((reader.line_num, (*cells, *[""] * (len(header) - len(cells)))))
+    except (OSError, csv.Error) as error:
+        raise LabelError(f"{name} cannot be read as CSV: {error}. Save it as CSV in UTF-8.") from None
+    inside = file.parent.relative_to(source) if file.is_relative_to(source) else Path()
+    folder = "" if inside == Path() else printable(inside.as_posix())
+    return Table(name, folder, header, tuple(rows))
+
+
+def _decoded(data: bytes, name: str) -> str:
+    """The text; Windows' Western encoding where it is no UTF-8, which Excel writes unless told otherwise."""
+    encoding = next((each for mark, each in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
+    try:
+        return data.decode(encoding or "utf-8")
+    except UnicodeDecodeError:
+        if encoding is None and b"\0" not in data:
+            try:
+                return data.decode("cp1252")
+            except UnicodeDecodeError:
+                pass
+        raise LabelError(f"{name} is no text in UTF-8, UTF-16 or Windows-1252. Save it as CSV in UTF-8.") from None

@@ -1,0 +1,222 @@
+"""Evaluation: a bundle on a split that training never saw, as figures, pages and the predictions they came from.
+
+The network runs through the same runtime as scoring, on the stored pixels, which are those that scoring computes from
+the files. `report/predictions.parquet` holds one row an image: with it every figure can be computed again. Where all
+that the report is made from is as it was, the bundle is not judged again (`models/pages/fingerprint.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from PIL import Image
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.manifest import write_table
+from darkroom.data.images.decode import decode_stored
+from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.bundle import Bundle, check_decoder
+from darkroom.models.evaluation.blessing import decide, still_stands
+from darkroom.models.evaluation.model_card import MODEL_CARD, write_model_card
+from darkroom.models.evaluation.report import (
+    EvaluationReport,
+    LeakedImages,
+    Mistake,
+    Reference,
+    TrainingSummary,
+    correct_predictions,
+    leaked_images,
+    most_confident,
+    read_report,
+    worst_mistakes,
+)
+from darkroom.models.evaluation.report_page import Illustrations, write_report
+from darkroom.models.evaluation.slices import slices_of
+from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions, predict_split
+from darkroom.models.explaining.techniques.gradcam import grad_cam
+from darkroom.models.measures.calibration import UNCALIBRATED
+from darkroom.models.measures.curves import precision_recall_curves, roc_curves
+from darkroom.models.measures.metrics import (
+    Interval,
+    expected_calibration_error,
+    measure,
+    reliability_bins,
+    wilson_interval,
+)
+from darkroom.models.measures.resampling import resampled_intervals
+from darkroom.models.measures.threshold import coverage_and_accuracy
+from darkroom.models.networks.layers import has_feature_maps, unmirrored
+from darkroom.models.pages.fingerprint import files_up_to_date, fingerprint_of, write_fingerprint
+from darkroom.models.pages.navigation import REPORT_CARD, REPORT_PAGE
+from darkroom.models.pages.panels import heat_over
+from darkroom.models.settings import BlessingRules
+
+logger = logging.getLogger(__name__)
+
+# Raised whenever the same bundle and images would give another report.
+_CODE_VERSION = 2
+_MAX_HEAT_MAPS = 8
+_MAX_CORRECT = 6  # of the most confident, and of the least
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    dataset: Dataset,
+    split: str,
+    generated_by: str,
+    place: Workspace | None = None,
+    rules: BlessingRules | None = None,
+    decoder_mismatch: DecoderMismatch = "warn",
+) -> EvaluationReport:
+    """Judge a bundle on a split and write its report; the bundle itself is not touched.
+
+    The report that is there stays where it was made from the same bundle, data set, rules and libraries, and the
+    decision on the blessing would be the same.
+
+    Args:
+        bundle: What is judged.
+        dataset: Images of the same classes, decoded by the same policy.
+        split: Its part; of the bundle's own data set, only `test`.
+        generated_by: See `EvaluationReport`.
+        place: Where the blessed bundle is looked for; None decides nothing on the blessing.
+        rules: Of the blessing.
+        decoder_mismatch: What happens where the data set's images come from another decoder than those that the bundle
+            was trained on: `warn` judges all the same, `strict` refuses.
+
+    Raises:
+        InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
+            was trained or calibrated on, or, with `strict`, the decoder is another one.
+    """
+    check_decoder(bundle, dataset.card.decoder, decoder_mismatch)
+    rules = rules or BlessingRules()
+    fingerprint = _fingerprint(bundle, dataset, split, generated_by, rules)
+    if report := find_report(bundle, dataset, split, generated_by, place, rules):
+        logger.info("%s: the evaluation on %s of %s is up to date.", bundle.reference, split, dataset.reference)
+        return report
+    num_images = dataset.card.num_images(split)
+    logger.info("Evaluating %s on %d %s images of %s", bundle.reference, num_images, split, dataset.reference)
+    judged = predict_split(bundle, dataset, split)
+    chances, truth, card = judged.probabilities, judged.truth, bundle.card
+    coverage, accuracy = coverage_and_accuracy(chances, truth, card.threshold)
+    metrics = measure(chances, truth, dataset.labels)
+    report = EvaluationReport(
+        bundle=Reference(name=card.name, version=card.version),
+        dataset=Reference(name=dataset.card.name, version=dataset.card.version),
+        split=split,
+        metrics=metrics,
+        intervals=resampled_intervals(chances, truth, metrics),
+        slices=slices_of(judged),
+        calibration=card.calibration.method,
+        temperature=card.calibration.temperature,
+        uncalibrated_ece=expected_calibration_error(reliability_bins(UNCALIBRATED.apply(judged.logits), truth)),
+        threshold=card.threshold,
+        min_precision=card.settings.min_precision,
+        min_coverage=card.settings.min_coverage,
+        coverage=coverage,
+        coverage_interval=_share_interval(coverage, len(truth)),
+        accuracy_at_threshold=accuracy,
+        accuracy_at_threshold_interval=None if accuracy is None else _share_interval(accuracy, coverage * len(truth)),
+        leaks=_leaks(judged),
+        blessing=decide(judged, metrics, rules, place) if place else None,
+        training=TrainingSummary(
+            model=card.settings.model,
+            num_epochs=len(card.history),
+            best_epoch=card.best_epoch,
+            train_seconds=card.train_seconds,
+        ),
+        worst_mistakes=worst_mistakes(judged.paths, chances, truth, dataset.labels),
+        library_versions={library.name: library.version for library in card.libraries},
+        generated_by=generated_by,
+    )
+    folder = bundle.report_folder
+    folder.mkdir(exist_ok=True)
+    write_table(folder / PREDICTIONS, judged.predictions())
+    write_model_card(folder, report, bundle, dataset.card)
+    write_report(folder, report, _illustrations(judged, report.worst_mistakes))
+    write_fingerprint(folder, fingerprint, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
+    return report
+
+
+def find_report(
+    bundle: Bundle, dataset: Dataset, split: str, generated_by: str, place: Workspace | None, rules: BlessingRules
+) -> EvaluationReport | None:
+    """The report that `evaluate_bundle` would leave as it is; None where it would write one."""
+    if files_up_to_date(bundle.report_folder, _fingerprint(bundle, dataset, split, generated_by, rules)):
+        report = read_report(bundle.report_folder)
+        if still_stands(report.blessing, bundle, split, place):
+            return report
+    return None
+
+
+def _fingerprint(bundle: Bundle, dataset: Dataset, split: str, generated_by: str, rules: BlessingRules) -> str:
+    """A content version of all that a report is made from."""
+    return fingerprint_of(
+        _CODE_VERSION,
+        bundle.card.model_dump(mode="json"),
+        dataset.card.model_dump(mode="json"),
+        split,
+        rules.model_dump(mode="json"),
+        generated_by,
+    )
+
+
+def _share_interval(share: float, num_images: float) -> Interval:
+    return wilson_interval(round(share * num_images), round(num_images))
+
+
+def _leaks(judged: SplitPredictions) -> LeakedImages | None:
+    """What copies in training do to the figure; None where the bundle was made with another data set."""
+    dataset = judged.dataset
+    if dataset.reference != judged.bundle.card.dataset:
+        return None
+    copies = dataset.duplicates()
+    across = copies.filter((pc.field("other_split") == judged.split) & (pc.field("split") != judged.split))
+    copies_used = dataset.card.duplicate_summary.leaks == "keep"
+    is_right: NDArray[np.bool_] = judged.probabilities.argmax(axis=1) == judged.truth
+    return leaked_images(judged.paths, is_right, set(across["other"].to_pylist()), copies_used)
+
+
+def _illustrations(judged: SplitPredictions, mistakes: Sequence[Mistake]) -> Illustrations:
+    answers = judged.probabilities, judged.truth, judged.dataset.labels
+    correct = correct_predictions(judged.paths, *answers)
+    surest = most_confident(correct, _MAX_CORRECT)
+    least = [item for item in reversed(correct) if item not in surest][:_MAX_CORRECT]
+    paths = {mistake.path for mistake in mistakes} | {item.path for item in (*surest, *least)}
+    return Illustrations(
+        history=judged.bundle.card.history,
+        roc=roc_curves(*answers),
+        precision_recall=precision_recall_curves(*answers),
+        most_confident=surest,
+        least_confident=least,
+        thumbnails=_thumbnails(judged.dataset, judged.split, paths),
+        heat_maps=_heat_maps(judged.bundle, judged.dataset, judged.split, mistakes),
+    )
+
+
+def _thumbnails(dataset: Dataset, split: str, wanted: Collection[str]) -> dict[str, bytes]:
+    return {
+        record.path: encode_jpeg(Image.fromarray(decode_stored(record.encoded)), 90)
+        for record in dataset.records(split)
+        if record.path in wanted
+    }
+
+
+def _heat_maps(bundle: Bundle, dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> dict[str, bytes]:
+    """What the network looked at when it made the worst mistakes; nothing of a network without feature maps."""
+    answers = {mistake.path: bundle.card.labels.index(mistake.predicted) for mistake in mistakes[:_MAX_HEAT_MAPS]}
+    model = unmirrored(bundle.keras_model()) if answers else None
+    if model is None or not has_feature_maps(model):
+        return {}
+    found = {}
+    for record in dataset.records(split):
+        if record.path in answers:
+            pixels = decode_stored(record.encoded)
+            heat = heat_over(pixels, grad_cam(model, pixels, answers[record.path]))
+            found[record.path] = encode_jpeg(Image.fromarray(heat), 90)
+    return found

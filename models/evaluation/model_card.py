@@ -1,0 +1,287 @@
+"""`model_card.md`: what a model is, what it was trained on, how well it works and where not, and how to use it.
+
+The front matter is that of Hugging Face model cards (after Mitchell et al. 2019, "Model Cards for Model Reporting").
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from darkroom.data.dataset.dataset import DatasetCard
+from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.files.atomic import atomic_file
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.evaluation.report import EvaluationReport, headline, percent_range
+from darkroom.models.measures.figures import percent
+from darkroom.models.measures.metrics import Interval
+from darkroom.models.pages.markdown import table, text
+
+MODEL_CARD = "model_card.md"
+_MAX_WEAK_SLICES = 20
+
+_SNIPPET = """import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+card = json.load(open("bundle.json", encoding="utf-8"))
+image = {resize}
+session = onnxruntime.InferenceSession("model.onnx")
+logits = session.run(None, {{session.get_inputs()[0].name: np.asarray(image)[None]}})[0][0]
+print(card["labels"][int(logits.argmax())])"""
+
+
+def write_model_card(folder: Path, report: EvaluationReport, bundle: Bundle, dataset: DatasetCard) -> None:
+    """Write `model_card.md` into `folder`, whole or not at all.
+
+    Args:
+        folder: Of the report.
+        report: What was found.
+        bundle: What was judged.
+        dataset: What it was judged on; training data are described where it was made from the same.
+    """
+    with atomic_file(folder / MODEL_CARD) as temporary:
+        temporary.write_text(model_card(report, bundle, dataset), encoding="utf-8")
+
+
+def model_card(report: EvaluationReport, bundle: Bundle, dataset: DatasetCard) -> str:
+    """The card as Markdown with YAML front matter; the arguments are those of `write_model_card`."""
+    front = yaml.safe_dump(_front_matter(report, dataset), sort_keys=False, allow_unicode=True)
+    sections = [
+        _introduction(report, bundle),
+        _use(report),
+        _training_data(bundle, dataset),
+        _figures(report),
+        _weak_slices(report),
+        _confidence(report),
+        _precision(bundle),
+        _limits(bundle),
+        _how_to(bundle),
+    ]
+    return f"---\n{front}---\n\n" + "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+
+
+def _front_matter(report: EvaluationReport, dataset: DatasetCard) -> dict[str, Any]:
+    metrics = report.metrics
+    found = [
+        ("accuracy", "Accuracy", metrics.accuracy),
+        ("f1", "Macro F1", metrics.macro_f1),
+        ("recall", "Balanced accuracy", metrics.balanced_accuracy),
+        ("roc_auc", "Macro ROC AUC", metrics.macro_roc_auc),
+        ("ece", "Expected calibration error", metrics.expected_calibration_error),
+    ]
+    result = {
+        "task": {"type": "image-classification", "name": "Image classification"},
+        "dataset": {
+            "name": dataset.name,
+            "type": dataset.name,
+            "split": report.split,
+            "revision": dataset.version,
+        },
+        "metrics": [{"type": kind, "name": name, "value": round(v, 6)} for kind, name, v in found if v is not None],
+    }
+    return {
+        "license": "unknown",
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "keras", "onnx", "darkroom"],
+        "datasets": [dataset.name],
+        "metrics": ["accuracy", "f1", "recall", "roc_auc"],
+        "model-index": [{"name": report.bundle.name, "results": [result]}],
+    }
+
+
+def _introduction(report: EvaluationReport, bundle: Bundle) -> list[str]:
+    card = bundle.card
+    height, width = card.policy.image_size
+    weights = "starting from ImageNet weights" if _is_pretrained(bundle) else "from scratch"
+    lines = [
+        f"# {text(report.bundle.name)}",
+        "",
+        f"Classifies images into {len(card.labels)} classes: {', '.join(text(label) for label in card.labels)}.",
+        "",
+        f"{headline(report.metrics)} on the {report.split} split of {text(report.dataset.name)}.",
+        "",
+        f"- Version: {report.bundle.version}",
+        f"- Architecture: {text(card.settings.model)}, {card.num_parameters:,} parameters, trained {weights}",
+        f"- Input: RGB, {height} x {width} pixels (height x width), uint8; the network scales the values itself",
+    ]
+    if report.blessing:
+        decided = "yes" if report.blessing.blessed else "no"
+        lines.append(f"- Approved for scoring when evaluated: {decided} ({text(report.blessing.why)})")
+    return lines
+
+
+def _use(report: EvaluationReport) -> list[str]:
+    return [
+        "## Intended use",
+        "",
+        f"Sorting many images like those of {text(report.dataset.name)}, with a person to review the uncertain ones.",
+        "The model always predicts one of its classes, even for an image that shows none of them.",
+        "It has not been tested for decisions that affect people's health, rights or safety.",
+    ]
+
+
+def _training_data(bundle: Bundle, dataset: DatasetCard) -> list[str]:
+    lines = ["## Training data", ""]
+    if bundle.card.dataset != f"{dataset.name}@{dataset.version}":
+        return [*lines, f"{text(bundle.card.dataset)}; see the card of that data set."]
+    counts = zip(*(dataset.class_counts(split) for split in SPLITS), strict=True)
+    rows = [[label, *map(str, row)] for label, row in zip(dataset.labels, counts, strict=True)]
+    return [
+        *lines,
+        f"- Data set: {text(dataset.name)}, version {dataset.version}",
+        f"- Source: {text(dataset.source)}",
+        f"- Licence of the images: {text(dataset.licence or 'not stated by the source')}",
+        *([f"- Citation: {text(dataset.citation)}"] if dataset.citation else []),
+        f"- Files: {dataset.num_files}; {dataset.num_ok} used, {dataset.num_files - dataset.num_ok} quarantined",
+        "",
+        *table(["class", *SPLITS], rows),
+        "",
+        "`train` was used for training, `validation` for early stopping, calibration and the confidence threshold.",
+        "`test` was held out for evaluation.",
+    ]
+
+
+def _figures(report: EvaluationReport) -> list[str]:
+    metrics, intervals = report.metrics, report.intervals
+    error = metrics.expected_calibration_error
+    rows = [
+        ["Accuracy", percent(metrics.accuracy), percent_range(metrics.accuracy_interval)],
+        *([f"Top-{row.k} accuracy", percent(row.accuracy), percent_range(row.interval)] for row in metrics.top_k[1:]),
+        ["Balanced accuracy", percent(metrics.balanced_accuracy), _percents(intervals.balanced_accuracy)],
+        ["Macro F1", _figure(metrics.macro_f1), _range(intervals.macro_f1)],
+        ["Macro ROC AUC", _figure(metrics.macro_roc_auc), _range(intervals.macro_roc_auc)],
+        ["Macro PR AUC", _figure(metrics.macro_pr_auc), _range(intervals.macro_pr_auc)],
+        ["Log loss (nats)", _figure(metrics.log_loss), _range(intervals.log_loss)],
+        ["Calibration error", percent(error), _percents(intervals.expected_calibration_error)],
+    ]
+    return [
+        "## Evaluation",
+        "",
+        f"On {metrics.num_images} images of the {report.split} split, which took no part in training.",
+        "",
+        *table(["metric", "value", "95 % interval"], rows),
+        "",
+        "Intervals of accuracies: Wilson score (1927). All others: bootstrap (Efron 1979), "
+        f"{intervals.num_resamples} resamples; a dash means that resampling does not change the value.",
+    ]
+
+
+def _weak_slices(report: EvaluationReport) -> list[str]:
+    weak = sorted((item for item in report.slices if item.is_weak), key=lambda item: (item.interval.high, item.name))
+    lines = ["## Weak spots", ""]
+    if not weak:
+        return [
+            *lines,
+            "No label, image size, brightness or source folder is significantly less accurate than the whole.",
+        ]
+    rows = [
+        [item.kind, item.name, str(item.num_images), percent(item.accuracy), percent_range(item.interval)]
+        for item in weak[:_MAX_WEAK_SLICES]
+    ]
+    said = f"Slices whose interval lies entirely below that of the whole split ({len(weak)})"
+    return [*lines, f"{said}:", "", *table(["by", "slice", "images", "accuracy", "95 % interval"], rows)]
+
+
+def _confidence(report: EvaluationReport) -> list[str]:
+    error = report.metrics.expected_calibration_error
+    how = f"temperature scaling, T = {report.temperature:.3g}" if report.calibration == "temperature" else "isotonic"
+    lines = [
+        "## Confidence",
+        "",
+        f"Calibrated on the validation split ({how}). Expected calibration error: {percent(report.uncalibrated_ece)} "
+        f"before, {percent(error)} after.",
+    ]
+    if not report.threshold:
+        return [*lines, "The model never abstains."]
+    lines.append(f"The model abstains below a confidence of {percent(report.threshold)}.")
+    answers = f"It then answers for {percent(report.coverage)} of the images"
+    if report.accuracy_at_threshold is not None:
+        answers += f", and {percent(report.accuracy_at_threshold)} of those answers are correct"
+    return [*lines, f"{answers}."]
+
+
+def _precision(bundle: Bundle) -> list[str]:
+    """int8 beside fp32; all other figures of the card are those of fp32."""
+    facts = bundle.card.int8
+    lines = ["## Precision", ""]
+    if facts.gate is None:
+        return [*lines, f"There is no int8 model: {text(facts.refused or '')}. Scoring uses fp32."]
+    gate = facts.gate
+    kinds = (("fp32", gate.fp32), ("int8", gate.int8))
+    rows = [
+        [name, percent(each.accuracy), percent(each.calibration_error), percent(each.coverage)] for name, each in kinds
+    ]
+    used = f"Scoring does not use it by default: {text(facts.refused)}." if facts.refused else "Scoring uses it."
+    return [
+        *lines,
+        f"`model.int8.onnx` and `model.onnx` agree on the label of {percent(gate.same_label)} of {gate.num_images}",
+        f"validation images. {used} All other figures in this card are for fp32.",
+        "",
+        *table(["precision", "validation accuracy", "calibration error", "answered"], rows),
+    ]
+
+
+def _limits(bundle: Bundle) -> list[str]:
+    return [
+        "## Limitations",
+        "",
+        "- The figures hold for images from the same source. Images from another camera, place or time need an",
+        "  evaluation of their own: `darkroom evaluate` accepts any data set with the same classes.",
+        "- Slices were tested one by one, with no correction for their number: one in forty is weak by chance.",
+        "- This model has no licence yet. The licence of the images is given above"
+        + ("; the ImageNet weights have their own." if _is_pretrained(bundle) else "."),
+    ]
+
+
+def _is_pretrained(bundle: Bundle) -> bool:
+    return "head" in bundle.card.network_stages
+
+
+def _how_to(bundle: Bundle) -> list[str]:
+    return [
+        "## How to use",
+        "",
+        "```sh",
+        f"darkroom score new-photos/ --model {bundle.card.name}@{bundle.card.version} --out scored/",
+        "```",
+        "",
+        "Without Darkroom, in the bundle's folder (uncalibrated; 16-bit and transparent files need more care):",
+        "",
+        "```python",
+        _SNIPPET.format(resize=_resize(bundle.card.policy)),
+        "```",
+    ]
+
+
+def _resize(policy: DecodePolicy) -> str:
+    """The Pillow expression that opens an image and brings it to the policy's size."""
+    height, width = policy.image_size
+    size, method = f"({width}, {height})", f"Image.Resampling.{policy.interpolation.upper()}"
+    opened = 'Image.open("photo.jpg")'
+    if policy.apply_exif_rotation:
+        opened = f"ImageOps.exif_transpose({opened})"
+    opened = f'{opened}.convert("RGB")'
+    if policy.resize == "pad":
+        return f"ImageOps.pad({opened}, {size}, {method}, color={tuple(policy.padding)})"
+    if policy.resize == "crop":
+        return f"ImageOps.fit({opened}, {size}, {method})"
+    return f"{opened}.resize({size}, {method})"
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _range(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+
+
+def _percents(interval: Interval | None) -> str:
+    return "–" if interval is None else percent_range(interval)

@@ -1,0 +1,254 @@
+"""The evaluation report on disk.
+
+<folder>/
+  report.html          the page (`darkroom.models.evaluation.report_page`)
+  model_card.md        the model for those who receive it (`darkroom.models.evaluation.model_card`)
+  predictions.parquet  one row per image: every figure and curve can be computed from it again
+  report.json          the figures for programs
+  made.json            their fingerprint and hashes (`darkroom.models.pages.fingerprint`); written last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.errors import WorkError
+from darkroom.data.files.cards import read_card
+from darkroom.models.evaluation.slices import Slice
+from darkroom.models.measures.comparison import Decision
+from darkroom.models.measures.figures import percent
+from darkroom.models.measures.metrics import Frozen, Interval, Metrics, check_probabilities, wilson_interval
+from darkroom.models.measures.resampling import Intervals
+from darkroom.models.pages.navigation import REPORT_CARD
+from darkroom.models.settings import CalibrationMethod
+
+SCHEMA_VERSION = 2
+
+
+class Reference(Frozen):
+    """A bundle or a data set by name and content version."""
+
+    name: str
+    version: str
+
+
+class TrainingSummary(Frozen):
+    """How the network was trained.
+
+    Attributes:
+        model: Name of the network, such as `starter` or `efficientnet-lite0`.
+        num_epochs: Epochs run.
+        best_epoch: The epoch whose weights were kept, the first is 1.
+    """
+
+    model: str
+    num_epochs: int
+    best_epoch: int
+    train_seconds: float
+
+
+class Mistake(Frozen):
+    """A misclassified image.
+
+    Attributes:
+        path: As in the manifest.
+        confidence: Probability of `predicted`.
+        truth_probability: Probability of `truth`.
+    """
+
+    path: str
+    truth: str
+    predicted: str
+    confidence: float
+    truth_probability: float
+
+
+@dataclass(frozen=True)
+class CorrectPrediction:
+    """An image that was classified correctly, with the confidence."""
+
+    path: str
+    label: str
+    confidence: float
+
+
+class LeakedImages(Frozen):
+    """What becomes of the figure without the images of which the source gives a copy for training.
+
+    Attributes:
+        copies_used: Whether the copies were trained on (`leaks: keep`); else they were kept out.
+        num_leaked: Judged images of which the source has a copy, exact or near, for training or validation.
+        num_leaked_correct: Those of them that are right.
+        num_images: The judged images without them.
+        num_correct: Those of these that are right.
+        accuracy, accuracy_interval: On these; None where there is none.
+    """
+
+    copies_used: bool
+    num_leaked: int
+    num_leaked_correct: int
+    num_images: int
+    num_correct: int
+    accuracy: float | None
+    accuracy_interval: Interval | None
+
+
+class EvaluationReport(Frozen):
+    """What is known about a bundle after it was judged on one split.
+
+    Attributes:
+        metrics: After calibration.
+        intervals: Of those of `metrics` that are no share of images.
+        slices: The accuracy of parts of the images.
+        calibration: How it was calibrated.
+        temperature: 1 where calibration is isotonic.
+        uncalibrated_ece: Expected calibration error without calibration.
+        threshold: Confidence below which the bundle abstains; 0 where it never does.
+        min_precision, min_coverage: What the threshold was chosen for, on validation; 0 where not for that.
+        coverage: Share of images with confidence of `threshold` or more.
+        accuracy_at_threshold: Accuracy on those; None where there is none.
+        coverage_interval, accuracy_at_threshold_interval: 95 % Wilson score intervals.
+        blessing: Whether the bundle is to score from now on, and why; None where that was not to be decided.
+        leaks: With and without leaked images; None where the bundle was made with another data set.
+        worst_mistakes: Least probable truth first.
+        library_versions: Name to version.
+        generated_by: Command, flow or run that made the report.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    bundle: Reference
+    dataset: Reference
+    split: str
+    metrics: Metrics
+    intervals: Intervals
+    slices: tuple[Slice, ...]
+    calibration: CalibrationMethod
+    temperature: float
+    uncalibrated_ece: float
+    threshold: float
+    min_precision: float
+    min_coverage: float
+    coverage: float
+    coverage_interval: Interval
+    accuracy_at_threshold: float | None
+    accuracy_at_threshold_interval: Interval | None
+    blessing: Decision | None = None
+    leaks: LeakedImages | None = None
+    training: TrainingSummary
+    worst_mistakes: tuple[Mistake, ...]
+    library_versions: dict[str, str]
+    generated_by: str
+
+
+def worst_mistakes(
+    paths: Sequence[str],
+    probabilities: NDArray[np.floating],
+    truth: NDArray[np.integer],
+    labels: LabelMap,
+    limit: int = 24,
+) -> tuple[Mistake, ...]:
+    """The wrongly labelled images whose truth the network thought least probable, at most `limit`, worst first.
+
+    Args:
+        paths: N paths; equal ones are ordered by path.
+        probabilities: float[N, C], rows sum to 1.
+        truth: int[N].
+        labels: C names.
+
+    Raises:
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    probabilities = check_probabilities(probabilities, truth)
+    if len(paths) != len(truth):
+        raise WorkError(f"There are {len(paths)} paths for {len(truth)} predictions.")
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    ordered = sorted(wrong.tolist(), key=lambda row: (probabilities[row, truth[row]], paths[row]))
+    return tuple(
+        Mistake(
+            path=paths[row],
+            truth=labels.names[truth[row]],
+            predicted=labels.names[predicted[row]],
+            confidence=float(probabilities[row, predicted[row]]),
+            truth_probability=float(probabilities[row, truth[row]]),
+        )
+        for row in ordered[:limit]
+    )
+
+
+def correct_predictions(
+    paths: Sequence[str], probabilities: NDArray[np.floating], truth: NDArray[np.integer], labels: LabelMap
+) -> list[CorrectPrediction]:
+    """The correctly classified images, the most confident first; of equal ones by path. Arguments as above."""
+    probabilities = check_probabilities(probabilities, truth)
+    confidence = probabilities.max(axis=1)
+    rows = np.flatnonzero(probabilities.argmax(axis=1) == truth).tolist()
+    found = [CorrectPrediction(paths[row], labels.names[truth[row]], float(confidence[row])) for row in rows]
+    return sorted(found, key=lambda item: (-item.confidence, item.path))
+
+
+def most_confident(correct: Sequence[CorrectPrediction], limit: int) -> list[CorrectPrediction]:
+    """At most `limit` of them: first the most confident of each class, by path, so that no class fills the list.
+
+    Args:
+        correct: The most confident first.
+        limit: Most that are wanted.
+    """
+    first: dict[str, CorrectPrediction] = {}
+    for item in correct:
+        first.setdefault(item.label, item)
+    ahead = sorted(first.values(), key=lambda item: item.path)
+    return [*ahead, *(item for item in correct if first[item.label] != item)][:limit]
+
+
+def leaked_images(
+    paths: Sequence[str], is_right: NDArray[np.bool_], leaked: Collection[str], copies_used: bool
+) -> LeakedImages:
+    """The figure without the judged images that are in `leaked`.
+
+    Args:
+        paths: N paths.
+        is_right: bool[N], whether the prediction is the truth.
+        leaked: Paths of images that have a copy for training.
+        copies_used: Whether these copies were trained on.
+    """
+    is_leaked = np.array([path in leaked for path in paths], dtype=np.bool_)
+    num_images, num_correct = int((~is_leaked).sum()), int(is_right[~is_leaked].sum())
+    return LeakedImages(
+        copies_used=copies_used,
+        num_leaked=int(is_leaked.sum()),
+        num_leaked_correct=int(is_right[is_leaked].sum()),
+        num_images=num_images,
+        num_correct=num_correct,
+        accuracy=num_correct / num_images if num_images else None,
+        accuracy_interval=wilson_interval(num_correct, num_images) if num_images else None,
+    )
+
+
+def headline(metrics: Metrics) -> str:
+    """The one figure, such as `783 of 800 correct (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
+    return (
+        f"{metrics.num_correct:,} of {metrics.num_images:,} correct ({percent(metrics.accuracy)}, "
+        f"95\N{NO-BREAK SPACE}% interval {percent_range(metrics.accuracy_interval)})"
+    )
+
+
+def percent_range(interval: Interval) -> str:
+    """An interval of shares as `96.6 to 98.7 %`."""
+    return f"{percent(interval.low, unit=False)} to {percent(interval.high)}"
+
+
+def read_report(folder: Path) -> EvaluationReport:
+    """Read `report.json`.
+
+    Raises:
+        FormatError: where it is missing or damaged, or its schema version is not the one known here.
+    """
+    remedy = "Evaluate the model again with: darkroom evaluate BUNDLE"
+    return read_card(folder / REPORT_CARD, EvaluationReport, SCHEMA_VERSION, remedy)

@@ -1,0 +1,123 @@
+"""Slices: figures by label, image size, brightness and source folder, so that a weak part does not hide in the whole.
+
+Size and brightness are cut into thirds of the judged images (terciles); the source folder is the top-level one, below
+the folders that all judged images share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from darkroom.models.evaluation.split_predictions import SplitPredictions
+from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
+
+# Below so many images the interval of a share is more than 0.3 wide: too wide to call the slice weak or not.
+FEW_IMAGES = 30
+
+SliceKind = Literal["label", "size", "brightness", "folder"]
+KINDS: tuple[SliceKind, ...] = ("label", "size", "brightness", "folder")
+
+
+class Slice(Frozen):
+    """Some of the judged images.
+
+    Attributes:
+        interval: 95 % Wilson score interval of `accuracy`.
+        is_weak: The interval lies wholly below that of all images.
+        is_small: There are fewer than 30 images.
+    """
+
+    kind: SliceKind
+    name: str
+    num_images: int
+    num_correct: int
+    accuracy: float
+    interval: Interval
+    is_weak: bool
+    is_small: bool
+
+
+def slices_of(judged: SplitPredictions) -> tuple[Slice, ...]:
+    """All slices with images in them: by label in label order, by third from small and dark on, by folder's name.
+
+    Where each folder holds images of one label only, the folders say nothing that labels do not, and are left out.
+    """
+    facts = _facts(judged)
+    right = judged.probabilities.argmax(axis=1) == judged.truth
+    labels = np.array(judged.bundle.card.labels, dtype=object)[judged.truth]
+    sizes = [fact["width"] * fact["height"] for fact in facts]
+    brightness = [fact["mean_luminance"] for fact in facts]
+    groups: dict[SliceKind, tuple[NDArray[np.object_], Sequence[str]]] = {
+        "label": (labels, judged.bundle.card.labels),
+        "size": thirds(sizes, ("small", "medium", "large"), "pixels"),
+        "brightness": thirds(brightness, ("dark", "medium", "bright"), "of 255"),
+        "folder": _folders(judged.paths),
+    }
+    if len(set(zip(*(groups[kind][0] for kind in ("label", "folder")), strict=True))) == len(set(groups["folder"][0])):
+        del groups["folder"]
+    overall = wilson_interval(int(right.sum()), len(right))
+    return tuple(
+        _slice(kind, name, right[members == name], overall)
+        for kind, (members, names) in groups.items()
+        for name in names
+        if (members == name).any()
+    )
+
+
+def thirds(values: Sequence[float | None], names: Sequence[str], unit: str) -> tuple[NDArray[np.object_], list[str]]:
+    """Each value's third, and the thirds' names, such as `small: up to 90,000 pixels`; equal values stay together.
+
+    Args:
+        values: N numbers; None is `unknown`.
+        names: Of the three thirds, lowest first.
+        unit: Of the values.
+    """
+    found = np.asarray(values, dtype=np.float64)  # None becomes NaN
+    known = ~np.isnan(found)
+    if not known.any():
+        return np.full(len(found), "unknown", dtype=object), ["unknown"]
+    lower, upper = np.quantile(found[known], [1 / 3, 2 / 3], method="inverted_cdf")
+    if lower == found[known].max():
+        titles = [f"all: {lower:,.0f} {unit}"] * 3
+    else:
+        titles = [f"{names[0]}: up to {lower:,.0f} {unit}", names[1], f"{names[2]}: over {upper:,.0f} {unit}"]
+    place = np.where(known, (found > lower).astype(int) + (found > upper), 3)
+    titles.append("unknown")
+    return np.array(titles, dtype=object)[place], list(dict.fromkeys(titles))
+
+
+def _slice(kind: SliceKind, name: str, right: NDArray[np.bool_], overall: Interval) -> Slice:
+    num_images, num_correct = len(right), int(right.sum())
+    interval = wilson_interval(num_correct, num_images)
+    return Slice(
+        kind=kind,
+        name=name,
+        num_images=num_images,
+        num_correct=num_correct,
+        accuracy=num_correct / num_images,
+        interval=interval,
+        is_weak=interval.high < overall.low,
+        is_small=num_images < FEW_IMAGES,
+    )
+
+
+def _facts(judged: SplitPredictions) -> list[dict[str, Any]]:
+    """Width, height and mean luminance of the judged images, in their order."""
+    columns = ("path", "width", "height", "mean_luminance")
+    rows = judged.dataset.manifest(*columns, "split").filter(pc.field("split") == judged.split).select(columns)
+    by_path = {row.pop("path"): row for row in rows.to_pylist()}
+    return [by_path[path] for path in judged.paths]
+
+
+def _folders(paths: Sequence[str]) -> tuple[NDArray[np.object_], list[str]]:
+    """Each image's source folder; `.` where it lies in none."""
+    folders = [path.split("/")[:-1] for path in paths]
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False)))
+    found = np.array(["/".join(folder[: shared + 1]) or "." for folder in folders], dtype=object)
+    return found, sorted(set(found))

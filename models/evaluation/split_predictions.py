@@ -1,0 +1,92 @@
+"""A bundle's predictions for the images of one split, with the facts of those images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.errors import InputError
+from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.measures.threshold import confidences
+from darkroom.models.onnx.inference import split_logits
+
+PREDICTIONS = "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    """Predictions in the order of the split's shards.
+
+    Attributes:
+        paths: N paths, as in the manifest.
+        sha256: N hashes of the source files.
+        logits: float32[N, C].
+        probabilities: float64[N, C], calibrated.
+        truth: int32[N].
+    """
+
+    bundle: Bundle
+    dataset: Dataset
+    split: str
+    paths: tuple[str, ...]
+    sha256: tuple[str, ...]
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float64]
+    truth: NDArray[np.int32]
+
+    def predictions(self) -> pa.Table:
+        """One row an image, sorted by path: `path`, `sha256`, `truth`, `predicted`, `confidence`, `logits`."""
+        names = np.array(self.bundle.card.labels, dtype=object)
+        return pa.table(
+            {
+                "path": list(self.paths),
+                "sha256": list(self.sha256),
+                "truth": pa.array(names[self.truth].tolist(), pa.string()),
+                "predicted": pa.array(names[self.probabilities.argmax(axis=1)].tolist(), pa.string()),
+                "confidence": pa.array(confidences(self.probabilities)),
+                "logits": pa.FixedSizeListArray.from_arrays(pa.array(self.logits.ravel()), self.logits.shape[1]),
+            }
+        ).sort_by("path")
+
+
+def predict_split(bundle: Bundle, dataset: Dataset, split: str) -> SplitPredictions:
+    """Run a bundle on the stored images of a split.
+
+    Raises:
+        InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
+            was trained or calibrated on.
+    """
+    _check_fits(bundle, dataset, split)
+    logits, truth = split_logits(dataset, split, bundle.runner())
+    records = [(record.path, record.sha256) for record in dataset.records(split)]
+    return SplitPredictions(
+        bundle=bundle,
+        dataset=dataset,
+        split=split,
+        paths=tuple(path for path, _ in records),
+        sha256=tuple(sha256 for _, sha256 in records),
+        logits=logits,
+        probabilities=bundle.card.calibration.apply(logits),
+        truth=truth,
+    )
+
+
+def _check_fits(bundle: Bundle, dataset: Dataset, split: str) -> None:
+    if dataset.card.labels != bundle.card.labels:
+        raise InputError(
+            f"{dataset.reference} has the labels {', '.join(dataset.card.labels)}, the model {bundle.reference} has "
+            f"{', '.join(bundle.card.labels)}. Evaluate on a data set of the same classes."
+        )
+    if dataset.card.policy != bundle.card.policy:
+        raise InputError(
+            f"{dataset.reference} was decoded with a different policy than {bundle.reference}. Ingest it with the "
+            "model's image size and settings."
+        )
+    if split != "test" and dataset.reference == bundle.card.dataset:
+        raise InputError(
+            f"{bundle.reference} was built with the {split} split of {dataset.reference}: use the test split."
+        )

@@ -1,0 +1,81 @@
+"""The images of a data set that excite a channel most (Zeiler and Fergus 2013, arXiv:1311.2901, figure 2).
+
+The shards are read once, a batch at a time; of each channel only its best images are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.shards import Record
+from darkroom.data.images.decode import decode_stored
+from darkroom.models.networks.layers import Probe
+
+MAX_SEARCHED = 1000
+NUM_IMAGES = 4
+_BATCH = 8  # the outputs of all layers are held at once, 80 MB an image of 224 x 224
+
+
+@dataclass(frozen=True)
+class ActiveImage:
+    """An image and how strongly it activates a channel: the mean of the channel over all positions."""
+
+    path: str
+    label: str
+    strength: float
+    pixels: NDArray[np.uint8]
+
+
+def most_activating(
+    model: Any,
+    layer: Any,
+    channels: Sequence[int],
+    dataset: Dataset,
+    max_searched: int = MAX_SEARCHED,
+    num_images: int = NUM_IMAGES,
+) -> tuple[list[list[ActiveImage]], int]:
+    """The training images that activate each channel most, strongest first, and how many were searched.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits.
+        layer: Of the model, at any depth; its output is `[N, h, w, K]`.
+        channels: Some of the K.
+        dataset: Whose training images are looked at, copies left out.
+        max_searched: About how many of them, chosen by their hashes where there are more.
+        num_images: For each channel.
+    """
+    import tensorflow as tf
+
+    probe = Probe(model, [layer])
+
+    def strengths(images: Any) -> Any:
+        _, (output,) = probe(images)
+        return tf.gather(tf.reduce_mean(output, axis=(1, 2)), list(channels), axis=1)
+
+    images = tf.TensorSpec((None, *dataset.card.policy.image_size, 3), tf.uint8)
+    compiled = tf.function(tf.autograph.experimental.do_not_convert(strengths), input_signature=[images])
+    share = max_searched / max(dataset.card.num_images("train"), 1)
+    records = (record for record in dataset.records("train") if record.copy == 0 and _chosen(record, share))
+    best: list[list[tuple[float, str, Record]]] = [[] for _ in channels]
+    num_searched = 0
+    while batch := list(islice(records, _BATCH)):
+        num_searched += len(batch)
+        found = compiled(np.stack([decode_stored(record.encoded) for record in batch])).numpy()
+        for place, column in enumerate(found.T):
+            pairs = [(-float(value), record.path, record) for value, record in zip(column, batch, strict=True)]
+            best[place] = sorted(best[place] + pairs, key=lambda pair: pair[:2])[:num_images]
+    return [
+        [ActiveImage(path, record.label, -value, decode_stored(record.encoded)) for value, path, record in rows]
+        for rows in best
+    ], num_searched
+
+
+def _chosen(record: Record, share: float) -> bool:
+    return int(record.sha256[:13], 16) < share * 16**13

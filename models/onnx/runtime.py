@@ -1,0 +1,209 @@
+"""Runtimes of a trained network: images in, logits out; the same for features, evaluation and scoring."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import platform
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.data.errors import FormatError
+from darkroom.data.files.parallel import num_cpus
+from darkroom.models.networks.architectures import with_embeddings
+from darkroom.models.onnx.canonical import use_stable_names
+from darkroom.models.onnx.metadata import EMBEDDING, LOGITS
+
+# `fp32` and `int8`: ONNX Runtime on the CPU; `keras`: fp32 by TensorFlow, where it has a GPU.
+Engine = Literal["fp32", "int8", "keras"]
+
+# Pixels that one run of a network takes, or a single image: enough that the small maps at its end are worth reading the
+# weights for, few enough that the large ones at its start stay in the caches. EfficientNet-Lite0 at 160 x 160, where
+# int8 has AMX: an image takes 15 % less in runs of 4 than alone with int8, 8 % less with fp32; in runs of 8 fp32 loses
+# that again, and on another machine took a third more than alone.
+_RUN_PIXELS = 4 * 160 * 160
+
+_NO_EMBEDDINGS = "The network gives no embeddings. Train again, or score without --embeddings."
+# NVIDIA's, AMD's, and that of Windows' Linux.
+_GPU_DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+class Runner(Protocol):
+    """A network that is ready to run, whatever the runtime. Thread-safe."""
+
+    @property
+    def embedding_size(self) -> int | None:
+        """`D`, the numbers of an embedding; None where it gives none."""
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`uint8[N, H, W, 3]` to logits `float32[N, K]`."""
+
+    def with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same with embeddings `float32[N, D]`; raises FormatError where it gives none."""
+
+
+class OnnxRunner:
+    """An ONNX network on the CPU with ONNX Runtime. Thread-safe.
+
+    Each thread runs it for images of its own: to share an image costs a quarter more.
+
+    Args:
+        path: The `.onnx` file; one input `uint8[N, H, W, 3]`, and outputs as in onnx_metadata.py. Where none of them is
+            called `logits`, as in backbones and earlier networks, the first is `float32[N, K]`, and a second one, if
+            there is one, the embeddings `float32[N, D]`.
+        num_threads: Threads for one call, 1 where several threads call it; None takes all processors of this process.
+
+    Raises:
+        FormatError: where the file is no ONNX network of that form.
+    """
+
+    def __init__(self, path: Path, num_threads: int | None = None) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        if not multiplies_int8_exactly():
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise FormatError(f"{path} is not a network that ONNX Runtime can run ({type(error).__name__}).") from None
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if [(end.type, len(end.shape)) for end in inputs] != [("tensor(uint8)", 4)]:
+            raise FormatError(f"{path} takes {_describe(inputs)}, not uint8 images alone. Export the network again.")
+        named = {end.name: end for end in outputs}
+        if LOGITS in named:
+            outputs = [named[name] for name in (LOGITS, EMBEDDING) if name in named]
+        if len(outputs) not in (1, 2) or {(end.type, len(end.shape)) for end in outputs} != {("tensor(float)", 2)}:
+            raise FormatError(f"{path} gives {_describe(outputs)}, not rows of float32. Export the network again.")
+        (self._input,), (self._output, *rest) = inputs, outputs
+        self._embedding = rest[0] if rest else None
+        self._num_threads = num_threads or num_cpus()
+        sides = [side for side in self.image_size if isinstance(side, int)]  # a free one has a name
+        self._images_a_run = max(1, _RUN_PIXELS // math.prod(sides)) if len(sides) == 2 else 1
+
+    @property
+    def image_size(self) -> tuple[Any, Any]:
+        """(height, width) of the images that it takes, in pixels."""
+        return self._input.shape[1], self._input.shape[2]
+
+    @property
+    def num_outputs(self) -> Any:
+        """`K`, the numbers that it gives for an image."""
+        return self._output.shape[1]
+
+    @property
+    def embedding_size(self) -> Any:
+        """`D`, the numbers of an embedding; None where it gives none."""
+        return self._embedding.shape[1] if self._embedding else None
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`uint8[N, H, W, 3]` to `float32[N, K]`."""
+        return self._run([self._output.name], images)[0]
+
+    def with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`uint8[N, H, W, 3]` to `float32[N, K]` and the embeddings `float32[N, D]`, in one pass.
+
+        Raises:
+            FormatError: where it gives none.
+        """
+        if self._embedding is None:
+            raise FormatError(_NO_EMBEDDINGS)
+        logits, embeddings = self._run([self._output.name, self._embedding.name], images)
+        return logits, embeddings
+
+    def _run(self, names: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        def run(some: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+            found: list[NDArray[np.float32]] = self._session.run(names, {self._input.name: some})
+            return found
+
+        size = self._images_a_run
+        runs = [images[start : start + size] for start in range(0, max(len(images), 1), size)]
+        if self._num_threads == 1 or len(runs) == 1:
+            done = [run(some) for some in runs]
+        else:
+            with ThreadPoolExecutor(self._num_threads) as pool:
+                done = list(pool.map(run, runs))
+        return [np.concatenate(rows) if len(rows) > 1 else rows[0] for rows in zip(*done, strict=True)]
+
+
+class KerasRunner:
+    """A Keras network as one TensorFlow graph, on the GPU if there is one. Thread-safe.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits `float32[N, K]`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        import tensorflow as tf
+
+        both = with_embeddings(model)
+        self._size: int | None = None if both is model else both.outputs[1].shape[1]
+        image = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+        self._logits = tf.function(lambda images: model(images, training=False), input_signature=[image])
+        self._both = tf.function(lambda images: both(images, training=False), input_signature=[image])
+
+    @property
+    def embedding_size(self) -> int | None:
+        """`D`, the numbers of an embedding; None where it gives none."""
+        return self._size
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`uint8[N, H, W, 3]` to `float32[N, K]`."""
+        return np.asarray(self._logits(images), np.float32)
+
+    def with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`uint8[N, H, W, 3]` to `float32[N, K]` and the embeddings `float32[N, D]`; raises FormatError as above."""
+        if self._size is None:
+            raise FormatError(_NO_EMBEDDINGS)
+        logits, embeddings = self._both(images)
+        return np.asarray(logits, np.float32), np.asarray(embeddings, np.float32)
+
+
+@cache
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU; it is asked, which takes seconds, only where there is such a device at all."""
+    if not any(Path(device).exists() for device in _GPU_DEVICES):
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+@cache
+def multiplies_int8_exactly() -> bool:
+    """Whether this processor computes int8 both fast and exactly.
+
+    x86 without VNNI adds 8-bit products in 16 bits, where they overflow; ONNX Runtime can be told not to, and is then
+    slower than with fp32.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    with contextlib.suppress(OSError):
+        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    return False
+
+
+def _describe(ends: Sequence[Any]) -> str:
+    return ", ".join(f"{end.type} of {end.shape}" for end in ends) or "nothing"
+
+
+def export_onnx(model: Any, path: Path) -> None:
+    """Write a Keras model of `uint8[N, H, W, 3]` as ONNX with a free batch size; the same model, the same bytes."""
+    import onnx
+
+    model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras exports only what was called once
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model.export(str(path), format="onnx", verbose=False)
+    exported = onnx.load(path)
+    use_stable_names(exported)
+    onnx.save(exported, path)

@@ -1,0 +1,80 @@
+"""Tables as Darkroom wrote them until November 2026: plan, notes, summary and run record lay in the table's folder.
+
+They are read as they are. The first run that continues one takes its rows over, writes its parts anew and, once the new
+table is whole, removes the rest.
+
+<folder>/part-00000.parquet …  summary.json  run.json
+<folder>/.scoring/                   plan.json, plan.parquet (a row group a part), part-00000.json (a part's note)
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from darkroom.data.files.atomic import remove_unfinished, temporary_beside
+from darkroom.data.files.hashing import content_version, file_sha256
+from darkroom.data.files.names import RUN_RECORD
+from darkroom.data.stores.workspace import SUMMARY_CARD, TablePaths
+
+WORK_FOLDER = ".scoring"
+_FACTS = ("path", "bytes", "mtime_ns", "etag", "reason")
+
+
+def is_earlier(table: TablePaths) -> bool:
+    """Whether a table is of the earlier layout."""
+    return plan(table).is_file()
+
+
+def plan(table: TablePaths) -> Path:
+    """Where its plan is."""
+    return table.folder / WORK_FOLDER / "plan.json"
+
+
+def summary(table: TablePaths) -> Path:
+    """Where its summary is."""
+    return table.folder / SUMMARY_CARD
+
+
+def parts(table: TablePaths, rows_key: str) -> Iterator[tuple[list[dict[str, Any]], Path]]:
+    """Its whole parts of that bundle and folder, with the files of each as they were planned."""
+    work = table.folder / WORK_FOLDER
+    planned = work / "plan.parquet"
+    if not is_earlier(table) or not planned.is_file() or not {*_FACTS} <= {*pq.read_schema(planned).names}:
+        return
+    with pq.ParquetFile(planned) as listed:
+        for index in range(listed.num_row_groups):
+            files, part = listed.read_row_group(index).to_pylist(), table.part(index)
+            key = content_version(rows_key, [[file[fact] for fact in _FACTS] for file in files])
+            if _is_whole(part, work / f"{part.stem}.json", key):
+                yield files, part
+
+
+def remove_summary(table: TablePaths) -> None:
+    """Its parts are about to change: it is not whole from now on."""
+    if is_earlier(table):
+        summary(table).unlink(missing_ok=True)
+
+
+def remove(table: TablePaths) -> None:
+    """Remove what is not a part: the new table is whole."""
+    if is_earlier(table):
+        for name in (SUMMARY_CARD, RUN_RECORD):
+            (table.folder / name).unlink(missing_ok=True)
+        remove_unfinished(table.folder)
+        leaving = temporary_beside(table.work / WORK_FOLDER)
+        (table.folder / WORK_FOLDER).rename(leaving)
+        shutil.rmtree(leaving, ignore_errors=True)
+
+
+def _is_whole(part: Path, note: Path, key: str) -> bool:
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        return bool(known["key"] == key and known["sha256"] == file_sha256(part))
+    except (OSError, ValueError, KeyError):
+        return False

@@ -1,0 +1,121 @@
+"""Where a prediction table goes: a folder, or a folder in a store with a copy here in which it is made.
+
+The store's table is never a mixture: its summary is removed before anything else changes there, each part appears
+whole, and the summary comes last. The work folder stays on this machine: the parts tell what they were made from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.data.errors import InputError
+from darkroom.data.files.names import RUN_RECORD
+from darkroom.data.stores.mirror import Mirror
+from darkroom.data.stores.workspace import SUMMARY_CARD, TablePaths, is_part
+from darkroom.models.prediction_table import earlier_layout
+from darkroom.models.prediction_table.part_file import is_ours
+
+
+@dataclass(frozen=True)
+class TableOutput:
+    """The folder of a table.
+
+    Attributes:
+        folder: Where it is made, absolute.
+        mirror: The copy of a store's folder that it lies in; None where it goes to no store.
+    """
+
+    folder: Path
+    mirror: Mirror | None = None
+
+    @property
+    def paths(self) -> TablePaths:
+        """The table's files."""
+        return TablePaths(self.folder)
+
+    @property
+    def reference(self) -> str:
+        """The path or the URL."""
+        return str(self.mirror.url / self._inside(self.mirror)) if self.mirror else str(self.folder)
+
+    def fetch(self) -> None:
+        """Bring here what the store has of the table, to go on with it.
+
+        Raises:
+            InputError: where the folder holds a table of another program, whose parts would be taken for stale ones.
+        """
+        if self.mirror is None:
+            self._refuse_foreign()
+            return
+        inside = self._inside(self.mirror)
+        there = sorted(self.mirror.listed(inside, _of_table(inside)))
+        tried = [self.paths.summary, *(self.mirror.folder / name for name in there if is_part(Path(name).name))][:2]
+        for path in tried:
+            self.mirror.pull_one(self.mirror.name_of(path))
+        if f"{inside}/{earlier_layout.WORK_FOLDER}/plan.json" not in there:
+            try:
+                self._refuse_foreign()
+            except InputError:
+                for path in tried:
+                    path.unlink(missing_ok=True)
+                raise
+        self.mirror.pull(inside, _of_table(inside))
+        self.mirror.pull_one(self.mirror.name_of(self.paths.run_record))
+
+    def share_plan(self) -> None:
+        """The plan is written: from now on the store's table is not whole, if it is to change."""
+        if self.mirror:
+            summaries = [self.paths.summary]
+            if earlier_layout.is_earlier(self.paths):
+                summaries.append(earlier_layout.summary(self.paths))
+            for summary in summaries:
+                if not summary.is_file():
+                    self.mirror.remove(self.mirror.name_of(summary))
+
+    def share_part(self, index: int) -> None:
+        """A part is whole."""
+        if self.mirror:
+            self.mirror.push([self.mirror.name_of(self.paths.part(index))])
+
+    def share_table(self) -> None:
+        """The table is whole: what an earlier, longer one left goes away, and the summary comes last."""
+        if self.mirror:
+            inside = self._inside(self.mirror)
+            self.mirror.remove_gone(inside, _of_table(inside))
+            self.mirror.push_folder(inside, "", _of_table(inside))
+            self.mirror.push([self.mirror.name_of(self.paths.run_record)])
+            self.mirror.push([self.mirror.name_of(self.paths.summary)])
+
+    def _refuse_foreign(self) -> None:
+        table = self.paths
+        parts = table.parts()
+        if earlier_layout.is_earlier(table) or any(map(is_ours, parts)) or _is_our_summary(table.summary):
+            return
+        strange = parts[0] if parts else table.summary
+        if strange.is_file():
+            name = strange.relative_to(self.folder.parent).as_posix()
+            raise InputError(
+                f"The output {self.reference} is taken: Darkroom did not write {name}. Nothing was changed. Choose "
+                "another output with --out."
+            )
+
+    def _inside(self, mirror: Mirror) -> str:
+        return mirror.name_of(self.folder)
+
+
+def _of_table(inside: str) -> Callable[[str], bool]:
+    """Whether a file is one of a table's folder in a store: a part, or what the earlier layout had there."""
+    earlier = rf"{re.escape(SUMMARY_CARD)}|{re.escape(RUN_RECORD)}|{re.escape(earlier_layout.WORK_FOLDER)}/[^/]+"
+    pattern = re.compile(rf"{re.escape(inside)}/(?:part-\d+\.parquet|{earlier})")
+    return lambda name: pattern.fullmatch(name) is not None
+
+
+def _is_our_summary(path: Path) -> bool:
+    try:
+        return bool({"schema_version", "bundle", "parts"} <= json.loads(path.read_text(encoding="utf-8")).keys())
+    except (OSError, ValueError, AttributeError):
+        return False
