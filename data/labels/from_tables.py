@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -15,10 +16,11 @@ from darkroom.data.tables.label_tables import (
     LabelTable,
     TableLabels,
     labels_of,
-    several_labels_in_a_cell,
 )
 from darkroom.data.tables.matching import Names
 
+# More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
+_SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
 # Of rows and of images: where more of both are lost, paths and files do not fit each other.
 _MOST_LOST = 0.1
 
@@ -30,12 +32,12 @@ def chosen_tables(tables: FoundTables, source: Source) -> list[LabelTable]:
     if not tables.usable:
         why = "".join(f" {path}: {reason.rstrip('.')}." for path, reason in sorted(tables.unusable.items())[:3])
         raise LabelError(
-            f"{source} holds no CSV with a path and a label column whose rows name images.{why} Name the file with "
+            f"{source} holds no table with a path and a label column whose rows name images.{why} Name the file with "
             "--labels-csv, its columns with --path-column and --label-column."
         )
     listed = ", ".join(table.table.path for table in tables.usable)
     raise LabelError(
-        f"{source} holds several CSVs with labels: {listed}. Choose one, or several, with --labels-csv A.csv,B.csv."
+        f"{source} holds several tables of labels: {listed}. Choose one, or several, with --labels-csv A.csv,B.csv."
     )
 
 
@@ -83,6 +85,7 @@ def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> F
             (f"rows of {table.name} without a label or that contradict another", found.bad_rows),
         )
         left_out += [LeftOut.of(what, each) for what, each in rows if each]
+        left_out += [LeftOut.of(f"{what} of {table.name}", each) for what, each in table.table.unused.items() if each]
     columns = {found.decision.partition(", columns")[2] for found in said}
     decision = " and ".join(found.decision for found in said)
     if len(said) > 1 and len(columns) == 1:
@@ -93,7 +96,7 @@ def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> F
             left_out.append(LeftOut.of(words, [table.fold_column]))
     if not labels:
         raise _nothing_named(source, tables, said)
-    used = tuple(table.table.path for table in tables)
+    used = tuple(path for table in tables for path in table.table.files or (table.table.path,))
     return Found(labels, decision, _checked_splits(source, splits), splits_from, tuple(left_out), used)
 
 
@@ -127,7 +130,7 @@ def _checked_splits(source: Source, splits: Mapping[str, str]) -> dict[str, str]
 
 
 def _stop_at_several_labels(source: Source, tables: Sequence[LabelTable], labels: Mapping[str, str]) -> None:
-    several = several_labels_in_a_cell(list(labels.values())) if source.rules.combined_labels == "stop" else []
+    several = _several_labels_in_a_cell(list(labels.values())) if source.rules.combined_labels == "stop" else []
     if several:
         number = sum(label in set(several) for label in labels.values())
         raise LabelError(
@@ -135,6 +138,24 @@ def _stop_at_several_labels(source: Source, tables: Sequence[LabelTable], labels
             f"{several[0]!r}, and Darkroom gives each image one. Keep one label a row, or take each combination as a "
             "class with --combined-labels keep."
         )
+
+
+def _several_labels_in_a_cell(labels: Sequence[str]) -> list[str]:
+    """Labels that look like several in one cell: each of their words is a label, or part of another such cell.
+
+    Classes such as `air hockey` and `ice hockey` share a word and are no such cells: `hockey` alone is no label.
+    """
+    counts = Counter(labels)
+    words = {label: [word for word in _SEPARATORS.split(label) if word] for label in counts}
+    written = {label for label, parts in words.items() if len(parts) == 1}
+    uses = Counter(word for parts in words.values() for word in set(parts))
+    found = []
+    for label, parts in words.items():
+        marked = re.search(r"[|;,]", label) is not None
+        enough = all(word in written or (marked and uses[word] > 1) for word in parts)
+        if len(parts) > 1 and enough:
+            found.append(label)
+    return sorted(found)
 
 
 def _stop_at_paths_that_do_not_fit(

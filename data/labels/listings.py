@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 
 from darkroom.data.errors import LabelError
 from darkroom.data.labels.evidence import Source
 from darkroom.data.stores.listing import FileEntry
 from darkroom.data.tables.label_tables import LabelTable
 from darkroom.data.tables.matching import Names
-from darkroom.data.tables.table import TABLE_SUFFIXES, files_beside, read_csv
+from darkroom.data.tables.table import CSV_SUFFIXES, files_beside, read_csv
 
 _TEXT = (".txt", ".lst", ".list")
 _JSON = (".json", ".jsonl", ".ndjson")
@@ -17,13 +18,20 @@ _HEAD_BYTES = 2**20
 _HEAD_LINES = 50
 
 
-def stop_at_unread_lists(source: Source, names: Names) -> None:
+def stop_at_unread_lists(source: Source, names: Names, read: Set[str]) -> None:
     """Refuse a source with a text or JSON file that lists its images: it may hold the labels or the splits.
+
+    Args:
+        source: The source.
+        names: Its images.
+        read: The files that were read as tables.
 
     Raises:
         LabelError: which file it is, and how to give it or leave it out.
     """
     for entry in _beside(source, (*_TEXT, *_JSON)):
+        if entry.path in read:
+            continue
         with (source.folder / entry.os_path).open("rb") as stream:
             head = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
         lists = _lists_lines(head, names) if entry.path.lower().endswith(_TEXT) else _lists_names(head, source)
@@ -31,8 +39,8 @@ def stop_at_unread_lists(source: Source, names: Names) -> None:
             kind = "text" if entry.path.lower().endswith(_TEXT) else "JSON"
             raise LabelError(
                 f"{entry.path} lists images of this source, perhaps their labels or splits, and {kind} files are not "
-                "read. Save it as a CSV with a header (path,label or path,label,split) and give it with --labels-csv, "
-                f"or leave it out with --exclude '{entry.path}'."
+                "read in this form. Save it as a CSV with a header (path,label or path,label,split) and give it with "
+                f"--labels-csv, or leave it out with --exclude '{entry.path}'."
             )
 
 
@@ -42,7 +50,7 @@ def stop_at_references(source: Source, table: LabelTable, names: Names) -> None:
     Raises:
         LabelError: the two tables and the column that they share.
     """
-    for entry in _beside(source, TABLE_SUFFIXES):
+    for entry in _beside(source, CSV_SUFFIXES):
         if entry.path == table.table.path:
             continue
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from darkroom.data.errors import LabelError
 from darkroom.data.labels.evidence import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
@@ -27,7 +26,9 @@ from darkroom.data.tables.label_tables import (
     labels_of,
 )
 from darkroom.data.tables.matching import Names
-from darkroom.data.tables.table import read_csv
+from darkroom.data.tables.sidecars import sidecar_tables
+from darkroom.data.tables.table import Table
+from darkroom.data.tables.table_files import read_table
 
 
 def find_labels(source: Source) -> Found:
@@ -44,9 +45,7 @@ def find_labels(source: Source) -> Found:
     names = Names(source.images)
     columns = Columns(rules.path_column, rules.label_column, rules.split_column)
     if rules.csv:
-        given = [
-            label_table(read_csv(file, source.folder), names, columns) for file in _given_tables(source, rules.csv)
-        ]
+        given = [label_table(table, names, columns) for table in _given_tables(source, rules.csv, names)]
         for table in given:
             stop_at_references(source, table, names)
         return from_tables(source, given, names)
@@ -55,12 +54,16 @@ def find_labels(source: Source) -> Found:
         stop_at_references(source, table, names)
     if rules.source == "csv" or rules.path_column or rules.label_column:
         return from_tables(source, chosen_tables(tables, source), names)
-    stop_at_unread_lists(source, names)
+    read = {path for table in tables.usable for path in (table.table.path, *table.table.files)} | set(tables.unusable)
+    stop_at_unread_lists(source, names, read)
     return _recognised(source, tables, names)
 
 
-def _given_tables(source: Source, text: str) -> list[Path]:
-    """The files that `--labels-csv` names: one, or several separated by commas."""
+def _given_tables(source: Source, text: str, names: Names) -> list[Table]:
+    """The tables that `--labels-csv` names: one, several separated by commas, or `*.xml` for a file per image."""
+    kinds = {table.path: table for table in sidecar_tables(source.folder, source.entries, names)}
+    if text in kinds:
+        return [kinds[text]]
     whole = source.folder / text
     files = [whole] if whole.is_file() else [source.folder / each.strip() for each in text.split(",")]
     missing = next((file for file in files if not file.is_file()), None)
@@ -69,7 +72,14 @@ def _given_tables(source: Source, text: str) -> list[Path]:
         raise LabelError(
             f"The label file {name} is neither in {source} nor an absolute path to a file. Correct --labels-csv."
         )
-    return files
+    tables = [read_table(file, source.folder, names) for file in files]
+    unknown = next((file for file, table in zip(files, tables, strict=True) if table is None), None)
+    if unknown:
+        raise LabelError(
+            f"{printable(unknown.name)} holds no labels in a form that is known: CSV, JSON (COCO, Label Studio, "
+            "objects or a map), CVAT's XML, or Parquet. Save the paths and labels as CSV."
+        )
+    return [table for table in tables if table]
 
 
 def _recognised(source: Source, tables: FoundTables, names: Names) -> Found:

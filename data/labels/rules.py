@@ -24,8 +24,8 @@ class LabelRules(SettingsModel):
     )
     csv: str | None = Field(
         default=None,
-        description="CSV file with a header, relative to the source or absolute (default: the only one whose paths "
-        "name images)",
+        description="Table of labels, relative to the source or absolute: CSV, or JSON, XML or Parquet of a known form "
+        "(default: the only one whose paths name images)",
     )
     path_column: str | None = Field(
         default=None, description="Column of paths or ids in the CSV (default: recognised by its name or its cells)"

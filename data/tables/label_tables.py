@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkroom.data.errors import LabelError
 from darkroom.data.stores.listing import FileEntry
 from darkroom.data.tables.matching import Names
+from darkroom.data.tables.sidecars import sidecar_tables
 from darkroom.data.tables.split_columns import split_column, split_of_cell, unused_folds
-from darkroom.data.tables.table import TABLE_SUFFIXES, Table, files_beside, read_csv
+from darkroom.data.tables.table import Table, files_beside
+from darkroom.data.tables.table_files import TABLE_SUFFIXES, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +24,13 @@ _PATH_COLUMNS = (
 )  # fmt: skip
 _LABEL_COLUMNS = (
     "label", "class", "category", "target", "species", "breed", "diagnosis", "labels", "class_name", "classname",
-    "class_id", "classid", "label_name", "dx",
+    "class_id", "classid", "label_name", "dx", "choice",
 )  # fmt: skip
 # A table of which this is said says nothing of the images, and may lie beside them.
 NAMES_NO_IMAGE = "names no image here"
 NO_LABELS = "has no column of labels"
 _SAMPLE_ROWS = 500
 _NUM_EXAMPLES = 3
-# More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
-_SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
 
 
 @dataclass(frozen=True)
@@ -127,28 +126,48 @@ def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, column
     usable, unusable = [], {}
     splits: dict[str, str] = {}
     of_splits = []
-    for entry in files_beside(folder, entries, TABLE_SUFFIXES):
+    for path, read in _tables_beside(folder, entries, names):
+        if isinstance(read, LabelError):
+            logger.debug("Not a label file: %s", read)
+            unusable[path] = str(read)
+            continue
+        if found := _splits_alone(read, names, columns):
+            splits |= found
+            of_splits.append(path)
+            continue
         try:
-            read = read_csv(folder / entry.os_path, folder)
-            if found := _splits_alone(read, names, columns):
-                splits |= found
-                of_splits.append(entry.path)
-                continue
             table = label_table(read, names, columns)
-            named = table.num_named(names)
         except LabelError as error:
             logger.debug("Not a label file: %s", error)
-            unusable[entry.path] = str(error)
+            unusable[path] = str(error)
             continue
+        named = table.num_named(names)
         if named and any(label for _, _, label in table.rows):
             usable.append(table)
             continue
         unclear = next((written for _, written, _ in table.rows if len(table.find(written, names)) > 1), None)
         if unclear:
-            unusable[entry.path] = f"its paths name several images each, as {unclear!r}: write them with their folders"
+            unusable[path] = f"its paths name several images each, as {unclear!r}: write them with their folders"
         elif not named:
-            unusable[entry.path] = f"{table.name} {NAMES_NO_IMAGE}"
+            unusable[path] = f"{table.name} {NAMES_NO_IMAGE}"
     return FoundTables(tuple(usable), unusable, splits, tuple(of_splits))
+
+
+def _tables_beside(
+    folder: Path, entries: Sequence[FileEntry], names: Names
+) -> Iterator[tuple[str, Table | LabelError]]:
+    """Each table of a source, or why it cannot be read, with its path; files of other forms are passed over."""
+    sidecars = sidecar_tables(folder, entries, names)
+    yield from ((table.path, table) for table in sidecars)
+    in_sidecars = {path for table in sidecars for path in table.files}
+    for entry in files_beside(folder, (each for each in entries if each.path not in in_sidecars), TABLE_SUFFIXES):
+        try:
+            table = read_table(folder / entry.os_path, folder, names)
+        except LabelError as error:
+            yield entry.path, error
+        else:
+            if table:
+                yield entry.path, table
 
 
 def _splits_alone(table: Table, names: Names, columns: Columns) -> dict[str, str]:
@@ -221,19 +240,21 @@ def labels_of(table: LabelTable, names: Names, classes: Sequence[str], leave_out
     allowed = set(classes)
     for index, (line, written, label) in enumerate(table.rows):
         if not label:
-            bad.append(f"line {line} has no {table.label_column or 'class'}")
+            bad.append(f"{table.table.unit} {line} has no {table.label_column or 'class'}")
             continue
         if allowed and label not in allowed:
             raise LabelError(
-                f"Label {label!r} in {table.name} line {line} is not one of {', '.join(classes)}. Correct the row, or "
-                "add the label to the classes of the recipe."
+                f"Label {label!r} in {table.name} {table.table.unit} {line} is not one of {', '.join(classes)}. "
+                "Correct the row, or add the label to the classes of the recipe."
             )
         paths = table.find(written, names)
         if len(paths) != 1:
             (unclear if paths else unmatched).append(written)
             continue
         if labels.setdefault(paths[0], label) != label:
-            bad.append(f"line {line} gives {written!r} the label {label!r}, an earlier row {labels[paths[0]]!r}")
+            bad.append(
+                f"{table.table.unit} {line} gives {written!r} the label {label!r}, an earlier row {labels[paths[0]]!r}"
+            )
             contradicted.add(paths[0])
         if table.splits and (split := table.splits[index]):
             splits[paths[0]] = split
@@ -254,24 +275,6 @@ def labels_of(table: LabelTable, names: Names, classes: Sequence[str], leave_out
     )
     decision = f"labels from {table.name}, {columns}{lost}{several}{wrong}"
     return TableLabels(labels, splits, decision, tuple(unmatched), tuple(unclear), tuple(bad))
-
-
-def several_labels_in_a_cell(labels: Sequence[str]) -> list[str]:
-    """Labels that look like several in one cell: each of their words is a label, or part of another such cell.
-
-    Classes such as `air hockey` and `ice hockey` share a word and are no such cells: `hockey` alone is no label.
-    """
-    counts = Counter(labels)
-    words = {label: [word for word in _SEPARATORS.split(label) if word] for label in counts}
-    written = {label for label, parts in words.items() if len(parts) == 1}
-    uses = Counter(word for parts in words.values() for word in set(parts))
-    found = []
-    for label, parts in words.items():
-        marked = re.search(r"[|;,]", label) is not None
-        enough = all(word in written or (marked and uses[word] > 1) for word in parts)
-        if len(parts) > 1 and enough:
-            found.append(label)
-    return sorted(found)
 
 
 def _path_column(table: Table, names: Names, asked: str | None) -> int:
@@ -327,9 +330,9 @@ def _hot(table: Table, line: int, cells: Sequence[str], columns: Sequence[int]) 
     hot = [table.header[index] for index in columns if cells[index].removesuffix(".0") == "1"]
     if len(hot) > 1:
         raise LabelError(
-            f"{table.path} line {line} is 1 in several columns ({', '.join(hot[:4])}): one image would have several "
-            "labels, and Darkroom gives each image one. If some of these columns are no classes, name those that are: "
-            f"--label-column {','.join(hot)}"
+            f"{table.path} {table.unit} {line} is 1 in several columns ({', '.join(hot[:4])}): one image would have "
+            "several labels, and Darkroom gives each image one. If some of these columns are no classes, name "
+            f"those that are: --label-column {','.join(hot)}"
         )
     return hot[0] if hot else ""
 

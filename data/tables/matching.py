@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 
 from darkroom.data.stores.listing import FileEntry
+
+_SAMPLE = 50
 
 
 class Names:
@@ -31,7 +34,7 @@ class Names:
         """The images that a path can mean: none, one, or several that nothing tells apart.
 
         A name that the training and the test part share, as ids counted from 1 in both, is that of the part which
-        the table is named after: `trainLabels.csv`, `Training_set.csv`.
+        the table is named after: `trainLabels.csv`, `instances_val2017.json`.
 
         Args:
             written: As the table has it.
@@ -62,6 +65,15 @@ class Names:
             if found:
                 return _of_same_split(found, table_name) if len(found) > 1 else found
         return self._most_alike(written)
+
+    def is_path(self, written: str) -> bool:
+        """Whether a text names an image, or several."""
+        return bool(self.find(written, "", ""))
+
+    def name_some(self, written: Iterable[str]) -> bool:
+        """Whether at least half of the first fifty texts name images."""
+        first = list(islice(written, _SAMPLE))
+        return 0 < len(first) <= 2 * self.count_any(first, "", "")
 
     def count(self, written: Sequence[str], folder: str, table_name: str) -> int:
         """How many images these paths name."""
@@ -124,7 +136,7 @@ def _stem(name: str) -> str:
 
 def _of_same_split(paths: list[str], table_name: str) -> list[str]:
     """Those in the folder that is named like the table, where only one is."""
-    word = re.match(r"train|val|test", table_name.lower())
+    word = re.search(r"(?<![a-z])(?:train|val|test)", table_name.lower())
     if word is None:
         return paths
     inside = [path for path in paths if any(part.lower().startswith(word[0]) for part in path.split("/")[:-1])]

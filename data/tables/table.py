@@ -1,19 +1,19 @@
-"""Label files as they are exported: CSV by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows' own encoding."""
+"""Tables of labels, and the commonest file of them: CSV by comma, semicolon, tab or bar, in any usual encoding."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from darkroom.data.errors import LabelError
 from darkroom.data.stores.listing import FileEntry, printable
 
-TABLE_SUFFIXES = (".csv", ".tsv")
+CSV_SUFFIXES = (".csv", ".tsv")
 MAX_TABLE_BYTES = 512 * 2**20
 _MOST_FILES = 50
 _DELIMITERS = ",;\t|"
@@ -33,12 +33,18 @@ class Table:
         folder: Where it lies in the source, `/`-separated; "" at its top or outside of it.
         header: The columns' names, blanks at their ends removed.
         rows: Line in the file and cells, as many as the header has.
+        unit: What the rows are counted in, such as `line` or `record`.
+        unused: What the file holds besides, such as boxes, by the images that it is of.
+        files: The paths of the files that it was made of, where there are several.
     """
 
     name: str
     folder: str
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
+    unit: str = "line"
+    unused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    files: frozenset[str] = frozenset()
 
     @property
     def path(self) -> str:
@@ -48,6 +54,26 @@ class Table:
     def column(self, index: int) -> Iterator[str]:
         """The cells of a column."""
         return (cells[index] for _, cells in self.rows)
+
+
+@dataclass
+class Rows:
+    """A table that is being made.
+
+    Attributes:
+        header: The columns' names.
+        rows: Number and cells, as many as the header has.
+        unused: What is not used, such as boxes, by the images that it is of.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[tuple[int, Sequence[str]]]
+    unused: dict[str, list[str]] = field(default_factory=dict)
+
+    def table(self, name: str, folder: str, unit: str, files: frozenset[str] = frozenset()) -> Table:
+        """The table, its cells without blanks at their ends."""
+        rows = tuple((number, tuple(cell.strip() for cell in cells)) for number, cells in self.rows)
+        return Table(name, folder, tuple(column.strip() for column in self.header), rows, unit, self.unused, files)
 
 
 def files_beside(folder: Path, entries: Iterable[FileEntry], suffixes: tuple[str, ...]) -> list[FileEntry]:
@@ -80,7 +106,7 @@ def read_csv(file: Path, source: Path) -> Table:
         if size > MAX_TABLE_BYTES:
             limit = MAX_TABLE_BYTES >> 20
             raise LabelError(f"{name} is larger than {limit} MiB. Keep its path and label columns only.")
-        text = _decoded(file.read_bytes(), name)
+        text = text_of(file)
         first = next(io.StringIO(text), "")
         delimiter = max(_DELIMITERS, key=lambda each: (len(next(csv.reader([first], delimiter=each), [])), each == ","))
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -100,13 +126,23 @@ def read_csv(file: Path, source: Path) -> Table:
             rows.append((reader.line_num, (*cells, *[""] * (len(header) - len(cells)))))
     except (OSError, csv.Error) as error:
         raise LabelError(f"{name} cannot be read as CSV: {error}. Save it as CSV in UTF-8.") from None
+    return Table(name, folder_in(file, source), header, tuple(rows))
+
+
+def folder_in(file: Path, source: Path) -> str:
+    """Where a file lies in a source, `/`-separated; "" at its top or outside of it."""
     inside = file.parent.relative_to(source) if file.is_relative_to(source) else Path()
-    folder = "" if inside == Path() else printable(inside.as_posix())
-    return Table(name, folder, header, tuple(rows))
+    return "" if inside == Path() else printable(inside.as_posix())
 
 
-def _decoded(data: bytes, name: str) -> str:
-    """The text; Windows' Western encoding where it is no UTF-8, which Excel writes unless told otherwise."""
+def text_of(file: Path) -> str:
+    """The text of a file; in Windows' Western encoding where it is no UTF-8, which Excel writes unless told otherwise.
+
+    Raises:
+        LabelError: where it is no text.
+        OSError: where it cannot be read.
+    """
+    data = file.read_bytes()
     encoding = next((each for mark, each in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     try:
         return data.decode(encoding or "utf-8")
@@ -116,4 +152,6 @@ def _decoded(data: bytes, name: str) -> str:
                 return data.decode("cp1252")
             except UnicodeDecodeError:
                 pass
-        raise LabelError(f"{name} is no text in UTF-8, UTF-16 or Windows-1252. Save it as CSV in UTF-8.") from None
+        raise LabelError(
+            f"{printable(file.name)} is no text in UTF-8, UTF-16 or Windows-1252. Save it as CSV in UTF-8."
+        ) from None

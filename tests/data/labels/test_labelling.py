@@ -363,7 +363,7 @@ def test_a_setting_overrides_what_was_recognised(tmp_path: Path) -> None:
     assert labels(LabelRules(csv="truth.csv")) == ["0", "1", "0", "1"]
     assert labels(LabelRules(csv=str(tmp_path / "truth.csv"))) == ["0", "1", "0", "1"]
     assert labels(LabelRules(pattern=r"\.(?P<label>[12])\.jpg")) == ["1", "2", None, None]
-    assert "several CSVs with labels: other.csv, truth.csv" in refused(tmp_path, LabelRules(source="csv"))
+    assert "several tables of labels: other.csv, truth.csv" in refused(tmp_path, LabelRules(source="csv"))
 
 
 def test_numbered_folders_are_classes_only_where_that_is_said(tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ sentence must offer. No case may end in labels that nobody meant.
 
 from __future__ import annotations
 
+import io
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from darkroom.data.errors import LabelError
@@ -47,6 +51,57 @@ class Brought:
 
 def rows(header: str, *lines: str) -> str:
     return "\n".join([header, *lines]) + "\n"
+
+
+def coco(classes: Mapping[str, Sequence[str]]) -> str:
+    """The classes of each image's boxes."""
+    names = ["cat", "dog"]
+    return json.dumps(
+        {
+            "images": [{"id": n + 10, "file_name": path} for n, path in enumerate(classes)],
+            "annotations": [
+                {"image_id": n + 10, "category_id": names.index(label) + 1, "bbox": [0, 0, 1, 1]}
+                for n, labels in enumerate(classes.values())
+                for label in labels
+            ],
+            "categories": [{"id": n + 1, "name": name} for n, name in enumerate(names)],
+        }
+    )
+
+
+def studio(choices: Mapping[str, str | None]) -> str:
+    """Each image with its choice; None for one that was skipped."""
+    return json.dumps(
+        [
+            {
+                "id": n,
+                "data": {"image": image},
+                "annotations": [
+                    {
+                        "was_cancelled": choice is None,
+                        "result": [{"type": "choices", "from_name": "fruit", "value": {"choices": [choice]}}],
+                    }
+                ],
+            }
+            for n, (image, choice) in enumerate(choices.items())
+        ]
+    )
+
+
+def voc(file: str, *objects: str) -> str:
+    boxes = "".join(f"<object><name>{name}</name><bndbox><xmin>1</xmin></bndbox></object>" for name in objects)
+    return f"<annotation><folder>x</folder><filename>{file}</filename>{boxes}</annotation>"
+
+
+def parquet(columns: Mapping[str, Sequence[object]], label: Sequence[str]) -> bytes:
+    """As `datasets` writes it: numbers of classes, and their names in the schema."""
+    features = {"label": {"names": label, "_type": "ClassLabel"}}
+    table = pa.table(dict(columns)).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
+    stream = io.BytesIO()
+    pq.write_table(table, stream)
+    return stream.getvalue()
 
 
 AB = rows("file,label", *(f"images/{n}.jpg,{'ab'[n % 2]}" for n in range(8)))
@@ -416,12 +471,143 @@ BROUGHT: dict[str, Brought] = {
         tables={"labels.txt": "images/0.jpg 0\nimages/1.jpg 1\nimages/2.jpg 0\n"},
         offered=["labels.txt", "--labels-csv"],
     ),
-    "COCO": Brought(
+    "COCO without classes": Brought(
         "https://github.com/huggingface/datasets/issues/5098",
         ["cats/a*2", "dogs/b*2"],
         tables={"annotations/instances.json": '{"images": [{"file_name": "a0.jpg"}, {"file_name": "a1.jpg"}, '
                                               '{"file_name": "b0.jpg"}]}'},
         offered=["annotations/instances.json", "JSON", "--exclude"],
+    ),
+    "COCO": Brought(
+        "https://github.com/HumanSignal/label-studio/issues/7294",
+        ["images/cb0618f6-a*4"],
+        {("cat", None): 2, ("dog", None): 1},
+        {"result.json": coco({"..\\..\\media\\upload\\4\\cb0618f6-a0.jpg": ["cat", "cat"],
+                              "images\\cb0618f6-a1.jpg": ["cat"], "cb0618f6-a2.jpg": ["dog"], "cb0618f6-a3.jpg": []})},
+        left_out={"boxes and outlines": 4, "images without a label": 1},
+    ),
+    "COCO, a file for each split": Brought(
+        "https://github.com/ctuning/ck-mlperf/pull/14",
+        ["train2017/*2", "val2017/*2"],
+        {("cat", "train"): 1, ("dog", "train"): 1, ("cat", "validation"): 1, ("dog", "validation"): 1},
+        {"annotations/instances_train2017.json": coco({"0.jpg": ["cat"], "1.jpg": ["dog"]}),
+         "annotations/instances_val2017.json": coco({"0.jpg": ["cat"], "1.jpg": ["dog"]})},
+    ),
+    "COCO with two classes in an image": Brought(
+        "https://github.com/penghui-yang/L2D/issues/4",
+        ["images/*3"],
+        tables={"train.json": coco({"0.jpg": ["cat", "dog"], "1.jpg": ["cat"], "2.jpg": ["dog"]})},
+        offered=["train.json", "record 1", "'dog'", "'cat'"],
+    ),
+    "Label Studio, uploaded files": Brought(
+        "https://github.com/HumanSignal/label-studio/issues/5438",
+        ["photos/*3"],
+        {("ripe", None): 1, ("unripe", None): 1},
+        {"project-1.json": studio({"/data/upload/1/5a1b2c3d-0.jpg": "ripe", "/data/upload/1/00000000-1.jpg": "unripe",
+                                   "/data/upload/1/ffffffff-2.jpg": None})},
+        left_out={"images without a label": 1},
+    ),
+    "Label Studio, files on disk": Brought(
+        "https://github.com/HumanSignal/label-studio/issues/7001",
+        ["a/*2", "b/*2"],
+        {("ripe", None): 2, ("unripe", None): 2},
+        {"export.json": studio({"/data/local-files/?d=photos%2Fa%2F0.jpg": "ripe",
+                                "/data/local-files/?d=a/1.jpg": "unripe",
+                                "/data/local-files/?d=b/0.jpg": "ripe", "/data/local-files/?d=b/1.jpg": "unripe"})},
+        rules=LabelRules(csv="export.json"),
+    ),
+    "Label Studio's short form": Brought(
+        "https://github.com/HumanSignal/label-studio/issues/1350",
+        ["photos/*2"],
+        {("ripe", None): 1, ("unripe", None): 1},
+        {"min.json": json.dumps([
+            {"image": "/data/upload/1/5a1b2c3d-0.jpg", "id": 1, "choice": "ripe", "lead_time": 2.5},
+            {"image": "/data/upload/1/5a1b2c3e-1.jpg", "id": 2, "choice": "unripe", "lead_time": 3.5}])},
+    ),
+    "CVAT": Brought(
+        "https://github.com/voxel51/fiftyone/pull/1686",
+        ["images/*4"],
+        {("cat", "train"): 1, ("dog", "train"): 1, ("cat", "test"): 1},
+        {"annotations.xml": '<?xml version="1.0"?><annotations><version>1.1</version><meta/>'
+            '<image id="0" name="0.jpg" subset="Train"><tag label="cat"><attribute name="a">1</attribute></tag></image>'
+            '<image id="1" name="1.jpg" subset="Train"><tag label="dog"/><box label="nose"/></image>'
+            '<image id="2" name="2.jpg" subset="Test"><tag label="cat"/></image>'
+            '<image id="3" name="3.jpg" subset="Test"/></annotations>'},
+        left_out={"boxes and outlines": 1, "images without a label": 1},
+    ),
+    "Pascal VOC": Brought(
+        "https://github.com/by256/emps/issues/5",
+        ["JPEGImages/*3"],
+        {("cat", "train"): 1, ("dog", "train"): 1, ("cat", "test"): 1},
+        {"Annotations/0.xml": voc("0.jpg", "cat", "cat"), "Annotations/1.xml": voc("old_name.jpg", "dog"),
+         "Annotations/2.xml": voc("2", "cat"), "ImageSets/Main/train.txt": "0\n1\n", "ImageSets/Main/test.txt": "2\n",
+         "ImageSets/Main/cat_train.txt": "0 1\n1 -1\n"},
+        left_out={"boxes of *.xml": 4},
+    ),
+    "XML with a document type": Brought(
+        "https://github.com/cvat-ai/cvat/issues/8294",
+        ["cats/*2", "dogs/*2"],
+        {("cats", None): 2, ("dogs", None): 2},
+        {"a.xml": '<!DOCTYPE annotations [<!ENTITY a "aaaa">]><annotations><image name="cats/0.jpg"/></annotations>'},
+    ),
+    "metadata.jsonl in each split": Brought(
+        "https://github.com/huggingface/datasets/issues/7599",
+        ["train/*2", "test/*2"],
+        {("a", "train"): 1, ("b", "train"): 1, ("a", "test"): 1, ("b", "test"): 1},
+        {f"{split}/metadata.jsonl": '{"file_name": "0.jpg", "label": "a"}\n{"file_name": "1.jpg", "label": "b"}\n'
+         for split in ("train", "test")},
+    ),
+    "metadata.jsonl above the splits": Brought(
+        "https://github.com/huggingface/datasets/issues/4548",
+        ["train/*2", "test/x*1"],
+        {("a", "train"): 1, ("b", "train"): 1, ("b", "test"): 1},
+        {"metadata.jsonl": '{"file_name": "train/0.jpg", "label": "a"}\n{"file_name": "train/1.jpg", "label": "b"}\n'
+                           '{"file_name": "test/x0.jpg", "label": "b"}\n'},
+    ),
+    "metadata.parquet with numbered classes": Brought(
+        "https://github.com/huggingface/datasets/issues/6777",
+        ["images/*3"],
+        {("cat", None): 2, ("dog", None): 1},
+        {"metadata.parquet": parquet({"file_name": [f"images/{n}.jpg" for n in range(3)], "label": [0, 1, 0],
+                                      "score": [0.5, 0.25, 0.75]}, label=["cat", "dog"])},
+    ),
+    "captions, and no labels": Brought(
+        "https://github.com/huggingface/datasets/issues/6777",
+        ["images/*24"],
+        tables={"metadata1000.jsonl": "".join(f'{{"caption": "drawing {n}", "image": "images/{n}.jpg"}}\n'
+                                              for n in range(24))},
+        rules=LabelRules(csv="metadata1000.jsonl"),
+        offered=["metadata1000.jsonl", "--label-column"],
+    ),
+    "a map of files to labels": Brought(
+        "https://github.com/webdataset/webdataset/pull/100",
+        ["images/*3"],
+        {("cat", None): 2, ("dog", None): 1},
+        {"labelfile.json": '{"0.jpg": "cat", "1.jpg": "dog", "images/2": "cat"}'},
+    ),
+    "a map of labels to files": Brought(
+        "https://github.com/webdataset/webdataset/pull/100",
+        ["images/*3"],
+        {("cat", None): 2, ("dog", None): 1},
+        {"labels.json": '{"cat": ["0.jpg", "2.jpg"], "dog": ["1.jpg"]}'},
+    ),
+    "JSON that contradicts the folders": Brought(
+        "https://github.com/webdataset/webdataset/pull/100",
+        ["cats/a*2", "dogs/b*2"],
+        tables={"labels.json": '{"a0.jpg": "tom", "a1.jpg": "tim", "b0.jpg": "rex", "b1.jpg": "rex"}'},
+        offered=["--labels-from folders", "--labels-csv labels.json"],
+    ),
+    "webdataset, unpacked": Brought(
+        "https://github.com/webdataset/webdataset/issues/195",
+        ["091*3"],
+        {("281", None): 2, ("7", None): 1},
+        {"0910.cls": "281", "0911.cls": "7\n", "0912.cls": "281"},
+    ),
+    "webdataset with objects": Brought(
+        "https://github.com/facebookresearch/MetaCLIP/issues/59",
+        ["00/uuid*3"],
+        {("cat", None): 2, ("dog", None): 1},
+        {f"00/uuid{n}.json": json.dumps({"label": ("cat", "dog", "cat")[n], "width": 64 + n}) for n in range(3)},
     ),
     "a note beside the classes": Brought(
         "https://github.com/huggingface/datasets/issues/5098",
