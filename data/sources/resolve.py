@@ -11,7 +11,7 @@ from pathlib import Path
 from darkroom.data.errors import SourceError
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
-from darkroom.data.sources import archives, arrays, kaggle, samples
+from darkroom.data.sources import archives, arrays, kaggle, parquet_images, samples
 from darkroom.data.stores.listing import check_folder, has_files, printable
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from
@@ -20,9 +20,13 @@ from darkroom.data.stores.workspace import Workspace, name_from
 logger = logging.getLogger(__name__)
 
 _FORMS = (
-    "a folder, a .zip, .tar, .tar.gz or .tgz file, a .npz file of data and labels, either of these at s3://, gs:// or "
+    "a folder, a .zip, .tar, .tar.gz or .tgz file, a .npz file of data and labels, a .parquet file of images, any of "
+    "these at s3://, gs:// or "
     "az://, kaggle:owner/dataset, kaggle:owner/dataset/versions/N, kaggle:competitions/NAME or sample:NAME"
 )
+
+
+_LOCAL = ("folder", "archive", "arrays", "parquet")
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Source:
         reference: As given on the command line.
         folder: The local folder with the images, absolute; not to be written to.
         name: A name for the data set, should none be given.
-        kind: `folder`, `archive`, `arrays`, `store` (a folder in one), `kaggle` or `sample`.
+        kind: `folder`, `archive`, `arrays`, `parquet`, `store` (a folder in one), `kaggle` or `sample`.
         licence: Of the images, where it is known.
         citation: Whom to cite, where it is known.
         new_images: Of a sample: a folder of images without labels that were kept back, to be scored.
@@ -50,12 +54,12 @@ class Source:
     @property
     def identity(self) -> str:
         """What of the source belongs to the content of a data set: not how the path to it was written."""
-        return self.kind if self.kind in ("folder", "archive", "arrays") else self.reference
+        return self.kind if self.kind in _LOCAL else self.reference
 
     @property
     def location(self) -> str:
         """Where it is, however it was written."""
-        return os.path.realpath(self.folder) if self.kind in ("folder", "archive", "arrays") else self.reference
+        return os.path.realpath(self.folder) if self.kind in _LOCAL else self.reference
 
 
 def resolve(reference: str, workspace: Workspace) -> Source:
@@ -86,6 +90,9 @@ def resolve(reference: str, workspace: Workspace) -> Source:
         return _fetched(place, workspace)
     path = Path(os.path.abspath(place))
     if reference and os.path.isdir(path):
+        if files := parquet_images.parquet_files(path):
+            written = parquet_images.write_images(files, workspace.sources)
+            return Source(reference, written, name_from(path.name), "parquet")
         return Source(reference, _not_empty(path), name_from(path.name), "folder")
     if os.path.isfile(path):
         return _unpacked(reference, path, workspace)
@@ -110,6 +117,8 @@ def at_hand(reference: str, workspace: Workspace) -> Source | None:
         unpacked = workspace.sources / samples.find_sample(rest).key
     elif not os.path.isdir(path) and archives.is_archive(path) and os.path.isfile(path):
         unpacked = archives.unpacked_folder(path, workspace.sources)
+    elif files := parquet_images.parquet_files(path) if os.path.exists(path) else []:
+        unpacked = parquet_images.images_folder(files, workspace.sources)
     elif not os.path.isdir(path) and arrays.is_array_file(path) and os.path.isfile(path):
         unpacked = arrays.images_folder(path, workspace.sources)
     else:
@@ -121,6 +130,8 @@ def _unpacked(reference: str, path: Path, workspace: Workspace) -> Source:
     """A file with images in it, as a folder."""
     if arrays.is_array_file(path):
         return Source(reference, arrays.write_images(path, workspace.sources), name_from(path.stem), "arrays")
+    if files := parquet_images.parquet_files(path):
+        return Source(reference, parquet_images.write_images(files, workspace.sources), name_from(path.stem), "parquet")
     if not archives.is_archive(path):
         raise SourceError(f"{printable(reference)} is a file that is no known archive. Give {_FORMS}.")
     return Source(reference, archives.unpack(path, workspace.sources), name_from(path.name), "archive")

@@ -22,12 +22,12 @@ from PIL import Image
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.shards import Record, read_shard
-from darkroom.data.files.npz import read_arrays, write_arrays
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import decode_stored
 from darkroom.models.measures.metrics import Frozen
 from darkroom.models.onnx.runtime import OnnxRunner
 from darkroom.models.training.features import export_backbone
+from darkroom.models.training.npz import read_arrays, write_arrays
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import read_dataset_card
 from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
-from darkroom.data.files.npz import read_arrays, write_arrays
 from darkroom.data.images.decoder import Decoder
+from darkroom.models.training.npz import read_arrays, write_arrays
 
 logger = logging.getLogger(__name__)
 

@@ -24,11 +24,11 @@ from darkroom.data.dataset.shards import Record, read_shard
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.hashing import content_version
-from darkroom.data.files.npz import read_arrays, write_arrays
 from darkroom.models.networks.architectures import build_backbone
 from darkroom.models.onnx.inference import stored_batches
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.training.feature_reuse import BACKBONE, KEY_DTYPE, find_known, forget_known, take_known
+from darkroom.models.training.npz import read_arrays, write_arrays
 
 logger = logging.getLogger(__name__)
 

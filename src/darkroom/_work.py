@@ -25,6 +25,8 @@ from darkroom.data.stores.workspace import name_from
 from darkroom.flows.options import MAX_JUDGED
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from darkroom.data.labels.reading import Reading
     from darkroom.data.settings import DecoderMismatch
     from darkroom.flows.recipe import Recipe
@@ -75,11 +77,14 @@ def run(
     return flow.plain(plan, _text(source), _text(workspace), _THREADS, precision=precision, max_judged=max_judged)
 
 
-def read_source(source: Reference, workspace: Reference | None = None, **options: Unpack[InspectOptions]) -> Reading:
+def read_source(
+    source: Reference | pd.DataFrame, workspace: Reference | None = None, **options: Unpack[InspectOptions]
+) -> Reading:
     """How a source would be read: its labels, classes and splits, and what is left out; no image is decoded.
 
     Args:
-        source: A folder, an archive, the URL of either, `kaggle:owner/dataset` or `sample:NAME`.
+        source: A folder, an archive, the URL of either, `kaggle:owner/dataset` or `sample:NAME`; or a frame, as
+            `ingest` takes it.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings, such as `labels_from="top-folder"`.
 
@@ -90,13 +95,13 @@ def read_source(source: Reference, workspace: Reference | None = None, **options
     from darkroom.data.sources.resolve import resolve
     from darkroom.flows.settings import open_workspace
 
-    text = os.fspath(source)
-    plan = _settings(_changes(options, InspectOptions, "read_source"), name_from(text), text)
+    text, name = _folder_and_name(source, workspace)
+    plan = _settings(_changes(options, InspectOptions, "read_source"), name, text)
     return read(resolve(text, open_workspace(_text(workspace))), plan.ingest_settings())
 
 
 def ingest(
-    source: Reference,
+    source: Reference | pd.DataFrame,
     name: str | None = None,
     retry_quarantined: bool = False,
     max_judged: int = MAX_JUDGED,
@@ -107,8 +112,9 @@ def ingest(
     """Turn a source into a data set: a manifest, splits and shards.
 
     Args:
-        source: A folder, an archive, the URL of either, `kaggle:owner/dataset` or `sample:NAME`.
-        name: Name of the data set; None takes the source's.
+        source: A folder, an archive, the URL of either, `kaggle:owner/dataset` or `sample:NAME`; or a frame with a row
+            per image: a column of paths, bytes, Pillow images or arrays, one of labels, perhaps one of splits.
+        name: Name of the data set; None takes the source's, and `frame` for a frame.
         retry_quarantined: Read files again that an earlier ingest quarantined, though they look unchanged.
         max_judged: Images whose labels are judged on the data set's page; 0 judges none.
         decoder_mismatch: Where an earlier ingest had a decoder that gives other pixels: `warn`, or `strict`, which
@@ -118,8 +124,8 @@ def ingest(
     """
     from darkroom.flows.ingest import ingest as flow
 
-    text = os.fspath(source)
-    plan = _settings(_changes(options, IngestOptions, "ingest"), name or name_from(text), text)
+    text, its_name = _folder_and_name(source, workspace)
+    plan = _settings(_changes(options, IngestOptions, "ingest"), name or its_name, text)
     return flow.plain(
         text,
         plan.ingest_settings(),
@@ -363,3 +369,13 @@ def _settings(changes: dict[str, Any], name: str = "unused", source: str = "") -
 
     with told_in_a_sentence():
         return Recipe.model_validate({**changes, "name": name, "source": source})
+
+
+def _folder_and_name(source: Reference | pd.DataFrame, workspace: Reference | None) -> tuple[str, str]:
+    """A source as text, and a name for its data set; a frame becomes a folder of the workspace's sources."""
+    from darkroom.data.sources.frames import write_frame
+    from darkroom.flows.settings import open_workspace
+
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source), name_from(os.fspath(source))
+    return str(write_frame(source, open_workspace(_text(workspace)).sources)), "frame"
