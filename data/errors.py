@@ -61,6 +61,12 @@ class ImageError(DarkroomError):
     """
 
     def __init__(self, reason: ReasonCode, detail: str = "") -> None:
+        """Make the error; its text is the reason, and the detail where there is one.
+
+        Args:
+            reason: As above.
+            detail: As above.
+        """
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail

@@ -22,7 +22,12 @@ class SettingsModel(BaseModel):
 
 
 def what_is_wrong(subject: str, error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors as a sentence about `subject`, an option or a setting's name, without its full stop."""
+    """One of pydantic's errors as a sentence, without its full stop.
+
+    Args:
+        subject: What the sentence is about: an option, or a setting's name.
+        error: An entry of `ValidationError.errors()`.
+    """
     said = str(error["msg"]).rstrip(".")
     if error["type"] == "extra_forbidden":
         return f"{subject} is not a setting"

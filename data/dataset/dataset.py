@@ -33,7 +33,13 @@ SCHEMA_VERSION = 1
 
 
 class ShardFact(FileFact):
-    """A shard: its split, and its rows (`num_copies` of them augmented copies)."""
+    """A shard, as the card lists it.
+
+    Attributes:
+        split: `train`, `validation` or `test`.
+        num_rows: Images in it, copies included.
+        num_copies: Augmented copies among them.
+    """
 
     split: str
     num_rows: int
@@ -41,7 +47,13 @@ class ShardFact(FileFact):
 
 
 class ClassCount(BaseModel):
-    """Images of one class in one split, copies not counted."""
+    """Images of one class in one split, copies not counted.
+
+    Attributes:
+        split: `train`, `validation` or `test`.
+        label: The class.
+        num_images: How many.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,7 +63,12 @@ class ClassCount(BaseModel):
 
 
 class ReasonCount(BaseModel):
-    """Files quarantined for one reason."""
+    """Files quarantined for one reason.
+
+    Attributes:
+        reason: A reason code: see `reason_codes.py`.
+        num_files: How many.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,10 +79,30 @@ class ReasonCount(BaseModel):
 class DatasetCard(BaseModel):
     """The card of a data set, `dataset.json`; the same content by the same packages gives the same bytes.
 
+    The version is a hash of the manifest's rows, the source, the settings and the decisions, and of nothing else here.
+
     Attributes:
-        decoder: What decoded all of its images; None in a card of an earlier Darkroom, which did not record it. Like
-            everything but the rows of the manifest, the source, the settings and the decisions, it is no part of the
-            version.
+        name: The data set's.
+        version: 12 hex digits.
+        source: As given to the ingest, such as `sample:digits`.
+        licence: Of the images, where known.
+        citation: What to cite, where known.
+        decisions: Sentences on how labels and splits were found.
+        labels: The class names, sorted; a label's index is its position.
+        policy: How the images were decoded.
+        splits: How they were split.
+        shard_format: `tfrecord` or `parquet`.
+        augmentation: Of the copies.
+        copies: Augmented copies of each training image.
+        decoder: What decoded all the images; None in a card of an earlier Darkroom, which did not record it.
+        num_files: Files in the source.
+        num_ok: Images used.
+        reasons: Why the other files were quarantined, most frequent first.
+        counts: Images by split and class.
+        manifest: The file `manifest.parquet`.
+        duplicates: The file `duplicates.parquet`.
+        duplicate_summary: What it comes to.
+        shards: By split, in the order in which they are read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -98,28 +135,39 @@ class DatasetCard(BaseModel):
         return sum(count.num_images for count in self.counts if count.split == split)
 
     def class_counts(self, split: str) -> tuple[int, ...]:
-        """Images of each class of a split, in label map order."""
+        """Images of each class in a split, in the order of the label map."""
         found = {count.label: count.num_images for count in self.counts if count.split == split}
         return tuple(found.get(label, 0) for label in self.labels)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An opened data set: its folder and its card."""
+    """An opened data set.
+
+    Attributes:
+        folder: Its folder.
+        card: Its card, checked.
+    """
 
     folder: Path
     card: DatasetCard
 
     @property
     def labels(self) -> LabelMap:
+        """The label map."""
         return LabelMap(self.card.labels)
 
     @property
     def reference(self) -> str:
+        """`name@version`."""
         return f"{self.card.name}@{self.card.version}"
 
     def shard_paths(self, split: str) -> list[Path]:
-        """The shards of a split, in order; raises InputError where the split is empty."""
+        """The shards of a split, in the order in which they are read.
+
+        Raises:
+            InputError: where there is no such split, or it is empty.
+        """
         found = [self.folder / shard.file for shard in self.card.shards if shard.split == split]
         if split not in SPLITS:
             raise InputError(f"There is no split {split!r}: there are {', '.join(SPLITS)}.")
@@ -128,13 +176,18 @@ class Dataset:
         return found
 
     def records(self, split: str) -> Iterator[Record]:
-        """Stored images of a split in shard order, copies included."""
+        """The stored images of a split in shard order, copies included.
+
+        Raises:
+            InputError: where there is no such split, or it is empty.
+            FormatError: where a shard is damaged.
+        """
         labels = self.labels
         for path in self.shard_paths(split):
             yield from read_shard(path, labels)
 
     def manifest(self, *columns: str) -> pa.Table:
-        """The manifest's rows, sorted by path."""
+        """The manifest's rows, sorted by path; only the named columns, or all where none is named."""
         return read_manifest(self.folder / "manifest.parquet", columns)
 
     def duplicates(self) -> pa.Table:
@@ -148,7 +201,11 @@ class Dataset:
 
 
 def read_dataset_card(folder: Path) -> DatasetCard:
-    """The card of a data set, without a look at its files; raises FormatError as `open_dataset` does."""
+    """The card of a data set, without checking its files.
+
+    Raises:
+        FormatError: where the card is missing, damaged or of an unknown schema version.
+    """
     return read_card(folder / DATASET_CARD, DatasetCard, SCHEMA_VERSION)
 
 
@@ -156,8 +213,8 @@ def open_dataset(folder: Path) -> Dataset:
     """Read and check the card of a data set.
 
     Raises:
-        FormatError: where the card is missing, damaged or of an unknown schema version, or a shard is missing or has
-            another size than the card says.
+        FormatError: where the card is missing, damaged or of an unknown schema version, or a file that it lists is
+            missing or of another size.
     """
     card = read_dataset_card(folder)
     for fact in (card.manifest, card.duplicates, *card.shards):
@@ -166,7 +223,7 @@ def open_dataset(folder: Path) -> Dataset:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether `open_dataset` takes a folder."""
+    """Whether `open_dataset` accepts a folder."""
     try:
         open_dataset(folder)
     except InputError:
@@ -175,7 +232,14 @@ def is_whole(folder: Path) -> bool:
 
 
 def write_preview(dataset: Dataset, policy: AugmentPolicy, path: Path, num_images: int = 6) -> None:
-    """Write a contact sheet PNG: training images, each followed by augmented copies."""
+    """Write a contact sheet as PNG: training images, each followed by augmented copies.
+
+    Args:
+        dataset: Where the images are from.
+        policy: How they are augmented.
+        path: The file to write.
+        num_images: Rows of the sheet.
+    """
     originals = (record for record in dataset.records("train") if record.copy == 0)
     sheet = contact_sheet([decode_stored(record.encoded) for record in islice(originals, num_images)], policy)
     with atomic_file(path) as temporary:

@@ -32,7 +32,12 @@ _PREFETCHED = 2
 
 @dataclass(frozen=True)
 class Shuffle:
-    """Order and augmentation of one epoch: the same pair gives the same batches."""
+    """The order and the augmentation of one epoch: the same pair gives the same batches.
+
+    Attributes:
+        seed: `TrainSettings.seed`.
+        epoch: From 0.
+    """
 
     seed: int
     epoch: int
@@ -40,10 +45,11 @@ class Shuffle:
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several readers of a split reads; together they read every image, and none twice.
+    """What one of several readers of a split reads; together they read every image once.
 
-    Every `num_readers`-th shard, so that a file is opened by one of them. Where some would then read over 1.25 times as
-    many images as others, because the shards are few, each opens all and takes every `num_readers`-th image.
+    Each takes every `num_readers`-th shard, so that a file is opened by one reader only. Where shards are so few that
+    one reader would read over 1.25 times as many images as another, each opens all shards and takes every
+    `num_readers`-th image.
 
     Attributes:
         reader: From 0.
@@ -54,19 +60,37 @@ class Share:
     num_readers: int = 1
 
     def shards(self, dataset: Dataset, split: str) -> list[ShardFact]:
-        """The shards that it opens; raises InputError where the split is empty."""
+        """The shards that this reader opens.
+
+        Args:
+            dataset: Where the shards are.
+            split: `train`, `validation` or `test`.
+
+        Raises:
+            InputError: where the split is empty.
+        """
         dataset.shard_paths(split)
         shards = [shard for shard in dataset.card.shards if shard.split == split]
         return shards[self.reader :: self.num_readers] if self.takes_shards(dataset, split) else shards
 
     def takes_shards(self, dataset: Dataset, split: str) -> bool:
-        """Whether it reads whole shards rather than rows of every shard."""
+        """Whether this reader takes whole shards rather than single images of every shard.
+
+        Args:
+            dataset: Where the shards are.
+            split: `train`, `validation` or `test`.
+        """
         counts = [shard.num_rows for shard in dataset.card.shards if shard.split == split]
         rows = [sum(counts[reader :: self.num_readers]) for reader in range(self.num_readers)]
         return max(rows) <= _MOST_UNEVEN * min(rows)
 
     def num_rows(self, dataset: Dataset, split: str) -> int:
-        """How many images it reads."""
+        """The number of images that this reader reads, copies included.
+
+        Args:
+            dataset: Where the shards are.
+            split: `train`, `validation` or `test`.
+        """
         total = sum(shard.num_rows for shard in self.shards(dataset, split))
         return total if self.takes_shards(dataset, split) else len(range(self.reader, total, self.num_readers))
 
@@ -88,11 +112,11 @@ def batches(
     Args:
         dataset: Where the shards are.
         split: `train`, `validation` or `test`.
-        batch_size: Images in a batch.
+        batch_size: Images per batch.
         shuffle: None keeps the order of the shards.
         augmentation: Changes to each image, drawn from its hash, the seed and the epoch; needs `shuffle`.
         share: The part of the split that is read.
-        kept: What `keep` gave for the same split and share: the same batches without decoding an image.
+        kept: What `keep` returned for the same split and share: the same batches without decoding an image.
 
     Raises:
         InputError: where the split is empty.
@@ -133,12 +157,12 @@ def batches(
 
 
 def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Mapping[str, Any] | None:
-    """The decoded elements of each shard in memory; None where they would take over 256 MiB.
+    """The decoded images of each shard in memory; None where they would take over 256 MiB.
 
-    For training in many epochs: none of them decodes an image.
+    For training over many epochs, none of which then decodes an image.
 
     Args:
-        dataset, split, share: As for `batches`, which takes what this gives as `kept`.
+        dataset, split, share: As for `batches`, which takes the result as `kept`.
 
     Raises:
         InputError: where the split is empty.

@@ -11,7 +11,10 @@ from darkroom.data.errors import LabelError
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Class names; the index of a name is its position in sorted order.
+    """Class names; the index of a class is its position in sorted order.
+
+    Attributes:
+        names: Sorted, at least two, all different.
 
     Raises:
         LabelError: where names repeat or fewer than two are given.
@@ -42,7 +45,11 @@ class LabelMap:
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """The index of a class name; raises LabelError that lists the known ones."""
+        """The index of a class name.
+
+        Raises:
+            LabelError: where there is no such class; the message lists them.
+        """
         try:
             return self._index[name]
         except KeyError:

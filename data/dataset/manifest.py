@@ -44,9 +44,21 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One file: its path, facts, label, split and status.
+    """One file of the source.
 
-    `split` is None unless `status` is `ok`; `copy_of` is the path of the image for whose sake a copy was quarantined.
+    Attributes:
+        path: Relative to the source, `/`-separated, printable.
+        sha256: Of its content, hex; None where it could not be read.
+        bytes: Its size.
+        format, width, height, mode: As in `darkroom.data.images.decode.Header`; None where unknown.
+        label: The class; None where it has none.
+        split: `train`, `validation` or `test`; None unless `status` is `ok`.
+        source_split: The split that the source gives it, or None.
+        status: `ok` or `quarantined`.
+        reason: Why it is quarantined: see `reason_codes.py`.
+        perceptual_hash: 16 hex digits: see `darkroom.data.quality.perceptual`.
+        mean_luminance, contrast, clipped: As in `darkroom.data.quality.assessment.PixelStatistics`.
+        copy_of: The path of the image because of which a duplicate was quarantined.
     """
 
     path: str
@@ -79,21 +91,25 @@ def from_table(table: pa.Table) -> list[ManifestRow]:
 
 
 def write_table(path: Path, table: pa.Table, rows_per_group: int | None = None, plain: str | None = None) -> None:
-    """Write a Parquet file, whole or not at all, and the same way everywhere: equal tables give equal bytes.
+    """Write a Parquet file, whole or not at all; equal tables give equal bytes everywhere.
 
     Args:
         path: The file.
         table: The rows.
-        rows_per_group: Rows in a row group; None leaves it to PyArrow.
-        plain: A column that is stored as it is: features, say, which neither a dictionary nor compression makes much
-            smaller.
+        rows_per_group: Rows per row group; None leaves it to PyArrow.
+        plain: A column stored as it is, without dictionary and compression, which make features hardly smaller.
     """
     with atomic_file(path) as temporary:
         pq.write_table(table, temporary, row_group_size=rows_per_group, **parquet_options(table, plain))
 
 
 def parquet_options(table: pa.Table, plain: str | None = None) -> dict[str, Any]:
-    """How `write_table` encodes a table, as arguments of `pyarrow.parquet.ParquetWriter`."""
+    """How `write_table` encodes a table, as arguments of `pyarrow.parquet.ParquetWriter`.
+
+    Args:
+        table: The rows, or an empty table of their schema.
+        plain: As in `write_table`.
+    """
     if not plain:
         return {"compression": "zstd"}
     leaves = _leaves(table)
@@ -102,7 +118,12 @@ def parquet_options(table: pa.Table, plain: str | None = None) -> dict[str, Any]
 
 
 def read_group(path: Path, index: int) -> pa.Table:
-    """Read one row group of a Parquet file; the file's footer is read once per process."""
+    """Read one row group of a Parquet file; the file's footer is read once per process.
+
+    Args:
+        path: The file.
+        index: The row group, from 0.
+    """
     found = path.stat()
     with pq.ParquetFile(path, metadata=_footer(path, found.st_ino, found.st_mtime_ns)) as file:
         return file.read_row_group(index)
@@ -126,8 +147,8 @@ def read_manifest(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The manifest as an Arrow table of `SCHEMA`, sorted by `path`.
 
     Args:
-        path: Of `manifest.parquet`.
-        columns: Those that are read; None reads all.
+        path: The file `manifest.parquet`.
+        columns: Those to read; None reads all.
     """
     return pq.read_table(path, columns=list(columns) if columns else None)
 

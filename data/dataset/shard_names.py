@@ -15,12 +15,24 @@ ShardFormat = Literal["tfrecord", "parquet"]
 
 
 def shard_name(split: str, index: int, count: int, shard_format: ShardFormat) -> str:
-    """The file name of a published shard: number `index`, from 0, of the `count` shards of a split."""
+    """The file name of a published shard, such as `train-00000-of-00004.tfrecord`.
+
+    Args:
+        split: `train`, `validation` or `test`.
+        index: From 0.
+        count: Shards of the split.
+        shard_format: Which is also the suffix.
+    """
     return f"{split}-{index:05d}-of-{count:05d}.{shard_format}"
 
 
 def part_shard_name(split: str, shard_format: ShardFormat) -> str:
-    """The file name of a shard in a part of an ingest, which has one for each split at most."""
+    """The file name of a shard in a part of an ingest, which has at most one per split.
+
+    Args:
+        split: `train`, `validation` or `test`.
+        shard_format: Which is also the suffix.
+    """
     return f"{split}.{shard_format}"
 
 

@@ -60,7 +60,17 @@ class ShardRules(SettingsModel):
 
 @dataclass(frozen=True)
 class Record:
-    """One stored image: `encoded` is PNG or JPEG of `height` x `width` pixels, `copy` 0 for the image itself."""
+    """One stored image.
+
+    Attributes:
+        encoded: PNG or JPEG, as bytes.
+        format: `png` or `jpeg`.
+        height, width: In pixels.
+        label, label_index: The class and its index.
+        path: Of the source file, in the source.
+        sha256: Of the source file, hex.
+        copy: 0 for the image itself, from 1 for augmented copies.
+    """
 
     encoded: bytes
     format: str
@@ -74,13 +84,14 @@ class Record:
 
 
 class ShardWriter(Protocol):
-    """Writes records one at a time."""
+    """Writes records one by one."""
 
-    def write(self, record: Record) -> None: ...
+    def write(self, record: Record) -> None:
+        """Append a record."""
 
 
 def open_writer(path: Path, shard_format: ShardFormat, labels: LabelMap) -> AbstractContextManager[ShardWriter]:
-    """A writer of one shard; the file is whole only when the context has ended, and the caller makes it atomic.
+    """A writer of one shard; the file is complete only after the block, and it is for the caller to make it atomic.
 
     Args:
         path: The file to write.
@@ -91,7 +102,11 @@ def open_writer(path: Path, shard_format: ShardFormat, labels: LabelMap) -> Abst
 
 
 def num_records(path: Path) -> int:
-    """The records that a shard holds, counted in the file without reading them; raises FormatError where damaged."""
+    """The number of records in a shard, counted without reading them.
+
+    Raises:
+        FormatError: where the file is damaged.
+    """
     if path.suffix == ".parquet":
         with _refusing_damage(path):
             return int(pq.read_metadata(path).num_rows)
@@ -113,7 +128,7 @@ def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
 
     Args:
         path: A `.tfrecord` or `.parquet` file.
-        labels: Names of the classes, by index.
+        labels: The class names by index.
 
     Raises:
         FormatError: where the file is damaged.
@@ -122,7 +137,13 @@ def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
 
 
 def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
-    """Copy a shard without the records whose (path, sha256) are in `dropped`.
+    """Copy a shard without some of its records.
+
+    Args:
+        source: The shard.
+        target: The file to write, of the same format.
+        labels: The class names by index.
+        dropped: (path, sha256) of the records to leave out.
 
     Raises:
         FormatError: where the file is damaged.

@@ -65,7 +65,12 @@ class SplitPlan(BaseModel):
 
     @classmethod
     def of(cls, source_splits: Collection[str | None], rules: SplitRules) -> SplitPlan:
-        """The plan for a source whose labelled files lie in these splits (None: in no split folder)."""
+        """The plan for a source.
+
+        Args:
+            source_splits: The splits of its labelled files; None is for files in no split folder.
+            rules: The fractions and the seed.
+        """
         kept = rules.keep and ("train" in source_splits or None in source_splits)
         held_out = tuple(s for s in ("validation", "test") if s in source_splits) if kept else ()
         return cls(rules=rules, held_out=held_out)
@@ -73,12 +78,12 @@ class SplitPlan(BaseModel):
     def split(self, sha256: str, source_split: str | None) -> str:
         """`train`, `validation` or `test` for one image.
 
+        A source with a single held-out split, whatever its name, has it as `test`; validation is then drawn from
+        training, so that the images that stop training are never those that metrics are reported on.
+
         Args:
             sha256: Of the source file, hex.
             source_split: The split folder that the source has it in; None for none.
-
-        A source with one held-out part only, whatever its name, has it as the judge: `test`; the validation part is
-        then carved from training, so that what stops training is never what figures are reported on.
         """
         if self.held_out:
             if source_split in self.held_out:

@@ -24,7 +24,7 @@ _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{32}(\.\w+)*")
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name of its own in the folder of `path`, so that a rename never crosses a file system."""
+    """A new temporary name in the folder of `path`, so that the rename never crosses file systems."""
     return path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
 
 
@@ -55,7 +55,12 @@ def atomic_file(path: Path, work: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder with its contents. If `path` already exists (another run was first), it is kept."""
+    """Give a temporary folder to fill; on success it becomes `path` as a whole, as `atomic_file` does for a file.
+    If `path` already exists, because another run was first, it is kept.
+
+    Raises:
+        WorkError: where the disk is full.
+    """
     temporary = temporary_beside(path)
     with _naming_a_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +81,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder atomically, so that a killed process leaves nothing under its name; it may be missing."""
+    """Remove a folder atomically: a killed process leaves nothing under its name. A missing folder is no error."""
     temporary = temporary_beside(path)
     try:
         path.rename(temporary)
@@ -86,9 +91,9 @@ def remove_folder(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed runs left under temporary names in `folder` and anywhere in the hidden folders in it.
+    """Remove what killed runs left under temporary names in `folder`, and at any depth in its hidden folders.
 
-    Only for the one who holds the folder's lock: another's unfinished work may still be being written.
+    Only for the holder of the folder's lock: another run may still be writing its own.
     """
     for place, folders, files in os.walk(folder):
         unfinished = [name for name in folders if _TEMPORARY.fullmatch(name)]
@@ -101,7 +106,16 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any, work: Path | None = None) -> None:
-    """Write `value` as JSON with sorted keys, whole or not at all. The only JSON writer; `work` as in `atomic_file`."""
+    """Write a value as JSON with sorted keys, whole or not at all. The only JSON writer.
+
+    Args:
+        path: The file.
+        value: What `json.dumps` accepts.
+        work: Folder of the temporary file, as in `atomic_file`.
+
+    Raises:
+        WorkError: where the disk is full.
+    """
     with atomic_file(path, work) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -15,7 +15,13 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class FileFact(BaseModel):
-    """A file that a card lists: name relative to the card's folder, size in bytes, SHA-256."""
+    """A file that a card lists.
+
+    Attributes:
+        file: Name relative to the card's folder, `/`-separated.
+        bytes: Size.
+        sha256: Of its content, hex.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,12 +31,26 @@ class FileFact(BaseModel):
 
     @classmethod
     def of(cls, folder: Path, file: str) -> FileFact:
+        """The facts of a file as it is on disk now.
+
+        Args:
+            folder: The card's folder.
+            file: Name relative to it.
+        """
         path = folder / file
         return cls(file=file, bytes=path.stat().st_size, sha256=file_sha256(path))
 
 
 def check_file(folder: Path, fact: FileFact) -> None:
-    """Refuse a listed file that is missing, outside the card's folder, or of the wrong size."""
+    """Check a listed file by name and size, without reading it.
+
+    Args:
+        folder: The card's folder.
+        fact: What the card says of the file.
+
+    Raises:
+        FormatError: where the file is missing, outside the folder, or of another size.
+    """
     path = folder / fact.file
     if Path(fact.file).is_absolute() or ".." in Path(fact.file).parts:
         raise FormatError(f"The card in {folder} lists {fact.file!r}, which is outside the folder: refused.")
@@ -43,16 +63,17 @@ def check_file(folder: Path, fact: FileFact) -> None:
 
 
 def read_card(path: Path, model: type[M], schema_version: int, remedy: str = "") -> M:
-    """Read a card.
+    """Read a card and check its schema version.
 
     Args:
         path: The JSON file.
-        model: What it holds, with a field `schema_version`.
-        schema_version: The one that this code reads.
-        remedy: A sentence for the end of a message, where more can be said than what is wrong.
+        model: The pydantic model to read it as; it has a field `schema_version`.
+        schema_version: The only version that is accepted.
+        remedy: A sentence to end the message with, where there is more to say than what is wrong.
 
     Raises:
-        FormatError: where the card is missing or damaged, or has another schema version; it names both.
+        FormatError: where the card is missing or damaged, or has another schema version; the message names both
+            versions.
     """
     try:
         return _read_card(path, model, schema_version)

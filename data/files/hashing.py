@@ -9,12 +9,16 @@ from typing import Any
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
+    """SHA-256 of a file's content, 64 hex digits; reads it in chunks."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def content_version(*parts: Any) -> str:
-    """A short content hash (12 hex digits) of JSON-able parts; the same parts give the same version."""
+    """A short hash of the parts: the first 12 hex digits of the SHA-256 of their JSON, keys sorted.
+
+    Args:
+        parts: What JSON can hold; anything else counts as its `str()`.
+    """
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

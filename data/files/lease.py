@@ -35,13 +35,18 @@ class Lease:
     num_cpus: int
 
     def end(self) -> None:
-        """Let all who work under it stop."""
+        """End the lease: every process that works under it stops."""
         self.file.unlink(missing_ok=True)
 
 
 @contextmanager
 def grant(folder: Path, num_cpus: int) -> Iterator[Lease]:
-    """A lease in a folder that the caller has locked; it ends with the block."""
+    """Grant a lease for the duration of the block.
+
+    Args:
+        folder: Created where it is missing; the caller holds its lock.
+        num_cpus: Processors that one part may use.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lease = Lease(temporary_beside(folder / "lease"), num_cpus)
     lease.file.touch()
@@ -53,10 +58,10 @@ def grant(folder: Path, num_cpus: int) -> Iterator[Lease]:
 
 @contextmanager
 def working_under(lease: Lease | None) -> Iterator[None]:
-    """Within the block `darkroom.data.files.parallel` keeps to the terms of a lease; None changes nothing.
+    """Hold `darkroom.data.files.parallel` to a lease within the block; None changes nothing.
 
     Raises:
-        WorkError: where the lease has ended, or the folder that it lies in is not to be seen from here.
+        WorkError: where the lease has ended, or its folder cannot be seen from this machine.
     """
     if lease is None:
         yield

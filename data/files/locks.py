@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def exclusive(folder: Path, outputs: Path | None = None) -> Iterator[None]:
-    """Hold `folder`, made where it is missing, against every other process that asks for it in the same way.
+    """Hold a lock on `folder` within the block; another process that wants it waits, and says so.
 
     Args:
-        folder: Where the lock's file lies.
-        outputs: The folder that the lock protects, and which is swept; None for `folder` itself.
+        folder: Holds the lock's file; created where it is missing.
+        outputs: The folder that the lock protects, whose unfinished files are removed; None for `folder` itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:

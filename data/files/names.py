@@ -19,10 +19,15 @@ class SafeNames:
     """The names of one archive or of one folder in a store; holds 16 bytes of hash for each."""
 
     def __init__(self) -> None:
+        """Start with no names seen."""
         self._seen: set[bytes] = set()
 
     def check(self, name: str, is_folder: bool = False) -> str:
-        """The name, relative and with plain `/` between its parts.
+        """The name, relative and with single `/` between its parts.
+
+        Args:
+            name: As the archive or store gives it.
+            is_folder: Whether it names a folder; folders may be repeated, files may not.
 
         Raises:
             ValueError: with the reason, as the rest of a sentence that begins with the name, where it leads out of the

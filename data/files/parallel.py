@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 def num_cpus() -> int:
-    """Processors that the work of this context may use."""
+    """The number of processors that the work of this context may use."""
     share = CPU_SHARE.get()
     if share is not None:
         return share
@@ -38,17 +38,28 @@ def num_cpus() -> int:
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in order, `size` at a time; the last batch may be smaller."""
+    """The items in order, in lists of `size`; the last list may be shorter.
+
+    Args:
+        items: Read lazily.
+        size: Items per list, at least 1.
+    """
     left = iter(items)
     while batch := list(islice(left, size)):
         yield batch
 
 
 def ordered_map(work: Callable[[T], R], items: Iterable[T], num_threads: int, window: int) -> Iterator[R]:
-    """`work(item)` for each item, in the items' order, with at most `window` results begun or waiting.
+    """Apply a function to each item on threads, and yield the results in the order of the items.
+
+    Args:
+        work: Called with one item; what it raises is raised here.
+        items: Read lazily, no further ahead than `window`.
+        num_threads: How many items are worked on at once.
+        window: The most results that are begun or waiting, which bounds memory.
 
     Raises:
-        WorkError: where `STOP` said so meanwhile.
+        WorkError: where `STOP` was set meanwhile.
     """
     stop = STOP.get()
     with ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:

@@ -33,7 +33,12 @@ _LIBRARIES = (
 
 
 class LibraryVersion(BaseModel):
-    """A library that can affect the result."""
+    """A library that can affect the result.
+
+    Attributes:
+        name: Of its distribution, as pip knows it.
+        version: As installed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,12 +51,12 @@ class RunRecord(BaseModel):
 
     Attributes:
         flow: The flow that made the output.
-        run_id: Prefect's id of that run; None outside of Prefect.
+        run_id: Prefect's ID of the flow run; None outside Prefect.
         finished_at: UTC, ISO 8601.
         settings: All of them, resolved.
         python: Python's version.
         machine: System and architecture.
-        libraries: Versions of those that have a part in the result.
+        libraries: Versions of those that can affect the result.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +83,13 @@ def library_versions() -> tuple[LibraryVersion, ...]:
 
 
 def run_record(flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
-    """The record of a run that ends now."""
+    """The record of a run that ends now.
+
+    Args:
+        flow: The flow that made the output.
+        run_id: Prefect's ID of the flow run; None outside Prefect.
+        settings: All of them, resolved; JSON-able.
+    """
     return RunRecord(
         flow=flow,
         run_id=run_id,
@@ -91,14 +102,31 @@ def run_record(flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRe
 
 
 def write_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> RunRecord:
-    """Write `run.json` into an output's folder, whole or not at all."""
+    """Write `run.json` into an output's folder, whole or not at all.
+
+    Args:
+        folder: The output's folder.
+        flow: As in `run_record`.
+        run_id: As in `run_record`.
+        settings: As in `run_record`.
+
+    Returns:
+        What was written.
+    """
     record = run_record(flow, run_id, settings)
     write_json(folder / RUN_RECORD, record.model_dump(mode="json"))
     return record
 
 
 def complete_run_record(folder: Path, flow: str, run_id: str | None, settings: dict[str, Any]) -> None:
-    """Write `run.json` where the run that made the output was killed before it could."""
+    """Write `run.json` where the run that made the output was killed before it could.
+
+    Args:
+        folder: The output's folder, locked by the caller.
+        flow: As in `run_record`.
+        run_id: As in `run_record`.
+        settings: As in `run_record`.
+    """
     remove_unfinished(folder)
     if not (folder / RUN_RECORD).is_file():
         write_run_record(folder, flow, run_id, settings)

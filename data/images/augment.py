@@ -53,10 +53,12 @@ class AugmentPolicy(SettingsModel):
 
     @property
     def changes_nothing(self) -> bool:
+        """Whether every image comes out as it went in."""
         return not (self.moves_pixels or self.brightness or self.contrast or self.colour)
 
     @property
     def moves_pixels(self) -> bool:
+        """Whether pixels change their places, not only their values."""
         return bool(
             self.flip_horizontal or self.flip_vertical or self.rotation_degrees or self.zoom or self.crop or self.shift
         )
@@ -87,7 +89,7 @@ def augmentation_by_name(name: str) -> AugmentPolicy:
     """The policy of a preset.
 
     Raises:
-        SettingError: where there is no such preset; it lists those there are.
+        SettingError: where there is no such preset; the message lists them.
     """
     if name not in PRESETS:
         raise SettingError(f"There is no augmentation {name!r}. Use one of {', '.join(PRESETS)}, or give a policy.")
@@ -95,7 +97,7 @@ def augmentation_by_name(name: str) -> AugmentPolicy:
 
 
 def augment(image: Any, seed: Any, policy: AugmentPolicy) -> Any:
-    """One image changed at random within the policy; runs eagerly and inside `tf.data` alike.
+    """Change one image at random within the policy's limits; the same eagerly and inside `tf.data`.
 
     Args:
         image: uint8[H, W, 3] tensor.
@@ -165,7 +167,7 @@ def augment_copy(pixels: NDArray[np.uint8], sha256: str, copy: int, seed: int, p
         pixels: `uint8[H, W, 3]`, RGB.
         sha256: Of the source file, hex.
         copy: From 1; each number gives another copy.
-        seed: Of the ingest.
+        seed: `IngestSettings.seed`.
         policy: The limits.
     """
     import tensorflow as tf
@@ -176,7 +178,17 @@ def augment_copy(pixels: NDArray[np.uint8], sha256: str, copy: int, seed: int, p
 
 
 def contact_sheet(images: Sequence[NDArray[np.uint8]], policy: AugmentPolicy, columns: int = 8, seed: int = 0) -> bytes:
-    """A PNG with one row per image, the original first, then augmented copies, to see what a policy does."""
+    """A PNG that shows what a policy does: one row per image, the original first, then augmented copies.
+
+    Args:
+        images: `uint8[H, W, 3]` each, all of one size.
+        policy: The limits.
+        columns: Images per row, the original included.
+        seed: As in `augment_copy`.
+
+    Returns:
+        The file's bytes.
+    """
     import io
 
     height, width = images[0].shape[:2]

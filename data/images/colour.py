@@ -14,7 +14,15 @@ _STRIP_PIXELS = 2**20
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """The loaded image in RGB, on `background` where it is transparent; raises ImageError `unsupported`."""
+    """Convert an image to 8-bit RGB, on `background` where it is transparent.
+
+    Args:
+        image: Loaded, of any mode.
+        background: RGB, 0 to 255.
+
+    Raises:
+        ImageError: `unsupported`, where Pillow cannot convert the mode.
+    """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in ("I", "F") or image.mode.startswith("I;"):

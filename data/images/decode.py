@@ -153,7 +153,12 @@ class DecodePolicy(SettingsModel):
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels `uint8[H, W, 3]`, and what the file's header says of the image as stored."""
+    """A decoded image.
+
+    Attributes:
+        pixels: `uint8[H, W, 3]`, RGB.
+        format, width, height, mode: As in `Header`.
+    """
 
     pixels: NDArray[np.uint8]
     format: str
@@ -164,7 +169,12 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file's header says: format, width and height as stored (before any rotation), Pillow's mode."""
+    """What a file's header says of the image as stored.
+
+    Attributes:
+        format, mode: As Pillow names them, such as `JPEG` and `RGB`.
+        width, height: In pixels, before any rotation.
+    """
 
     format: str
     width: int
@@ -189,7 +199,7 @@ def decode(data: bytes, policy: DecodePolicy) -> NDArray[np.uint8]:
 
 
 def read_header(data: bytes) -> Header | None:
-    """The format, the stored size in pixels and the mode of a file's bytes, without decoding; None for no image."""
+    """The header of an image file, without decoding; None where the bytes are no image."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _header(image)
@@ -198,11 +208,10 @@ def read_header(data: bytes) -> Header | None:
 
 
 def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
-    """The same as `decode`, with the format, the stored size in pixels, and the mode.
+    """Decode as `decode` does, and keep what the header says.
 
     Args:
-        data: The whole file, bytes.
-        policy: How it is decoded and resized.
+        data, policy: As for `decode`.
 
     Raises:
         ImageError: `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt` or `unsupported`.
@@ -233,9 +242,16 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
 
 
 def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:
-    """The same for an image that Pillow has opened, or that was made from an array; raises ImageError.
+    """Decode an image that Pillow has opened, or that was made from an array.
 
-    A JPEG is decoded in full, where `decode` may have the decoder shrink it. Other formats give the pixels of `decode`.
+    A JPEG is decoded at full size, where `decode` may shrink it; other formats give the same pixels as `decode`.
+
+    Args:
+        image: Not yet loaded, or loaded.
+        policy: How it is decoded and resized.
+
+    Raises:
+        ImageError: `too_large`, `truncated`, `corrupt` or `unsupported`.
     """
     try:
         if image.format == "PNG":
@@ -372,7 +388,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def decode_stored(data: bytes) -> NDArray[np.uint8]:
-    """Pixels `uint8[H, W, 3]` of an image that a shard holds, which has the policy's size already.
+    """Pixels `uint8[H, W, 3]` of a shard's image, which already has the policy's size.
 
     Args:
         data: PNG or JPEG bytes, as `encode.py` writes them.

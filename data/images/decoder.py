@@ -46,7 +46,7 @@ class Decoder(BaseModel):
 
     Attributes:
         fingerprint: 12 hex digits: a hash of the golden images as it decodes them.
-        packages: What it is made of, for messages only; libraries that Pillow brings are named `pillow/…`.
+        packages: What it consists of, for messages only; libraries bundled with Pillow are named `pillow/…`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +74,7 @@ def decoder() -> Decoder:
 
 
 def golden_hashes() -> dict[str, dict[str, str]]:
-    """SHA-256 of the pixels, `uint8[H, W, 3]`, of each golden image by policy; or the reason why there are none."""
+    """SHA-256 of each golden image's pixels, `uint8[H, W, 3]`, by file name and policy; or why there are none."""
     return {
         path.name: {name: _pixel_hash(path.read_bytes(), policy) for name, policy in GOLDEN_POLICIES.items()}
         for path in sorted(GOLDEN.iterdir())
@@ -87,9 +87,9 @@ def settle_mismatch(
     """Whether two decoders are known to differ; where they do, say so or refuse.
 
     Args:
-        subject: What `found` decoded, as the beginning of a sentence: "The training images of cats@1a2b were".
-        found: Its decoder; None where that was not recorded, which is no mismatch.
-        used: The decoder of what the subject is to be used with, mostly `decoder()`; None as for `found`.
+        subject: What `found` decoded, as the start of a sentence: "The training images of cats@1a2b were".
+        found: Its decoder; None where it was not recorded, which is no mismatch.
+        used: The decoder of what the subject is used with, usually `decoder()`; None as for `found`.
         rule: `warn` logs a warning, `strict` refuses.
         then: What happens under `warn`, as the end of a sentence: "all files are decoded again".
 
@@ -109,7 +109,7 @@ def settle_mismatch(
 
 
 def require_decoder(planned: Decoder | None) -> None:
-    """Refuse to take part in a run that was planned with another decoder, as on a worker that is not like the others.
+    """Refuse to take part in a run that was planned with another decoder, as on a worker set up differently.
 
     Args:
         planned: The decoder of the plan; None where the plan names none.

@@ -42,7 +42,7 @@ def encode_jpeg(image: Image.Image, quality: int) -> bytes:
 
     Args:
         image: RGB.
-        quality: Of libjpeg, 1 to 100.
+        quality: libjpeg's, 1 to 100.
     """
     stream = io.BytesIO()
     # libjpeg-turbo's own interface, as simplejpeg has it, takes its inaccurate DCT up to a quality of 95.

@@ -27,11 +27,11 @@ Size = tuple[int, int]
 
 
 def resize(image: Image.Image | NDArray[np.uint8], policy: DecodePolicy) -> NDArray[np.uint8]:
-    """`uint8[H, W, 3]` of the policy's size.
+    """Resize an image to the policy's size, `uint8[H, W, 3]`.
 
     Args:
-        image: RGB, as Pillow holds it, which is not copied, or as `uint8[h, w, 3]`.
-        policy: Size, way of resizing, filter, and the colour of the bars of `pad`.
+        image: RGB, either Pillow's, which is not copied, or `uint8[h, w, 3]`.
+        policy: Size, how to resize, filter, and the colour of the bars of `pad`.
     """
     height, width = policy.image_size
     size = image.size if isinstance(image, Image.Image) else image.shape[1::-1]

@@ -12,23 +12,27 @@ _SHRINKS = (8, 4, 2)
 
 
 def shrink_by(stored: tuple[int, int], wanted: tuple[int, int]) -> int:
-    """The largest of 1, 2, 4 and 8 by which an image of `stored` (width, height) may shrink and not be below `wanted`.
+    """The largest of 1, 2, 4 and 8 by which an image can shrink without a side falling below the size wanted.
 
-    This is the choice of Pillow's `JpegImageFile.draft`.
+    The same choice as that of Pillow's `JpegImageFile.draft`.
+
+    Args:
+        stored: (width, height) in pixels.
+        wanted: (width, height) in pixels.
     """
     room = min(stored[0] // wanted[0], stored[1] // wanted[1])
     return next((shrink for shrink in _SHRINKS if shrink <= room), 1)
 
 
 def decode_plain_jpeg(data: bytes, image: Image.Image, shrink: int) -> NDArray[np.uint8] | None:
-    """Pixels `uint8[h, w, 3]`, each side the stored one over `shrink`, rounded up.
+    """Decode an ordinary JPEG: `uint8[h, w, 3]`, each side the stored one divided by `shrink`, rounded up.
 
-    None where it is not plain: CMYK, cut short, damaged, or anything else that libjpeg-turbo has an error or so much as
-    a warning for. What becomes of those is Pillow's to say.
+    None where it is not ordinary: CMYK, truncated, damaged, or anything else that makes libjpeg-turbo report an error
+    or a warning. Such a file is left to Pillow.
 
     Args:
-        data: The file.
-        image: The same, opened by Pillow and not loaded.
+        data: The file's bytes.
+        image: The same file, opened by Pillow and not loaded.
         shrink: 1, 2, 4 or 8.
     """
     if image.mode not in ("RGB", "L"):

@@ -23,7 +23,7 @@ def dataset_version(settings: Mapping[str, Any], source: str, decisions: Sequenc
     """The version, 12 hexadecimal digits.
 
     Args:
-        settings: Of the ingest, as plain JSON values.
+        settings: `IngestSettings` as JSON values.
         source: What of the source belongs to its content, such as a sample's name; not how a path was written.
         decisions: How labels and splits were found.
         manifest: Sorted by path.
@@ -32,7 +32,13 @@ def dataset_version(settings: Mapping[str, Any], source: str, decisions: Sequenc
 
 
 def listing_fingerprint(settings: Mapping[str, Any], source: str, entries: Iterable[FileEntry]) -> str:
-    """What a listing (paths, sizes, times) and all settings give: by it a rerun finds the version without reading."""
+    """A hash of a listing and all settings, by which a rerun finds the version without reading a file.
+
+    Args:
+        settings: `IngestSettings` as JSON values.
+        source: Where it is: `Source.location`.
+        entries: Path, size, modification time and reason of each file count.
+    """
     facts = [(entry.path, entry.size_bytes, entry.mtime_ns, entry.reason) for entry in entries]
     return content_version(CODE_VERSION, settings, source, facts)
 

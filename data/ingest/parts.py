@@ -46,7 +46,15 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class PartCounts:
-    """Counts of one part: files, used files, and files reused from an earlier ingest."""
+    """What one part of an ingest did.
+
+    Attributes:
+        index: The part, from 0.
+        num_files: Its files.
+        num_ok: Images used.
+        num_known: Files reused from an earlier ingest.
+        reused: Whether the part was already complete.
+    """
 
     index: int
     num_files: int
@@ -56,11 +64,11 @@ class PartCounts:
 
 
 def write_part(staging: Path, index: int) -> PartCounts:
-    """Read, decode and store the files of one part; if already done, only count them.
+    """Read, decode and store the files of one part; a complete part is only counted.
 
     Args:
         staging: The folder of the plan.
-        index: Of the part, from 0.
+        index: The part, from 0.
 
     Raises:
         CountError: where a shard holds other than the images that the rows say.

@@ -89,7 +89,25 @@ class IngestSettings(SettingsModel):
 
 
 class IngestPlan(BaseModel):
-    """The plan of an ingest, `plan.json`; its files are in `plan.parquet` beside it."""
+    """The plan of an ingest, `plan.json`; its files are in `plan.parquet` beside it.
+
+    Attributes:
+        fingerprint: Of the listing: see `listing_fingerprint`.
+        folder: The source's local folder.
+        source: As given on the command line.
+        identity: What of it belongs to the version: see `Source.identity`.
+        licence: Of the images, where known.
+        citation: What to cite, where known.
+        settings: The ingest's.
+        decisions: Sentences on how labels and splits were found.
+        labels: The class names, sorted.
+        splits: How the images are split.
+        num_files: Files in the source.
+        num_parts: Parts to write.
+        retry_quarantined: Read files again that an earlier ingest quarantined.
+        code_version: Of the code that reads files; other work is not reused.
+        decoder: What decodes the images; None in a plan of an earlier Darkroom.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -110,7 +128,7 @@ class IngestPlan(BaseModel):
     decoder: Decoder | None = None
 
     def gives_the_same(self, other: IngestPlan) -> bool:
-        """Whether a file that has not changed would be read and stored alike under the other plan."""
+        """Whether an unchanged file would be read and stored the same under the other plan."""
         mine, others = (
             (
                 plan.code_version,
@@ -126,7 +144,13 @@ class IngestPlan(BaseModel):
 
 @dataclass(frozen=True)
 class Planned:
-    """The staging folder and its number of parts; or, if already ingested, the data set."""
+    """What is left to do.
+
+    Attributes:
+        staging: The folder of the plan and the parts.
+        num_parts: Parts to write; 0 where the data set exists.
+        published: The data set's folder, where it was already ingested.
+    """
 
     staging: Path
     num_parts: int
@@ -140,19 +164,19 @@ def plan_ingest(
     retry_quarantined: bool = False,
     decoder_mismatch: DecoderMismatch = "warn",
 ) -> Planned:
-    """List and label the files of a source and write down the plan.
+    """List and label the files of a source, and write the plan.
 
     Args:
         source: Where the files are.
-        settings: The rules.
+        settings: How they are read, split and stored.
         workspace: Where the data set goes.
-        retry_quarantined: Read files again that an earlier ingest quarantined, though they look unchanged.
-        decoder_mismatch: What happens where the work of an earlier ingest is another decoder's: `warn` decodes all
-            files again, so that a data set is always the work of one decoder; `strict` refuses.
+        retry_quarantined: Read files again that an earlier ingest quarantined, even if unchanged.
+        decoder_mismatch: Where an earlier ingest used another decoder, `warn` decodes all files again, so that a data
+            set is always the work of one decoder; `strict` refuses.
 
     Raises:
-        InputError: where the folder holds no labelled image or fewer than two classes, or, with `strict`, earlier work
-            is another decoder's.
+        InputError: where the folder holds no labelled image or fewer than two classes, or, with `strict`, where an
+            earlier ingest used another decoder.
     """
     check_name(settings.name)
     entries = list_files(source.folder)
@@ -198,7 +222,13 @@ def plan_ingest(
 
 
 def find_dataset(source: Source, settings: IngestSettings, workspace: Workspace) -> Path | None:
-    """The data set that `plan_ingest` would find; None where there is work left, if only to tidy up."""
+    """The data set that `plan_ingest` would find; None where work is left, if only to tidy up.
+
+    Args:
+        source: Where the files are.
+        settings: How they are read, split and stored.
+        workspace: Where the data set would be.
+    """
     if not version_note(workspace, check_name(settings.name), "").parent.is_dir():
         return None  # without a look at the files
     entries = list_files(source.folder)
@@ -213,7 +243,11 @@ def _staging(workspace: Workspace, name: str, fingerprint: str) -> Path:
 
 
 def read_source(source: Source, settings: IngestSettings) -> Reading:
-    """What an ingest would take a source for, before it decodes the first image.
+    """How an ingest would read a source, before it decodes the first image.
+
+    Args:
+        source: Where the files are.
+        settings: Their rules for labels and splits count.
 
     Raises:
         InputError: where the source can be read in two ways, or not at all.
@@ -268,12 +302,23 @@ def _num_done(staging: Path) -> int:
 
 
 def version_note(workspace: Workspace, name: str, fingerprint: str) -> Path:
-    """Which version a listing and its settings gave, so that a rerun need not read a single image."""
+    """The file that says which version a listing and its settings gave, so that a rerun need not read an image.
+
+    Args:
+        workspace: Where the data set is.
+        name: The data set's.
+        fingerprint: Of the listing.
+    """
     return workspace.datasets / name / ".fingerprints" / f"{fingerprint}.json"
 
 
 def share_dataset(folder: Path, workspace: Workspace) -> None:
-    """Bring a published data set to the workspace's store, and by what listing it is found again."""
+    """Upload a published data set to the workspace's store, with the notes by which its listing is recognised.
+
+    Args:
+        folder: The version's.
+        workspace: Nothing happens where it is in no store.
+    """
     workspace.share(folder, DATASET_CARD)
     for note in sorted((folder.parent / ".fingerprints").glob("*.json")):
         workspace.share_file(note)

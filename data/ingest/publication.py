@@ -49,7 +49,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Gathered:
-    """All parts of an ingest: their folders, the manifest sorted by path, and the copies among its images."""
+    """All parts of an ingest.
+
+    Attributes:
+        plan: The ingest's.
+        parts: Their folders, in order.
+        manifest: Their rows, sorted by path.
+        copies: The duplicates among the images, as `duplicates.parquet` has them.
+        summary: The counts of these.
+    """
 
     plan: IngestPlan
     parts: list[Path]
@@ -59,11 +67,11 @@ class Gathered:
 
 
 def gather(staging: Path) -> Gathered:
-    """Merge the manifests of all parts and find duplicates among the images.
+    """Merge the manifests of all parts, and find duplicates among the images.
 
     Raises:
-        CountError: where rows do not add up to the files that were listed.
-        InputError: where, with `leaks` as `fail`, a training image copies a held-out one.
+        CountError: where the rows do not add up to the files listed.
+        InputError: where `leaks` is `fail` and a training image duplicates a held-out one.
     """
     plan = read_plan(staging)
     parts = [part_folder(staging, index) for index in range(plan.num_parts)]
@@ -77,12 +85,19 @@ def gather(staging: Path) -> Gathered:
 
 
 def publish(staging: Path, workspace: Workspace) -> Path:
-    """Merge the parts into `datasets/<name>/<version>/`, the card last; the parts stay for the next ingest.
+    """Merge the parts into `datasets/<name>/<version>/`, its card last; the parts are kept for the next ingest.
+
+    Args:
+        staging: The folder of the plan and the parts.
+        workspace: Where the data set goes.
+
+    Returns:
+        The version's folder.
 
     Raises:
-        CountError: where rows do not add up to the files that were listed.
-        InputError: where too many images were quarantined, a class has no image to train on, or, with `leaks` as
-            `fail`, a training image copies a held-out one.
+        CountError: where the rows do not add up to the files listed.
+        InputError: where too many images were quarantined, a class has no image to train on, or `leaks` is `fail` and a
+            training image duplicates a held-out one.
     """
     gathered = gather(staging)
     plan, parts, manifest = gathered.plan, gathered.parts, gathered.manifest

@@ -10,17 +10,17 @@ from darkroom.data.reason_codes import HARMLESS_REASONS
 
 
 def check_quarantine_limit(manifest: pa.Table, max_share: float, folder: str) -> None:
-    """Refuse a source of which more than `max_share` of the labelled files, or all of them, cannot be used.
+    """Check that not too many of the labelled files, and not all of them, are unusable.
 
-    Files that are quarantined though they are not broken (`HARMLESS_REASONS`) do not count.
+    Files that are quarantined but not broken (`HARMLESS_REASONS`) do not count.
 
     Args:
         manifest: With the column `reason`.
-        max_share: From 0 to 1.
-        folder: The source's folder, for the message.
+        max_share: 0 to 1.
+        folder: The source's, for the message.
 
     Raises:
-        InputError: where the limit is passed.
+        InputError: where the limit is exceeded.
     """
     reasons = count_reasons(manifest)
     broken = sum(number for reason, number in reasons.items() if reason not in HARMLESS_REASONS)

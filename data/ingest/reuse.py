@@ -36,7 +36,13 @@ _KEY = ["os_path", "bytes", "mtime_ns"]
 
 @dataclass(frozen=True)
 class Known:
-    """A file's row, its thumbnail `uint8[32, 32]` and its stored images; the last two empty if quarantined."""
+    """What an earlier ingest made of a file.
+
+    Attributes:
+        row: The manifest's.
+        thumbnail: `uint8[32, 32]`; None where the file is quarantined.
+        records: The stored image and its copies; () where the file is quarantined.
+    """
 
     row: ManifestRow
     thumbnail: NDArray[np.uint8] | None
@@ -63,7 +69,7 @@ def with_earlier(table: pa.Table, folders: Sequence[Path]) -> pa.Table:
 
 
 def keep_work(staging: Path) -> None:
-    """Keep the parts for the next ingest, replacing all earlier work; shards are hard links and need no space."""
+    """Keep the parts for the next ingest in place of all earlier work; shards are hard links and take no space."""
     for old in staging.parent.glob(".[es]*-*"):
         if old != staging:
             remove_folder(old)
@@ -71,7 +77,7 @@ def keep_work(staging: Path) -> None:
 
 
 def known_files(datasets: Path, files: Sequence[dict[str, Any]]) -> dict[bytes, Known]:
-    """What earlier work holds of these files, by `os_path`; a damaged part is left out, and its files are read again.
+    """What earlier work holds of these files, by `os_path`; files of a damaged part are read again.
 
     Args:
         datasets: The folder of all versions of the data set, in which the work lies.
@@ -93,14 +99,27 @@ def known_files(datasets: Path, files: Sequence[dict[str, Any]]) -> dict[bytes, 
 
 
 def relabelled(known: Known, label: str, source_split: str | None, split: str | None, labels: LabelMap) -> Known:
-    """The same file with the label and the place that the new plan gives it."""
+    """The same file with the label and the splits that the new plan gives it.
+
+    Args:
+        known: What an earlier ingest made of it.
+        label: The class.
+        source_split: The split that the source gives it, or None.
+        split: `train`, `validation` or `test`; None where it is quarantined.
+        labels: The new plan's label map.
+    """
     row = replace(known.row, label=label, source_split=source_split, split=split)
     records = (replace(record, label=label, label_index=labels.index(label)) for record in known.records)
     return replace(known, row=row, records=tuple(records))
 
 
 def part_folder(folder: Path, index: int) -> Path:
-    """The folder of one part of an ingest; the only function that builds its name."""
+    """The folder of one part of an ingest; the only function that builds its name.
+
+    Args:
+        folder: The ingest's staging folder, or earlier work.
+        index: The part, from 0.
+    """
     return folder / "parts" / f"{index:05d}"
 
 

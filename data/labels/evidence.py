@@ -24,7 +24,16 @@ LEVELS: Mapping[str, Level] = {"top-folder": "top", "parent-folder": "parent"}
 
 @dataclass(frozen=True)
 class Found:
-    """Labels by path, splits by path where a table gives them, where both are from, and what was not used."""
+    """Labels, and what they were found in.
+
+    Attributes:
+        labels: Label by path.
+        decision: One sentence on where they come from.
+        splits: Split by path, where a table gives it.
+        splits_from: The table that does, or "".
+        left_out: What was not used.
+        tables: The paths of the tables that were used.
+    """
 
     labels: dict[str, str]
     decision: str
@@ -36,7 +45,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Source:
-    """What labels are found in: `images` are the entries that are not left out, `layout` their folders."""
+    """What labels are looked for in.
+
+    Attributes:
+        folder: The source.
+        entries: All its files.
+        images: Those that are not left out.
+        layout: What their folders mean.
+        rules: How labels are found.
+    """
 
     folder: Path
     entries: Sequence[FileEntry]
@@ -45,6 +62,7 @@ class Source:
     rules: LabelRules
 
     def place(self, entry: FileEntry) -> Place:
+        """The label and the split that a file's folder gives it."""
         return self.layout.places[parent_folder(entry.path)]
 
     def __str__(self) -> str:
@@ -52,12 +70,15 @@ class Source:
 
 
 def from_folders(source: Source, chosen: bool = False, doubted: bool = True) -> Found:
-    """By class folders; where passing over containers leaves fewer than two classes, those count too.
+    """Labels by class folders; where skipping containers leaves fewer than two classes, they count as classes too.
 
     Args:
         source: What to label.
-        chosen: The person said which folders are the classes.
+        chosen: The user said which folders are the classes.
         doubted: Stop where the folders can be read in two ways.
+
+    Raises:
+        LabelError: where they can, or all look like days, patients or the like, and nothing settles it.
     """
     layout = source.layout
     if len(layout.classes()) < 2:
@@ -80,10 +101,14 @@ def from_folders(source: Source, chosen: bool = False, doubted: bool = True) -> 
 
 
 def from_names(source: Source, pattern: str) -> Found:
-    """By a group named `label` in a regular expression on the file names.
+    """Labels by a regular expression on the file names, from its group `label`.
+
+    Args:
+        source: What to label.
+        pattern: The regular expression, searched for in the name without its folders.
 
     Raises:
-        LabelError: where the pattern is none, or has no such group.
+        LabelError: where the pattern is invalid or has no such group.
     """
     try:
         compiled = re.compile(pattern, re.IGNORECASE if pattern == FILE_NAME else 0)
@@ -101,11 +126,11 @@ def from_names(source: Source, pattern: str) -> Found:
 
 
 def listed(names: Set[str]) -> str:
-    """Some names, the first four by the alphabet."""
+    """Names for a message: the first four in alphabetical order, and how many more."""
     shown = sorted(names)
     return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
 
 
 def parent_folder(path: str) -> str:
-    """The folder that holds a file; "" for the source itself."""
+    """The folder that holds a file, `/`-separated; "" for the source itself."""
     return path.rpartition("/")[0]

@@ -26,7 +26,15 @@ _MOST_LOST = 0.1
 
 
 def chosen_tables(tables: FoundTables, source: Source) -> list[LabelTable]:
-    """The one table that labels images, or the tables of the splits."""
+    """The one table that labels images, or the tables of the splits.
+
+    Args:
+        tables: All tables of the source.
+        source: For the message.
+
+    Raises:
+        LabelError: where no table labels images, or several do and are not one per split.
+    """
     if len(tables.usable) == 1 or (tables.usable and one_a_split(tables.usable)):
         return list(tables.usable)
     if not tables.usable:
@@ -42,7 +50,7 @@ def chosen_tables(tables: FoundTables, source: Source) -> list[LabelTable]:
 
 
 def one_a_split(tables: Sequence[LabelTable]) -> bool:
-    """Whether each table is of another split, by its own name or by the folder that it lies in."""
+    """Whether each table is of a different split, by its own name or by its folder's."""
     splits = [_split_of_table(table) for table in tables]
     return all(splits) and len(set(splits)) == len(splits)
 
@@ -55,7 +63,17 @@ def _split_of_table(table: LabelTable) -> str | None:
 
 
 def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> Found:
-    """Labels from one table, or from one for each split."""
+    """Labels from one table, or from one per split.
+
+    Args:
+        source: What to label.
+        tables: One, or one per split.
+        names: The images of the source.
+
+    Raises:
+        LabelError: where no row names an image, tables overlap or contradict the split folders, a cell holds several
+            labels, or many rows and many images do not match.
+    """
     rules = source.rules
     said = [labels_of(table, names, rules.classes, rules.bad_rows == "leave-out") for table in tables]
     labels: dict[str, str] = {}

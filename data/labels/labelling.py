@@ -29,7 +29,13 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class Labelled:
-    """A listed file with its label and the split that the source gives it; both None where there is none."""
+    """A listed file with what the source says of it.
+
+    Attributes:
+        entry: The file.
+        label: Its class, or None.
+        source_split: Its split, or None.
+    """
 
     entry: FileEntry
     label: str | None
@@ -38,7 +44,13 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Labelling:
-    """The files in listing order, one sentence that says how they were labelled, and the whole reading."""
+    """All files of a source, labelled.
+
+    Attributes:
+        files: In listing order.
+        decision: One sentence on how they were labelled.
+        reading: What the source was taken for, in full.
+    """
 
     files: tuple[Labelled, ...]
     decision: str
@@ -46,7 +58,12 @@ class Labelling:
 
 
 def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> Labelling:
-    """Give each listed file its label and split; a file that is left out keeps None and has a reason.
+    """Give each listed file its label and split; a file that is left out gets neither, and a reason.
+
+    Args:
+        folder: The source.
+        entries: All its files, as `list_files` gives them.
+        rules: How labels are found.
 
     Raises:
         LabelError: where the source can be read in two ways, the rules name something that is not there, a label is

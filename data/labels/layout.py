@@ -29,7 +29,12 @@ Level = Literal["auto", "top", "parent"]
 
 @dataclass(frozen=True)
 class Place:
-    """What a folder says of the files that lie directly in it; None where it says nothing."""
+    """What a folder says of the files directly in it.
+
+    Attributes:
+        label: Their class, or None.
+        split: `train`, `validation`, `test`, or None.
+    """
 
     label: str | None
     split: str | None
@@ -48,7 +53,12 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Layout:
-    """The place of each folder; `doubt` where the folders can be read in two ways and nothing tells which."""
+    """What all folders of a source say.
+
+    Attributes:
+        places: By folder, `/`-separated.
+        doubt: Where the folders can be read in two ways and nothing decides.
+    """
 
     places: Mapping[str, Place]
     doubt: Doubt | None = None
@@ -61,22 +71,23 @@ class Layout:
 def read_layout(
     folders: Set[str], containers: bool = True, level: Level = "auto", class_folders: Collection[str] = ()
 ) -> Layout:
-    """The place of each folder, judged from all of them together.
+    """The place of each folder, decided from all of them together.
 
-    - The outermost folder named as a split is one decides the split. A prefix, as in `seg_train`, is one only where
-      the source has it on another split too: `steam_train` alone is a class.
+    - The outermost folder named as a split decides the split. A prefix, as in `seg_train`, makes one only where the
+      source has the same prefix on another split: `steam_train` alone is a class.
     - The class is a folder below the split; where there is none below any split, the one above (`cats/train`).
-    - Of folders in folders the class is the one that is not a day, a patient or the like. Where both could be it, the
+    - Of nested folders the class is the one that is not a day, a patient or the like. Where both could be it, the
       layout is in doubt; `level` settles it.
-    - `train` beside two class folders or more, and no other split, is a class of vehicles. Any other split or container
+    - `train` beside two or more class folders, and no other split, is a class of vehicles. Any other split or container
       (`test`, `photos`) beside class folders, itself with images and no classes, is in doubt.
-    - Where the training part has class folders, a folder outside all splits (`seg_pred`, `Meta`) is no new class.
+    - Where the training split has class folders, a folder outside all splits (`seg_pred`, `Meta`) is no new class.
 
     Args:
-        folders: The folders that hold images directly, relative to the source and `/`-separated; "" is the source.
-        containers: Pass over `images`, `part_1` and the like.
-        level: The class is the outermost folder (`top`), the one that holds the file (`parent`), or as recognised.
-        class_folders: Names of folders that are classes, whatever they look like.
+        folders: Those that hold images directly, relative to the source and `/`-separated; "" is the source.
+        containers: Skip `images`, `part_1` and the like.
+        level: The class is the outermost folder (`top`), the one that holds the file (`parent`), or recognised
+            (`auto`).
+        class_folders: Names of folders that are classes whatever they look like.
     """
     parts_of = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
     names = {part for parts in parts_of.values() for part in parts} - set(class_folders)

@@ -27,7 +27,7 @@ def stop_at_unread_lists(source: Source, names: Names, read: Set[str]) -> None:
         read: The files that were read as tables.
 
     Raises:
-        LabelError: which file it is, and how to give it or leave it out.
+        LabelError: naming the file, and how to give it or leave it out.
     """
     for entry in _beside(source, (*_TEXT, *_JSON)):
         if entry.path in read:
@@ -45,10 +45,15 @@ def stop_at_unread_lists(source: Source, names: Names, read: Set[str]) -> None:
 
 
 def stop_at_references(source: Source, table: LabelTable, names: Names) -> None:
-    """Refuse a table whose ids are those of another table, which says what files they mean.
+    """Refuse a table whose IDs refer to another table, which says what files they mean.
+
+    Args:
+        source: What to label.
+        table: The table with the labels.
+        names: The images of the source.
 
     Raises:
-        LabelError: the two tables and the column that they share.
+        LabelError: naming the two tables and the column that they share.
     """
     for entry in _beside(source, CSV_SUFFIXES):
         if entry.path == table.table.path:

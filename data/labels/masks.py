@@ -24,7 +24,7 @@ _FOLDER = re.compile(
 def find_masks(images: Sequence[FileEntry]) -> set[str]:
     """The paths of images that are masks of others: `a_mask.png` beside `a.png`, `masks/a.png` beside `images/a.png`.
 
-    A name alone is not enough: the image that it belongs to must be there.
+    A name alone is not enough: the image that it belongs to must exist.
     """
     stems_in: dict[str, set[str]] = defaultdict(set)
     elsewhere: set[str] = set()

@@ -22,7 +22,7 @@ class LeftOut(BaseModel):
     Attributes:
         what: In words, such as "masks of other images".
         number: How many.
-        examples: Three of them at most.
+        examples: The first three.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,7 +33,12 @@ class LeftOut(BaseModel):
 
     @classmethod
     def of(cls, what: str, found: Sequence[str]) -> LeftOut:
-        """Of all that is left out for one reason."""
+        """Count what was left out for one reason.
+
+        Args:
+            what: In words.
+            found: All of it, in order.
+        """
         return cls(what=what, number=len(found), examples=tuple(found[:_NUM_EXAMPLES]))
 
     def __str__(self) -> str:
@@ -42,7 +47,12 @@ class LeftOut(BaseModel):
 
 
 class ClassSize(BaseModel):
-    """A class and its number of labelled images."""
+    """A class and its size.
+
+    Attributes:
+        label: Its name.
+        num_images: Images with this label.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,11 +82,11 @@ class Reading(BaseModel):
     left_out: tuple[LeftOut, ...]
 
     def with_splits(self, decision: str) -> Reading:
-        """The same, with what the splits come to once they are planned."""
+        """The same reading, with the splits as `SplitPlan.decision` says them."""
         return self.model_copy(update={"splits_from": decision.removeprefix("splits: ")})
 
     def lines(self) -> list[tuple[str, str]]:
-        """About ten lines for a person: a word and what it is."""
+        """About ten lines for the terminal, as (heading, text)."""
         shown = [f"{each.label} {each.num_images}" for each in self.classes[:_MOST_CLASSES]]
         more = f" and {len(self.classes) - _MOST_CLASSES} more" if len(self.classes) > _MOST_CLASSES else ""
         return [
@@ -89,11 +99,11 @@ class Reading(BaseModel):
 
 
 def ambiguous(source: str, readings: Iterable[tuple[str, str]]) -> LabelError:
-    """The error for a source that can be read in more than one way.
+    """The error for a source that can be read in more than one way; returned, not raised.
 
     Args:
-        source: The source, for the person.
-        readings: Each in words, and the option that chooses it.
+        source: As the message names it.
+        readings: For each, when it is right, in words, and the option that selects it.
     """
     ways = ", or ".join(f"{option} if {words}" for words, option in readings)
     return LabelError(f"{source} can be read in more than one way: use {ways}.")

@@ -32,10 +32,10 @@ from darkroom.data.tables.table_files import read_table
 
 
 def find_labels(source: Source) -> Found:
-    """The labels of a source.
+    """The labels of a source, from where the rules say, or else from what folders, tables and file names agree on.
 
     Raises:
-        LabelError: where it can be read in two ways, or what the rules name is not there.
+        LabelError: where the source can be read in two ways, or what the rules name is missing.
     """
     rules = source.rules
     if rules.source in ("folders", *LEVELS):

@@ -71,7 +71,7 @@ class LabelRules(SettingsModel):
         }
 
     def excludes(self, path: str) -> bool:
-        """Whether a pattern of `exclude` names a path."""
+        """Whether a path matches a pattern of `exclude`."""
         return any(fnmatchcase(path, pattern) for pattern in self.exclude)
 
     @field_validator("class_folders", "exclude", mode="before")

@@ -67,7 +67,12 @@ class PixelStatistics:
 
 
 def pixel_statistics(pixels: NDArray[np.uint8], policy: DecodePolicy) -> PixelStatistics:
-    """Figures of `uint8[H, W, 3]`, decoded with `policy`; the bars that it pads with are not counted."""
+    """The statistics of an image's pixels; the bars of `pad` are not counted.
+
+    Args:
+        pixels: `uint8[H, W, 3]`, RGB.
+        policy: What they were decoded with.
+    """
     if policy.resize == "pad":
         pixels = _without_bars(pixels, policy.padding)
     # Each in one piece: what follows takes a third of the time that way.
@@ -96,7 +101,11 @@ class _Frozen(BaseModel):
 
 
 class Spread(_Frozen):
-    """The distribution of a statistic over the images: smallest, quartiles, largest."""
+    """The distribution of a statistic over the images.
+
+    Attributes:
+        minimum, lower_quartile, median, upper_quartile, maximum: In the unit of the statistic.
+    """
 
     minimum: float
     lower_quartile: float
@@ -106,14 +115,26 @@ class Spread(_Frozen):
 
 
 class ValueCount(_Frozen):
-    """Images that have one value, such as a size or a mode."""
+    """Images that share a value, such as a size or a mode.
+
+    Attributes:
+        value: As text.
+        num_images: How many.
+    """
 
     value: str
     num_images: int
 
 
 class ClassBalance(_Frozen):
-    """Used images of a class, overall and by split, and its quarantined files."""
+    """The images of one class.
+
+    Attributes:
+        label: The class.
+        num_images: Used images.
+        train, validation, test: Used images by split.
+        num_set_aside: Quarantined files.
+    """
 
     label: str
     num_images: int
@@ -124,7 +145,13 @@ class ClassBalance(_Frozen):
 
 
 class Finding(_Frozen):
-    """An outlier: `value` is what the check measured."""
+    """An outlier.
+
+    Attributes:
+        path: The image, in the source.
+        label: Its class.
+        value: What the check measured.
+    """
 
     path: str
     label: str

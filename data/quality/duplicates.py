@@ -60,13 +60,14 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Images:
-    """The used images, held-out ones first: columns of the manifest, one entry an image, each of length N.
+    """The used images, held-out ones first: columns of the manifest, N entries each.
 
     Attributes:
+        table: The manifest's rows.
         rank: 0 test, 1 validation, 2 train; ascending.
-        hashes: Perceptual hashes, `uint64`.
+        hashes: Perceptual hashes, `uint64[N]`.
         is_small: Whether a side is below `SMALL_SIDE` pixels.
-        place: What the thumbnails are asked by.
+        place: The position by which thumbnails are fetched.
     """
 
     table: pa.Table
@@ -100,13 +101,14 @@ class Images:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of duplicates, arrays of length M: `first < second` are indices of images, so `first` is the one held out.
+    """Pairs of duplicates, arrays of length M.
 
     Attributes:
-        is_exact: Whether the bytes are the same.
+        first, second: Indices of images, `first < second`: the first is the one held out.
+        is_exact: Whether the files are equal byte for byte.
         distance: Hash bits that differ.
         similarity: Of the pixels, to two decimals.
-        max_distance: What distance was searched.
+        max_distance: The distance up to which pairs were searched for.
     """
 
     first: Ints
@@ -119,7 +121,12 @@ class Pairs:
 
 @dataclass(frozen=True)
 class SetAside:
-    """Why an image is kept out, and the index of the image that it duplicates."""
+    """Why an image is kept out.
+
+    Attributes:
+        reason: The reason code of its row.
+        copy_of: The index of the image that it duplicates.
+    """
 
     reason: ReasonCode
     copy_of: int
@@ -130,7 +137,7 @@ def find_copies(images: Images, thumbnails: Thumbnails) -> Pairs:
 
     Args:
         images: N images.
-        thumbnails: Gives `uint8[M, 32, 32]` for M places.
+        thumbnails: Returns `uint8[M, 32, 32]` for M places.
     """
     content = images.table["sha256"].combine_chunks().dictionary_encode().indices.to_numpy()
     _, heads = np.unique(content, return_index=True)  # the first image of each content, in the order of the images
@@ -157,7 +164,15 @@ def find_copies(images: Images, thumbnails: Thumbnails) -> Pairs:
 
 
 def stored_thumbnails(folders: Sequence[Path], num_rows: Sequence[int]) -> Thumbnails:
-    """Thumbnails from the file `THUMBNAILS` in each folder, read when asked for; places count through the folders."""
+    """Thumbnails from the file `THUMBNAILS` of each folder, read when asked for.
+
+    Args:
+        folders: The parts of an ingest; places count through them in this order.
+        num_rows: Rows of each part.
+
+    Returns:
+        A function from places `int64[M]` to `uint8[M, 32, 32]`.
+    """
     ends = np.cumsum(num_rows)
 
     @lru_cache(maxsize=4096)
@@ -178,8 +193,16 @@ def stored_thumbnails(folders: Sequence[Path], num_rows: Sequence[int]) -> Thumb
 def choose_leaks(images: Images, pairs: Pairs) -> dict[int, SetAside]:
     """The images to keep out: duplicates of held-out images, and training images with a duplicate under another label.
 
-    Never a test image. A validation image goes where it copies a test image; a training image where it copies a test
-    image or a validation image that stays. Of several, the closest is named: exact before near, then by distance.
+    Never a test image. A validation image is kept out where it duplicates a test image, a training image where it
+    duplicates a test image or a validation image that stays. Of several originals the closest is named: exact before
+    near, then by distance.
+
+    Args:
+        images: N images.
+        pairs: Their duplicates.
+
+    Returns:
+        Why, by index of the image.
     """
     labels = images.table["label"].combine_chunks().dictionary_encode().indices.to_numpy()
     order = np.lexsort((pairs.first, pairs.distance, ~pairs.is_exact))
@@ -204,7 +227,13 @@ def choose_leaks(images: Images, pairs: Pairs) -> dict[int, SetAside]:
 
 
 def set_aside(manifest: pa.Table, images: Images, chosen: dict[int, SetAside]) -> pa.Table:
-    """The manifest with the chosen images quarantined: a reason, and in `copy_of` the path of what they duplicate."""
+    """The manifest with the chosen images quarantined: a reason, and in `copy_of` the path of what they duplicate.
+
+    Args:
+        manifest: With the column `place`.
+        images: The images that indices refer to.
+        chosen: What `choose_leaks` returned.
+    """
     paths = images.table["path"]
     rows = {int(images.place[index]): (why.reason, paths[why.copy_of].as_py()) for index, why in chosen.items()}
     found = [rows.get(place) for place in manifest["place"].to_pylist()]
@@ -222,7 +251,13 @@ def set_aside(manifest: pa.Table, images: Images, chosen: dict[int, SetAside]) -
 
 
 def describe(images: Images, chosen: dict[int, SetAside], limit: int = 10) -> str:
-    """A sentence: how many there are of each kind, and the first of them with the image they duplicate."""
+    """One sentence: how many images of each kind are kept out, and the first of them with what they duplicate.
+
+    Args:
+        images: The images that indices refer to.
+        chosen: What `choose_leaks` returned.
+        limit: The most images to name.
+    """
     kinds = Counter((why.reason, str(images.table["split"][index])) for index, why in chosen.items())
     counts = ", ".join(f"{number} of {split} as {reason}" for (reason, split), number in sorted(kinds.items()))
     paths = images.table["path"]
@@ -232,7 +267,14 @@ def describe(images: Images, chosen: dict[int, SetAside], limit: int = 10) -> st
 
 
 def summarise(images: Images, pairs: Pairs, chosen: dict[int, SetAside], leaks: Leaks) -> DuplicateSummary:
-    """The counts for the card."""
+    """The counts for the card.
+
+    Args:
+        images: N images.
+        pairs: Their duplicates.
+        chosen: The images kept out, by index.
+        leaks: The setting.
+    """
     labels = images.table["label"].combine_chunks().dictionary_encode().indices.to_numpy()
     conflicts = labels[pairs.first] != labels[pairs.second]
     leaked = pairs.second[images.rank[pairs.first] < images.rank[pairs.second]]
@@ -248,7 +290,13 @@ def summarise(images: Images, pairs: Pairs, chosen: dict[int, SetAside], leaks: 
 
 
 def duplicates_table(images: Images, pairs: Pairs, set_aside: Iterable[int]) -> pa.Table:
-    """`duplicates.parquet`; `action` is `kept`, `set_aside` (`path` was) or `both_set_aside`."""
+    """The rows of `duplicates.parquet`; `action` is `kept`, `set_aside` (`path` was) or `both_set_aside`.
+
+    Args:
+        images: N images.
+        pairs: Their duplicates.
+        set_aside: Indices of the images kept out.
+    """
     gone = np.zeros(len(images.rank), dtype=np.int64)
     gone[list(set_aside)] = 1
     # Of two images in one split either may be the one that was quarantined.

@@ -32,14 +32,17 @@ _BAND_BITS = 16
 
 
 def near_hashes(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> tuple[Ints, int]:
-    """Pairs of hashes that differ in at most `max_distance` bits, `int64[M, 2]` with the smaller index first.
+    """Pairs of hashes that differ in at most `max_distance` bits.
 
-    Of more than ten equal hashes each is compared with the first ten, and only these ten with other hashes. Where
-    buckets are so full that there would be too much to do, the distance is lowered; it is returned beside the pairs.
+    Of more than ten equal hashes each is compared with the first ten, and only these ten with other hashes. Where there
+    would be too many comparisons, the distance is lowered.
 
     Args:
         hashes: `uint64[N]`.
-        max_distance: Up to 11.
+        max_distance: Bits, up to 11.
+
+    Returns:
+        The pairs `int64[M, 2]`, the smaller index first, and the distance that was searched.
     """
     order = np.argsort(hashes, kind="stable")
     ranked = hashes[order]

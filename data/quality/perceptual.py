@@ -50,10 +50,14 @@ def perceptual_hash(thumbnail: NDArray[np.uint8]) -> str:
 
 
 def similarity(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How alike the thumbnails `uint8[N, 32, 32]` are, pair by pair: `float32[N]`, at most 1.
+    """How similar thumbnails are, pair by pair: `float32[N]`, at most 1.
 
-    The correlation of the detail, whatever brightness and contrast are; the largest one over the crops of either image
-    that leave 90 % or more of each side. An image without detail is like nothing: 0.
+    The correlation of the detail, whatever brightness and contrast are; the largest over the crops of either image that
+    keep at least 90 % of each side. An image without detail is similar to nothing: 0.
+
+    Args:
+        first: `uint8[N, 32, 32]`.
+        second: `uint8[N, 32, 32]`.
     """
     a, b = first.astype(np.float32), second.astype(np.float32)
     detail_a, detail_b = _detail(a), _detail(b)

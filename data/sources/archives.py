@@ -77,7 +77,7 @@ DEFAULT_LIMITS = ArchiveLimits()
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name ends like an archive that `unpack` reads."""
+    """Whether the name ends as that of an archive that `unpack` reads."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
@@ -126,7 +126,15 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
 
 
 def unpacked_folder(archive: Path, workspace_sources: Path) -> Path:
-    """Where an archive is unpacked, or is to be: named after its content."""
+    """Where an archive is unpacked, or will be: `sources/<archive sha256[:16]>/`, absolute.
+
+    Args:
+        archive: The file; it is read as a whole, for its hash.
+        workspace_sources: The workspace's `sources` folder.
+
+    Raises:
+        SourceError: where the archive cannot be read.
+    """
     try:
         key = file_sha256(archive)[:16]
     except OSError as error:

@@ -59,12 +59,16 @@ class _Header:
 
 
 def is_array_file(path: Path) -> bool:
-    """Whether the name ends like a file that `write_images` reads."""
+    """Whether the name ends as that of a file that `write_images` reads."""
     return path.name.lower().endswith(ARRAY_SUFFIX)
 
 
 def write_images(arrays: Path, workspace_sources: Path) -> Path:
     """Write the images of an `.npz` file, or find them already written.
+
+    Args:
+        arrays: The `.npz`: `data` `[N, H, W, 3]`, and `labels`, one-hot `[N, C]` or class numbers `[N]`.
+        workspace_sources: The workspace's `sources` folder; created where it is missing.
 
     Returns:
         The absolute path of `sources/<sha256[:16] of the file>-arrays-v1/`, which holds `<class>/image-00000.png` ….
@@ -94,7 +98,15 @@ def write_images(arrays: Path, workspace_sources: Path) -> Path:
 
 
 def images_folder(arrays: Path, workspace_sources: Path) -> Path:
-    """Where the images of a `.npz` are written, or are to be: named after its content."""
+    """Where the images of an `.npz` are written, or will be: a folder named after its hash, absolute.
+
+    Args:
+        arrays: The file; it is read as a whole, for its hash.
+        workspace_sources: The workspace's `sources` folder.
+
+    Raises:
+        SourceError: where the file cannot be read.
+    """
     try:
         key = f"{file_sha256(arrays)[:16]}-arrays-v{_CODE_VERSION}"
     except OSError as error:

@@ -102,9 +102,13 @@ def resolve(reference: str, workspace: Workspace) -> Source:
 
 
 def at_hand(reference: str, workspace: Workspace) -> Source | None:
-    """The source where nothing has to be fetched, unpacked or made for it; None where that is still to do.
+    """The source, where nothing has to be downloaded, unpacked or written first; None where something has.
 
     What is in a store or at Kaggle may have changed there, and is never at hand.
+
+    Args:
+        reference: As for `resolve`.
+        workspace: As for `resolve`.
 
     Raises:
         SourceError: as `resolve` does.

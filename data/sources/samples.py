@@ -48,7 +48,11 @@ class Sample:
 
 
 def find_sample(name: str) -> Sample:
-    """The sample of that name; raises SourceError that lists the known ones."""
+    """The sample of a name, as in `sample:NAME`.
+
+    Raises:
+        SourceError: where there is none; the message lists the samples.
+    """
     try:
         return SAMPLES[name]
     except KeyError:
@@ -57,7 +61,12 @@ def find_sample(name: str) -> Sample:
 
 
 def make_sample(sample: Sample, workspace_sources: Path) -> Path:
-    """Write a sample, or find it written by an earlier run; returns its absolute folder."""
+    """Write a sample, or find it written by an earlier run; returns its absolute folder.
+
+    Args:
+        sample: What to write.
+        workspace_sources: The workspace's `sources` folder; created where it is missing.
+    """
     folder = Path(os.path.abspath(workspace_sources)) / sample.key
     if folder.is_dir():
         logger.info("sample:%s is already written: %s", sample.name, folder)

@@ -14,11 +14,11 @@ from darkroom.data.stores.storage import Url, list_objects, place_from, read_obj
 
 
 class ImageFolder(Protocol):
-    """A folder of images.
+    """A folder of images, wherever it is.
 
     Attributes:
-        reference: The path or URL by which `image_folder` finds it again, also on another machine where it is a URL.
-        num_readers: How many files are worth reading at once; 0 where reading is as good as free beside decoding.
+        reference: The path or URL by which `folder_at` finds it again; a URL also from another machine.
+        num_readers: Files worth reading at once; 0 where reading costs next to nothing beside decoding.
     """
 
     @property
@@ -28,24 +28,42 @@ class ImageFolder(Protocol):
     def num_readers(self) -> int: ...
 
     def check(self) -> None:
-        """Raise SourceError where it is no folder."""
+        """Check that it is a folder.
+
+        Raises:
+            SourceError: where it is not.
+        """
 
     def iter_files(self) -> Iterator[FileEntry]:
-        """Every file, in the order of printable paths."""
+        """Every file, sorted by printable path."""
 
     def read_file(self, os_path: str, max_bytes: int) -> bytes:
-        """The bytes of a listed file; raises ImageError where they cannot be had, or are too many."""
+        """The content of a listed file.
+
+        Args:
+            os_path: The listing's `FileEntry.os_path`.
+            max_bytes: A larger file is not read.
+
+        Raises:
+            ImageError: `unreadable`, `too_large` or `link_outside`.
+        """
 
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A folder on this machine."""
+    """A folder on this machine.
+
+    Attributes:
+        path: Absolute or relative to the working directory.
+        num_readers: As in `ImageFolder`.
+    """
 
     path: Path
     num_readers: int = 0
 
     @property
     def reference(self) -> str:
+        """The absolute path."""
         return str(self.path.resolve())
 
     def check(self) -> None:
@@ -60,17 +78,23 @@ class LocalFolder:
 
 @dataclass(frozen=True)
 class StoredFolder:
-    """A folder in a store. Its names never become files here, so that none of them is hostile."""
+    """A folder in an object store. Its names never become local files, so no name in it can do harm.
+
+    Attributes:
+        url: Where it is.
+        num_readers: As in `ImageFolder`.
+    """
 
     url: Url
     num_readers: int = 16
 
     @property
     def reference(self) -> str:
+        """The URL."""
         return str(self.url)
 
     def check(self) -> None:
-        """Nothing: a folder of a store is there where something is below it."""
+        """Nothing to check: a folder of a store exists where something is below it."""
 
     def iter_files(self) -> Iterator[FileEntry]:
         found = []
@@ -94,5 +118,5 @@ def image_folder(place: Path | Url) -> ImageFolder:
 
 
 def folder_at(reference: str) -> ImageFolder:
-    """The folder by its `reference`."""
+    """The folder that a `reference` names."""
     return image_folder(place_from(reference))

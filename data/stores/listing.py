@@ -48,15 +48,20 @@ class FileEntry:
 
 
 def printable(os_path: str) -> str:
-    """`\\xNN` for each byte of a name that is not UTF-8 (Python holds those as lone surrogates).
+    """A path as text that can be shown and stored: `\\xNN` for each byte that is not UTF-8.
 
-    A backslash that would read like one of those is written `\\x5c`, so that no two names print the same.
+    Python holds such bytes as lone surrogates. A backslash that would read like one of them is written `\\x5c`, so that
+    no two paths print the same.
     """
     return re.sub(r"[\udc80-\udcff]|\\(?=x[0-9a-f]{2})", lambda odd: f"\\x{ord(odd[0]) & 0xFF:02x}", os_path)
 
 
 def check_folder(folder: Path) -> None:
-    """Raise SourceError where `folder` is not a folder, or is one whose own name no card could hold."""
+    """Check that a path is a folder whose own name a card can hold.
+
+    Raises:
+        SourceError: where it is missing, a file, or has a name that is not UTF-8.
+    """
     if not folder.is_dir():
         found = "is a file, not a folder" if folder.exists() else "does not exist"
         raise SourceError(f"The folder {printable(str(folder))} {found}. Give the folder that holds the images.")
@@ -71,14 +76,18 @@ def has_files(folder: Path) -> bool:
 
 
 def list_files(folder: Path) -> list[FileEntry]:
-    """All that `iter_files` gives."""
+    """All files under `folder`, as `iter_files` yields them.
+
+    Raises:
+        SourceError: where `folder` is not a folder or cannot be listed.
+    """
     return list(iter_files(folder))
 
 
 def iter_files(folder: Path) -> Iterator[FileEntry]:
-    """Every file under `folder`, in the order of printable paths; the names of one folder at a time are in memory.
+    """Every file under `folder`, sorted by printable path; only one folder's names are in memory at a time.
 
-    Links to files inside the folder are followed. A link that leads outside, to a folder or to nothing gets a row
+    Links to files inside the folder are followed. A link that leads outside, to a folder or to nothing gets an entry
     with a reason (`link_outside`, `link_to_folder`, `broken_link`), as do a FIFO, socket or device (`not_a_file`), a
     folder without permission (`unreadable`, its path ends in `/`) and stray files (`stray_file`).
 
@@ -95,10 +104,18 @@ def iter_files(folder: Path) -> Iterator[FileEntry]:
 
 
 def read_file(folder: Path, os_path: str, max_bytes: int) -> bytes:
-    """The bytes of a listed file; raises ImageError `unreadable`, `too_large` or `link_outside`.
+    """The content of a listed file.
 
-    What changed since it was listed is caught here: a file swapped for a link that leads outside is not read, one
-    swapped for a FIFO cannot hang the run.
+    What has changed since the listing is caught here: a file replaced by a link that leads outside is not read, and one
+    replaced by a FIFO cannot hang the run.
+
+    Args:
+        folder: The listed folder.
+        os_path: The listing's `FileEntry.os_path`.
+        max_bytes: A larger file is not read.
+
+    Raises:
+        ImageError: `unreadable`, `too_large` or `link_outside`.
     """
     path = os.path.join(folder, os_path)
     if _has_link(folder, os_path):

@@ -45,7 +45,7 @@ _RENAME = "Rename it in the store, or give a folder without it."
 
 
 def everything(name: str) -> bool:
-    """Every file is wanted."""
+    """Accept every name."""
     return True
 
 
@@ -60,11 +60,11 @@ class _Copy:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A folder of a store and its copy here; names are relative to both, with `/` between their parts.
+    """A folder in a store and its local copy; names are relative to both, `/`-separated.
 
     Attributes:
         url: The folder in the store.
-        base: Where the copy lies, and what is known of it.
+        base: Holds the copy (`files/`) and what is known of it (`objects.sqlite`).
     """
 
     url: Url
@@ -72,6 +72,7 @@ class Mirror:
 
     @property
     def folder(self) -> Path:
+        """The local copy."""
         return self.base / "files"
 
     def pull(
@@ -81,19 +82,19 @@ class Mirror:
         last: str | None = None,
         sha256: Mapping[str, str] | None = None,
     ) -> int:
-        """Fetch what the store has and this machine has not, or has otherwise; gives the number of files.
+        """Download what the store has and this machine lacks, or has in another version; returns the number of files.
 
-        A file that was changed here since it was last the same stays, unless it was changed there as well.
+        A file that was changed here since the two were last equal is kept, unless the store's was changed as well.
 
         Args:
-            inside: Only what lies below this folder.
-            wanted: Whether a name is.
-            last: The name of the file that comes after all others.
-            sha256: What files must hash to, by name.
+            inside: Only what is below this folder; "" for everything.
+            wanted: Whether a name is to be mirrored.
+            last: The name of the file to download after all others.
+            sha256: The hash that a file must have, by name.
 
         Raises:
             SourceError: where a name in the store cannot be a file here.
-            WorkError, InputError: as `darkroom.data.stores.storage` does.
+            WorkError, InputError: as `darkroom.data.stores.storage` raises them.
         """
         there = self.listed(inside, wanted)
         with self._known() as known:
@@ -104,7 +105,7 @@ class Mirror:
         return len(missing)
 
     def pull_one(self, name: str) -> bool:
-        """The same for a single file; whether it is in the store."""
+        """Download a single file as `pull` does; returns whether the store has it."""
         fact = find_object(self.url / name)
         with self._known() as known:
             if fact is None:
@@ -116,7 +117,7 @@ class Mirror:
         return True
 
     def copy_exactly(self) -> int:
-        """Make the folder here what the folder in the store is; gives the number of files that were fetched."""
+        """Make the local folder equal to the one in the store; returns the number of files downloaded."""
         there = self.listed("")
         with self._known() as known:
             known.keep_only(there, "", everything)
@@ -131,7 +132,7 @@ class Mirror:
         return len(missing)
 
     def push(self, names: Iterable[str]) -> int:
-        """Upload those of the files that are not in the store as they are here; gives their number."""
+        """Upload those files that the store lacks or has in another version; returns their number."""
         with self._known() as known:
             here = [name for name in names if (self.folder / name).is_file()]
             changed = [name for name in here if not self._is_pushed(name, known.get(name))]
@@ -140,9 +141,14 @@ class Mirror:
         return len(changed)
 
     def push_folder(self, inside: str, last: str, wanted: Callable[[str], bool] = everything) -> int:
-        """Upload what the store has not of a folder here, `last` last; gives the number of uploads.
+        """Upload what the store lacks of a local folder, one file last; returns the number of uploads.
 
-        While `last` is not in the store, what is there is not whole.
+        Readers take the folder for incomplete as long as `last` is not in the store.
+
+        Args:
+            inside: The folder.
+            last: The name of the file to upload last.
+            wanted: Whether a name is to be mirrored.
         """
         names = self._names(inside, wanted)
         with self._known() as known:
@@ -150,22 +156,40 @@ class Mirror:
         return self.push(name for name in names if name != last) + self.push(name for name in names if name == last)
 
     def remove_gone(self, inside: str, wanted: Callable[[str], bool] = everything) -> None:
-        """Remove from the store what does not stand in the folder here."""
+        """Remove from the store what the local folder no longer holds.
+
+        Args:
+            inside: The folder.
+            wanted: Whether a name is to be mirrored.
+        """
         for name in set(self.listed(inside, wanted)) - set(self._names(inside, wanted)):
             self.remove(name)
 
     def remove(self, name: str) -> None:
-        """Remove a file from the store, where it is there."""
+        """Remove a file from the store; a missing one is no error."""
         remove(self.url / name)
         with self._known() as known:
             known.forget(name)
 
     def listed(self, inside: str, wanted: Callable[[str], bool] = everything) -> dict[str, ObjectFact]:
-        """What the store has below a folder, by name."""
+        """What the store has below a folder, by name.
+
+        Args:
+            inside: The folder; "" for everything.
+            wanted: Whether a name is to be mirrored.
+        """
         return {fact.name: fact for fact in self._listed(inside, wanted)}
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
-        """A small file as it is in the store, or None where it is not there."""
+        """A small file's content as it is in the store; None where it is not there.
+
+        Args:
+            name: The file.
+            max_bytes: A larger file is an error.
+
+        Raises:
+            WorkError: where it is too large or cannot be read.
+        """
         if find_object(self.url / name) is None:
             return None
         try:
@@ -174,7 +198,7 @@ class Mirror:
             raise WorkError(f"{self.url / name} cannot be read ({error}).") from None
 
     def name_of(self, path: Path) -> str:
-        """The name of a file or folder here."""
+        """The name of a local file or folder; "" for the mirrored folder itself."""
         name = path.relative_to(self.folder).as_posix()
         return "" if name == "." else name
 

@@ -62,11 +62,11 @@ _NO_CREDENTIALS = re.compile(r"Credential|Token|Auth|Profile|Signing|Region|^Val
 
 @dataclass(frozen=True, order=True)
 class Url:
-    """A location in an object store.
+    """A location in an object store; `url / "name"` is a location below it.
 
     Attributes:
-        scheme: `s3`, `gs`, `az` and their like.
-        path: The bucket and what follows, without a slash at either end.
+        scheme: Such as `s3`, `gs` or `az`.
+        path: Bucket and key, without a slash at either end.
     """
 
     scheme: str
@@ -80,10 +80,12 @@ class Url:
 
     @property
     def name(self) -> str:
+        """The last part of the path."""
         return self.path.rpartition("/")[2]
 
     @property
     def parent(self) -> Url:
+        """The location above; a bucket is its own parent."""
         return Url(self.scheme, self.path.rpartition("/")[0] or self.path)
 
 
@@ -94,8 +96,8 @@ class ObjectFact:
     Attributes:
         name: Relative to the listed URL.
         size_bytes: Its size.
-        etag: Changes with its content; where a store has none, the time of its last change as text.
-        mtime_ns: That time, nanoseconds since 1970.
+        etag: Changes with the content; the modification time as text where the store has no ETags.
+        mtime_ns: Modification time, nanoseconds since 1970.
     """
 
     name: str
@@ -105,10 +107,10 @@ class ObjectFact:
 
 
 def place_from(text: str) -> Path | Url:
-    """Parse a path or URL; `file://` gives the path that it names.
+    """Parse a path or URL; `file://` gives a path.
 
     Raises:
-        SettingError: where the URL is of no store that is known here, names no bucket, or holds credentials.
+        SettingError: where the URL has an unknown scheme, names no bucket, or holds credentials.
     """
     match = _URL.fullmatch(text)
     if not match:
@@ -135,13 +137,17 @@ def place_from(text: str) -> Path | Url:
 
 
 def refuse_secrets(text: str) -> None:
-    """Raise SettingError, without the text, where it holds a URL with a password or a signature."""
+    """Check that a text holds no URL with a password or a signature.
+
+    Raises:
+        SettingError: where it does; the message does not repeat it.
+    """
     if _SECRET.search(text):
         raise SettingError(_NO_SECRETS)
 
 
 def list_objects(url: Url) -> Iterator[ObjectFact]:
-    """Every object below a URL, in no promised order; none where there is none.
+    """Every object below a URL, in no particular order; none where nothing is there.
 
     Raises:
         InputError: where the bucket does not exist, or access is refused.
@@ -167,11 +173,15 @@ def find_object(url: Url) -> ObjectFact | None:
 
 
 def read_object(url: Url, max_bytes: int) -> bytes:
-    """An image's bytes, in one request.
+    """An object's content, in one request.
+
+    Args:
+        url: The object.
+        max_bytes: A larger object is not read.
 
     Raises:
-        ImageError: `unreadable` where the object is gone or may not be read, `too_large` where it is.
-        InputError, WorkError: as `list_objects` does, where the fault is not the object's.
+        ImageError: `unreadable` where the object is gone or access to it is refused, `too_large` where it is.
+        InputError, WorkError: as `list_objects` raises them, where the fault is not the object's.
     """
     files = _file_system(url)
     try:
@@ -191,11 +201,17 @@ def read_object(url: Url, max_bytes: int) -> bytes:
 
 
 def download(url: Url, path: Path, size_bytes: int, sha256: str | None = None) -> None:
-    """Copy an object into a file, which appears whole or not at all.
+    """Download an object to a file, which appears whole or not at all.
+
+    Args:
+        url: The object.
+        path: The file.
+        size_bytes: The size that must arrive.
+        sha256: The hash that must arrive, hex; None to accept any.
 
     Raises:
         WorkError: where what arrived has another size or hash.
-        InputError: as `list_objects` does.
+        InputError: as `list_objects` raises it.
     """
     files = _file_system(url)
     with atomic_file(path) as temporary:
@@ -209,11 +225,15 @@ def download(url: Url, path: Path, size_bytes: int, sha256: str | None = None) -
 
 
 def upload(path: Path, url: Url) -> ObjectFact:
-    """Copy a file into an object, which appears whole or not at all; gives the object's facts.
+    """Upload a file to an object, which appears whole or not at all; returns the object's facts.
+
+    Args:
+        path: The file.
+        url: The object.
 
     Raises:
-        WorkError: where the store cannot be reached, or fails.
-        InputError: where the bucket does not exist, or access is refused.
+        WorkError: where the store cannot be reached, or holds another size afterwards.
+        InputError: as `list_objects` raises it.
     """
     files = _file_system(url)
     size_bytes = path.stat().st_size
@@ -239,7 +259,12 @@ def remove(url: Url) -> None:
 
 @contextmanager
 def explained(url: Url) -> Iterator[None]:
-    """Turn what fsspec, its implementations and their clients raise into one sentence without their text."""
+    """Turn what fsspec, its implementations and their clients raise into one sentence of ours, without their text.
+
+    Raises:
+        InputError: where the bucket does not exist, or access is refused.
+        WorkError: where the store cannot be reached, or fails.
+    """
     try:
         yield
     except DarkroomError:

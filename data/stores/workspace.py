@@ -47,7 +47,11 @@ _PART = re.compile(r"part-\d+\.parquet")
 
 
 def check_name(name: str) -> str:
-    """Refuse a name that would not be one plain folder."""
+    """The name, where it can be one plain folder.
+
+    Raises:
+        SettingError: where it cannot.
+    """
     if not _NAME.fullmatch(name):
         raise SettingError(
             f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-', starting with a letter or digit."
@@ -68,7 +72,7 @@ class Workspace:
 
     Attributes:
         root: The folder on this machine.
-        mirror: Where it is the copy of a folder in a store.
+        mirror: The folder in a store that `root` is the copy of, or None.
     """
 
     root: Path
@@ -76,55 +80,100 @@ class Workspace:
 
     @property
     def reference(self) -> str:
-        """What `--workspace` says."""
+        """The path or URL that `--workspace` names."""
         return str(self.mirror.url) if self.mirror else str(self.root)
 
     @property
     def sources(self) -> Path:
+        """Sources that were downloaded, unpacked or written: never shared."""
         return self.root / "sources"
 
     @property
     def datasets(self) -> Path:
+        """All data sets."""
         return self.root / "datasets"
 
     @property
     def models(self) -> Path:
+        """All models."""
         return self.root / "models"
 
     @property
     def scores(self) -> Path:
+        """Prediction tables that were given no other folder."""
         return self.root / "scores"
 
     def inspection(self, name: str) -> Path:
+        """The folder of the inspection of that name.
+
+        Raises:
+            SettingError: where the name cannot be a folder.
+        """
         return self.root / "inspections" / check_name(name)
 
     @property
     def inspection_work(self) -> Workspace:
-        """Where a source is read that is not to be ingested."""
+        """The workspace in which a source is read that is only inspected, not ingested."""
         return Workspace(self.root / "inspections" / ".work")
 
     def experiment(self, name: str, version: str) -> Path:
+        """The folder of an experiment.
+
+        Args:
+            name: The experiment's.
+            version: Its content hash.
+
+        Raises:
+            SettingError: where the name cannot be a folder.
+        """
         return self.root / "experiments" / f"{check_name(name)}-{version}"
 
     def dataset(self, name: str, version: str) -> Path:
+        """The folder of a version of a data set.
+
+        Args:
+            name: The data set's.
+            version: Its content hash.
+
+        Raises:
+            SettingError: where the name cannot be a folder.
+        """
         return self.datasets / check_name(name) / version
 
     def model(self, name: str, version: str) -> Path:
+        """The folder of a version of a model.
+
+        Args:
+            name: The model's.
+            version: Its content hash.
+
+        Raises:
+            SettingError: where the name cannot be a folder.
+        """
         return self.models / check_name(name) / version
 
     def find_dataset(self, reference: str) -> Path:
-        """The folder of a data set: a name (newest version), `name@version`, or a path."""
+        """The folder of a data set: a name (the newest version), `name@version`, or a path.
+
+        Raises:
+            InputError: where there is none; the message names those that there are.
+        """
         return self._find(self.datasets, reference, DATASET_CARD, "data set", "darkroom ingest SOURCE --name NAME")
 
     def find_model(self, reference: str) -> Path:
-        """The folder of a bundle: a name (newest version), `name@version`, `name@blessed`, or a path."""
+        """The folder of a bundle: a name (the newest version), `name@version`, `name@blessed`, or a path.
+
+        Raises:
+            InputError: where there is none; the message names those that there are.
+            FormatError: where the record of the blessed version is damaged.
+        """
         name, _, version = reference.partition("@")
         if version == BLESSED and _NAME.fullmatch(name):
             return self._find_blessed(name)
         return self._find(self.models, reference, BUNDLE_CARD, "model", "darkroom train DATASET")
 
     def model_names(self) -> list[str]:
-        """The names under which there are models."""
+        """The names of all models, sorted."""
         return sorted({path.parent.parent.name for path in self._cards(self.models, "*/*", BUNDLE_CARD)})
 
     def blessed_card(self, name: str) -> Path:
@@ -157,12 +206,16 @@ class Workspace:
         return self.model(name, version)
 
     def fetch(self, folder: Path, card: str) -> Path:
-        """Bring a version here that another machine made, its card last, or what was added to it since; gives `folder`.
+        """Download a version that another machine made, its card last, or what was added to it since; returns `folder`.
 
-        Nothing happens where the workspace is no copy, or the store has no such version.
+        Nothing happens where the workspace is in no store, or the store has no such version.
+
+        Args:
+            folder: The version's folder here.
+            card: The name of its card.
 
         Raises:
-            WorkError: where a file is not the one that the card in the store lists.
+            WorkError: where a file differs from what the card in the store lists.
         """
         if self.mirror is None or not folder.is_relative_to(self.root):
             return folder
@@ -174,7 +227,12 @@ class Workspace:
         return folder
 
     def share(self, folder: Path, card: str) -> None:
-        """Upload what the store has not of a version, its card last. Of two that are published, the first stays."""
+        """Upload what the store lacks of a version, its card last. Of two published at once, the first is kept.
+
+        Args:
+            folder: The version's folder here.
+            card: The name of its card.
+        """
         if self.mirror is None or not folder.is_relative_to(self.root):
             return
         name, last = self.mirror.name_of(folder), self.mirror.name_of(folder / card)
@@ -187,7 +245,12 @@ class Workspace:
             self.mirror.push_folder(name, last, _is_shared)
 
     def replace(self, folder: Path, card: str) -> None:
-        """Make a folder in the store what it is here, its card first removed and then put back last."""
+        """Make a folder in the store equal to the one here: its card is removed first, and uploaded last.
+
+        Args:
+            folder: The folder here.
+            card: The name of its card.
+        """
         if self.mirror is None or not folder.is_relative_to(self.root):
             return
         name, last = self.mirror.name_of(folder), self.mirror.name_of(folder / card)
@@ -198,7 +261,7 @@ class Workspace:
         self.mirror.push_folder(name, last, _is_shared)
 
     def fetch_file(self, path: Path) -> None:
-        """Bring a single file here as the store has it; nothing happens where it has none."""
+        """Download a single file as the store has it; nothing happens where it has none."""
         if self.mirror:
             self.mirror.pull_one(self.mirror.name_of(path))
 
@@ -241,13 +304,13 @@ class Workspace:
 
 @dataclass(frozen=True)
 class TablePaths:
-    """Where a prediction table lies: a folder of parts and nothing else, which every reader of Parquet opens as one
-    table, and beside it what belongs to the run.
+    """Where a prediction table is: a folder of parts and nothing else, which any Parquet reader opens as one table, and
+    beside it what belongs to the run.
 
     <folder>/part-00000.parquet …
     <folder>.summary.json                the table's card
     <folder>.run.json                    which run made it
-    .<folder>.scoring/                   the lock; while a run is going on, its plan and unfinished files
+    .<folder>.scoring/                   the lock; while a run is in progress, its plan and unfinished files
 
     Attributes:
         folder: Absolute, and not the root of a file system.
@@ -257,26 +320,32 @@ class TablePaths:
 
     @property
     def summary(self) -> Path:
+        """The table's card, written last."""
         return self.folder.with_name(f"{self.folder.name}.{SUMMARY_CARD}")
 
     @property
     def run_record(self) -> Path:
+        """Which run made the table."""
         return self.folder.with_name(f"{self.folder.name}.{RUN_RECORD}")
 
     @property
     def work(self) -> Path:
+        """The hidden folder of the lock and of unfinished work."""
         return self.folder.with_name(f".{self.folder.name}.scoring")
 
     @property
     def plan(self) -> Path:
+        """The plan of the run in progress."""
         return self.work / "plan.json"
 
     @property
     def planned_files(self) -> Path:
+        """The files of that plan, one row each."""
         return self.work / "plan.parquet"
 
     @property
     def known_rows(self) -> Path:
+        """The rows that the run in progress reuses from an earlier table."""
         return self.work / "known.parquet"
 
     def part(self, index: int) -> Path:
@@ -284,7 +353,7 @@ class TablePaths:
         return self.folder / f"part-{index:05d}.parquet"
 
     def parts(self) -> list[Path]:
-        """All parts that there are, in the order of their rows."""
+        """The parts that exist, in the order of their rows."""
         found = self.folder.iterdir() if self.folder.is_dir() else ()
         return sorted(path for path in found if is_part(path.name))
 

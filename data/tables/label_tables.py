@@ -54,11 +54,10 @@ class LabelTable:
 
     Attributes:
         table: Its cells.
-        path_column, label_column: Their names; `label_column` is None for one column of 0 and 1 a class.
-        rows: Line in the file, path and label as written.
-        splits: The split of each row, where it has a column of them; otherwise ().
-        split_column: That column's name.
-        fold_column: A column of folds, which is not used.
+        path_column, label_column: Their names; `label_column` is None for one column of 0 and 1 per class.
+        rows: Line in the file, path and label, as written.
+        splits, split_column: The split of each row, and the column's name; () and None without one.
+        fold_column: A column of cross-validation folds, which is not used.
     """
 
     table: Table
@@ -75,7 +74,12 @@ class LabelTable:
         return self.table.name
 
     def find(self, written: str, names: Names) -> list[str]:
-        """The images that a path in this table can mean."""
+        """The images that a path in this table can mean.
+
+        Args:
+            written: The path, as in the table.
+            names: The images of the source.
+        """
         return names.find(written, self.table.folder, self.table.name)
 
     def num_named(self, names: Names) -> int:
@@ -122,7 +126,14 @@ class FoundTables:
 
 
 def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, columns: Columns) -> FoundTables:
-    """The tables of a source whose rows name an image and label it. Sample submissions are no labels."""
+    """The tables of a source: which label its images, and why the others do not. Sample submissions are left out.
+
+    Args:
+        folder: The source.
+        entries: All its files.
+        names: Its images.
+        columns: The columns that the user named.
+    """
     usable, unusable = [], {}
     splits: dict[str, str] = {}
     of_splits = []
@@ -187,6 +198,11 @@ def _splits_alone(table: Table, names: Names, columns: Columns) -> dict[str, str
 def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
     """Find the columns of a table: those asked for, those with a usual name, or the only ones that fit.
 
+    Args:
+        table: The cells of the file.
+        names: The images of the source.
+        columns: The columns that the user named.
+
     Raises:
         LabelError: where a column cannot be found or told from others, or the table has no header.
     """
@@ -225,11 +241,16 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
 
 
 def labels_of(table: LabelTable, names: Names, classes: Sequence[str], leave_out_bad_rows: bool = False) -> TableLabels:
-    """Labels by path, and what of the table could not be used.
+    """Labels by path, and the rows that could not be used.
+
+    Args:
+        table: The label file.
+        names: The images of the source.
+        classes: The only labels allowed; () allows any.
+        leave_out_bad_rows: Leave out rows without a label and rows that contradict each other.
 
     Raises:
-        LabelError: where rows have no label or contradict each other and are not to be left out, or where a label is
-            not one of `classes` (() allows any).
+        LabelError: where there are such rows and they are not left out, or a label is not one of `classes`.
     """
     labels: dict[str, str] = {}
     splits: dict[str, str] = {}

@@ -22,6 +22,7 @@ class Names:
     """
 
     def __init__(self, images: Sequence[FileEntry]) -> None:
+        """Index the images of a source."""
         self._paths = {entry.path for entry in images}
         self._of_stem: dict[str, list[str]] = defaultdict(list)
         self._of_folded: dict[str, list[str]] = defaultdict(list)
@@ -76,12 +77,24 @@ class Names:
         return 0 < len(first) <= 2 * self.count_any(first, "", "")
 
     def count(self, written: Sequence[str], folder: str, table_name: str) -> int:
-        """How many images these paths name."""
+        """How many images the paths name, each image counted once.
+
+        Args:
+            written: Paths as in the table.
+            folder: The table's folder in the source.
+            table_name: The table's file name.
+        """
         found = (self.find(each, folder, table_name) for each in written)
         return len({paths[0] for paths in found if len(paths) == 1})
 
     def count_any(self, written: Sequence[str], folder: str, table_name: str) -> int:
-        """How many of these paths name an image, or several."""
+        """How many of the paths name an image, or several.
+
+        Args:
+            written: Paths as in the table.
+            folder: The table's folder in the source.
+            table_name: The table's file name.
+        """
         return sum(bool(self.find(each, folder, table_name)) for each in written)
 
     def _most_alike(self, written: str) -> list[str]:

@@ -28,10 +28,14 @@ _TRUE = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": F
 
 
 def split_column(table: Table, asked: str | None) -> int | None:
-    """The position of the column of splits: the one asked for, or one with a usual name; None where there is none.
+    """The position of the column of splits; None where there is none.
+
+    Args:
+        table: The cells of the file.
+        asked: The column that the user named; `none` for no column, None to recognise it by its name.
 
     Raises:
-        LabelError: where the one asked for is not there, or a cell of the column names no split.
+        LabelError: where the named column is missing, or a cell of the column names no split.
     """
     if asked == NO_COLUMN:
         return None
@@ -58,7 +62,13 @@ def split_column(table: Table, asked: str | None) -> int | None:
 
 
 def split_of_cell(table: Table, column: int, cell: str) -> str | None:
-    """The split that a cell means; None where it means none."""
+    """The split that a cell means; None where it means none.
+
+    Args:
+        table: The cells of the file.
+        column: The position of the column of splits.
+        cell: As written.
+    """
     flag = _FLAGS.get(normalised(table.header[column]))
     if flag is not None:
         truth = _TRUE.get(cell.lower())
@@ -67,7 +77,7 @@ def split_of_cell(table: Table, column: int, cell: str) -> str | None:
 
 
 def unused_folds(table: Table) -> str | None:
-    """The name of a column of folds of a cross-validation, which is no split."""
+    """The name of a column of cross-validation folds, which are not splits; None where there is none."""
     return next(
         (column for column in table.header if re.fullmatch(r"(?:k_?)?folds?(?:_?id)?", normalised(column))), None
     )

@@ -26,7 +26,7 @@ _BYTE_ORDER_MARKS = (
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text.
+    """A table of text cells.
 
     Attributes:
         name: The file's name, printable.
@@ -48,7 +48,7 @@ class Table:
 
     @property
     def path(self) -> str:
-        """Where it lies in the source."""
+        """The file's path in the source."""
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
     def column(self, index: int) -> Iterator[str]:
@@ -77,7 +77,13 @@ class Rows:
 
 
 def files_beside(folder: Path, entries: Iterable[FileEntry], suffixes: tuple[str, ...]) -> list[FileEntry]:
-    """The first files beside the images with one of these suffixes; sample submissions are none."""
+    """The files beside the images that have one of the suffixes, at most 50; sample submissions are left out.
+
+    Args:
+        folder: The source.
+        entries: All its files.
+        suffixes: In lower case, with their dots.
+    """
     found = (
         entry
         for entry in entries
@@ -97,8 +103,8 @@ def read_csv(file: Path, source: Path) -> Table:
         source: The folder that it belongs to.
 
     Raises:
-        LabelError: where it is too large, no text, or a row has more cells than the header, as where a comma in a label
-            is not quoted.
+        LabelError: where the file is too large or not text, or a row has more cells than the header, as after an
+            unquoted comma in a label.
     """
     name = printable(file.name)
     try:

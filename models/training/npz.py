@@ -13,16 +13,32 @@ from darkroom.data.files.atomic import atomic_file
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
-    """Write arrays, `NDArray` each, under their names; the same arrays give the same bytes."""
+    """Write arrays to an `.npz` file, whole or not at all; the same arrays give the same bytes.
+
+    Args:
+        path: The file.
+        arrays: `NDArray` each, under its name.
+
+    Raises:
+        WorkError: where the disk is full.
+    """
     with atomic_file(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
 
 
 def read_arrays(path: Path, names: tuple[str, ...], remedy: str = "Remove the file.") -> list[NDArray[Any]]:
-    """The arrays of these names, in their order.
+    """Read arrays from an `.npz` file, without pickle.
+
+    Args:
+        path: The file.
+        names: The arrays to read.
+        remedy: A sentence to end the message with.
+
+    Returns:
+        The arrays, in the order of `names`.
 
     Raises:
-        FormatError: where the file is missing or damaged, or holds no array of a name; it ends with `remedy`.
+        FormatError: where the file is missing or damaged, or lacks one of the arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
