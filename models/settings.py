@@ -20,7 +20,7 @@ STORED_NAMES: Mapping[str, str] = {"architecture": "model", "fine_tune_layers": 
 
 
 def with_stored_names(train: Mapping[str, Any]) -> dict[str, Any]:
-    """Training settings with each key as it is stored; one that is given under both names stays as it is."""
+    """Training settings with each key under its stored name; a setting that is given under both names keeps both."""
     return {name if STORED_NAMES.get(name) in train else STORED_NAMES.get(name, name): train[name] for name in train}
 
 

@@ -37,9 +37,10 @@ class BlessingEvent(Frozen):
     Attributes:
         action: `bless` after a comparison, `promote` or `rollback` by hand.
         version: The version that is blessed from then on.
-        replaced: The one that was until then.
+        replaced: The version that was blessed until then, or None.
         at: UTC, ISO 8601.
-        run_id: Prefect's id of the flow run; None outside of Prefect.
+        run_id: Prefect's ID of the flow run; None outside Prefect.
+        why: The reason, one sentence.
         decision: For `bless`.
     """
 
@@ -53,7 +54,13 @@ class BlessingEvent(Frozen):
 
 
 class BlessedCard(Frozen):
-    """`blessed.json`: `current` is the version that scores, `history` how it came to be, the oldest first."""
+    """`blessed.json`: which version of a model scores, and how that came about.
+
+    Attributes:
+        name: The model's.
+        current: The blessed version.
+        history: Oldest first.
+    """
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -61,7 +68,7 @@ class BlessedCard(Frozen):
     history: tuple[BlessingEvent, ...]
 
     def line(self) -> tuple[str, ...]:
-        """The versions to which a rollback can lead, the oldest first, the current one last."""
+        """The versions that a rollback can lead to, oldest first; the current one comes last."""
         line: list[str] = []
         for event in self.history:
             if event.action == "rollback":
@@ -71,12 +78,25 @@ class BlessedCard(Frozen):
 
 
 def is_in_workspace(bundle: Path, place: Workspace) -> bool:
-    """Whether a bundle's folder is a version under its name; only these are blessed."""
+    """Whether a bundle is a version in the workspace; only such can be blessed.
+
+    Args:
+        bundle: Its folder.
+        place: The workspace.
+    """
     return bundle.resolve().parent.parent == place.models.resolve()
 
 
 def read_blessed(place: Workspace, name: str) -> BlessedCard | None:
-    """The blessed version of a name, or None. Raises FormatError if the card is damaged."""
+    """Which version is blessed; None where none is.
+
+    Args:
+        place: The workspace.
+        name: The model's.
+
+    Raises:
+        FormatError: where the card is damaged.
+    """
     path = place.blessed_card(name)
     place.fetch_file(path)
     return read_card(path, BlessedCard, SCHEMA_VERSION) if path.exists() else None
@@ -84,7 +104,12 @@ def read_blessed(place: Workspace, name: str) -> BlessedCard | None:
 
 @contextmanager
 def held(name: str, place: Workspace) -> Iterator[None]:
-    """Lock the blessing of a name; training under that name is not blocked."""
+    """Hold a lock on the blessing of a model within the block; training under the same name is not blocked.
+
+    Args:
+        name: The model's.
+        place: The workspace.
+    """
     if not (place.models / name).is_dir():
         yield
         return
@@ -93,7 +118,14 @@ def held(name: str, place: Workspace) -> Iterator[None]:
 
 
 def bless(bundle: Path, decision: Decision, place: Workspace, run_id: str | None) -> None:
-    """Bless a bundle that passed; nothing changes if it is already blessed."""
+    """Bless a bundle that passed; nothing changes where it is already blessed, or did not pass.
+
+    Args:
+        bundle: Its folder, `models/<name>/<version>`.
+        decision: What the comparison came to.
+        place: The workspace.
+        run_id: Prefect's ID of the flow run; None outside Prefect.
+    """
     card = read_blessed(place, bundle.parent.name)
     if decision.blessed and not (card and card.current == bundle.name):
         _move(card, place, bundle.parent.name, _event("bless", bundle.name, decision.why, run_id, decision))
@@ -106,10 +138,10 @@ def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> Ble
         bundle: Its folder, `models/<name>/<version>`.
         place: The workspace.
         why: The reason, for the history.
-        run_id: Prefect's id of the flow run; None outside of Prefect.
+        run_id: Prefect's ID of the flow run; None outside Prefect.
 
     Raises:
-        InputError: where it lies outside the workspace or is the blessed one already.
+        InputError: where it is outside the workspace, or already blessed.
         FormatError: where it is damaged.
     """
     if not is_in_workspace(bundle, place):
@@ -122,14 +154,14 @@ def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> Ble
 
 
 def roll_back(name: str, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
-    """Bless the version that was blessed before the current one, skipping versions that were removed.
+    """Bless the version that was blessed before the current one, skipping versions that no longer exist.
 
     Args:
-        name: Of the model.
+        name: The model's.
         place, why, run_id: As for `promote`.
 
     Raises:
-        InputError: where nothing is blessed under the name, or nothing was before.
+        InputError: where no version is blessed, or none was before.
     """
     card = read_blessed(place, name)
     if card is None:
@@ -146,7 +178,13 @@ def roll_back(name: str, place: Workspace, why: str, run_id: str | None) -> Bles
 
 
 def is_whole_version(place: Workspace, name: str, version: str) -> bool:
-    """Whether a version exists with every file that its card lists."""
+    """Whether a version exists with every file that its card lists.
+
+    Args:
+        place: The workspace.
+        name: The model's.
+        version: Its content hash.
+    """
     try:
         open_bundle(place.fetch(place.model(name, version), BUNDLE_CARD))
     except FormatError:

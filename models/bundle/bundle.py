@@ -39,7 +39,15 @@ INT8_FILE = "model.int8.onnx"
 
 
 class EpochLog(BaseModel):
-    """Metrics of one epoch; accuracies are shares of images, loss is mean cross-entropy."""
+    """Metrics of one epoch.
+
+    Attributes:
+        epoch: From 1.
+        stage: `head`, `fine-tune` or `scratch`.
+        loss, val_loss: Mean cross-entropy on training and on validation images.
+        accuracy, val_accuracy: Shares of images, 0 to 1.
+        seconds: How long it took.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,10 +61,29 @@ class EpochLog(BaseModel):
 
 
 class BundleCard(BaseModel):
-    """`bundle.json`.
+    """The card of a bundle, `bundle.json`.
 
     Attributes:
-        decoder: Of the images that it was trained on; None where that was not recorded.
+        name: The model's.
+        version: 12 hex digits.
+        dataset: `name@version` of the data set that it was trained on.
+        labels: The class names, in the order of the logits.
+        policy: How its images are decoded.
+        decoder: What decoded its training images; None where that was not recorded.
+        settings: Of the training.
+        network_stages: The stages that were trained, in order; () for the ready-made bundle.
+        history: Every epoch of all stages.
+        best_epoch: The epoch whose weights were kept; the first is 1. 0 for the ready-made bundle.
+        num_parameters: Of the network.
+        train_seconds: The sum over the epochs.
+        calibration: Of its logits.
+        threshold: Confidence below which it abstains; 0 where it never does.
+        validation_accuracy: Share of the validation images.
+        onnx_max_difference: The largest difference between the outputs of `model.onnx` and `model.keras`.
+        embedding_size: Numbers in an embedding; None where it gives none.
+        int8: Whether int8 may replace fp32.
+        libraries: Versions of those that can affect the result.
+        files: Of the folder, but for the report.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,29 +121,42 @@ class BundleCard(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle."""
+    """An opened bundle.
+
+    Attributes:
+        folder: Its folder.
+        card: Its card, checked.
+    """
 
     folder: Path
     card: BundleCard
 
     @property
     def labels(self) -> LabelMap:
+        """The label map."""
         return LabelMap(self.card.labels)
 
     @property
     def reference(self) -> str:
+        """`name@version`."""
         return f"{self.card.name}@{self.card.version}"
 
     @property
     def onnx_path(self) -> Path:
+        """The fp32 network."""
         return self.folder / "model.onnx"
 
     @property
     def report_folder(self) -> Path:
+        """Where the evaluation's report is, if there is one."""
         return self.folder / "report"
 
     def check_embeddings(self) -> None:
-        """Raise SettingError where the network gives no embeddings."""
+        """Check that the network gives embeddings.
+
+        Raises:
+            SettingError: where it does not.
+        """
         if self.card.embedding_size is None:
             raise SettingError(
                 f"{self.reference} gives no embeddings: its network has no dense layer at its end, or was exported "
@@ -124,12 +164,12 @@ class Bundle:
             )
 
     def engine(self, precision: Precision) -> Engine:
-        """The engine that scoring uses on this machine for a precision.
+        """The engine with which a precision is scored on this machine.
 
-        `auto` is int8 where the gate passed and this processor is made for it; with a GPU that TensorFlow sees, fp32.
+        `auto` is int8 where the gate passed and this processor computes it fast; fp32 where TensorFlow sees a GPU.
 
         Raises:
-            SettingError: where int8 is asked for and not there.
+            SettingError: where int8 is asked for and the bundle has none.
         """
         refused = self.card.int8.refused
         if precision == "int8":
@@ -143,11 +183,14 @@ class Bundle:
         return "int8" if precision == "auto" and not refused and multiplies_int8_exactly() else "fp32"
 
     def runner(self, engine: Engine = "fp32", num_threads: int | None = None) -> Runner:
-        """The network, ready to run; raises FormatError where it does not fit the card.
+        """The network, ready to run.
 
         Args:
-            engine: As `engine` says; evaluation and all else take `fp32`.
-            num_threads: See `OnnxRunner`.
+            engine: What runs it; everything but scoring uses `fp32`.
+            num_threads: As for `OnnxRunner`.
+
+        Raises:
+            FormatError: where the network does not match the card.
         """
         if engine == "keras":
             return KerasRunner(self.keras_model())
@@ -162,7 +205,11 @@ class Bundle:
         return runner
 
     def keras_model(self) -> Any:
-        """The Keras model, loaded in safe mode: nothing in the file can run code."""
+        """The Keras model, loaded in safe mode: nothing in the file can run code.
+
+        Raises:
+            FormatError: where it cannot be loaded that way.
+        """
         import keras
 
         try:
@@ -175,15 +222,15 @@ class Bundle:
 
 
 def check_decoder(bundle: Bundle, used: Decoder | None, rule: DecoderMismatch) -> None:
-    """Say so, or refuse, where a bundle gets pixels of another decoder than that of its training images.
+    """Warn, or refuse, where a bundle is given pixels of another decoder than that of its training images.
 
     Args:
-        bundle: What is to score, to be judged or to be explained.
+        bundle: The one that is given them.
         used: The decoder of the pixels; None where it was not recorded, which is no mismatch.
         rule: `warn` or `strict`.
 
     Raises:
-        InputError: where it is another decoder and the rule is `strict`.
+        InputError: where the decoders differ and the rule is `strict`.
     """
     subject, then = f"The training images of {bundle.reference} were", "its answers may be less accurate"
     settle_mismatch(subject, bundle.card.decoder, used, rule, then)
@@ -193,8 +240,8 @@ def open_bundle(folder: Path) -> Bundle:
     """Read a bundle's card and check its files by size and SHA-256.
 
     Raises:
-        FormatError: where the card is missing, damaged or of an unknown schema version, or a file is not the one that
-            it lists.
+        FormatError: where the card is missing, damaged or of an unknown schema version, or a file differs from what it
+            lists.
     """
     card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION)
     for fact in card.files:
@@ -211,5 +258,10 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def write_card(folder: Path, card: BundleCard) -> None:
-    """Write `bundle.json`, which makes the folder a bundle."""
+    """Write `bundle.json`, which makes the folder a bundle.
+
+    Args:
+        folder: Holds all files that the card lists.
+        card: What to write.
+    """
     write_json(folder / BUNDLE_CARD, card.model_dump(mode="json"))

@@ -10,9 +10,10 @@ from darkroom.models.measures.calibration import TIE_BREAK, Calibration, Curve
 
 
 def with_probabilities(model: Any, calibration: Calibration) -> Any:
-    """The same network, `uint8[N, H, W, 3]` to probabilities `float32[N, C]`, made of Keras's own layers alone.
+    """The same network with its calibration inside, `uint8[N, H, W, 3]` to probabilities `float32[N, C]`.
 
-    In between it reckons in float64, as `Calibration.apply` does: where a curve is steep, float32 would be too coarse.
+    It consists of Keras's own layers only. It computes the calibration in float64, as `Calibration.apply` does: where a
+    curve is steep, float32 would be too coarse.
 
     Args:
         model: Keras, `uint8[N, H, W, 3]` to logits `float32[N, C]`.

@@ -109,7 +109,11 @@ def ready_made_bundle(workspace: Workspace) -> Path:
 
 
 def find_bundle(reference: str, workspace: Workspace) -> Path:
-    """The folder of a bundle by its reference; the ready-made one is built where it is not there yet.
+    """The folder of the bundle that a reference names; the ready-made one is built on first use.
+
+    Args:
+        reference: `imagenet` for the ready-made one; otherwise as `Workspace.find_model` takes it.
+        workspace: Where to look.
 
     Raises:
         InputError: where there is no such bundle.
@@ -121,7 +125,7 @@ def find_bundle(reference: str, workspace: Workspace) -> Path:
 
 
 def is_built(workspace: Workspace) -> bool:
-    """Whether `ready_made_bundle` has nothing left to do, and so does not load TensorFlow."""
+    """Whether `ready_made_bundle` has nothing left to do, and so will not load TensorFlow."""
     return (_folder(workspace) / BUNDLE_CARD).is_file()
 
 

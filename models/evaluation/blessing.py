@@ -31,16 +31,16 @@ from darkroom.models.settings import BlessingRules
 
 
 def decide(judged: SplitPredictions, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
-    """Whether a judged bundle is to be blessed; nothing is written.
+    """Whether an evaluated bundle is to be blessed; nothing is written.
 
     Args:
-        judged: The bundle on the images that it is judged by.
+        judged: The bundle's predictions.
         metrics: Measured on them.
-        rules: Floors and margins.
-        place: Where the current bundle and the data sets lie.
+        rules: Minimum thresholds and margins.
+        place: Where the current bundle and the data sets are.
 
     Returns:
-        None where there is nothing to decide: another part than the test images, or a bundle outside the workspace.
+        None where there is nothing to decide: another split than `test`, or a bundle outside the workspace.
     """
     folder = judged.bundle.folder
     if not _is_decided_on(folder, judged.split, place):
@@ -78,13 +78,13 @@ def decide(judged: SplitPredictions, metrics: Metrics, rules: BlessingRules, pla
 
 
 def still_stands(decision: Decision | None, bundle: Bundle, split: str, place: Workspace | None) -> bool:
-    """Whether `decide` would decide the same again, by the same rules on the same images, as far as is known at once.
+    """Whether `decide` would come to the same decision again, as far as that is known without running a network.
 
     Args:
         decision: What it decided.
         bundle: The bundle.
-        split: The part of the data set that judged it.
-        place: Where the current bundle lies; None where nothing was to be decided.
+        split: The split that it was evaluated on.
+        place: Where the current bundle is; None where nothing was to be decided.
     """
     if place is None or not _is_decided_on(bundle.folder, split, place):
         return decision is None

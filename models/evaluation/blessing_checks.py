@@ -15,11 +15,11 @@ SIGNIFICANCE = 0.05
 
 
 def check_minimum_thresholds(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
-    """The checks that every bundle must pass; a floor of 0 and a ceiling of 1 are not checked.
+    """The checks that every bundle must pass; a minimum of 0 and a maximum of 1 are not checked.
 
     Args:
         metrics: Of the bundle on the test images.
-        rules: The floors and the ceiling.
+        rules: The thresholds.
     """
     present = [row for row in metrics.per_class if row.recall is not None]
     guessing = 1 / len(metrics.per_class)
@@ -47,8 +47,9 @@ def check_minimum_thresholds(metrics: Metrics, rules: BlessingRules) -> tuple[Ch
 def check_not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...]:
     """The checks against the blessed bundle: nothing is lost beyond the margins and what chance explains.
 
-    A loss counts where an exact McNemar test gives p < 0.05 (McNemar 1947); the loss to be ruled out is the
-    lower end of the 95 % bootstrap interval of the difference.
+    A loss counts where an exact McNemar test gives p < 0.05 (McNemar 1947, "Note on the sampling error of the
+    difference between correlated proportions or percentages"); the loss to be ruled out is the lower end of the 95 %
+    bootstrap interval of the difference.
 
     Args:
         comparison: Both bundles on the same images.

@@ -74,10 +74,10 @@ def evaluate_bundle(
     rules: BlessingRules | None = None,
     decoder_mismatch: DecoderMismatch = "warn",
 ) -> EvaluationReport:
-    """Judge a bundle on a split and write its report; the bundle itself is not touched.
+    """Evaluate a bundle on a split and write its report; the bundle itself is not changed.
 
-    The report that is there stays where it was made from the same bundle, data set, rules and libraries, and the
-    decision on the blessing would be the same.
+    An existing report is kept where it was made from the same bundle, data set, rules and libraries, and the decision
+    on the blessing would be the same.
 
     Args:
         bundle: What is judged.
@@ -146,7 +146,11 @@ def evaluate_bundle(
 def find_report(
     bundle: Bundle, dataset: Dataset, split: str, generated_by: str, place: Workspace | None, rules: BlessingRules
 ) -> EvaluationReport | None:
-    """The report that `evaluate_bundle` would leave as it is; None where it would write one."""
+    """The report that `evaluate_bundle` would keep; None where it would write one.
+
+    Args:
+        bundle, dataset, split, generated_by, place, rules: As for `evaluate_bundle`.
+    """
     if files_up_to_date(bundle.report_folder, _fingerprint(bundle, dataset, split, generated_by, rules)):
         report = read_report(bundle.report_folder)
         if still_stands(report.blessing, bundle, split, place):

@@ -37,20 +37,24 @@ print(card["labels"][int(logits.argmax())])"""
 
 
 def write_model_card(folder: Path, report: EvaluationReport, bundle: Bundle, dataset: DatasetCard) -> None:
-    """Write `model_card.md` into `folder`, whole or not at all.
+    """Write `model_card.md`, whole or not at all.
 
     Args:
-        folder: Of the report.
+        folder: The report's.
         report: What was found.
-        bundle: What was judged.
-        dataset: What it was judged on; training data are described where it was made from the same.
+        bundle: What was evaluated.
+        dataset: What it was evaluated on; training data are described where it was trained on the same.
     """
     with atomic_file(folder / MODEL_CARD) as temporary:
         temporary.write_text(model_card(report, bundle, dataset), encoding="utf-8")
 
 
 def model_card(report: EvaluationReport, bundle: Bundle, dataset: DatasetCard) -> str:
-    """The card as Markdown with YAML front matter; the arguments are those of `write_model_card`."""
+    """The card as Markdown with YAML front matter.
+
+    Args:
+        report, bundle, dataset: As for `write_model_card`.
+    """
     front = yaml.safe_dump(_front_matter(report, dataset), sort_keys=False, allow_unicode=True)
     sections = [
         _introduction(report, bundle),

@@ -32,7 +32,12 @@ SCHEMA_VERSION = 2
 
 
 class Reference(Frozen):
-    """A bundle or a data set by name and content version."""
+    """A bundle or a data set.
+
+    Attributes:
+        name: Its name.
+        version: Its content hash.
+    """
 
     name: str
     version: str
@@ -42,9 +47,10 @@ class TrainingSummary(Frozen):
     """How the network was trained.
 
     Attributes:
-        model: Name of the network, such as `starter` or `efficientnet-lite0`.
+        model: The architecture, such as `starter` or `efficientnet-lite0`.
         num_epochs: Epochs run.
-        best_epoch: The epoch whose weights were kept, the first is 1.
+        best_epoch: The epoch whose weights were kept; the first is 1.
+        train_seconds: The sum over the epochs.
     """
 
     model: str
@@ -58,6 +64,8 @@ class Mistake(Frozen):
 
     Attributes:
         path: As in the manifest.
+        truth: Its class.
+        predicted: The class that the network predicted.
         confidence: Probability of `predicted`.
         truth_probability: Probability of `truth`.
     """
@@ -71,7 +79,13 @@ class Mistake(Frozen):
 
 @dataclass(frozen=True)
 class CorrectPrediction:
-    """An image that was classified correctly, with the confidence."""
+    """An image that was classified correctly.
+
+    Attributes:
+        path: As in the manifest.
+        label: Its class.
+        confidence: Probability of `label`.
+    """
 
     path: str
     label: str
@@ -79,15 +93,15 @@ class CorrectPrediction:
 
 
 class LeakedImages(Frozen):
-    """What becomes of the figure without the images of which the source gives a copy for training.
+    """The accuracy without the images of which the source has a duplicate for training.
 
     Attributes:
-        copies_used: Whether the copies were trained on (`leaks: keep`); else they were kept out.
-        num_leaked: Judged images of which the source has a copy, exact or near, for training or validation.
+        copies_used: Whether the duplicates were trained on (`leaks: keep`); otherwise they were kept out.
+        num_leaked: Evaluated images with a duplicate, exact or near, for training or validation.
         num_leaked_correct: Those of them that are right.
-        num_images: The judged images without them.
+        num_images: The evaluated images without them.
         num_correct: Those of these that are right.
-        accuracy, accuracy_interval: On these; None where there is none.
+        accuracy, accuracy_interval: On these; None where there are none.
     """
 
     copies_used: bool
@@ -100,24 +114,27 @@ class LeakedImages(Frozen):
 
 
 class EvaluationReport(Frozen):
-    """What is known about a bundle after it was judged on one split.
+    """What is known about a bundle once it was evaluated on a split.
 
     Attributes:
+        bundle, dataset: What was evaluated, and on what.
+        split: `train`, `validation` or `test`.
         metrics: After calibration.
-        intervals: Of those of `metrics` that are no share of images.
-        slices: The accuracy of parts of the images.
+        intervals: Of those of `metrics` that are not a share of images.
+        slices: The accuracy of groups of images.
         calibration: How it was calibrated.
         temperature: 1 where calibration is isotonic.
         uncalibrated_ece: Expected calibration error without calibration.
         threshold: Confidence below which the bundle abstains; 0 where it never does.
         min_precision, min_coverage: What the threshold was chosen for, on validation; 0 where not for that.
-        coverage: Share of images with confidence of `threshold` or more.
-        accuracy_at_threshold: Accuracy on those; None where there is none.
+        coverage: Share of images with a confidence of `threshold` or more.
+        accuracy_at_threshold: Accuracy on those; None where there are none.
         coverage_interval, accuracy_at_threshold_interval: 95 % Wilson score intervals.
-        blessing: Whether the bundle is to score from now on, and why; None where that was not to be decided.
-        leaks: With and without leaked images; None where the bundle was made with another data set.
+        blessing: Whether the bundle is to score from now on, and why; None where that was not decided.
+        leaks: With and without leaked images; None where the bundle was trained on another data set.
+        training: How it was trained.
         worst_mistakes: Least probable truth first.
-        library_versions: Name to version.
+        library_versions: By name.
         generated_by: Command, flow or run that made the report.
     """
 
@@ -153,16 +170,17 @@ def worst_mistakes(
     labels: LabelMap,
     limit: int = 24,
 ) -> tuple[Mistake, ...]:
-    """The wrongly labelled images whose truth the network thought least probable, at most `limit`, worst first.
+    """The misclassified images whose truth the network found least probable, worst first.
 
     Args:
-        paths: N paths; equal ones are ordered by path.
-        probabilities: float[N, C], rows sum to 1.
-        truth: int[N].
+        paths: N paths; equal probabilities are ordered by path.
+        probabilities: `float[N, C]`, rows sum to 1.
+        truth: `int[N]`.
         labels: C names.
+        limit: The most to return.
 
     Raises:
-        WorkError: where shapes do not fit or a row is no distribution.
+        WorkError: where shapes do not match or a row is no distribution.
     """
     probabilities = check_probabilities(probabilities, truth)
     if len(paths) != len(truth):
@@ -185,7 +203,17 @@ def worst_mistakes(
 def correct_predictions(
     paths: Sequence[str], probabilities: NDArray[np.floating], truth: NDArray[np.integer], labels: LabelMap
 ) -> list[CorrectPrediction]:
-    """The correctly classified images, the most confident first; of equal ones by path. Arguments as above."""
+    """The correctly classified images, most confident first; equal confidences are ordered by path.
+
+    Args:
+        paths: N paths.
+        probabilities: `float[N, C]`, rows sum to 1.
+        truth: `int[N]`.
+        labels: C names.
+
+    Raises:
+        WorkError: where shapes do not match or a row is no distribution.
+    """
     probabilities = check_probabilities(probabilities, truth)
     confidence = probabilities.max(axis=1)
     rows = np.flatnonzero(probabilities.argmax(axis=1) == truth).tolist()
@@ -194,11 +222,11 @@ def correct_predictions(
 
 
 def most_confident(correct: Sequence[CorrectPrediction], limit: int) -> list[CorrectPrediction]:
-    """At most `limit` of them: first the most confident of each class, by path, so that no class fills the list.
+    """At most `limit` predictions: first the most confident of each class, by path, so that no class fills the list.
 
     Args:
         correct: The most confident first.
-        limit: Most that are wanted.
+        limit: The most to return.
     """
     first: dict[str, CorrectPrediction] = {}
     for item in correct:
@@ -210,13 +238,13 @@ def most_confident(correct: Sequence[CorrectPrediction], limit: int) -> list[Cor
 def leaked_images(
     paths: Sequence[str], is_right: NDArray[np.bool_], leaked: Collection[str], copies_used: bool
 ) -> LeakedImages:
-    """The figure without the judged images that are in `leaked`.
+    """The accuracy without the evaluated images that are in `leaked`.
 
     Args:
         paths: N paths.
-        is_right: bool[N], whether the prediction is the truth.
-        leaked: Paths of images that have a copy for training.
-        copies_used: Whether these copies were trained on.
+        is_right: `bool[N]`, whether the prediction is the truth.
+        leaked: Paths of images that have a duplicate for training.
+        copies_used: Whether these duplicates were trained on.
     """
     is_leaked = np.array([path in leaked for path in paths], dtype=np.bool_)
     num_images, num_correct = int((~is_leaked).sum()), int(is_right[~is_leaked].sum())
@@ -232,7 +260,7 @@ def leaked_images(
 
 
 def headline(metrics: Metrics) -> str:
-    """The one figure, such as `783 of 800 correct (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
+    """The accuracy in one line, such as `783 of 800 correct (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
     return (
         f"{metrics.num_correct:,} of {metrics.num_images:,} correct ({percent(metrics.accuracy)}, "
         f"95\N{NO-BREAK SPACE}% interval {percent_range(metrics.accuracy_interval)})"
@@ -248,7 +276,7 @@ def read_report(folder: Path) -> EvaluationReport:
     """Read `report.json`.
 
     Raises:
-        FormatError: where it is missing or damaged, or its schema version is not the one known here.
+        FormatError: where it is missing or damaged, or of another schema version.
     """
     remedy = "Evaluate the model again with: darkroom evaluate BUNDLE"
     return read_card(folder / REPORT_CARD, EvaluationReport, SCHEMA_VERSION, remedy)

@@ -33,11 +33,11 @@ class Illustrations:
     """What the page shows beside the report's figures; what is empty is left out, or said to be missing.
 
     Attributes:
-        history: The epochs of training, the first is number 1.
+        history: The epochs of training; the first is 1.
         roc, precision_recall: One curve for each class that has one.
         most_confident, least_confident: Correctly classified images.
         thumbnails: JPEG or PNG bytes by path, of mistakes and of correctly classified images.
-        heat_maps: The same with what the network looked at, for mistakes that have a thumbnail.
+        heat_maps: JPEG or PNG bytes by path, where the network looked, for mistakes that have a thumbnail.
     """
 
     history: Sequence[plots.EpochLike] = ()
@@ -49,7 +49,7 @@ class Illustrations:
     heat_maps: Mapping[str, bytes] = field(default_factory=dict)
 
     def paths(self) -> set[str]:
-        """The correctly classified images that are shown."""
+        """The paths of the correctly classified images that are shown."""
         return {item.path for item in (*self.most_confident, *self.least_confident)}
 
 

@@ -25,12 +25,17 @@ KINDS: tuple[SliceKind, ...] = ("label", "size", "brightness", "folder")
 
 
 class Slice(Frozen):
-    """Some of the judged images.
+    """A group of the evaluated images.
 
     Attributes:
+        kind: What the images are grouped by.
+        name: Of the group, such as `small: up to 90,000 pixels`.
+        num_images: Images in it.
+        num_correct: Those that are right.
+        accuracy: Their share.
         interval: 95 % Wilson score interval of `accuracy`.
-        is_weak: The interval lies wholly below that of all images.
-        is_small: There are fewer than 30 images.
+        is_weak: Whether the interval lies wholly below that of all images.
+        is_small: Whether there are fewer than 30 images.
     """
 
     kind: SliceKind
@@ -44,9 +49,9 @@ class Slice(Frozen):
 
 
 def slices_of(judged: SplitPredictions) -> tuple[Slice, ...]:
-    """All slices with images in them: by label in label order, by third from small and dark on, by folder's name.
+    """All slices that hold images: by label in label order, by third from small and dark upwards, by folder name.
 
-    Where each folder holds images of one label only, the folders say nothing that labels do not, and are left out.
+    Where each folder holds images of a single label, folders say nothing that labels do not, and are left out.
     """
     facts = _facts(judged)
     right = judged.probabilities.argmax(axis=1) == judged.truth
@@ -71,12 +76,15 @@ def slices_of(judged: SplitPredictions) -> tuple[Slice, ...]:
 
 
 def thirds(values: Sequence[float | None], names: Sequence[str], unit: str) -> tuple[NDArray[np.object_], list[str]]:
-    """Each value's third, and the thirds' names, such as `small: up to 90,000 pixels`; equal values stay together.
+    """Sort values into thirds; equal values stay together.
 
     Args:
         values: N numbers; None is `unknown`.
         names: Of the three thirds, lowest first.
         unit: Of the values.
+
+    Returns:
+        The third of each value, and the thirds' names, such as `small: up to 90,000 pixels`.
     """
     found = np.asarray(values, dtype=np.float64)  # None becomes NaN
     known = ~np.isnan(found)

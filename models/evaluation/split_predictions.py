@@ -22,11 +22,14 @@ class SplitPredictions:
     """Predictions in the order of the split's shards.
 
     Attributes:
+        bundle: What predicted.
+        dataset: The images' data set.
+        split: `train`, `validation` or `test`.
         paths: N paths, as in the manifest.
-        sha256: N hashes of the source files.
-        logits: float32[N, C].
-        probabilities: float64[N, C], calibrated.
-        truth: int32[N].
+        sha256: N hashes of the source files, hex.
+        logits: `float32[N, C]`.
+        probabilities: `float64[N, C]`, calibrated.
+        truth: `int32[N]`.
     """
 
     bundle: Bundle
@@ -39,7 +42,7 @@ class SplitPredictions:
     truth: NDArray[np.int32]
 
     def predictions(self) -> pa.Table:
-        """One row an image, sorted by path: `path`, `sha256`, `truth`, `predicted`, `confidence`, `logits`."""
+        """One row per image, sorted by path: `path`, `sha256`, `truth`, `predicted`, `confidence`, `logits`."""
         names = np.array(self.bundle.card.labels, dtype=object)
         return pa.table(
             {
@@ -56,9 +59,14 @@ class SplitPredictions:
 def predict_split(bundle: Bundle, dataset: Dataset, split: str) -> SplitPredictions:
     """Run a bundle on the stored images of a split.
 
+    Args:
+        bundle: What predicts.
+        dataset: Images of the same classes, decoded by the same policy.
+        split: `train`, `validation` or `test`.
+
     Raises:
-        InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
-            was trained or calibrated on.
+        InputError: where the data set has other labels or another decode policy, or the bundle was trained or
+            calibrated on the split.
     """
     _check_fits(bundle, dataset, split)
     logits, truth = split_logits(dataset, split, bundle.runner())

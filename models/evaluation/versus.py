@@ -27,17 +27,20 @@ from darkroom.models.measures.metrics import Frozen
 
 
 class Versus(Frozen):
-    """A table's answers against a bundle's, on the images that the bundle was evaluated on.
+    """A table's answers compared with a bundle's, on the images that the bundle was evaluated on.
 
     In each `Pairs` the current one is the table and the new one the bundle.
 
     Attributes:
+        bundle, dataset: `name@version` of each.
+        split: The split of these images.
+        table: The table's file name.
         num_unanswered: Images for which the table names no class; they count as wrong.
         num_unknown_rows: Rows of the table that name none of the images, or several.
         overall: On all images.
         answered: On those that the table answers.
-        classes: Those that are present, in label map order.
-        rows: A table with a row an image: `path`, `truth`, `bundle`, `table` (null where it has no answer).
+        classes: Those that are present, in the order of the label map.
+        rows: Path of a table with one row per image: `path`, `truth`, `bundle`, `table` (null where it has no answer).
     """
 
     bundle: str
@@ -70,8 +73,8 @@ def versus(
         label_column: Where it has no usual name.
 
     Raises:
-        InputError: where there is no such table, no row of it is an answer, or a word is to mean what is no class.
-        LabelError: where the table cannot be read or has no such columns.
+        InputError: where there is no such table, no row of it is an answer, or `means` names an unknown class.
+        LabelError: where the table cannot be read or lacks the columns.
         FormatError: where the bundle was not evaluated.
     """
     report, labels = read_report(bundle.report_folder), LabelMap(bundle.card.labels)

@@ -38,21 +38,38 @@ Status = Literal["complete", "pruned", "failed"]
 
 
 class Varied(Frozen):
-    """An option with one of its values, as typed."""
+    """One value of a varied option.
+
+    Attributes:
+        option: As typed, without dashes.
+        value: As typed.
+    """
 
     option: str
     value: str
 
 
 class VariedOption(Frozen):
-    """An option with all its requested values, as typed."""
+    """An option, and all values to try.
+
+    Attributes:
+        option: As typed, without dashes.
+        values: As typed.
+    """
 
     option: str
     values: tuple[str, ...]
 
 
 class TrialPlan(Frozen):
-    """A trial: its number, from 1, what is varied in it, and everything that decides its result."""
+    """A trial, and all that decides its result.
+
+    Attributes:
+        number: From 1.
+        values: What is varied in it.
+        dataset: `name@version`.
+        settings: Of the training.
+    """
 
     number: int
     values: tuple[Varied, ...]
@@ -61,7 +78,7 @@ class TrialPlan(Frozen):
 
     @property
     def told(self) -> str:
-        """`optimizer=adam, augment=none`."""
+        """The varied values as text, such as `optimizer=adam, augment=none`."""
         return ", ".join(f"{varied.option}={varied.value}" for varied in self.values)
 
 
@@ -69,13 +86,13 @@ class ExperimentPlan(Frozen):
     """The plan of an experiment.
 
     Attributes:
-        name: Of the data set.
+        name: The data set's.
         recipe: What all trials have in common, as the user named it.
         command: The command line that asks for it.
         options: What is varied.
         num_combinations: Of all values; more than there are trials where some were drawn.
-        prune_after: Epochs that every trial has before it can be stopped as hopeless; 0 never stops one.
-        trials: In the order in which they are made.
+        prune_after: Epochs that every trial gets before it can be stopped early; 0 stops none.
+        trials: In the order in which they are run.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -89,13 +106,20 @@ class ExperimentPlan(Frozen):
 
     @property
     def version(self) -> str:
-        """Of the data and all settings; recipe and command are only words for them."""
+        """A hash of the data and all settings; recipe and command only describe these."""
         trials = [(trial.dataset, trial.settings.model_dump(mode="json")) for trial in self.trials]
         return content_version(CODE_VERSION, model_version.CODE_VERSION, self.prune_after, trials)
 
 
 class TrialRecord(Frozen):
-    """How a trial ended; `reason` says why where it is not complete, `history` numbers the epochs of each stage."""
+    """How a trial ended.
+
+    Attributes:
+        number: From 1.
+        status: `complete`, `pruned` or `failed`.
+        reason: Why it is not complete; None where it is.
+        history: Its epochs, numbered within each stage.
+    """
 
     schema_version: int = SCHEMA_VERSION
     number: int
@@ -105,13 +129,22 @@ class TrialRecord(Frozen):
 
 
 class TrialRow(Frozen):
-    """A trial with its figures, those of the epoch whose weights are kept; None where there is no epoch.
+    """A trial with the figures of the epoch whose weights are kept; None where there is no epoch.
 
     Attributes:
-        num_correct: Validation images that are right, of `num_images`.
+        number: From 1.
+        values: What is varied in it.
+        status: `complete`, `pruned` or `failed`.
+        reason: Why it is not complete; None where it is.
+        num_epochs: Epochs run.
+        best_epoch: The epoch whose weights are kept; the first is 1.
+        num_images: Validation images.
+        num_correct: Those that are right.
+        accuracy: Their share.
         interval: 95 % Wilson score interval of the accuracy.
         loss: Mean cross-entropy on validation, with the trial's own label smoothing.
-        seconds: Of its epochs.
+        seconds: The sum over its epochs.
+        dataset: `name@version`.
         bundle: The name and version that `darkroom train` gives a bundle of these settings.
     """
 
@@ -132,7 +165,14 @@ class TrialRow(Frozen):
 
 
 class HeldOutFigures(Frozen):
-    """The bundle on images that neither trained nor chose it."""
+    """The best bundle on images that neither trained nor selected it.
+
+    Attributes:
+        num_images: Test images.
+        num_correct: Those that are right.
+        accuracy: Their share.
+        interval: 95 % Wilson score interval of the accuracy.
+    """
 
     num_images: int
     num_correct: int
@@ -141,7 +181,18 @@ class HeldOutFigures(Frozen):
 
 
 class ExperimentCard(Frozen):
-    """`experiment.json`; `best` is the number of the trial that became the bundle."""
+    """The card of an experiment, `experiment.json`.
+
+    Attributes:
+        name: The data set's.
+        version: A hash of the data and all settings.
+        recipe, command, options, num_combinations, prune_after: As in `ExperimentPlan`.
+        trials: Those that were run, by number.
+        best: The number of the trial that became the bundle.
+        bundle: `name@version` of that bundle.
+        test: Its figures on the test images; None where it was not evaluated.
+        files: Of the experiment's folder.
+    """
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -159,14 +210,24 @@ class ExperimentCard(Frozen):
 
     @property
     def best_row(self) -> TrialRow:
+        """The trial that became the bundle."""
         return next(row for row in self.trials if row.number == self.best)
 
     def with_status(self, status: Status) -> list[TrialRow]:
+        """The trials that ended with a status: `complete`, `pruned` or `failed`."""
         return [row for row in self.trials if row.status == status]
 
 
 def find_experiment(folder: Path, workspace: Workspace) -> ExperimentCard | None:
-    """The card of an experiment that is done and whose bundle is still there."""
+    """The card of a finished experiment whose bundle still exists; None where there is none.
+
+    Args:
+        folder: The experiment's.
+        workspace: Where the bundle is looked for.
+
+    Raises:
+        FormatError: where the card is damaged.
+    """
     if not (folder / EXPERIMENT_CARD).is_file():
         return None
     card = read_card(folder / EXPERIMENT_CARD, ExperimentCard, SCHEMA_VERSION)
@@ -183,7 +244,12 @@ def read_plan(folder: Path) -> ExperimentPlan:
 
 
 def read_record(folder: Path, number: int) -> TrialRecord | None:
-    """How a trial ended; None where it has not."""
+    """How a trial ended; None where it has not.
+
+    Args:
+        folder: The experiment's.
+        number: The trial's, from 1.
+    """
     file = record_file(folder, number)
     return read_card(file, TrialRecord, SCHEMA_VERSION) if file.is_file() else None
 
@@ -194,7 +260,12 @@ def ended(folder: Path) -> list[TrialRecord]:
 
 
 def rows(folder: Path, workspace: Workspace) -> list[TrialRow]:
-    """The trials that have ended, with their figures, by number."""
+    """The trials that have ended, with their figures, by number.
+
+    Args:
+        folder: The experiment's.
+        workspace: Where the data sets are.
+    """
     plan = read_plan(folder)
     datasets = {name: open_dataset(workspace.find_dataset(name)) for name in {t.dataset for t in plan.trials}}
     found = []
@@ -205,26 +276,36 @@ def rows(folder: Path, workspace: Workspace) -> list[TrialRow]:
 
 
 def ranked(trials: Iterable[TrialRow]) -> list[TrialRow]:
-    """Best first: complete before stopped before failed; then by accuracy, then by loss, then by number.
+    """The trials, best first: complete before pruned before failed; then by accuracy, by loss, and by number.
 
-    By accuracy and not by loss, since the loss of a trial with label smoothing is another quantity.
+    By accuracy and not by loss, because the losses of trials with different label smoothing cannot be compared.
     """
     order = ("complete", "pruned", "failed")
     return sorted(trials, key=lambda row: (order.index(row.status), -(row.num_correct or 0), row.loss or 0, row.number))
 
 
 def record_file(folder: Path, number: int) -> Path:
-    """Where a trial's record stands once it has ended."""
+    """The file of a trial's record, written once it has ended.
+
+    Args:
+        folder: The experiment's.
+        number: The trial's, from 1.
+    """
     return folder / f"trial-{number:05d}.json"
 
 
 def state_folder(folder: Path, number: int) -> Path:
-    """Where a trial's training keeps its state."""
+    """The folder in which a trial's training keeps its state.
+
+    Args:
+        folder: The experiment's.
+        number: The trial's, from 1.
+    """
     return folder / f".staging-{number:05d}"
 
 
 def remove_states(folder: Path) -> None:
-    """Remove the states of all trials: none of them is needed any more."""
+    """Remove the states of all trials, none of which is needed any more."""
     for state in folder.glob(".staging-*"):
         remove_folder(state)
 

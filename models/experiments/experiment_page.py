@@ -20,7 +20,14 @@ EXPERIMENT_FILES = (EXPERIMENT_PAGE, EXPERIMENT_PLOT)
 
 @dataclass(frozen=True)
 class ValueFigures:
-    """The complete trials that share a value of an option: how many, their mean accuracy and the best one's."""
+    """The complete trials that share a value of an option.
+
+    Attributes:
+        option, value: As typed.
+        num_trials: How many.
+        mean: Their mean accuracy on validation.
+        best: The highest accuracy of these.
+    """
 
     option: str
     value: str
@@ -36,9 +43,9 @@ def write_experiment_page(
 
     Args:
         folder: The experiment's.
-        card: What to show; its list of files is not looked at.
+        card: What to show; its list of files is not used.
         histories: The epochs of each trial, by its number.
-        workspace: Where the pages that it links to lie.
+        workspace: Where the pages that it links to are.
     """
     from darkroom.models.pages import plots
 
@@ -79,7 +86,7 @@ def write_experiment_page(
 
 
 def by_value(card: ExperimentCard) -> list[ValueFigures]:
-    """For each option, its values by the mean accuracy of the complete trials that have them."""
+    """For each option, its values ordered by the mean accuracy of the complete trials that have them."""
     found = []
     for place, option in enumerate(card.options):
         figures = []

@@ -23,7 +23,12 @@ _SEED = 0
 
 
 def draw(num_combinations: int, num_trials: int) -> list[int]:
-    """A random search: indices of `num_trials` different combinations, the same on every call."""
+    """Random search: indices of different combinations, the same on every call.
+
+    Args:
+        num_combinations: Of all values; indices are below it.
+        num_trials: How many to draw, at most `num_combinations`.
+    """
     optuna = _optuna()
     grid = list(range(num_combinations))
     study = optuna.create_study(sampler=optuna.samplers.GridSampler({"index": grid}, seed=_SEED))
@@ -32,7 +37,15 @@ def draw(num_combinations: int, num_trials: int) -> list[int]:
 
 
 def ask(plan: ExperimentPlan, trial: TrialPlan, records: Sequence[TrialRecord]) -> Trial:
-    """Optuna's view of a trial that is to be made, beside those that have ended."""
+    """Optuna's view of a trial that is about to run, next to those that have ended.
+
+    It prunes by the median of the earlier trials at the same epoch (`optuna.pruners.MedianPruner`).
+
+    Args:
+        plan: The experiment's.
+        trial: The one to run.
+        records: The trials that have ended.
+    """
     optuna = _optuna()
     study = optuna.create_study(
         direction="maximize",
@@ -46,7 +59,13 @@ def ask(plan: ExperimentPlan, trial: TrialPlan, records: Sequence[TrialRecord]) 
 
 
 def write_journal(path: Path, plan: ExperimentPlan, records: Sequence[TrialRecord]) -> None:
-    """The ended trials as a file of Optuna's, for its own tools."""
+    """Write the ended trials as an Optuna journal, for its own tools; the file appears whole or not at all.
+
+    Args:
+        path: The file.
+        plan: The experiment's.
+        records: The trials that have ended.
+    """
     optuna = _optuna()
     with atomic_file(path) as temporary:
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(temporary)))

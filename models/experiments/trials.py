@@ -45,11 +45,20 @@ logger = logging.getLogger(__name__)
 
 
 class Hopeless(Exception):  # noqa: N818 - no error: the end of a trial
-    """A trial that is worse than the others were at its age."""
+    """Ends a trial that is worse than the others were after as many epochs."""
 
 
 def start(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Workspace) -> list[TrialPlan]:
-    """Write the plan; returns the unfinished trials in order and, with `retry_failed`, the failed ones.
+    """Write the plan.
+
+    Args:
+        folder: The experiment's.
+        plan: What to write.
+        retry_failed: Run failed trials again.
+        workspace: Where the data sets are.
+
+    Returns:
+        The trials to run, in order: those that have not ended and, with `retry_failed`, those that failed.
 
     Raises:
         SettingError: where the trials' data sets differ in their validation images.
@@ -79,7 +88,7 @@ def start(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Wor
 
 
 def train_trial(folder: Path, number: int, features: Path | None, workspace: Workspace) -> TrialRecord:
-    """Train or resume one trial and record how it ended; a failure is also raised.
+    """Train or resume one trial, and record how it ended; a failure is raised as well.
 
     Args:
         folder: The experiment's.
@@ -123,7 +132,14 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
 
 
 def record_failure(folder: Path, number: int, error: Exception, history: Sequence[EpochLog] = ()) -> TrialRecord:
-    """Record a trial that cannot be made; what failed for the machine's sake is raised again: it says nothing of it."""
+    """Record a trial that cannot be run. A failure of the machine says nothing of the trial, and is raised again.
+
+    Args:
+        folder: The experiment's.
+        number: The trial's, from 1.
+        error: What ended it.
+        history: The epochs that it had.
+    """
     known = read_record(folder, number)
     if known:
         return known
@@ -136,7 +152,15 @@ def record_failure(folder: Path, number: int, error: Exception, history: Sequenc
 
 
 def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
-    """The best complete trial by its validation figures alone; raises WorkError where none is complete."""
+    """The best complete trial, by its validation figures alone.
+
+    Args:
+        folder: The experiment's.
+        workspace: Where the data sets are.
+
+    Raises:
+        WorkError: where no trial is complete.
+    """
     best = ranked(rows(folder, workspace))[0]
     if best.status != "complete":
         raise WorkError(
@@ -147,7 +171,13 @@ def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
 
 
 def hand_over(folder: Path, trial: TrialPlan, workspace: Workspace) -> None:
-    """Move the trial's state to where `train` looks for it, so that nothing is trained twice."""
+    """Move the trial's state to where `train` looks for it, so that nothing is trained twice.
+
+    Args:
+        folder: The experiment's.
+        trial: The one that becomes the bundle.
+        workspace: Where the bundle goes.
+    """
     dataset = open_dataset(workspace.find_dataset(trial.dataset))
     with exclusive(workspace.models / model_version.bundle_name(dataset, trial.settings)):
         state = state_folder(folder, trial.number)
@@ -160,7 +190,15 @@ def hand_over(folder: Path, trial: TrialPlan, workspace: Workspace) -> None:
 def finish(
     folder: Path, best: TrialPlan, bundle: str, test: HeldOutFigures | None, workspace: Workspace
 ) -> ExperimentCard:
-    """Write the table, the plot, the page, Optuna's journal, and the card last; the states of the trials go away."""
+    """Write the table, the plot, the page, Optuna's journal and, last, the card; the trials' states are removed.
+
+    Args:
+        folder: The experiment's.
+        best: The trial that became the bundle.
+        bundle: `name@version` of the bundle.
+        test: Its figures on the test images; None where it was not evaluated.
+        workspace: Where the data sets are.
+    """
     plan = read_plan(folder)
     records, table = ended(folder), rows(folder, workspace)
     card = ExperimentCard(

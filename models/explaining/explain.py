@@ -56,7 +56,13 @@ _OURS = re.compile(r"explain\.html|made\.json|(\d{3}-[A-Za-z0-9._-]+|filters|cla
 
 @dataclass(frozen=True)
 class Explained:
-    """What came of the images: the files that were written, and which image could not be read and why."""
+    """What an explanation came to.
+
+    Attributes:
+        page: `explain.html`.
+        pictures: The picture files.
+        set_aside: Path and reason of each image that cannot be read.
+    """
 
     page: Path
     pictures: tuple[Path, ...]
@@ -85,7 +91,7 @@ def explain_images(
 ) -> Explained:
     """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
 
-    They stay where they were made from the same network, images, data set and libraries.
+    They are kept where they were made from the same network, images, data set and libraries.
 
     Args:
         bundle: The network to look into.
@@ -143,7 +149,14 @@ def explain_images(
 def find_explained(
     bundle: Bundle, images: Sequence[Path], out: Path, generated_by: str, dataset: Dataset | None, max_searched: int
 ) -> Explained | None:
-    """The pictures that `explain_images` would leave as they are; None where it would draw some."""
+    """The pictures that `explain_images` would keep; None where it would draw some.
+
+    Args:
+        bundle, images, out, generated_by, dataset, max_searched: As for `explain_images`.
+
+    Raises:
+        InputError, SettingError: as `explain_images` raises them.
+    """
     _check(bundle, images, out, dataset)
     if not (out / MADE_CARD).is_file():
         return None  # without a look at the images
@@ -178,7 +191,16 @@ def _explained(out: Path, names: Sequence[str], set_aside: tuple[tuple[str, str]
 
 
 def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:
-    """The folder of the data set that is named, or of the default one, or None where that is not at hand."""
+    """The folder of the data set to search for activating images; None where the default one is not in the workspace.
+
+    Args:
+        place: The workspace.
+        dataset: A reference that the user named, or None.
+        default: The reference of the data set that the bundle was trained on.
+
+    Raises:
+        InputError: where the named data set does not exist.
+    """
     if dataset:
         return place.find_dataset(dataset)
     try:
@@ -188,7 +210,16 @@ def find_searched(place: Workspace, dataset: str | None, default: str) -> Path |
 
 
 def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> list[str]:
-    """Paths worth a look: the worst mistakes of the report, and the most confident correct predictions by class."""
+    """Paths of images worth a look: the report's worst mistakes, and the most confident correct predictions by class.
+
+    Args:
+        bundle: Evaluated before.
+        num_wrong: The most mistakes.
+        num_right: The most correct predictions.
+
+    Raises:
+        FormatError: where the bundle was not evaluated.
+    """
     report = read_report(bundle.report_folder)
     wrong = [mistake.path for mistake in report.worst_mistakes[:num_wrong]]
     rows = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted", "confidence"])
@@ -202,13 +233,13 @@ def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> l
 
 
 def explanation_folder(bundle: Bundle, images: Sequence[str]) -> Path:
-    """Where explanations of images go that a user names: a folder for each choice of images, in the bundle's report.
+    """The folder for an explanation of images that a user names: one per choice of images, in the bundle's report.
 
-    `report/explain` is for those of the report's own images.
+    `report/explain` is for the report's own images.
 
     Args:
         bundle: The network.
-        images: Paths or URLs as they are named; the same ones get the same folder.
+        images: Paths or URLs as named; the same ones give the same folder.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(images[0]).stem)[:40].strip("._-") if images else ""
     parts = (EXPLAIN_FOLDER, name, content_version(list(images)))

@@ -13,7 +13,14 @@ from darkroom.models.pages.panels import Panel
 
 @dataclass(frozen=True)
 class ShownImage:
-    """An image on the page: the name of its pictures, its path, its label where it is known, what the network did."""
+    """An image on the page.
+
+    Attributes:
+        name: Of its pictures, without suffix.
+        path: The file's, printable.
+        truth: Its class, where known.
+        view: What the network made of it.
+    """
 
     name: str
     path: str
@@ -23,7 +30,15 @@ class ShownImage:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that the page shows; `set_aside` are paths and reasons of images that cannot be read."""
+    """All that the page shows.
+
+    Attributes:
+        bundle: The network.
+        images: Those that could be read.
+        network: The network as a whole.
+        set_aside: Path and reason of each image that cannot be read.
+        generated_by: Command, flow or run that made it.
+    """
 
     bundle: Bundle
     images: tuple[ShownImage, ...]
@@ -33,7 +48,7 @@ class Explanation:
 
 
 def explain_page(explanation: Explanation) -> str:
-    """The page as HTML, pictures inside."""
+    """The page as HTML, with its pictures inside."""
     return render("explain.html.j2", shown=explanation, card=explanation.bundle.card, picture_of=_picture)
 
 

@@ -30,10 +30,13 @@ class ImageView:
     """An image and how the network classified it.
 
     Attributes:
+        predicted: Index of the predicted class.
+        confidence: Its probability.
+        other: Index of the true class where the prediction is wrong, otherwise of the second most likely one.
+        other_probability: Its probability.
         panels: The image, Grad-CAM of the predicted class, Grad-CAM of `other`, occlusion.
-        other: The truth where the prediction is wrong, else the second most likely class.
         largest_fall, largest_rise: Of the predicted class's probability, by covering a part of the image.
-        activations: A mosaic for each size of feature map, the strongest channels first.
+        activations: One mosaic per size of feature map, strongest channels first.
         contributions: `float32[C, K]`, see `Evidence.contributions`, of the classes that were asked for.
     """
 
@@ -50,7 +53,14 @@ class ImageView:
 
 @dataclass(frozen=True)
 class ActivatingImage:
-    """A training image on which a channel is highly active, and the mean of the channel over all positions."""
+    """A training image that activates a channel strongly.
+
+    Attributes:
+        panel: Its picture.
+        path: As in the manifest.
+        label: Its class.
+        activation: The mean of the channel over all positions.
+    """
 
     panel: Panel
     path: str
@@ -65,7 +75,7 @@ class ChannelView:
     Attributes:
         channel: Its index.
         label: The class to whose logit it contributes.
-        contribution: How much it adds to that logit, the mean over the images that are explained.
+        contribution: How much it adds to that logit, averaged over the explained images.
         maximised: The pattern that activates it most.
         images: The training images that activate it most, whatever their label.
     """
@@ -84,7 +94,15 @@ class ChannelView:
 
 @dataclass(frozen=True)
 class NetworkView:
-    """The network as a whole; `num_searched` training images were searched for those of the channels."""
+    """The network as a whole.
+
+    Attributes:
+        filters: Of the first convolutions.
+        classes: The pattern that activates each class most.
+        layer: The name of the channels' layer.
+        channels: Those that contribute most to the classes.
+        num_searched: Training images searched for those that activate the channels.
+    """
 
     filters: tuple[Panel, ...]
     classes: tuple[Panel, ...]

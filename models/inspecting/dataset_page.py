@@ -75,9 +75,13 @@ def write_inspection(folder: Path, inspection: Inspection, thumbnails: Mapping[s
 
 
 def source_thumbnails(folder: Path, inspection: Inspection) -> dict[str, bytes]:
-    """Small JPEGs by path of the images that the page shows, whole and undistorted, read from the source's folder.
+    """Small JPEGs, by path, of the images that the page shows, undistorted, read from the source.
 
-    What is no longer there, or has changed into something else, is left out.
+    An image that is gone, or is no longer an image, is left out.
+
+    Args:
+        folder: The source's.
+        inspection: What the page shows.
     """
     shown = _shown_paths(inspection)
     policy = inspection.policy.model_copy(

@@ -30,21 +30,39 @@ _MAX_EXAMPLES_PER_CLASS = 8
 
 
 class SetAsideFile(Frozen):
-    """A quarantined file, and why it is one."""
+    """A quarantined file.
+
+    Attributes:
+        path: As in the manifest.
+        reason: The reason code.
+    """
 
     path: str
     reason: str
 
 
 class Example(Frozen):
-    """A usable image of a class."""
+    """A usable image of a class.
+
+    Attributes:
+        path: As in the manifest.
+        label: Its class.
+    """
 
     path: str
     label: str
 
 
 class CopyPair(Frozen):
-    """Two images that are the same (`exact`) or nearly so (`near`): a row of `duplicates.parquet`."""
+    """Two images that are the same or nearly so: a row of `duplicates.parquet`.
+
+    Attributes:
+        path, other: As in the manifest.
+        kind: `exact` or `near`.
+        split, other_split: The split of each.
+        label, other_label: The class of each.
+        similarity: Of the pixels, at most 1.
+    """
 
     path: str
     other: str
@@ -57,17 +75,23 @@ class CopyPair(Frozen):
 
 
 class Inspection(Frozen):
-    """All that is known without training.
+    """What is known of a source or a data set without training.
 
     Attributes:
-        name: Of the data set, or what it would be called.
-        version: Of the data set; None for a source that is not ingested.
-        decisions: How labels and splits were found.
+        name: The data set's, or what it would be called.
+        version: The data set's; None for a source that is not ingested.
+        source: As given on the command line.
+        licence: Of the images, where known.
+        citation: What to cite, where known.
+        decisions: Sentences on how labels and splits were found.
+        policy: How the images were decoded.
+        quality: Class balance, sizes and outliers.
         examples: Up to 8 images of each class, chosen by their hashes; of more than 96 classes, of the first.
         set_aside: The first 1,000 quarantined files, by path.
-        duplicates: Counts of copies.
-        copies: The first 1,000: those on both sides of a split first, then those with two labels, the closest first.
-        label_errors: None where labels were not judged.
+        duplicates: The counts of duplicates.
+        copies: The first 1,000 pairs: those across splits first, then those with two labels, then the most similar.
+        label_errors: None where labels were not checked.
+        libraries: Versions of those that can affect the result.
         generated_by: Command, flow or run that made it.
     """
 
@@ -90,7 +114,21 @@ class Inspection(Frozen):
 
 
 def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], backbone: Path, share: float) -> Path:
-    """The features of a share of one part's images, for judging their labels; computed already, nothing is done."""
+    """The features of some of one part's images, by which their labels are checked; an existing file is kept.
+
+    Args:
+        staging: The folder of an ingest that is not published.
+        index: The part, from 0.
+        labels: The class names, sorted.
+        backbone: As `export_judge` wrote it.
+        share: Of the images, 0 to 1, chosen by their hashes.
+
+    Returns:
+        The file that `load_judged` reads.
+
+    Raises:
+        FormatError: where a shard is damaged.
+    """
     part = part_folder(staging, index)
     shards = list(part_shards(part))
     file = staging / "label-features" / f"{share:.6f}" / f"{index:05d}.npz"
@@ -102,9 +140,9 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
     """Describe a source whose parts are written.
 
     Args:
-        staging: Of an ingest that is not published.
-        features: What `extract_part_features` wrote; empty, no label is judged.
-        generated_by: See `Inspection`.
+        staging: The folder of an ingest that is not published.
+        features: What `extract_part_features` returned; empty to check no labels.
+        generated_by: As in `Inspection`.
     """
     found = gather(staging)
     plan = found.plan
@@ -128,7 +166,20 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
 
 
 def extract_shard_features(dataset: Dataset, shard: str, backbone: Path, share: float) -> Path:
-    """The same of a published shard (its file name in the card)."""
+    """The features of some of a published shard's images, by which their labels are checked; an existing file is kept.
+
+    Args:
+        dataset: The data set.
+        shard: The shard's file name in the card.
+        backbone: As `export_judge` wrote it.
+        share: Of the images, 0 to 1, chosen by their hashes.
+
+    Returns:
+        The file that `load_judged` reads.
+
+    Raises:
+        FormatError: where the shard is damaged.
+    """
     file = backbone.parent / f"{share:.6f}" / f"{Path(shard).name}.npz"
     extract_features([dataset.folder / shard], dataset.labels, backbone, share, file)
     return file
@@ -139,8 +190,8 @@ def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -
 
     Args:
         dataset: The data set.
-        features: What `extract_shard_features` wrote; empty, no label is judged.
-        generated_by: See `Inspection`.
+        features: What `extract_shard_features` returned; empty to check no labels.
+        generated_by: As in `Inspection`.
     """
     card, manifest = dataset.card, dataset.manifest()
     return Inspection(
@@ -163,12 +214,16 @@ def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -
 
 
 def read_inspection(folder: Path) -> Inspection:
-    """Read `inspection.json`; raises FormatError where it is missing, damaged or of another schema version."""
+    """Read `inspection.json`.
+
+    Raises:
+        FormatError: where it is missing, damaged or of another schema version.
+    """
     return read_card(folder / INSPECTION_CARD, Inspection, SCHEMA_VERSION)
 
 
 def choose_examples(manifest: pa.Table) -> tuple[Example, ...]:
-    """A few usable images of each class, in the order of labels and hashes: no accident of listing, the same each time.
+    """A few usable images of each class, by label and hash: the same each time, whatever the order of the listing.
 
     Args:
         manifest: With the columns `path`, `sha256`, `label` and `status`.

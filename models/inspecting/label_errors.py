@@ -50,10 +50,11 @@ class LabelError(Frozen):
     """An image that may have the wrong label.
 
     Attributes:
+        path: As in the manifest.
         label: As given.
-        suggested: What the network says.
-        score: Probability that the network gives to `label`: the lower, the more suspect.
-        suggested_probability: The same for `suggested`.
+        suggested: The class that the network finds most probable.
+        score: Probability of `label`: the lower, the more suspect.
+        suggested_probability: Probability of `suggested`.
     """
 
     path: str
@@ -64,13 +65,13 @@ class LabelError(Frozen):
 
 
 class LabelErrors(Frozen):
-    """What was judged and what was found.
+    """What was checked, and what was found.
 
     Attributes:
-        num_images: Images judged; those of classes with fewer than five images are not, nor those beyond the limit
+        num_images: Images checked; those of classes with fewer than five images are not, nor those beyond the limit
             that was asked for.
-        accuracy: Share of them to which the network gives the label that they have; None where none was judged. Where
-            it is low, the classes are hard to tell apart and a suspicion says little.
+        accuracy: Share of them whose label the network predicts; None where none was checked. Where it is low, the
+            classes are hard to tell apart and a suspicion says little.
         num_suspected: Suspected errors in all.
         suspected: The first of them, most suspect first.
     """
@@ -83,7 +84,14 @@ class LabelErrors(Frozen):
 
 @dataclass(frozen=True)
 class Judged:
-    """Images to be judged: `features float32[N, F]`, `labels int32[N]`, and N `paths` and `sha256`."""
+    """Images whose labels are to be checked.
+
+    Attributes:
+        features: `float32[N, F]`.
+        labels: `int32[N]`.
+        paths: N paths, as in the manifest.
+        sha256: N hashes of the source files, hex.
+    """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -92,15 +100,15 @@ class Judged:
 
 
 def export_judge(path: Path) -> None:
-    """Write the backbone whose features labels are judged by as ONNX; an existing file stays."""
+    """Write the backbone on whose features labels are checked, as ONNX; an existing file is kept."""
     export_backbone(path, NETWORK, _IMAGE_SIZE)
 
 
 def extract_features(shards: Sequence[Path], labels: LabelMap, backbone: Path, share: float, path: Path) -> None:
-    """Write the features of the images in some shards to `path`; there already, nothing is done.
+    """Write the features of the images in some shards to `path`; an existing file is kept.
 
     Args:
-        shards: Augmented copies in them are passed over.
+        shards: Augmented copies in them are skipped.
         labels: Of the shards.
         backbone: As `export_judge` wrote it.
         share: Of the images, chosen by their hashes: the same images whatever else is in the data set.
@@ -130,7 +138,7 @@ def extract_features(shards: Sequence[Path], labels: LabelMap, backbone: Path, s
 
 
 def load_judged(files: Sequence[Path]) -> Judged:
-    """The images of several files of `extract_features`, 5 KiB of memory each.
+    """The images of several files that `extract_features` wrote, 5 KiB of memory each.
 
     Raises:
         FormatError: where a file is missing or damaged.
@@ -141,12 +149,12 @@ def load_judged(files: Sequence[Path]) -> Judged:
 
 
 def find_label_errors(judged: Judged, labels: LabelMap, max_listed: int = 1000) -> LabelErrors:
-    """Judge every image by a regression that was fitted without it, and list those whose label is implausible.
+    """List the images whose label a regression fitted without them finds implausible.
 
     Args:
-        judged: N images; copies of one file are never on both sides of a fold.
+        judged: N images; duplicates of a file are never on both sides of a fold.
         labels: Names of the indices in `judged.labels`.
-        max_listed: Suspects kept; all are counted.
+        max_listed: Suspects to keep; all are counted.
     """
     contents = np.unique(np.array(judged.sha256, np.str_), return_inverse=True)[1]
     rows = _judgeable(judged.labels, contents)

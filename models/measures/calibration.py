@@ -29,7 +29,11 @@ TIE_BREAK = 1e-6
 
 
 class Curve(Frozen):
-    """A monotonic, piecewise linear function through the points (`x`, `y`), constant outside them."""
+    """A monotonic, piecewise linear function, constant outside its points.
+
+    Attributes:
+        x, y: The points, `x` ascending.
+    """
 
     x: tuple[float, ...] = Field(min_length=1)
     y: tuple[float, ...] = Field(min_length=1)
@@ -48,10 +52,12 @@ class Calibration(Frozen):
     """From logits to probabilities.
 
     Attributes:
-        method: `temperature`: softmax of logits / `temperature` (Guo et al. 2017). `isotonic`: each class's softmax
-            through a rising curve of its own, then scaled to sum to 1 (Zadrozny & Elkan 2002).
+        method: `temperature`: softmax of logits / `temperature` (Guo et al. 2017, "On Calibration of Modern Neural
+            Networks", arXiv:1706.04599). `isotonic`: each class's softmax through a rising curve of its own, then
+            scaled to sum to 1 (Zadrozny and Elkan 2002, "Transforming classifier scores into accurate multiclass
+            probability estimates").
         temperature: 1 for `isotonic`.
-        curves: For `isotonic`, one a class in label map order.
+        curves: For `isotonic`, one per class, in the order of the label map.
     """
 
     method: CalibrationMethod = "temperature"
@@ -65,10 +71,10 @@ class Calibration(Frozen):
         return self
 
     def apply(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities `float64[N, C]` of `logits`, `float[N, C]`; rows sum to 1, whatever the logits' size.
+        """Probabilities `float64[N, C]` of logits `float[N, C]`; rows sum to 1, whatever the size of the logits.
 
         Raises:
-            WorkError: where there is not one curve a class.
+            WorkError: where there is not one curve per class.
         """
         chances = probabilities(logits, self.temperature)
         if self.method == "temperature":
@@ -89,10 +95,15 @@ UNCALIBRATED = Calibration()
 def fit_calibration(
     logits: NDArray[np.floating], truth: NDArray[np.integer], method: CalibrationMethod = "temperature"
 ) -> Calibration:
-    """Fit a calibration to `logits`, float[N, C], and `truth`, int[N], of the validation images.
+    """Fit a calibration to the validation images.
+
+    Args:
+        logits: `float[N, C]`.
+        truth: `int[N]`.
+        method: `temperature` or `isotonic`.
 
     Raises:
-        WorkError: where shapes do not fit or a logit is not finite.
+        WorkError: where shapes do not match or a logit is not finite.
     """
     if method == "temperature":
         return Calibration(temperature=fit_temperature(logits, truth))
@@ -106,11 +117,11 @@ def fit_curves(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> tupl
     impossible.
 
     Args:
-        logits: float[N, C] of the validation images.
-        truth: int[N].
+        logits: `float[N, C]` of the validation images.
+        truth: `int[N]`.
 
     Raises:
-        WorkError: where shapes do not fit or a logit is not finite.
+        WorkError: where shapes do not match or a logit is not finite.
     """
     from sklearn.isotonic import IsotonicRegression
 
@@ -137,14 +148,14 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     come; the temperature is then left at 1.
 
     Args:
-        logits: float[N, C] of the validation images.
-        truth: int[N].
+        logits: `float[N, C]` of the validation images.
+        truth: `int[N]`.
 
     Returns:
         A number from 0.05 to 20; above 1 where the network was too sure of itself.
 
     Raises:
-        WorkError: where shapes do not fit or a logit is not finite.
+        WorkError: where shapes do not match or a logit is not finite.
     """
     from scipy.optimize import minimize_scalar
 
@@ -165,7 +176,11 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
 
 
 def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Softmax of `logits` (float[N, C]) divided by `temperature`, without overflow: float64[N, C], rows sum to 1.
+    """Softmax of logits divided by a temperature, without overflow: `float64[N, C]`, rows sum to 1.
+
+    Args:
+        logits: `float[N, C]`.
+        temperature: Above 0.
 
     Raises:
         WorkError: where the temperature is not a positive number.

@@ -21,12 +21,15 @@ from darkroom.models.measures.resampling import calibration_errors, interval_of,
 
 
 class Pairs(Frozen):
-    """Right and wrong of two bundles on the same images.
+    """Right and wrong answers of two bundles on the same images.
 
     Attributes:
-        num_only_current: Images that the current bundle has right and the new one wrong.
-        num_only_new: The other way round.
-        p_value: Of McNemar's exact test, two-sided: how often two equally good bundles would differ so much or more.
+        num_images: How many.
+        num_current_correct: Those that the current bundle has right.
+        num_new_correct: Those that the new bundle has right.
+        num_only_current: Those that only the current bundle has right.
+        num_only_new: Those that only the new bundle has right.
+        p_value: Of McNemar's exact test, two-sided: how often two equally good bundles would differ this much or more.
     """
 
     num_images: int
@@ -38,7 +41,13 @@ class Pairs(Frozen):
 
     @classmethod
     def of(cls, current_right: NDArray[np.bool_], new_right: NDArray[np.bool_], **others: str) -> Self:
-        """Count them: `bool[N]` each, of the same images in the same order."""
+        """Count right and wrong answers.
+
+        Args:
+            current_right: `bool[N]`.
+            new_right: `bool[N]`, of the same images in the same order.
+            others: Fields of a subclass.
+        """
         only_current = int((current_right & ~new_right).sum())
         only_new = int((new_right & ~current_right).sum())
         return cls(
@@ -53,25 +62,29 @@ class Pairs(Frozen):
 
     @property
     def difference(self) -> float:
-        """The new bundle's share of right answers less the current one's."""
+        """The new bundle's accuracy minus the current one's."""
         return (self.num_new_correct - self.num_current_correct) / self.num_images
 
 
 class ClassPairs(Pairs):
-    """The same, on the images of one true class."""
+    """Right and wrong answers on the images of one class.
+
+    Attributes:
+        label: The true class.
+    """
 
     label: str
 
 
 class Comparison(Frozen):
-    """A new bundle against the current one.
+    """A new bundle compared with the current one.
 
     Attributes:
         overall: On all shared images.
-        accuracy_difference: 95 % bootstrap interval of new less current; None where all images agree.
+        accuracy_difference: 95 % bootstrap interval of new minus current; None where all images agree.
         current_calibration_error, new_calibration_error: Expected calibration errors.
-        calibration_difference: 95 % bootstrap interval of new less current; None where all resamples agree.
-        classes: Those that are present, in label map order.
+        calibration_difference: 95 % bootstrap interval of new minus current; None where all resamples agree.
+        classes: Those that are present, in the order of the label map.
     """
 
     overall: Pairs
@@ -83,7 +96,13 @@ class Comparison(Frozen):
 
 
 class Check(Frozen):
-    """One check of a bundle, and its outcome."""
+    """One check of a bundle, and its outcome.
+
+    Attributes:
+        name: What is checked.
+        passed: Whether it passed.
+        found: The figures, in words.
+    """
 
     name: str
     passed: bool
@@ -94,12 +113,14 @@ class Decision(Frozen):
     """Whether to bless a bundle, and why.
 
     Attributes:
+        blessed: The decision.
         why: One sentence.
         current: The version that was blessed until then; None where none was.
-        compared_by: `run_again`: the current bundle ran on the same stored images; `stored_predictions`: what it said
-            of the same files in its own evaluation; None where nothing was compared.
-        num_left_out: Judged images that were not compared: one of the two was made with them, or, for stored
-            predictions, the current one was never judged on them.
+        compared_by: `run_again`: the current bundle ran on the same stored images; `stored_predictions`: its
+            predictions for the same files in its own evaluation; None where nothing was compared.
+        num_left_out: Evaluated images that were not compared: one of the two was trained on them or, for stored
+            predictions, the current one was never evaluated on them.
+        checks: In the order in which they were made.
         comparison: None where nothing was compared.
     """
 
@@ -113,7 +134,15 @@ class Decision(Frozen):
 
 
 def mcnemar(num_only_current: int, num_only_new: int) -> float:
-    """The exact two-sided p-value of McNemar's test (McNemar 1947; Dietterich 1998); 1 where nobody differs."""
+    """The exact two-sided p-value of McNemar's test; 1 where the two never differ.
+
+    Source: Dietterich 1998, "Approximate Statistical Tests for Comparing Supervised Classification Learning
+    Algorithms".
+
+    Args:
+        num_only_current: Images that only the current bundle has right.
+        num_only_new: Images that only the new bundle has right.
+    """
     from scipy.stats import binomtest
 
     differing = num_only_current + num_only_new
@@ -123,16 +152,16 @@ def mcnemar(num_only_current: int, num_only_new: int) -> float:
 def compare(
     current: NDArray[np.floating], new: NDArray[np.floating], truth: NDArray[np.integer], labels: LabelMap
 ) -> Comparison:
-    """Compare two bundles' probabilities of the same images.
+    """Compare two bundles by their probabilities for the same images.
 
     Args:
-        current: float[N, C], calibrated.
-        new: float[N, C], calibrated; the same images in the same order.
-        truth: int[N].
+        current: `float[N, C]`, calibrated.
+        new: `float[N, C]`, calibrated; the same images in the same order.
+        truth: `int[N]`.
         labels: C names.
 
     Raises:
-        WorkError: where shapes do not fit, nothing is there, or a row is no distribution.
+        WorkError: where shapes do not match, there are no images, or a row is no distribution.
     """
     current, new = check_probabilities(current, truth), check_probabilities(new, truth)
     current_right, new_right = (scores.argmax(axis=1) == truth for scores in (current, new))

@@ -22,9 +22,9 @@ class Curve:
 
     Attributes:
         label: The class; `macro average` for the mean of several.
-        x: float64[N], ascending.
-        y: float64[N].
-        area: ROC AUC, or average precision; of a macro curve the mean over the classes.
+        x: `float64[N]`, ascending.
+        y: `float64[N]`.
+        area: ROC AUC, or average precision; for a macro average, the mean over the classes.
     """
 
     label: str
@@ -34,15 +34,15 @@ class Curve:
 
 
 def roc_curves(probabilities: NDArray[np.floating], truth: NDArray[np.integer], labels: LabelMap) -> tuple[Curve, ...]:
-    """True positive rate over false positive rate; classes that are absent, or alone, have none.
+    """True positive rate over false positive rate; a class that is absent, or the only one, has no curve.
 
     Args:
-        probabilities: float[N, C], rows sum to 1.
-        truth: int[N].
+        probabilities: `float[N, C]`, rows sum to 1.
+        truth: `int[N]`.
         labels: C names.
 
     Raises:
-        WorkError: where shapes do not fit or a row is no distribution.
+        WorkError: where shapes do not match or a row is no distribution.
     """
     from sklearn.metrics import auc, roc_curve
 
@@ -56,7 +56,14 @@ def roc_curves(probabilities: NDArray[np.floating], truth: NDArray[np.integer], 
 def precision_recall_curves(
     probabilities: NDArray[np.floating], truth: NDArray[np.integer], labels: LabelMap
 ) -> tuple[Curve, ...]:
-    """Precision over recall, a step function: `y[i]` holds from `x[i - 1]` to `x[i]`. Arguments as of `roc_curves`."""
+    """Precision over recall, a step function: `y[i]` holds from `x[i - 1]` to `x[i]`.
+
+    Args:
+        probabilities, truth, labels: As for `roc_curves`.
+
+    Raises:
+        WorkError: where shapes do not match or a row is no distribution.
+    """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     def curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats, float]:
@@ -68,7 +75,10 @@ def precision_recall_curves(
 
 
 def macro_roc(curves: Sequence[Curve]) -> Curve:
-    """The mean true positive rate of the classes at each false positive rate (Fawcett 2006, vertical averaging)."""
+    """The mean true positive rate of the classes at each false positive rate.
+
+    Source: Fawcett 2006, "An introduction to ROC analysis", vertical averaging.
+    """
     grid = np.linspace(0, 1, _GRID)
     heights = [np.interp(grid, curve.x, curve.y) for curve in curves]
     # At a false positive rate of 0 a curve rises straight up: interpolation takes its top.

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 def percent(share: float, unit: bool = True) -> str:
-    """A share as `97.9 %`; what is not quite all or nothing is never rounded to 100.0 or 0.0."""
+    """A share as `97.9 %`; only all is 100.0 and only nothing 0.0, never by rounding.
+
+    Args:
+        share: 0 to 1.
+        unit: Append the percent sign.
+    """
     value = round(100 * share, 1)
     if share < 1:
         value = min(value, 99.9)

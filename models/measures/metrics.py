@@ -25,14 +25,24 @@ class Frozen(BaseModel):
 
 
 class Interval(Frozen):
-    """A confidence interval."""
+    """A confidence interval.
+
+    Attributes:
+        low, high: Its ends.
+    """
 
     low: float
     high: float
 
 
 class TopK(Frozen):
-    """The share of images whose true class is among the `k` most likely ones, and its 95 % Wilson interval."""
+    """How often the true class is among the most likely ones.
+
+    Attributes:
+        k: How many are looked at.
+        accuracy: Share of images whose truth is among them.
+        interval: 95 % Wilson score interval of `accuracy`.
+    """
 
     k: int
     accuracy: float
@@ -43,14 +53,15 @@ class ClassMetrics(Frozen):
     """One class against the rest.
 
     Attributes:
+        label: The class.
         support: Images whose truth is this class.
         precision: None where the class was never predicted.
         recall: None where the class is absent from the truth.
-        f1: None where both are so.
-        roc_auc: None where the class is absent, or where there is no other.
+        f1: None where both are.
+        roc_auc: None where the class is absent, or the only one.
         average_precision: Area under the precision-recall curve; None where the class is absent.
-        top_3: The share of its images for which it is among the three most likely classes; None where the class is
-            absent, or where there are no more than three.
+        top_3: Share of its images for which it is among the three most likely classes; None where the class is absent,
+            or there are no more than three.
     """
 
     label: str
@@ -64,7 +75,13 @@ class ClassMetrics(Frozen):
 
 
 class ReliabilityBin(Frozen):
-    """Images whose confidence lies in (low, high]; the means are None where there is no such image."""
+    """The images whose confidence is in (low, high].
+
+    Attributes:
+        low, high: The bin's ends.
+        num_images: Images in it.
+        confidence, accuracy: Their means; None where there are no images.
+    """
 
     low: float
     high: float
@@ -77,15 +94,21 @@ class Metrics(Frozen):
     """All metrics of one evaluation.
 
     Attributes:
-        accuracy_interval: 95 % Wilson score interval (Wilson 1927).
+        num_images: Images evaluated.
+        num_correct: Those that are right.
+        accuracy: Their share.
+        accuracy_interval: 95 % Wilson score interval, see `wilson_interval`.
         balanced_accuracy: Mean recall over the classes that are present in the truth.
         macro_f1: Mean F1 over the classes that are present in the truth or were predicted.
+        weighted_f1: Mean F1 weighted by the images of each class.
         log_loss: Mean negative log-likelihood, nats.
         top_k: k = 1, and 3 and 5 where there are more classes than that.
+        per_class: In the order of the label map.
         macro_roc_auc: One class against the rest, mean over the classes that have one; None where none has.
-        macro_pr_auc: The same for average precision.
-        confusion_matrix: Counts; row is truth, column is prediction, both in the label map's order.
-        expected_calibration_error: Guo et al. 2017 over 15 bins of equal width, see `reliability`.
+        macro_pr_auc: Mean average precision over the classes that have one; None where none has.
+        confusion_matrix: Counts; rows are truth, columns prediction, both in the order of the label map.
+        expected_calibration_error: Over 15 bins of equal width, see `reliability`.
+        reliability: The bins, by confidence.
     """
 
     num_images: int
@@ -109,12 +132,12 @@ def measure(probabilities: NDArray[np.floating], truth: NDArray[np.integer], lab
     """Measure predictions against the truth; the predicted class is the first of the most likely ones.
 
     Args:
-        probabilities: float[N, C], rows sum to 1.
-        truth: int[N], class indices below C. Classes may be missing.
+        probabilities: `float[N, C]`, rows sum to 1.
+        truth: `int[N]`, class indices below C. Classes may be missing.
         labels: C names.
 
     Raises:
-        WorkError: where shapes do not fit, nothing is there, or a row is no distribution.
+        WorkError: where shapes do not match, there are no images, or a row is no distribution.
     """
     from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
@@ -148,7 +171,15 @@ def measure(probabilities: NDArray[np.floating], truth: NDArray[np.integer], lab
 
 
 def wilson_interval(num_correct: int, num_images: int, confidence: float = 0.95) -> Interval:
-    """The Wilson score interval of a share: also right near 0 and 1 and for few images (Wilson 1927)."""
+    """The Wilson score interval of a share, accurate also near 0 and 1 and for few images.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+
+    Args:
+        num_correct: 0 to `num_images`.
+        num_images: At least 1.
+        confidence: The level of the interval.
+    """
     from scipy.stats import binomtest
 
     low, high = binomtest(num_correct, num_images).proportion_ci(confidence, method="wilson")
@@ -158,11 +189,12 @@ def wilson_interval(num_correct: int, num_images: int, confidence: float = 0.95)
 def reliability_bins(
     probabilities: NDArray[np.floating], truth: NDArray[np.integer], num_bins: int = NUM_BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """Mean confidence and accuracy of the images in each of `num_bins` equal parts of (0, 1] of confidence.
+    """Mean confidence and accuracy of the images in each of `num_bins` equal bins of confidence over (0, 1].
 
     Args:
-        probabilities: float[N, C], rows sum to 1.
-        truth: int[N].
+        probabilities: `float[N, C]`, rows sum to 1.
+        truth: `int[N]`.
+        num_bins: Number of bins.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
@@ -184,13 +216,21 @@ def reliability_bins(
 
 
 def bin_places(confidence: NDArray[np.floating], num_bins: int = NUM_BINS) -> NDArray[np.intp]:
-    """The bin, from 0, of each confidence: `int[N]`."""
+    """The bin of each confidence, from 0: `int[N]`.
+
+    Args:
+        confidence: `float[N]`, 0 to 1.
+        num_bins: Number of bins.
+    """
     places: NDArray[np.intp] = np.digitize(confidence, np.linspace(0.0, 1.0, num_bins + 1)[1:-1], right=True)
     return places
 
 
 def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
-    """The mean distance of confidence from accuracy over the bins, weighted by images (Guo et al. 2017, eq. 5)."""
+    """The mean distance between confidence and accuracy over the bins, weighted by images.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599, eq. 5.
+    """
     total = sum(row.num_images for row in bins)
     return sum(
         row.num_images / total * abs(row.accuracy - row.confidence)
@@ -200,10 +240,18 @@ def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
 
 
 def check_scores(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Give `scores` (probabilities or logits) as float64[N, C], having checked that they fit `truth`, int[N].
+    """Check that scores fit the truth.
+
+    Args:
+        scores: Probabilities or logits, `float[N, C]`.
+        truth: `int[N]`.
+
+    Returns:
+        The scores, `float64[N, C]`.
 
     Raises:
-        WorkError: where shapes do not fit, nothing is there, a score is not finite or a class index is out of range.
+        WorkError: where shapes do not match, there are no images, a score is not finite or a class index is out of
+            range.
     """
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise WorkError(f"Scores have the shape (images, classes) with two classes or more; received {scores.shape}.")
@@ -225,7 +273,14 @@ def check_scores(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> ND
 
 
 def check_probabilities(probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> NDArray[np.float64]:
-    """As `check_scores`, and each row is a distribution.
+    """Check that probabilities fit the truth, as `check_scores` does, and that each row is a distribution.
+
+    Args:
+        probabilities: `float[N, C]`.
+        truth: `int[N]`.
+
+    Returns:
+        The probabilities, `float64[N, C]`.
 
     Raises:
         WorkError: where a row has a negative entry or does not sum to 1 within 0.001, or `check_scores` finds a fault.

@@ -29,10 +29,15 @@ Floats = NDArray[np.float64]
 
 
 class Intervals(Frozen):
-    """95 % intervals of metrics that are not a proportion of images, from `num_resamples` resamples.
+    """95 % bootstrap intervals of metrics that are not a share of images.
 
     None where all resamples give the same figure, as they do where every image is right: that says nothing of the
     mistakes to come.
+
+    Attributes:
+        num_resamples: How many were drawn.
+        balanced_accuracy, macro_f1, weighted_f1, log_loss, macro_roc_auc, macro_pr_auc, expected_calibration_error: Of
+            the metric of that name.
     """
 
     num_resamples: int
@@ -46,12 +51,12 @@ class Intervals(Frozen):
 
 
 def resampled_intervals(probabilities: NDArray[np.floating], truth: NDArray[np.integer], metrics: Metrics) -> Intervals:
-    """The intervals of `metrics`, which were measured on these predictions.
+    """The intervals of metrics that were measured on these predictions.
 
     Args:
-        probabilities: float[N, C], rows sum to 1.
-        truth: int[N].
-        metrics: What `measure` gave for them.
+        probabilities: `float[N, C]`, rows sum to 1.
+        truth: `int[N]`.
+        metrics: What `measure` returned for them.
     """
     scores = probabilities.astype(np.float64)
     num_resamples = _affordable(*scores.shape)
@@ -64,7 +69,12 @@ def resampled_intervals(probabilities: NDArray[np.floating], truth: NDArray[np.i
 
 
 def resamples(num_images: int, num_resamples: int = NUM_RESAMPLES) -> Iterator[Floats]:
-    """Weights `float64[r, num_images]`, some rows at a time; each row sums to `num_images`."""
+    """Bootstrap weights, `float64[r, num_images]`, some rows at a time; each row sums to `num_images`.
+
+    Args:
+        num_images: Images to draw from.
+        num_resamples: Rows in all.
+    """
     rng = np.random.default_rng(_SEED)
     rows = max(1, _WEIGHTS_AT_ONCE // num_images)
     for start in range(0, num_resamples, rows):
@@ -75,9 +85,16 @@ def resamples(num_images: int, num_resamples: int = NUM_RESAMPLES) -> Iterator[F
 
 
 def interval_of(values: Floats, figure: float | None) -> Interval | None:
-    """The middle 95 % of `values` (percentile method), widened where needed to hold the figure itself.
+    """The middle 95 % of values (percentile method), widened where needed to hold the figure itself.
 
-    The calibration error of a resample is larger than that of the images on average, so that the figure can lie below.
+    The calibration error of a resample is larger than that of the images on average, so the figure can lie below.
+
+    Args:
+        values: `float64[r]`, one per resample.
+        figure: Measured on all images.
+
+    Returns:
+        None where the figure is, or all values are equal.
     """
     known = values[np.isfinite(values)]
     if figure is None or not len(known) or known.min() == known.max():
@@ -87,7 +104,13 @@ def interval_of(values: Floats, figure: float | None) -> Interval | None:
 
 
 def calibration_errors(weights: Floats, probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> Floats:
-    """Expected calibration error of each resample: `float64[r]`."""
+    """Expected calibration error of each resample: `float64[r]`.
+
+    Args:
+        weights: As `resamples` yields them, `float64[r, N]`.
+        probabilities: `float[N, C]`, rows sum to 1.
+        truth: `int[N]`.
+    """
     confidence = probabilities.max(axis=1)
     surplus = (probabilities.argmax(axis=1) == truth) - confidence
     inside = _one_hot(bin_places(confidence), NUM_BINS)

@@ -14,7 +14,8 @@ from darkroom.models.measures.metrics import check_probabilities
 def confidences(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
     """The largest probability of each row, `float32[N]` as tables store it.
 
-    The threshold is chosen and compared on these, so that whoever reads a table finds `abstained` by its `confidence`.
+    The threshold is chosen and compared on these, so that a reader of a table can compute `abstained` from
+    `confidence`.
     """
     return np.asarray(probabilities.max(axis=1), dtype=np.float32)
 
@@ -25,16 +26,16 @@ def choose_threshold(
     """The smallest confidence at or above which predictions have a precision of at least `min_precision`.
 
     Args:
-        probabilities: float[N, C] of the validation images, calibrated.
-        truth: int[N].
-        min_precision: From 0 to 1.
+        probabilities: `float[N, C]` of the validation images, calibrated.
+        truth: `int[N]`.
+        min_precision: 0 to 1.
 
     Returns:
         0.0 where all images together are that precise, None where no threshold reaches it.
 
     Raises:
-        SettingError: where `min_precision` is not from 0 to 1.
-        WorkError: where shapes do not fit or a row is no distribution.
+        SettingError: where `min_precision` is outside 0 to 1.
+        WorkError: where shapes do not match or a row is no distribution.
     """
     if not 0.0 <= min_precision <= 1.0:
         raise SettingError(f"The precision to reach is a share from 0 to 1; received {min_precision}.")
@@ -53,16 +54,16 @@ def choose_threshold(
 
 
 def threshold_for_coverage(probabilities: NDArray[np.floating], truth: NDArray[np.integer], coverage: float) -> float:
-    """The largest confidence at or above which lie at least `coverage` of the images; 0.0 where that takes them all.
+    """The largest confidence that at least `coverage` of the images reach; 0.0 where they all do.
 
     Args:
-        probabilities: float[N, C] of the validation images, calibrated.
-        truth: int[N].
-        coverage: Above 0, up to 1.
+        probabilities: `float[N, C]` of the validation images, calibrated.
+        truth: `int[N]`.
+        coverage: Above 0, at most 1.
 
     Raises:
-        SettingError: where `coverage` is not above 0 and up to 1.
-        WorkError: where shapes do not fit or a row is no distribution.
+        SettingError: where `coverage` is not.
+        WorkError: where shapes do not match or a row is no distribution.
     """
     if not 0.0 < coverage <= 1.0:
         raise SettingError(f"The coverage to keep is a share above 0 and up to 1; received {coverage}.")
@@ -76,14 +77,18 @@ def threshold_for_coverage(probabilities: NDArray[np.floating], truth: NDArray[n
 def coverage_and_accuracy(
     probabilities: NDArray[np.floating], truth: NDArray[np.integer], threshold: float
 ) -> tuple[float, float | None]:
-    """The share of images with confidence of `threshold` or more, and the accuracy on those (None where none is).
+    """The share of images with a confidence of `threshold` or more, and the accuracy on those.
 
     Args:
-        probabilities: float[N, C], calibrated.
-        truth: int[N].
+        probabilities: `float[N, C]`, calibrated.
+        truth: `int[N]`.
+        threshold: 0 to 1.
+
+    Returns:
+        Two shares, 0 to 1; the accuracy is None where no image is as confident.
 
     Raises:
-        WorkError: where shapes do not fit or a row is no distribution.
+        WorkError: where shapes do not match or a row is no distribution.
     """
     probabilities = check_probabilities(probabilities, truth)
     kept = confidences(probabilities) >= threshold

@@ -31,8 +31,8 @@ class NetworkFacts:
 
     Attributes:
         name: As given by the user.
-        image_size: (height, width) in pixels that suits it where the data set is made for it.
-        pretrained: It has a backbone with pretrained weights, to be used frozen first.
+        image_size: (height, width) in pixels that suits it, where the data set is made for it.
+        pretrained: Whether it has a backbone with pretrained weights, used frozen at first.
     """
 
     name: str
@@ -57,7 +57,15 @@ def known_networks() -> list[str]:
 
 
 def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
-    """Facts of a network by name; raises SettingError that lists the names."""
+    """Facts of an architecture.
+
+    Args:
+        name: One of `known_networks`.
+        weights: `imagenet` or `none`.
+
+    Raises:
+        SettingError: where there is no such architecture; the message lists them.
+    """
     if name in _SCRATCH_SIZES:
         return NetworkFacts(name, _SCRATCH_SIZES[name], pretrained=False)
     if name == _LITE0:
@@ -97,9 +105,9 @@ def with_head(backbone: Any, num_classes: int, dropout: float) -> Any:
     """A classifier, `uint8[N, H, W, 3]` to `logits float32[N, C]`: backbone, dropout and one dense layer.
 
     Args:
-        backbone: Of `build_backbone`; it stays a network of its own inside the classifier.
+        backbone: From `build_backbone`; it stays a network of its own inside the classifier.
         num_classes: C.
-        dropout: Share of the features that are dropped in training.
+        dropout: Share of the features dropped in training.
     """
     import keras
 
@@ -113,7 +121,7 @@ def with_head(backbone: Any, num_classes: int, dropout: float) -> Any:
 def flip_averaged(model: Any) -> Any:
     """The network that averages the outputs of `model` for an image and its mirror image.
 
-    Exact mirror symmetry, at twice the work: `uint8[N, H, W, 3]` to `logits float32[N, C]` as before.
+    Exactly symmetric, at twice the cost: `uint8[N, H, W, 3]` to `logits float32[N, C]` as before.
     """
     import keras
 
@@ -123,11 +131,11 @@ def flip_averaged(model: Any) -> Any:
 
 
 def with_embeddings(model: Any) -> Any:
-    """The network that gives embeddings too: `uint8[N, H, W, 3]` to logits `float32[N, C]` and `float32[N, D]`.
+    """The network with a second output: `uint8[N, H, W, 3]` to logits `float32[N, C]` and embeddings `float32[N, D]`.
 
-    An embedding is the input of the last dense layer. Averaged over the flip, it is the mean of both; that layer is
-    linear, so the logits still are what it gives for it. A network without a layer of that name, or with more than one
-    vector before it, is given back as it is.
+    An embedding is the input of the last dense layer. For a flip-averaged network it is the mean of both; that layer is
+    linear, so the logits are still its output for this mean. A network without such a layer, or with more than one
+    vector before it, is returned as it is.
     """
     import keras
 
@@ -147,10 +155,10 @@ def build_scratch(name: str, image_size: tuple[int, int], num_classes: int, drop
     """A network without pretrained weights, `uint8[N, H, W, 3]` to `logits float32[N, C]`.
 
     Args:
-        name: One that `describe` knows.
+        name: One that `describe` accepts.
         image_size: (height, width) in pixels.
         num_classes: C.
-        dropout: Before the last layer.
+        dropout: Dropout rate before the last layer.
 
     Raises:
         SettingError: where the images are too small for it.
@@ -187,8 +195,7 @@ def _sequential(name: str, image_size: tuple[int, int], layers: list[Any]) -> An
 
 
 def _starter(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
-    """The CNN of the cats-and-dogs guides (Chollet 2016, "Building powerful image classification models"): three
-    conv-pool blocks, a dense layer, dropout."""
+    """The CNN of the cats-and-dogs guides (Chollet 2016, "Building powerful image classification models")."""
     import keras
 
     layers: list[Any] = []
@@ -311,11 +318,10 @@ def _residual32(image_size: tuple[int, int], num_classes: int, dropout: float) -
 
 
 def _airbench32(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
-    """For many small images: 2 million parameters, most of the work at 15 x 15 and 7 x 7 (Jordan 2024,
-    arXiv:2404.00498).
+    """For many small images (Jordan 2024, arXiv:2404.00498): 2 million parameters, most work at 15 x 15 and 7 x 7.
 
-    The first convolution whitens and is not trained; training sets it first, to its own images
-    (`models/networks/whitening.py`). The other six begin by handing on the channels that they are given.
+    The first convolution whitens: it is set from the training images (`models/networks/whitening.py`) and not trained.
+    The other six start by passing on their input channels.
     """
     import keras
 

@@ -94,7 +94,7 @@ def load_pretrained(model: keras.Model) -> None:
 
     Raises:
         InputError: where the package that holds the weights is not installed.
-        FormatError: where its file is missing or is not the one that this code was checked with.
+        FormatError: where its file is missing or differs from the one that this code was verified with.
         ValueError: where the model is not of this module.
     """
     path = _weights_path()
@@ -109,7 +109,12 @@ def load_pretrained(model: keras.Model) -> None:
 
 
 def check_weights() -> None:
-    """Raise what `load_pretrained` would raise where the weights are missing or are not the known ones."""
+    """Check that the weights are installed and the known ones.
+
+    Raises:
+        InputError: where the package that holds them is not installed.
+        FormatError: where its file is missing or differs from the one that this code was verified with.
+    """
     _weights_path()
 
 

@@ -16,9 +16,9 @@ from darkroom.data.errors import SettingError
 
 
 def unmirrored(model: Any) -> Any:
-    """The network that sees the image as it is, of one that averages over the image and its mirror image.
+    """The network inside one that averages over an image and its mirror image: it sees the image as it is.
 
-    See `darkroom.models.networks.architectures.flip_averaged`; any other network is given back as it is.
+    See `darkroom.models.networks.architectures.flip_averaged`; any other network is returned as it is.
     """
     import keras
 
@@ -33,7 +33,11 @@ def has_feature_maps(model: Any) -> bool:
 
 
 def convolutions(model: Any) -> list[Any]:
-    """The convolutional layers, in order; raises SettingError where there is none."""
+    """The convolutional layers, in order.
+
+    Raises:
+        SettingError: where there are none.
+    """
     if not has_feature_maps(model):
         raise SettingError(f"{model.name} has no convolutional layer, so it has no feature map to show.")
     return [layer for layer in _leaves(model) if _is_convolution(layer)]
@@ -51,15 +55,15 @@ def feature_maps(model: Any) -> list[Any]:
 
 
 class Probe:
-    """A network that also gives what some of its layers compute, in the mode of inference.
+    """A network that also returns what some of its layers compute, in inference mode.
 
-    It shares layers and weights with the model and does not change what that computes. Build it once and outside of
+    It shares layers and weights with the model and does not change what that computes. Build it once and outside
     `tf.function`; it may be called inside.
 
     Args:
         model: Keras, `uint8[N, H, W, 3]` to logits; networks inside it are called one after another, each once.
-        layers: Of the model, at any depth; the same order is given back.
-        linear: Give the outputs as they are before the layer's activation; the network goes on with the usual ones.
+        layers: Of the model, at any depth; their outputs are returned in this order.
+        linear: Return the outputs before the layers' activations; the network itself goes on with the usual ones.
     """
 
     def __init__(self, model: Any, layers: Sequence[Any], linear: bool = False) -> None:

@@ -50,14 +50,14 @@ def read_torch_weights(path: Path) -> dict[str, NDArray[Any]]:
     """The tensors of a checkpoint by name, in the file's order, each a contiguous array of its own.
 
     Args:
-        path: A state dict written by `torch.save`, old style (not zip).
+        path: A state dict written by `torch.save` in its old format (not zip).
 
     Returns:
-        Name to array; shapes and memory order of the axes as in PyTorch, `float32[out, in, height, width]` for the
-        kernel of a convolution.
+        Arrays by name; shapes and order of the axes as in PyTorch, `float32[out, in, height, width]` for the kernel of
+        a convolution.
 
     Raises:
-        FormatError: where the file is missing, cut short, of another form, or asks for anything but tensors.
+        FormatError: where the file is missing, truncated, in another format, or asks for anything but tensors.
     """
     try:
         content = path.read_bytes()

@@ -19,12 +19,17 @@ _LEAST_VARIANCE = 1e-4  # of pixels from -1 to 1: directions that hardly vary ar
 
 
 def whitens(model: Any) -> bool:
-    """Whether the network has a convolution to be set."""
+    """Whether the network has a whitening convolution."""
     return any(layer.name == WHITENING_LAYER for layer in model.layers)
 
 
 def set_whitening(model: Any, images: Iterable[NDArray[np.uint8]]) -> None:
-    """Set the filters from batches of training images, `uint8[N, H, W, 3]`, as many as say how pixels go together."""
+    """Set the filters of the whitening convolution from training images.
+
+    Args:
+        model: A network for which `whitens` is true; changed in place.
+        images: Batches `uint8[N, H, W, 3]`, enough to estimate how neighbouring pixels vary together.
+    """
     import keras
 
     layer = model.get_layer(WHITENING_LAYER)

@@ -21,7 +21,7 @@ def correct_biases(fp32: Path, int8: Path, batches: Iterable[NDArray[np.uint8]])
 
     Args:
         fp32: The network that was quantized; its nodes have the same names.
-        int8: The network in QDQ form: weights int8 and biases int32, with a scale a channel.
+        int8: The network in QDQ form: weights int8 and biases int32, with one scale per channel.
         batches: Calibration images, `uint8[N, H, W, 3]` each.
     """
     import onnx

@@ -12,11 +12,11 @@ from typing import Any
 
 
 def use_stable_names(model: Any) -> None:
-    """Put the nodes of an `onnx.ModelProto` in the order in which its outputs need them, and name all by its place.
+    """Order the nodes of an `onnx.ModelProto` as its outputs need them, and name everything by its position.
 
-    Reshapes to the shape that is there already are left out. Equal constants are stored once; inputs and outputs keep
-    their names, their free first axis is `batch`. A network with control flow is left as it is, because the graphs
-    inside its nodes use the names of the outer one.
+    Reshapes that change no shape are removed. Equal constants are stored once; inputs and outputs keep their names, and
+    their free first axis is `batch`. A network with control flow is left as it is, because the graphs inside its nodes
+    use the names of the outer one.
     """
     graph = model.graph
     if any(part.HasField("g") or part.graphs for node in graph.node for part in node.attribute):

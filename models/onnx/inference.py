@@ -19,7 +19,7 @@ def stored_batches(records: Iterator[Record], batch_size: int) -> Iterator[tuple
     """Stored images and their class indices in batches `(uint8[N, H, W, 3], int32[N])`, decoded by threads, in order.
 
     Args:
-        records: Of a data set's shards; all of one size.
+        records: From a data set's shards; all of one size.
         batch_size: N; the last batch may be smaller.
     """
 
@@ -32,7 +32,15 @@ def stored_batches(records: Iterator[Record], batch_size: int) -> Iterator[tuple
 
 
 def split_logits(dataset: Dataset, split: str, runner: Runner) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """`logits float32[N, C]` and `truth int32[N]` of a split's N images, in the order of its shards.
+    """Run a network on the images of a split.
+
+    Args:
+        dataset: The images.
+        split: `train`, `validation` or `test`.
+        runner: The network.
+
+    Returns:
+        `logits float32[N, C]` and `truth int32[N]`, in the order of the split's shards.
 
     Raises:
         InputError: where the split is empty.

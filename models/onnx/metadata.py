@@ -26,7 +26,7 @@ def describe_network(
 ) -> None:
     """Name the outputs of a network that `export_onnx` or `quantize` wrote, add probabilities, and write the metadata.
 
-    What the network computes stays the same, to the bit.
+    What the network computes stays the same, bit for bit.
 
     Args:
         path: The `.onnx` file, which is written anew.

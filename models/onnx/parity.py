@@ -16,7 +16,7 @@ MAX_DIFFERENCE = 1e-2
 
 
 def check_parity(network: Any, runner: Runner, batches: Iterable[NDArray[np.uint8]]) -> float:
-    """The largest difference between a Keras network and its ONNX export.
+    """The largest difference between the outputs of a Keras network and its ONNX export.
 
     Args:
         network: Keras, `uint8[N, H, W, 3]` to logits `float32[N, C]`, or to logits and embeddings `float32[N, D]`;

@@ -78,7 +78,7 @@ class Int8Facts(Frozen):
 
     Attributes:
         gate: None where there is no `model.int8.onnx`.
-        refused: Why scoring does not take it of its own accord; None where it does.
+        refused: Why scoring does not use it unless asked to; None where it does.
     """
 
     gate: Int8Gate | None = None
@@ -101,12 +101,12 @@ def calibration_images(dataset: Dataset) -> NDArray[np.uint8]:
 
 
 def quantize(source: Path, target: Path, images: NDArray[np.uint8]) -> str | None:
-    """Write the int8 network of `source` as `target`: the same source and images, the same bytes.
+    """Write the int8 network of `source` to `target`; the same source and images give the same bytes.
 
     Args:
-        source: An `.onnx` network of `darkroom.models.onnx.runtime.export_onnx`.
+        source: An `.onnx` network from `darkroom.models.onnx.runtime.export_onnx`.
         target: The file to write.
-        images: `uint8[N, H, W, 3]`; the ranges of the activations are what these images give.
+        images: `uint8[N, H, W, 3]`; they give the ranges of the activations.
 
     Returns:
         Why there is none, where ONNX Runtime's tool cannot quantize this network; None where it did.

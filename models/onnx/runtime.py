@@ -40,25 +40,29 @@ class Runner(Protocol):
 
     @property
     def embedding_size(self) -> int | None:
-        """`D`, the numbers of an embedding; None where it gives none."""
+        """`D`, the size of an embedding; None where the network gives none."""
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """`uint8[N, H, W, 3]` to logits `float32[N, K]`."""
 
     def with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The same with embeddings `float32[N, D]`; raises FormatError where it gives none."""
+        """Logits `float32[N, K]` and embeddings `float32[N, D]` of images `uint8[N, H, W, 3]`, in one pass.
+
+        Raises:
+            FormatError: where the network gives no embeddings.
+        """
 
 
 class OnnxRunner:
     """An ONNX network on the CPU with ONNX Runtime. Thread-safe.
 
-    Each thread runs it for images of its own: to share an image costs a quarter more.
+    Each thread runs it on images of its own: sharing an image among threads costs a quarter more.
 
     Args:
-        path: The `.onnx` file; one input `uint8[N, H, W, 3]`, and outputs as in onnx_metadata.py. Where none of them is
-            called `logits`, as in backbones and earlier networks, the first is `float32[N, K]`, and a second one, if
+        path: The `.onnx` file; one input `uint8[N, H, W, 3]`, and outputs as in `metadata.py`. Where none of them is
+            called `logits`, as in backbones and earlier networks, the first is `float32[N, K]`, and a second one, where
             there is one, the embeddings `float32[N, D]`.
-        num_threads: Threads for one call, 1 where several threads call it; None takes all processors of this process.
+        num_threads: Threads for one call, 1 where several threads call it; None uses all processors of this process.
 
     Raises:
         FormatError: where the file is no ONNX network of that form.
@@ -92,12 +96,12 @@ class OnnxRunner:
 
     @property
     def image_size(self) -> tuple[Any, Any]:
-        """(height, width) of the images that it takes, in pixels."""
+        """(height, width) in pixels of the images that it takes."""
         return self._input.shape[1], self._input.shape[2]
 
     @property
     def num_outputs(self) -> Any:
-        """`K`, the numbers that it gives for an image."""
+        """`K`, the numbers that it gives per image."""
         return self._output.shape[1]
 
     @property
@@ -136,7 +140,7 @@ class OnnxRunner:
 
 
 class KerasRunner:
-    """A Keras network as one TensorFlow graph, on the GPU if there is one. Thread-safe.
+    """A Keras network as one TensorFlow graph, on the GPU where there is one. Thread-safe.
 
     Args:
         model: Keras, `uint8[N, H, W, 3]` to logits `float32[N, K]`.
@@ -161,7 +165,11 @@ class KerasRunner:
         return np.asarray(self._logits(images), np.float32)
 
     def with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """`uint8[N, H, W, 3]` to `float32[N, K]` and the embeddings `float32[N, D]`; raises FormatError as above."""
+        """`uint8[N, H, W, 3]` to `float32[N, K]` and the embeddings `float32[N, D]`, in one pass.
+
+        Raises:
+            FormatError: where it gives none.
+        """
         if self._size is None:
             raise FormatError(_NO_EMBEDDINGS)
         logits, embeddings = self._both(images)
@@ -170,7 +178,7 @@ class KerasRunner:
 
 @cache
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU; it is asked, which takes seconds, only where there is such a device at all."""
+    """Whether TensorFlow sees a GPU. Asking it takes seconds, and happens only where there is such a device at all."""
     if not any(Path(device).exists() for device in _GPU_DEVICES):
         return False
     import tensorflow as tf
@@ -197,7 +205,12 @@ def _describe(ends: Sequence[Any]) -> str:
 
 
 def export_onnx(model: Any, path: Path) -> None:
-    """Write a Keras model of `uint8[N, H, W, 3]` as ONNX with a free batch size; the same model, the same bytes."""
+    """Write a Keras model as ONNX with a free batch size; the same model gives the same bytes.
+
+    Args:
+        model: Keras, one input `uint8[N, H, W, 3]`.
+        path: The file to write.
+    """
     import onnx
 
     model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras exports only what was called once

@@ -22,7 +22,12 @@ SCHEMA_VERSION = 1
 
 
 class Made(BaseModel):
-    """`made.json`: `made_from` is the fingerprint, `files` what was made."""
+    """What pages were made from, `made.json`.
+
+    Attributes:
+        made_from: The fingerprint.
+        files: The pages and their pictures.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,13 +42,24 @@ def fingerprint_of(*inputs: Any) -> str:
 
 
 def write_fingerprint(folder: Path, fingerprint: str, names: Iterable[str]) -> None:
-    """Write `made.json`, which marks the named files of the folder as whole."""
+    """Write `made.json`, which marks the named files of a folder as complete.
+
+    Args:
+        folder: The pages' folder.
+        fingerprint: What they were made from.
+        names: Their file names.
+    """
     made = Made(made_from=fingerprint, files=tuple(FileFact.of(folder, name) for name in names))
     write_json(folder / MADE_CARD, made.model_dump(mode="json"))
 
 
 def refresh_made(folder: Path, name: str) -> bool:
-    """Take over one file as it is now, after its links were changed; False where it is not listed."""
+    """Record one file as it is now, after its links were changed; False where nothing was to be recorded.
+
+    Args:
+        folder: The pages' folder.
+        name: The file's name.
+    """
     try:
         made = read_card(folder / MADE_CARD, Made, SCHEMA_VERSION)
     except FormatError:
@@ -55,7 +71,12 @@ def refresh_made(folder: Path, name: str) -> bool:
 
 
 def files_up_to_date(folder: Path, fingerprint: str) -> tuple[str, ...]:
-    """The names of the folder's files; () where they have another fingerprint, or one has changed since."""
+    """The names of a folder's files; () where they have another fingerprint, or one was changed since.
+
+    Args:
+        folder: The pages' folder.
+        fingerprint: What they would be made from now.
+    """
     try:
         made = read_card(folder / MADE_CARD, Made, SCHEMA_VERSION)
         for fact in made.files:

@@ -13,6 +13,11 @@ def text(name: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table; cells are text."""
+    """The lines of a table.
+
+    Args:
+        header: Markdown.
+        rows: Text, whatever it looks like; as many cells as the header has.
+    """
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     return lines + ["| " + " | ".join(text(cell) for cell in row) + " |" for row in rows]

@@ -44,21 +44,37 @@ _ANCHOR = re.compile(r'<a href="([^"]*)">(.*?)</a>')
 
 @dataclass(frozen=True)
 class Link:
-    """A page and what it is called in the line; names in the title may come from outside."""
+    """An entry of the navigation line.
+
+    Attributes:
+        title: Its text, which may come from outside.
+        page: The file that it links to.
+    """
 
     title: str
     page: Path
 
 
 def navigation(page: Path, links: Sequence[Link]) -> str:
-    """The line as HTML, in the order given; `page` itself is named without a link."""
+    """The line as HTML, in the order given; the page's own entry is no link.
+
+    Args:
+        page: The file that the line is in.
+        links: Its entries.
+    """
     return f"{_OPEN}{''.join(_item(page, link) for link in links)}{_CLOSE}"
 
 
 def experiment_navigation(place: Workspace, page: Path, bundle: str, datasets: Iterable[str]) -> str:
-    """The line of an experiment's page, by the references `name@version` of its model and data sets.
+    """The line of an experiment's page.
 
-    Its neighbours exist before it does, so it is written with its links, and its card can hold its hash.
+    The pages it links to exist before it does, so it is written with its links, and its card can hold its hash.
+
+    Args:
+        place: The workspace.
+        page: The experiment's page.
+        bundle: `name@version` of the model.
+        datasets: `name@version` of each data set.
     """
     name, _, version = bundle.partition("@")
     report = Link(f"Report on {bundle}", place.models / name / version / _REPORT_FOLDER / REPORT_PAGE)
@@ -67,11 +83,11 @@ def experiment_navigation(place: Workspace, page: Path, bundle: str, datasets: I
 
 
 def link_pages(place: Workspace, model: Path) -> list[Path]:
-    """Bring the lines of a model's pages and of its data set's page up to date; gives the files that changed.
+    """Bring the lines of a model's pages and of its data set's page up to date; returns the files that changed.
 
     Args:
         place: The workspace. A model outside it has only its own pages linked.
-        model: The folder of the bundle.
+        model: The bundle's folder.
     """
     if not model.is_relative_to(place.root):
         return _link_model(model, [], [])

@@ -26,7 +26,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Picture:
-    """An image inside a page, with its size in CSS pixels."""
+    """An image inside a page.
+
+    Attributes:
+        uri: A data URI.
+        width, height: In CSS pixels.
+    """
 
     uri: str
     width: int
@@ -34,6 +39,7 @@ class Picture:
 
     @classmethod
     def of_plot(cls, png: bytes) -> Picture:
+        """A PNG of `darkroom.models.pages.plots`, at the size that it is drawn for."""
         from darkroom.models.pages import plots
 
         width, height = plots.css_size(png)
@@ -41,11 +47,12 @@ class Picture:
 
 
 def render(template: str, links: str = NO_LINKS, **values: Any) -> str:
-    """A page from a template of `templates/`; raises jinja2.UndefinedError where a value is missing.
+    """A page from a template of `templates/`.
+    R jinja2.UndefinedError: where a value is missing.
 
     Args:
-        template: Name of the file.
-        links: The line of links as HTML, by `darkroom.models.pages.navigation`.
+        template: The file's name.
+        links: The navigation line as HTML, from `darkroom.models.pages.navigation`.
         values: What the page shows.
     """
     environment = jinja2.Environment(
@@ -63,13 +70,26 @@ def render(template: str, links: str = NO_LINKS, **values: Any) -> str:
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write a page, whole or not at all."""
+    """Write a page, whole or not at all.
+
+    Args:
+        path: The file.
+        page: HTML.
+    """
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
 def data_uri(image: bytes, name: str) -> str:
-    """JPEG or PNG bytes as a data URI; raises WorkError that tells `name` where they are neither."""
+    """An image as a data URI.
+
+    Args:
+        image: JPEG or PNG bytes.
+        name: The image's, for the message.
+
+    Raises:
+        WorkError: where the bytes are neither.
+    """
     if image.startswith(b"\xff\xd8\xff"):
         kind = "jpeg"
     elif image.startswith(b"\x89PNG\r\n\x1a\n"):

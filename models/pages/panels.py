@@ -30,20 +30,36 @@ _LETTERS_PER_INCH = 18
 
 @dataclass(frozen=True)
 class Panel:
-    """`uint8[H, W, 3]` with a title, whose text may come from outside."""
+    """A picture with a title.
+
+    Attributes:
+        title: Its text, which may come from outside.
+        pixels: `uint8[H, W, 3]`.
+    """
 
     title: str
     pixels: Pixels
 
 
 def heat_over(image: Pixels, heat: NDArray[np.floating]) -> Pixels:
-    """A heat map `float[h, w]` from 0 (dark) to 1 (yellow) over an image, smoothed to its size."""
+    """A heat map over an image, smoothed to its size.
+
+    Args:
+        image: `uint8[H, W, 3]`.
+        heat: `float[h, w]`, 0 (dark) to 1 (yellow).
+    """
     colours = matplotlib.colormaps["inferno"](_resized(heat, image))[..., :3]
     return _bytes(0.5 * image / 255 + 0.5 * colours)
 
 
 def change_over(image: Pixels, change: NDArray[np.floating], limit: float) -> Pixels:
-    """A map `float[h, w]` over a pale grey image: red up to `limit`, blue down to its negative, nothing at 0."""
+    """A map over a pale grey image: red where it is positive, blue where it is negative, nothing at 0.
+
+    Args:
+        image: `uint8[H, W, 3]`.
+        change: `float[h, w]`.
+        limit: The value of full colour, above 0.
+    """
     scaled = np.clip(_resized(change, image) / limit, -1, 1)
     colours = matplotlib.colormaps["RdBu_r"]((scaled + 1) / 2)[..., :3]
     grey = 0.4 + 0.6 * image.mean(axis=2, keepdims=True) / 255
@@ -52,7 +68,7 @@ def change_over(image: Pixels, change: NDArray[np.floating], limit: float) -> Pi
 
 
 def map_tile(values: NDArray[np.floating]) -> Pixels:
-    """A map `float[h, w]` from its smallest value (dark) to its largest (yellow)."""
+    """A map `float[h, w]`, coloured from its smallest value (dark) to its largest (yellow)."""
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
     return _bytes(matplotlib.colormaps["viridis"](scaled)[..., :3])
@@ -66,7 +82,12 @@ def kernel_tile(kernel: NDArray[np.floating]) -> Pixels:
 
 
 def mosaic(tiles: Sequence[Pixels], num_columns: int = 8) -> Pixels:
-    """Tiles of one size in rows, white between them, each enlarged to 64 pixels or more."""
+    """Tiles in rows with white between them, each enlarged to 64 pixels or more.
+
+    Args:
+        tiles: `uint8[h, w, 3]` each, all of one size.
+        num_columns: Tiles per row.
+    """
     large = [enlarged(tile, _TILE_SIDE) for tile in tiles]
     height, width = large[0].shape[:2]
     num_rows = -(-len(large) // num_columns)
@@ -79,16 +100,21 @@ def mosaic(tiles: Sequence[Pixels], num_columns: int = 8) -> Pixels:
 
 
 def enlarged(pixels: Pixels, least_side: int = _LEAST_SIDE) -> Pixels:
-    """Each pixel as a square of pixels, so that the shorter side has `least_side` or more."""
+    """The image with each pixel as a square of pixels.
+
+    Args:
+        pixels: `uint8[h, w, 3]`.
+        least_side: Pixels that the shorter side then has, or more.
+    """
     factor = -(-least_side // min(pixels.shape[:2]))
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def sheet(rows: Sequence[Sequence[Panel]], width_inches: float = 2.2) -> bytes:
-    """Rows of panels as one PNG, the titles above them; the same panels give the same bytes.
+    """Rows of panels as one PNG, with the titles above them; the same panels give the same bytes.
 
     Args:
-        rows: Not all need have as many panels; the panels of a row have one size.
+        rows: They may differ in length; the panels of a row have one size.
         width_inches: Of a panel in the longest row.
     """
     num_columns = max(len(row) for row in rows)

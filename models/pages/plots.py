@@ -47,25 +47,32 @@ _CLASS_COLOURS = (_BLUE, _ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 
 
 class EpochLike(Protocol):
-    """What one epoch of training left behind; validation figures are None where there was no validation part."""
+    """What an epoch of training left; validation figures are None where there is no validation split."""
 
     @property
-    def loss(self) -> float: ...
+    def loss(self) -> float:
+        """Mean cross-entropy on training images."""
+
     @property
-    def accuracy(self) -> float: ...
+    def accuracy(self) -> float:
+        """Accuracy on training images, 0 to 1."""
+
     @property
-    def val_loss(self) -> float | None: ...
+    def val_loss(self) -> float | None:
+        """Mean cross-entropy on validation images."""
+
     @property
-    def val_accuracy(self) -> float | None: ...
+    def val_accuracy(self) -> float | None:
+        """Accuracy on validation images, 0 to 1."""
 
 
 def training_curve(history: Sequence[EpochLike], quantity: Literal["loss", "accuracy"], best_epoch: int) -> bytes:
-    """Training against validation by epoch, the best epoch marked.
+    """Training against validation by epoch, with the best epoch marked.
 
     Args:
-        history: One or more epochs, the first is number 1.
+        history: One or more epochs; the first is 1.
         quantity: What is drawn.
-        best_epoch: Number of the epoch whose weights were kept.
+        best_epoch: The epoch whose weights were kept.
     """
     figure, axes = _figure(4.8, 3.2)
     epochs = range(1, len(history) + 1)
@@ -87,10 +94,10 @@ def training_curve(history: Sequence[EpochLike], quantity: Literal["loss", "accu
 
 
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> bytes:
-    """Confusion matrix, coloured by the share of the row; counts are written in the cells of up to 15 classes.
+    """Confusion matrix, coloured by the share of the row; with up to 15 classes, counts are written in the cells.
 
     Args:
-        matrix: int[C, C], rows truth, columns prediction.
+        matrix: `int[C, C]`, rows truth, columns prediction.
         labels: C names.
     """
     counts = np.asarray(matrix)
@@ -185,7 +192,7 @@ def f1_bars(per_class: Sequence[ClassMetrics]) -> bytes:
 
 
 def roc(curves: Sequence[Curve]) -> bytes:
-    """ROC curves: up to 8 classes in colours of their own; more in grey, under their macro average."""
+    """ROC curves: up to 8 classes, each in its own colour; more in grey, under their macro average."""
     figure, axes = _figure(4.8, 4.4)
     axes.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1)
     shown = _draw_curves(axes, curves, macro_roc, "default")
@@ -236,7 +243,7 @@ def _legend(axes: Axes, names: Sequence[str], corner: Literal["lower left", "low
 
 
 def trial_intervals(trials: Sequence[tuple[str, float, float, float, bool]]) -> bytes:
-    """Accuracy with its interval, one line a trial, in the order given; the first is the best.
+    """Accuracy with its interval, one line per trial, in the order given; the first is the best.
 
     Args:
         trials: Name, low, accuracy, high, and whether the trial was stopped early; at most 40 are drawn.
@@ -259,7 +266,7 @@ def trial_intervals(trials: Sequence[tuple[str, float, float, float, bool]]) -> 
 
 
 def trial_curves(curves: Sequence[tuple[Sequence[float], bool]]) -> bytes:
-    """Validation accuracy by epoch, one line a trial; the first is the best.
+    """Validation accuracy by epoch, one line per trial; the first is the best.
 
     Args:
         curves: Accuracy after each epoch, and whether the trial was stopped early.
@@ -280,7 +287,7 @@ def trial_curves(curves: Sequence[tuple[Sequence[float], bool]]) -> bytes:
 
 
 def css_size(png: bytes) -> tuple[int, int]:
-    """(width, height) in CSS pixels at which a picture of this module is to be shown."""
+    """(width, height) in CSS pixels at which a plot of this module is shown."""
     # The header chunk stands first: width and height are bytes 16 to 24 (PNG specification, 11.2.2).
     width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
     return round(width / PIXEL_RATIO), round(height / PIXEL_RATIO)
@@ -315,7 +322,7 @@ def _text() -> dict[str, Any]:
 
 @cache
 def font_families() -> list[str]:
-    """DejaVu Sans, which comes with matplotlib, and then what is installed of the fonts with CJK glyphs."""
+    """DejaVu Sans, which comes with matplotlib, followed by the installed fonts with CJK glyphs."""
     installed = set(font_manager.get_font_names())
     return ["DejaVu Sans", *(name for name in _CJK_FONTS if name in installed)]
 

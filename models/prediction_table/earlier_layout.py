@@ -32,17 +32,22 @@ def is_earlier(table: TablePaths) -> bool:
 
 
 def plan(table: TablePaths) -> Path:
-    """Where its plan is."""
+    """The file of its plan."""
     return table.folder / WORK_FOLDER / "plan.json"
 
 
 def summary(table: TablePaths) -> Path:
-    """Where its summary is."""
+    """The file of its summary."""
     return table.folder / SUMMARY_CARD
 
 
 def parts(table: TablePaths, rows_key: str) -> Iterator[tuple[list[dict[str, Any]], Path]]:
-    """Its whole parts of that bundle and folder, with the files of each as they were planned."""
+    """The rows' files, as they were planned, and the path of each complete part of the same bundle and folder.
+
+    Args:
+        table: The table.
+        rows_key: What the rows depend on besides their files.
+    """
     work = table.folder / WORK_FOLDER
     planned = work / "plan.parquet"
     if not is_earlier(table) or not planned.is_file() or not {*_FACTS} <= {*pq.read_schema(planned).names}:
@@ -56,13 +61,13 @@ def parts(table: TablePaths, rows_key: str) -> Iterator[tuple[list[dict[str, Any
 
 
 def remove_summary(table: TablePaths) -> None:
-    """Its parts are about to change: it is not whole from now on."""
+    """Remove the summary of a table whose parts are about to change: it is no longer complete."""
     if is_earlier(table):
         summary(table).unlink(missing_ok=True)
 
 
 def remove(table: TablePaths) -> None:
-    """Remove what is not a part: the new table is whole."""
+    """Remove what is not a part, once the new table is complete."""
     if is_earlier(table):
         for name in (SUMMARY_CARD, RUN_RECORD):
             (table.folder / name).unlink(missing_ok=True)

@@ -22,11 +22,11 @@ from darkroom.models.prediction_table.part_file import is_ours
 
 @dataclass(frozen=True)
 class TableOutput:
-    """The folder of a table.
+    """Where a table is written.
 
     Attributes:
-        folder: Where it is made, absolute.
-        mirror: The copy of a store's folder that it lies in; None where it goes to no store.
+        folder: On this machine, absolute.
+        mirror: The mirror of a store's folder that it is in; None where it goes to no store.
     """
 
     folder: Path
@@ -39,14 +39,14 @@ class TableOutput:
 
     @property
     def reference(self) -> str:
-        """The path or the URL."""
+        """The path or URL."""
         return str(self.mirror.url / self._inside(self.mirror)) if self.mirror else str(self.folder)
 
     def fetch(self) -> None:
-        """Bring here what the store has of the table, to go on with it.
+        """Download what the store has of the table, to continue it.
 
         Raises:
-            InputError: where the folder holds a table of another program, whose parts would be taken for stale ones.
+            InputError: where the folder holds another program's table, whose parts would be taken for outdated ones.
         """
         if self.mirror is None:
             self._refuse_foreign()
@@ -67,7 +67,7 @@ class TableOutput:
         self.mirror.pull_one(self.mirror.name_of(self.paths.run_record))
 
     def share_plan(self) -> None:
-        """The plan is written: from now on the store's table is not whole, if it is to change."""
+        """Remove the summary from the store where the plan changes the table: from now on it is not complete."""
         if self.mirror:
             summaries = [self.paths.summary]
             if earlier_layout.is_earlier(self.paths):
@@ -77,12 +77,12 @@ class TableOutput:
                     self.mirror.remove(self.mirror.name_of(summary))
 
     def share_part(self, index: int) -> None:
-        """A part is whole."""
+        """Upload a complete part, by its index."""
         if self.mirror:
             self.mirror.push([self.mirror.name_of(self.paths.part(index))])
 
     def share_table(self) -> None:
-        """The table is whole: what an earlier, longer one left goes away, and the summary comes last."""
+        """Upload the complete table, its summary last; what an earlier, longer table left is removed."""
         if self.mirror:
             inside = self._inside(self.mirror)
             self.mirror.remove_gone(inside, _of_table(inside))

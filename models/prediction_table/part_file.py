@@ -32,14 +32,17 @@ class PartFacts(BaseModel):
 
     Attributes:
         folder: The scored folder.
-        bundle: Name and version of the bundle that made the rows.
-        engine: What ran its network, see `darkroom.models.onnx.runtime`.
+        bundle: `name@version` of the bundle that made the rows.
+        precision: Of the network: `fp32` or `int8`.
+        engine: What ran it, see `darkroom.models.onnx.runtime`.
+        embedding_size: Numbers in the column `embedding`; None where there is none.
         decode_policy: How files became pixels.
-        decoder: What decoded them; None if that was not recorded.
-        first_row: The first row's place in the table.
+        decoder: What decoded them; None where that was not recorded.
+        first_row: The position of the first row in the table, from 0.
+        num_rows: Rows of the part.
         rows_key: What each row depends on besides its file.
-        part_key: What the part depends on: that, and its files.
-        stamps: Of each row's file, in the order of the rows.
+        part_key: What the part depends on: `rows_key` and its files.
+        stamps: One per row, of its file, see `stamp`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,13 +63,18 @@ class PartFacts(BaseModel):
 
 
 def stamp(file: Mapping[str, Any]) -> str:
-    """16 hex digits of a planned file's path, size, time and etag, and of why it is not read, if it is not."""
+    """16 hex digits of a planned file's path, size, modification time, ETag and reason not to read it."""
     text = "\0".join(str(file[fact]) for fact in ("path", "bytes", "mtime_ns", "etag", "reason"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def part_key(rows_key: str, stamps: Sequence[str]) -> str:
-    """What a part depends on: what its rows do, and its files."""
+    """A hash of what a part depends on.
+
+    Args:
+        rows_key: What each row depends on besides its file.
+        stamps: Of its files, in order.
+    """
     return content_version(rows_key, stamps)
 
 
@@ -88,12 +96,12 @@ def write_part(path: Path, table: pa.Table, facts: PartFacts, work: Path, plain:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether Darkroom wrote a part, this version or another."""
+    """Whether Darkroom wrote a part, in this version or another."""
     return _FACTS in _metadata(path)
 
 
 def read_facts(path: Path) -> PartFacts | None:
-    """What a part was made from; None if it is missing, damaged or not ours, or written by another version."""
+    """What a part was made from; None where it is missing, damaged, not ours, or written by another version."""
     try:
         return PartFacts.model_validate_json(_metadata(path)[_FACTS])
     except (KeyError, ValidationError):
@@ -101,7 +109,7 @@ def read_facts(path: Path) -> PartFacts | None:
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a part's rows are as they were written."""
+    """Whether a part's rows are unchanged since they were written, by their SHA-256."""
     written = _metadata(path).get(_SHA256)
     if written is None:
         return False

@@ -31,14 +31,19 @@ SCHEMA = pa.schema(
 
 
 def table_schema(embedding_size: int | None = None) -> pa.Schema:
-    """`SCHEMA`, and the column `embedding` of so many numbers where there is one."""
+    """`SCHEMA`, plus the column `embedding` where its size, in numbers, is given."""
     if embedding_size is None:
         return SCHEMA
     return SCHEMA.append(pa.field(EMBEDDING, pa.list_(pa.float32(), embedding_size)))
 
 
 def as_table(rows: Sequence[dict[str, Any]], embedding_size: int | None = None) -> pa.Table:
-    """Rows as a table of that schema; embeddings are arrays and go in as one, not number by number."""
+    """Rows as a table of `table_schema`; embeddings go in as one array, not number by number.
+
+    Args:
+        rows: Values by column.
+        embedding_size: Numbers in an embedding; None for a table without that column.
+    """
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
     if embedding_size is None:
         return table
@@ -52,12 +57,12 @@ def as_table(rows: Sequence[dict[str, Any]], embedding_size: int | None = None) 
 
 
 def flatten_top_k(table: pd.DataFrame) -> pd.DataFrame:
-    """A table for CSV, which holds no lists: plain columns at the end take the place of `top_k`.
+    """A table for CSV, which has no lists: plain columns at the end replace `top_k`.
 
     They are `top_1_label`, `top_1_probability`, `top_2_label` and so on, null for a quarantined file.
 
     Args:
-        table: A prediction table as `pandas.read_parquet` gives it.
+        table: A prediction table, as `pandas.read_parquet` returns it.
     """
     import pandas as pd
 

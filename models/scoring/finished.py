@@ -15,7 +15,12 @@ from darkroom.models.scoring.summary import ScoreSummary, read_summary
 
 
 def find_table(request: ScoreRequest, bundle: Bundle) -> ScoreSummary | None:
-    """The summary of a table for which the request leaves nothing to do; else None."""
+    """The summary of a table that is up to date; None where the request leaves work to do.
+
+    Args:
+        request: What is asked for.
+        bundle: Its bundle, opened.
+    """
     table = request.out.paths
     if not (table.summary.is_file() and table.run_record.is_file()):
         return None  # without a look at the files

@@ -22,7 +22,13 @@ from darkroom.models.scoring.rows import score_rows
 
 @dataclass(frozen=True)
 class PartDone:
-    """A part: its rows, and how many of them an earlier run had made."""
+    """A scored part.
+
+    Attributes:
+        index: The part, from 0.
+        num_rows: Its rows.
+        num_reused: Those that an earlier run had made.
+    """
 
     index: int
     num_rows: int
@@ -30,18 +36,18 @@ class PartDone:
 
 
 def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_threads: int | None = None) -> PartDone:
-    """Score the files of one part and write it; a whole part of the same files and bundle is kept, and so are rows.
+    """Score the files of one part and write it; a complete part of the same files and bundle is kept, and so are rows.
 
     Args:
         out: The table's folder, for which there is a plan.
-        index: Of the part.
+        index: The part, from 0.
         runner: The network, run by the engine that the plan names.
-        bundle: The one of the plan.
-        num_threads: None takes all processors; whatever it is, the bytes are the same.
+        bundle: The plan's.
+        num_threads: None uses all processors; the bytes are the same whatever it is.
 
     Raises:
-        CountError: where the rows are not as many as the files.
-        WorkError: where the plan was made with another decoder than the one installed here.
+        CountError: where there are not as many rows as files.
+        WorkError: where the plan was made with another decoder than the installed one.
     """
     table = TablePaths(out)
     plan = read_plan(table)
@@ -63,7 +69,15 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
 
 
 def open_runner(bundle_folder: Path, engine: Engine = "fp32") -> tuple[Runner, Bundle]:
-    """A checked bundle and its network, ready to be run by each of several threads for itself."""
+    """A checked bundle and its network, ready for several threads to run, each on its own.
+
+    Args:
+        bundle_folder: The bundle's folder.
+        engine: What runs the network.
+
+    Raises:
+        FormatError: where the bundle is damaged.
+    """
     bundle = open_bundle(bundle_folder)
     return bundle.runner(engine, num_threads=1), bundle
 

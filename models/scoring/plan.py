@@ -49,13 +49,15 @@ _PLAN_SCHEMA = pa.schema(
 
 
 class ScorePlan(BaseModel):
-    """What is to be scored, and how; the files stand in `plan.parquet` beside it.
+    """What is to be scored, and how; the files are listed in `plan.parquet` beside it.
 
     Attributes:
         folder: The folder to score, a path or a URL.
-        bundle: Name and version.
+        bundle: `name@version`.
+        num_files: Files in the folder.
+        rows_per_part: Files per part of the table.
         engine: What runs the network, in every part.
-        embedding_size: Numbers of an embedding; None where the table has none.
+        embedding_size: Numbers in an embedding; None where the table has none.
         decoder: Of the images; None in a plan of an earlier Darkroom.
     """
 
@@ -71,10 +73,12 @@ class ScorePlan(BaseModel):
 
     @property
     def num_parts(self) -> int:
+        """Parts of the table."""
         return -(-self.num_files // self.rows_per_part)
 
     @property
     def precision(self) -> Literal["fp32", "int8"]:
+        """The precision of the engine; Keras computes in fp32."""
         return "int8" if self.engine == "int8" else "fp32"
 
 
@@ -84,10 +88,10 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     Args:
         request: What is asked for.
         bundle: Its bundle, opened.
-        engine: What runs the network; None takes what the requested precision comes to on this machine.
+        engine: What runs the network; None uses the one that the requested precision means on this machine.
 
     Raises:
-        SettingError: where embeddings are asked for and the network gives none, or int8 and there is none.
+        SettingError: where embeddings or int8 are asked for and the network has none.
         InputError: where the folder has no files, files of the split are gone, the table is another program's, or, with
             `strict`, a decoder is another one.
     """
@@ -125,13 +129,18 @@ def read_plan(table: TablePaths) -> ScorePlan:
 
 
 def remove_plan(table: TablePaths) -> None:
-    """The table is whole: its parts hold all that the next run needs."""
+    """Remove the plan of a complete table, whose parts hold all that the next run needs."""
     for path in (table.plan, table.planned_files, table.known_rows):
         path.unlink(missing_ok=True)
 
 
 def rows_key(bundle: Bundle, plan: ScorePlan) -> str:
-    """What every row of a table depends on, besides its file."""
+    """A hash of what every row of a table depends on besides its file.
+
+    Args:
+        bundle: What scores.
+        plan: How it scores.
+    """
     card = bundle.card.model_dump(mode="json", exclude={"decoder"})  # of its training images, not of those scored
     pixels = [plan.decoder.fingerprint] if plan.decoder else []  # none: as an earlier Darkroom wrote it
     return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, *pixels)
@@ -167,7 +176,11 @@ def _check_earlier_table(request: ScoreRequest, plan: ScorePlan) -> None:
 
 
 def files_of(request: ScoreRequest) -> Iterator[FileEntry]:
-    """The files to be scored, sorted by path."""
+    """The files to be scored, sorted by path.
+
+    Raises:
+        InputError: where files of the requested split are no longer in the folder.
+    """
     entries = image_folder(request.folder).iter_files()
     if request.dataset is None:
         return entries
@@ -192,7 +205,7 @@ def _write_plan(path: Path, entries: Iterable[FileEntry], rows_per_part: int) ->
 
 
 def plan_table(entries: Sequence[FileEntry]) -> pa.Table:
-    """Rows of `plan.parquet` for these files."""
+    """The rows of `plan.parquet` for these files."""
     columns = [
         [entry.path for entry in entries],
         [os.fsencode(entry.os_path) for entry in entries],

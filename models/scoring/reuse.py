@@ -29,19 +29,24 @@ _ROWS_A_GROUP = 4096
 
 
 def is_done(part: Path, key: str) -> bool:
-    """Whether a part is whole and made from what the key says."""
+    """Whether a part is complete, intact, and made from what the key says.
+
+    Args:
+        part: Its file.
+        key: As `part_key` gives it.
+    """
     facts = read_facts(part)
     return facts is not None and facts.part_key == key and is_intact(part)
 
 
 def keep_rows(table: TablePaths, planned: pq.ParquetFile, rows_key: str, retry_quarantined: bool) -> None:
-    """Prepare a table for a plan: rows of parts that will be overwritten are kept, and no summary calls it whole.
+    """Prepare a table for a plan: keep the rows of parts that will be overwritten, and remove the summary.
 
-    Where the table is the plan's already, nothing is done.
+    Nothing is done where the table is already the plan's.
 
     Args:
         table: The table; its parts may be another plan's.
-        planned: The files of the plan, a row group a part.
+        planned: The files of the plan, one row group per part.
         rows_key: What the rows depend on besides their files; rows of another key are not kept.
         retry_quarantined: Make parts with quarantined files again.
     """
@@ -60,7 +65,13 @@ def keep_rows(table: TablePaths, planned: pq.ParquetFile, rows_key: str, retry_q
 
 
 def known_rows(table: TablePaths, files: Sequence[dict[str, Any]], rows_key: str) -> dict[str, dict[str, Any]]:
-    """Rows by path for those of `files` (sorted by path) that are as they were."""
+    """The kept rows, by path, of those files that have not changed.
+
+    Args:
+        table: The table.
+        files: Rows of the plan, sorted by path.
+        rows_key: What the rows depend on besides their files.
+    """
     if not _is_of(table, rows_key):
         return {}
     between = [("path", ">=", files[0]["path"]), ("path", "<=", files[-1]["path"])]

@@ -61,7 +61,7 @@ def score_rows(
     num_threads: int | None = None,
     embeddings: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the prediction table in the files' order, a few batches at a time.
+    """Rows of the prediction table in the order of the files, a few batches at a time.
 
     Args:
         files: Of the plan, with `path`, `os_path` and `reason`.
@@ -92,7 +92,7 @@ def score_contents(
     num_threads: int | None = None,
     embeddings: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the prediction table in the items' order, a few batches at a time.
+    """Rows of the prediction table in the order of the items, a few batches at a time.
 
     Args:
         items: Whatever `read` takes.

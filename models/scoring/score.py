@@ -17,8 +17,8 @@ def score(request: ScoreRequest) -> ScoreSummary:
     """Score every file of a folder; what an earlier run has done is kept.
 
     Raises:
-        InputError, SettingError: as `plan_scoring` does.
-        WorkError: where the work fails; started again, it goes on.
+        InputError, SettingError: as `plan_scoring` raises them.
+        WorkError: where the work fails; the same request resumes it.
     """
     started_at, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     out = request.out

@@ -28,7 +28,12 @@ _OF_A_RUN = {"rows_reused", "started_at", "seconds", "images_per_second", "run_i
 
 
 class NamedCount(BaseModel):
-    """A number of rows under a status, a label or a reason."""
+    """A number of rows.
+
+    Attributes:
+        name: The status, label or reason that they share.
+        num_rows: How many.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,13 +42,24 @@ class NamedCount(BaseModel):
 
 
 class ScoreSummary(BaseModel):
-    """What a table holds, and the facts of the run that made it.
+    """What a table holds, and the run that made it.
 
     Attributes:
+        folder: The scored folder, a path or a URL.
+        bundle: `name@version`.
         precision: Of the network that scored: `fp32` or `int8`.
         engine: What ran it, see `darkroom.models.onnx.runtime`.
         embedding_size: Numbers in the column `embedding`; None where there is none.
         decoder: Of the images, in every row; None in a summary of an earlier Darkroom.
+        num_files: Files in the folder, and rows.
+        statuses, labels, reasons: Rows by each.
+        num_abstained: Rows with a confidence below the bundle's threshold.
+        parts: The table's files.
+        rows_reused: Rows that an earlier run had made.
+        started_at: UTC, ISO 8601.
+        seconds: How long the run took.
+        images_per_second: All rows divided by `seconds`.
+        run_id: Prefect's ID of the flow run; None outside Prefect.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,17 +87,17 @@ class ScoreSummary(BaseModel):
 def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
     """Count the rows of all parts, remove parts of a longer earlier table, and write run record and summary.
 
-    Where the table was whole before and nothing about it changed, nothing is written.
+    Where the table was complete before and nothing about it changed, nothing is written.
 
     Args:
         out: The table's folder.
         rows_reused: Rows that an earlier run had made.
         started_at: UTC, ISO 8601.
-        seconds: That the run took.
-        run_id: Of the Prefect run, if there is one.
+        seconds: How long the run took.
+        run_id: Prefect's ID of the flow run; None outside Prefect.
 
     Raises:
-        CountError: where the rows are not as many as the files.
+        CountError: where there are not as many rows as files.
     """
     table = TablePaths(out)
     plan = read_plan(table)
@@ -132,7 +148,11 @@ def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_
 
 
 def read_summary(out: Path) -> ScoreSummary:
-    """The summary of a finished table; raises FormatError where it is missing or a part is not as it lists it."""
+    """The summary of a finished table.
+
+    Raises:
+        FormatError: where it is missing, or a part differs from what it lists.
+    """
     table = TablePaths(out)
     earlier = earlier_layout.is_earlier(table) and not table.summary.is_file()
     path = earlier_layout.summary(table) if earlier else table.summary

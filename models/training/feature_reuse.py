@@ -30,7 +30,7 @@ KEY_DTYPE = "S64"
 
 
 def find_known(folder: Path) -> None:
-    """Write down what other versions hold.
+    """Write down which features other versions of the data set hold.
 
     Args:
         folder: `<versions>/<version>/features/<key>`, with the backbone in it.
@@ -60,7 +60,7 @@ def find_known(folder: Path) -> None:
 
 
 def take_known(folder: Path, keys: NDArray[np.bytes_]) -> dict[int, NDArray[np.float32]]:
-    """`float32[F]` by place in `keys`, for those that are known; what is damaged or gone since is not.
+    """Known features `float32[F]` by position in `keys`; what is damaged or gone by now is left out.
 
     Args:
         folder: As for `find_known`.
@@ -82,7 +82,7 @@ def take_known(folder: Path, keys: NDArray[np.bytes_]) -> dict[int, NDArray[np.f
 
 
 def forget_known(folder: Path) -> None:
-    """All features are there."""
+    """Remove what `find_known` wrote, once all features are there."""
     _file(folder).unlink(missing_ok=True)
 
 

@@ -38,19 +38,24 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class FeatureCounts:
-    """Counts of one shard: images whose features were computed, and images reused from another version."""
+    """What became of one shard's images.
+
+    Attributes:
+        num_computed: Images whose features were computed.
+        num_known: Images whose features were reused from another version.
+    """
 
     num_computed: int
     num_known: int
 
 
 def features_folder(dataset: Dataset, network: str, weights: str) -> Path:
-    """Where the features of a data set under a backbone lie: a folder for each network, weights and code version.
+    """The folder of a data set's features under a backbone: one per architecture, weights and code version.
 
     Args:
         dataset: The data set.
         network: The backbone's name.
-        weights: `imagenet`, or `none`.
+        weights: `imagenet` or `none`.
     """
     return dataset.folder / "features" / f"{network}-{content_version(CODE_VERSION, network, weights)}"
 
@@ -75,18 +80,25 @@ def prepare_backbone(dataset: Dataset, network: str, weights: str) -> Path:
 
 
 def export_backbone(path: Path, network: str, image_size: tuple[int, int], weights: str = "imagenet") -> None:
-    """Write a backbone as ONNX, `uint8[N, H, W, 3]` to `float32[N, F]`, whole or not at all; an existing file stays."""
+    """Write a backbone as ONNX, `uint8[N, H, W, 3]` to `float32[N, F]`, whole or not at all; an existing file is kept.
+
+    Args:
+        path: The file.
+        network: The backbone's name.
+        image_size: (height, width) in pixels.
+        weights: `imagenet` or `none`.
+    """
     if not path.is_file():
         with atomic_file(path) as temporary:
             export_onnx(build_backbone(network, image_size, weights), temporary)
 
 
 def extract_features(dataset: Dataset, folder: Path, shard: str) -> FeatureCounts:
-    """Compute and store the features of one shard; a shard whose features are there is left alone.
+    """Compute and store the features of one shard; an existing file is kept.
 
     Args:
         dataset: The data set.
-        folder: What `prepare_backbone` gave.
+        folder: What `prepare_backbone` returned.
         shard: The shard's file name in the card.
 
     Raises:
@@ -116,7 +128,13 @@ def extract_features(dataset: Dataset, folder: Path, shard: str) -> FeatureCount
 
 
 def finish_features(dataset: Dataset, folder: Path, counts: Sequence[FeatureCounts]) -> None:
-    """Log how many images were computed, and forget what other versions lent."""
+    """Log how many images were computed, and forget what other versions lent.
+
+    Args:
+        dataset: The data set.
+        folder: What `prepare_backbone` returned.
+        counts: One per shard.
+    """
     forget_known(folder)
     computed, known = (sum(getattr(each, name) for each in counts) for name in ("num_computed", "num_known"))
     if computed or known:
@@ -126,12 +144,18 @@ def finish_features(dataset: Dataset, folder: Path, counts: Sequence[FeatureCoun
 
 
 def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """`features float32[N, F]` and `labels int32[N]` of a split, in the order of its shards.
+    """The features of a split, all at once: 5 KiB per image with 1,280 features.
 
-    All of them at once: 5 KiB per image with 1,280 features.
+    Args:
+        dataset: The data set.
+        folder: What `prepare_backbone` returned.
+        split: `train` or `validation`.
+
+    Returns:
+        `features float32[N, F]` and `labels int32[N]`, in the order of the split's shards.
 
     Raises:
-        FormatError: where a shard's features are missing, damaged, or not as many as its images.
+        FormatError: where a shard's features are missing or damaged, or not one per image.
     """
     parts = []
     for shard in dataset.card.shards:

@@ -18,25 +18,49 @@ CODE_VERSION = 3
 
 
 def bundle_name(dataset: Dataset, settings: TrainSettings) -> str:
-    """The bundle's name: as set, or the data set's and the network's; raises SettingError where it is no folder's."""
+    """The bundle's name: as set, or made of the data set's and the architecture's.
+
+    Args:
+        dataset: What it is trained on.
+        settings: Of the training.
+
+    Raises:
+        SettingError: where the name cannot be a folder.
+    """
     return check_name(settings.name or f"{dataset.card.name}-{settings.model}")
 
 
 def bundle_version(dataset: Dataset, settings: TrainSettings) -> str:
-    """The version that this data set and these settings give, 12 hexadecimal digits."""
+    """The version that a data set and settings give, 12 hex digits.
+
+    Args:
+        dataset: What is trained on.
+        settings: Of the training.
+    """
     return content_version(CODE_VERSION, dataset.reference, settings.model_dump(mode="json"))
 
 
 def staging_folder(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path:
-    """The folder of a training's state until its bundle is complete."""
+    """The folder of a training's state until its bundle is complete.
+
+    Args:
+        dataset: What is trained on.
+        settings: Of the training.
+        workspace: Where the bundle goes.
+    """
     folder = workspace.models / bundle_name(dataset, settings)
     return folder / f".staging-{bundle_version(dataset, settings)}"
 
 
 def published_bundle(dataset: Dataset, settings: TrainSettings, workspace: Workspace) -> Path | None:
-    """The bundle's folder where an earlier run of the same data set and settings published it; else None.
+    """The bundle's folder, where an earlier run on the same data set and settings published it; otherwise None.
 
-    The state of its training is removed, should the run have been killed before it could.
+    The state of its training is removed, in case that run was killed before it could.
+
+    Args:
+        dataset: What is trained on.
+        settings: Of the training.
+        workspace: Where the bundle goes.
     """
     folder = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
     workspace.fetch(folder, BUNDLE_CARD)

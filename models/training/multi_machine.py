@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 def open_cluster(named: tuple[tuple[str, ...], int] | None, workspace: Workspace) -> Cluster | None:
-    """The cluster that this machine belongs to; None if it trains alone.
+    """The cluster that this machine belongs to; None where it trains alone.
 
     Args:
         named: The addresses of all machines, the chief's first, and this one's index.
-        workspace: Where the state of the training lies.
+        workspace: Where the state of the training is.
 
     Raises:
         SettingError: where the machines would not see the same state.
@@ -46,7 +46,15 @@ def open_cluster(named: tuple[tuple[str, ...], int] | None, workspace: Workspace
 
 
 def with_workers_of(cluster: Cluster, settings: TrainSettings) -> TrainSettings:
-    """The settings for as many workers as the cluster has; raises SettingError where another number is set."""
+    """The settings for as many workers as the cluster has.
+
+    Args:
+        cluster: The workers of the training.
+        settings: Of the training.
+
+    Raises:
+        SettingError: where another number of workers is set.
+    """
     num_workers = len(cluster.addresses)
     if settings.workers not in (1, num_workers):
         raise SettingError(f"--workers is {settings.workers}, but TF_CONFIG lists {num_workers}. Leave out --workers.")

@@ -36,10 +36,10 @@ _PARITY_BATCH, _PARITY_BATCHES = 8, 8
 
 
 def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, workspace: Workspace) -> Path:
-    """Calibrate on validation, export, quantize and write the bundle, whole or not at all; staging goes away.
+    """Calibrate on validation, export, quantize, and write the bundle, whole or not at all; remove its staging folder.
 
     Args:
-        dataset: The one that it was trained on.
+        dataset: What it was trained on.
         settings: Of the training.
         trained: The network and its history.
         workspace: Where the bundle goes.

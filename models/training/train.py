@@ -35,7 +35,13 @@ _BATCHES_TO_WHITEN = 20
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights of its best epoch, and its history, measured without flip averaging."""
+    """A trained network.
+
+    Attributes:
+        model: Keras, with the weights of its best epoch.
+        history: Of all stages, measured without flip averaging.
+        best_epoch: The epoch whose weights were kept; the first is 1.
+    """
 
     model: Any
     history: tuple[EpochLog, ...]
@@ -46,8 +52,8 @@ def train_network(request: TrainRequest) -> Trained:
     """Train as the settings say, resuming a killed run.
 
     Raises:
-        SettingError: where blocks are to be fine-tuned and nothing of the network is pretrained, or several workers
-            are to train what one does in seconds.
+        SettingError: where layers are to be fine-tuned and nothing is pretrained, or several workers are to share what
+            one does in seconds.
         FormatError: where the state that a killed run left cannot be read.
         WorkError: where the loss is no longer a number.
     """
@@ -81,7 +87,7 @@ def train_network(request: TrainRequest) -> Trained:
 
 
 def shared_stage(settings: TrainSettings) -> str | None:
-    """The stage that workers share; None if there is only a head on cached features."""
+    """The stage that workers share; None where there is only a head on cached features."""
     if not describe(settings.model, settings.weights).pretrained:
         return SCRATCH
     return FINE_TUNE if settings.fine_tune_blocks else None

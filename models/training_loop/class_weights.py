@@ -11,7 +11,12 @@ from darkroom.models.settings import TrainSettings
 
 
 def class_weights_of(dataset: Dataset, settings: TrainSettings) -> tuple[float, ...]:
-    """The weight of each class in label map order; all 1 where the settings ask for no weights."""
+    """The weight of each class, in the order of the label map; all 1 where the settings ask for no weights.
+
+    Args:
+        dataset: Its training images are counted.
+        settings: Of the training.
+    """
     counts = dataset.card.class_counts("train")
     return class_weights(counts) if settings.class_weights else (1.0,) * len(counts)
 

@@ -33,7 +33,7 @@ class Cluster:
 
     Attributes:
         addresses: `host:port` of every worker; the first is the chief, who keeps the state and whose run publishes.
-        here: The workers that this run starts, by their place in `addresses`.
+        here: The workers that this run starts, by their position in `addresses`.
     """
 
     addresses: tuple[str, ...]
@@ -41,7 +41,7 @@ class Cluster:
 
     @property
     def has_chief(self) -> bool:
-        """Whether the chief is one of this run's."""
+        """Whether this run starts the chief."""
         return 0 in self.here
 
 
@@ -50,8 +50,8 @@ class Work(BaseModel):
 
     Attributes:
         addresses: Of all workers.
-        worker: Its own place among them.
-        place: Its place among those of its machine, with which it shares the processors.
+        worker: Its position among them.
+        place: Its position among those of its machine, with which it shares the processors.
         num_here: How many these are.
         dataset: The data set's folder.
         settings: Of the training.
@@ -72,7 +72,12 @@ class Work(BaseModel):
 
 
 class Answer(BaseModel):
-    """A line from a worker: a finished epoch, or the sentence with which it failed."""
+    """A line from a worker.
+
+    Attributes:
+        epoch: A finished epoch, or None.
+        error: The sentence with which it failed, or None.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -106,7 +106,7 @@ class Replicas:
         }
 
     def wait_for_all(self) -> None:
-        """Until every process is here."""
+        """Wait until every process is here."""
         self._over_processes(np.zeros(1))
 
     def _over_processes(self, values: Any) -> Any:

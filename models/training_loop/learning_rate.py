@@ -12,12 +12,18 @@ from darkroom.models.settings import TrainSettings
 
 
 def peak_rate(settings: TrainSettings) -> float:
-    """The highest learning rate of the head and of training from scratch: as set, else 1e-3, or 0.05 for SGD."""
+    """The peak learning rate of the head and of training from scratch: as set, or 1e-3, or 0.05 for SGD."""
     return settings.learning_rate or (0.05 if settings.optimizer == "sgd" else 1e-3)
 
 
 def schedule(kind: Literal["constant", "cosine"], peak: float, num_steps: int) -> Any:
-    """What a Keras optimizer takes as its `learning_rate`: the peak itself, or the cosine of `num_steps` steps."""
+    """What a Keras optimizer takes as its `learning_rate`: the peak itself, or a cosine after a linear warm-up.
+
+    Args:
+        kind: `constant` or `cosine`.
+        peak: The highest rate.
+        num_steps: Steps of the stage, of which the first twentieth is warm-up.
+    """
     if kind == "constant":
         return peak
     import keras

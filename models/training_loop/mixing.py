@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Mixing:
-    """How images are blended; if both are set, each batch draws one of the two.
+    """How images are blended; where both are set, each batch draws one of the two.
 
     Attributes:
         mixup: An image's share in the blend is drawn from Beta(mixup, mixup); 0 for no mixup.
-        cutmix: A rectangle of an image is the other's; its share of the area is drawn from Beta(cutmix, cutmix) before
-            the image's edges cut it; 0 for no CutMix.
+        cutmix: A rectangle of another image is pasted in; its share of the area is drawn from Beta(cutmix, cutmix)
+            before the image's edges cut it; 0 for no CutMix.
     """
 
     mixup: float = 0.0
@@ -38,11 +38,11 @@ def mixed(batches: Any, mixing: Mixing, steps: int, batch_size: int, seed: Seque
     """The batches of an epoch, blended; all randomness derives from `seed`.
 
     Args:
-        batches: `uint8[N, H, W, 3]` and rows of shares of the classes `float32[N, K]`.
+        batches: `uint8[N, H, W, 3]`, and the classes of each image as shares, `float32[N, K]`.
         mixing: How they are blended.
         steps: Batches, or more.
-        batch_size: Images in a batch, or more.
-        seed: A few numbers, other ones for each epoch.
+        batch_size: Images per batch, or more.
+        seed: A few numbers, different for each epoch.
     """
     import tensorflow as tf
 

@@ -47,12 +47,12 @@ class TrainRequest:
 
     Attributes:
         dataset: With train and validation shards.
-        settings: The settings.
+        settings: Of the training.
         staging: A folder for the state of the stages.
         features: The folder of cached features, needed where the network has a pretrained backbone.
-        on_epoch: Told of each epoch once its state is kept, first of those of a killed run; what it raises stops the
-            training, which can go on from there.
-        cluster: Who trains together, where that is not for this machine alone to say; it has the chief.
+        on_epoch: Called with each epoch once its state is kept, starting with those of a killed run; what it raises
+            stops the training, which can be resumed.
+        cluster: The workers, where that is not for this machine alone to decide; it has the chief.
     """
 
     dataset: Dataset
@@ -71,12 +71,12 @@ class Stage:
         name: `head`, `fine-tune` or `scratch`; its folder's name.
         feed: Training batches for an epoch, from 0.
         validation: Validation batches.
-        steps: Batches in an epoch.
-        epochs: Most epochs.
+        steps: Batches per epoch.
+        epochs: Maximum epochs.
         learning_rate: The peak.
-        mixing: How images of a batch are blended.
+        mixing: How the images of a batch are blended.
         share: What is fed here, where several processes train together.
-        num_replicas: Copies of the network in this process; each is fed a batch a step.
+        num_replicas: Copies of the network in this process; each is fed one batch per step.
     """
 
     name: str
@@ -95,16 +95,16 @@ def image_stage(
 ) -> Stage:
     """The stage `scratch` or `fine-tune`.
 
-    Where several processes or devices train together, each replica is fed as many batches an epoch, as even in size as
-    its share allows: none waits for a batch that another has not, every image is seen once, and all batches of a step
-    together are as large as the one of a single process.
+    Where several processes or devices train together, each replica is fed the same number of batches per epoch, as even
+    in size as its share allows: none waits for a batch that another lacks, every image is seen once, and the batches of
+    a step together are as large as that of a single process.
 
     Args:
         name: `scratch` or `fine-tune`.
         dataset: With train and validation shards.
         settings: Of the training.
         share: What is fed here, where several processes train together.
-        num_replicas: Copies of the network in this process, one a device.
+        num_replicas: Copies of the network in this process, one per device.
 
     Raises:
         SettingError: where there are more replicas than images for them.
@@ -134,13 +134,26 @@ def image_stage(
 
 
 def even_sizes(num_rows: int, num_batches: int) -> list[int]:
-    """The sizes of `num_batches` batches that hold `num_rows` rows together; no two differ by more than one."""
+    """The sizes of batches that together hold all rows; no two differ by more than one.
+
+    Args:
+        num_rows: Rows in all.
+        num_batches: At least 1.
+    """
     ends = np.arange(num_batches + 1) * num_rows // num_batches
     return [int(size) for size in np.diff(ends)]
 
 
 def run_stage(stage: Stage, model: Any, request: TrainRequest) -> tuple[Any, list[EpochLog]]:
-    """Run one stage; returns the model with the weights of the best epoch, and the history.
+    """Run one stage.
+
+    Args:
+        stage: Its input and learning rate.
+        model: Keras, `uint8[N, H, W, 3]` to `logits float32[N, C]`; for the head, from features.
+        request: The training.
+
+    Returns:
+        The model with the weights of the best epoch, and the history.
 
     Raises:
         FormatError: where the state that a killed run left cannot be read.
@@ -195,8 +208,8 @@ def run_epochs(
     Args:
         stage: The stage.
         request: The training.
-        history: Of the epochs before; each new one is added to it.
-        epoch: Trains the epoch of this number, from 0, and gives `loss`, `accuracy`, `val_loss` and `val_accuracy`.
+        history: Of the epochs before; each new one is appended.
+        epoch: Trains the epoch of this number, from 0, and returns `loss`, `accuracy`, `val_loss` and `val_accuracy`.
         keep: Keeps the state, once an epoch is in the history.
 
     Raises:
@@ -240,9 +253,15 @@ def _fit(stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings) ->
 
 
 def epoch_feed(stage: Stage, dataset: Dataset, settings: TrainSettings, number: int) -> Any:
-    """The training batches of epoch `number`, from 0: images `uint8[N, H, W, 3]` and what the loss takes as truth.
+    """The training batches of an epoch: images `uint8[N, H, W, 3]` and what the loss takes as truth.
 
-    The truth is `int32[N]`, or with label smoothing, mixup or CutMix shares of the classes, `float32[N, C]`.
+    The truth is `int32[N]` or, with label smoothing, mixup or CutMix, the classes as shares, `float32[N, C]`.
+
+    Args:
+        stage: The stage.
+        dataset: The data set.
+        settings: Of the training.
+        number: The epoch, from 0.
     """
     # What is drawn is other for each reader, so that none repeats another.
     seed = [settings.seed, number, 1, stage.share.reader]
@@ -251,7 +270,13 @@ def epoch_feed(stage: Stage, dataset: Dataset, settings: TrainSettings, number: 
 
 
 def validation_feed(stage: Stage, dataset: Dataset, settings: TrainSettings) -> Any:
-    """The validation batches, in the form of `epoch_feed`, not blended."""
+    """The validation batches, in the form of `epoch_feed`, not blended.
+
+    Args:
+        stage: The stage.
+        dataset: The data set.
+        settings: Of the training.
+    """
     return _one_hot(stage.validation, dataset, settings)
 
 
@@ -301,7 +326,12 @@ def _is_soft(settings: TrainSettings) -> bool:
 
 
 def build_loss(settings: TrainSettings, reduction: str | None = "sum_over_batch_size") -> Any:
-    """Cross-entropy of truth and logits; one number an image where `reduction` is None."""
+    """Cross-entropy of truth and logits.
+
+    Args:
+        settings: Of the training.
+        reduction: Keras's; None gives one number per image.
+    """
     import keras
 
     if _is_soft(settings):
@@ -312,7 +342,12 @@ def build_loss(settings: TrainSettings, reduction: str | None = "sum_over_batch_
 
 
 def build_optimizer(settings: TrainSettings, stage: Stage) -> Any:
-    """The optimizer of a stage, with its schedule and its decay of kernels alone."""
+    """The optimizer of a stage, with its learning-rate schedule; weight decay applies to kernels only.
+
+    Args:
+        settings: Of the training.
+        stage: Its learning rate, steps and epochs.
+    """
     import keras
 
     rate = schedule(settings.schedule, stage.learning_rate, stage.steps * stage.epochs)

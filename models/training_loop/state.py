@@ -20,7 +20,13 @@ _HISTORY = "history.json"
 
 
 def keep_state(folder: Path, model: Any, history: Sequence[EpochLog]) -> None:
-    """Save the model after the last epoch, also as the best if it is; the history last."""
+    """Save the model after the last epoch, and as the best where it is; the history is written last.
+
+    Args:
+        folder: The stage's.
+        model: Keras, compiled.
+        history: All epochs so far.
+    """
     if best_epoch(history) is history[-1]:
         _save(folder / BEST, model.save_weights)
     keep_model(folder, model, len(history))
@@ -29,7 +35,13 @@ def keep_state(folder: Path, model: Any, history: Sequence[EpochLog]) -> None:
 
 
 def keep_model(folder: Path, model: Any, num_epochs: int) -> None:
-    """Keep the compiled model after `num_epochs` epochs, with its optimizer."""
+    """Save the compiled model with its optimizer.
+
+    Args:
+        folder: The stage's.
+        model: Keras, compiled.
+        num_epochs: Epochs that it was trained for.
+    """
     _save(_state(folder, num_epochs), model.save)
 
 
@@ -39,9 +51,14 @@ def _state(folder: Path, num_epochs: int) -> Path:
 
 
 def restore(folder: Path, num_epochs: int, optimizer: Any) -> Any:
-    """The model after `num_epochs` epochs; `optimizer` gets the state of the one that trained it.
+    """The model as it was kept after some epochs.
 
-    The optimizer itself is not taken from the file: Keras does not keep which weights are excluded from decay.
+    The optimizer is not taken from the file, only its state: Keras does not save which weights are excluded from decay.
+
+    Args:
+        folder: The stage's.
+        num_epochs: Epochs that it was trained for.
+        optimizer: Is given the state of the one that trained the model.
 
     Raises:
         FormatError: where the state is missing or damaged, or of another optimizer.
@@ -59,7 +76,11 @@ def restore(folder: Path, num_epochs: int, optimizer: Any) -> Any:
 
 
 def read_history(folder: Path) -> list[EpochLog]:
-    """The epochs that are kept in a stage's folder, none before the first; raises FormatError where damaged."""
+    """The epochs that are kept in a stage's folder; none before the first.
+
+    Raises:
+        FormatError: where the file is damaged.
+    """
     file = folder / _HISTORY
     if not file.is_file():
         return []

@@ -34,9 +34,11 @@ from darkroom.models.training_loop.state import keep_state, read_history, restor
 
 
 def take_part(work: Work, on_epoch: OnEpoch) -> Any:
-    """Train one stage with the other workers; returns the trained model.
+    """Train one stage together with the other workers; returns the trained model. The chief keeps the state.
 
-    The chief keeps the state.
+    Args:
+        work: The instructions.
+        on_epoch: Called with each finished epoch.
 
     Raises:
         WorkError: where another worker is lost.
@@ -106,7 +108,7 @@ def _end_with_the_one_who_started_this() -> None:
 
 
 def main() -> None:
-    """Work as told by the argument; epochs, or what it failed with, are lines of standard output."""
+    """Do the work that the argument describes; epochs, or what it failed with, are lines of standard output."""
     work = Work.model_validate_json(sys.argv[1])
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # what a library prints must not be taken for an answer

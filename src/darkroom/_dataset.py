@@ -29,9 +29,10 @@ def load_dataset(reference: str | Path, workspace: str | Path | None = None) -> 
 
 
 class Dataset:
-    """An ingested data set. It is made by `load_dataset`."""
+    """An ingested data set, from `load_dataset`."""
 
     def __init__(self, dataset: stored.Dataset) -> None:
+        """Wrap an opened data set."""
         self._dataset = dataset
 
     def __repr__(self) -> str:
@@ -50,12 +51,12 @@ class Dataset:
 
     @property
     def folder(self) -> Path:
-        """Where it lies: `dataset.json`, `manifest.parquet`, `shards/`."""
+        """The folder with `dataset.json`, `manifest.parquet` and `shards/`."""
         return self._dataset.folder
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes; the numbers in `to_tf` are places in it."""
+        """The classes; the numbers in `to_tf` are their positions."""
         return self._dataset.card.labels
 
     @property

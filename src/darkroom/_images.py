@@ -42,10 +42,10 @@ def decode(file_or_bytes: ImageInput | BinaryIO, policy: DecodePolicy) -> NDArra
 
 
 def check_images(images: Iterable[ImageInput]) -> Iterable[str | bytes | Image.Image]:
-    """The images one by one, each checked when it is its turn.
+    """The images one by one, each checked when it is reached.
 
     Raises:
-        InputError: where `images` is a single image, or one of them is none.
+        InputError: where `images` is a single image, or one of them is no image.
     """
     if isinstance(images, (str, os.PathLike, bytes, Image.Image)):
         raise InputError("A single image was given where a list of images is expected. Write [image].")
@@ -58,7 +58,15 @@ def check_images(images: Iterable[ImageInput]) -> Iterable[str | bytes | Image.I
 
 
 def check_image(image: Any, name: str = "The image") -> str | bytes | Image.Image:
-    """The image as a path, as bytes or as Pillow's, or InputError in which it is called `name`."""
+    """An image as a path, as bytes or as Pillow's.
+
+    Args:
+        image: What the caller gave.
+        name: What a message calls it.
+
+    Raises:
+        InputError: where it is no image, or one whose values have no known range.
+    """
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
@@ -75,7 +83,15 @@ def check_image(image: Any, name: str = "The image") -> str | bytes | Image.Imag
 
 
 def read_image(image: str | bytes | Image.Image, policy: DecodePolicy) -> tuple[str | None, Contents]:
-    """The path that the prediction table names, if it is a file, and its bytes, its pixels or why it has neither."""
+    """What to score of an image.
+
+    Args:
+        image: As `check_image` returned it.
+        policy: Its size limit applies to files.
+
+    Returns:
+        The path that the prediction table names, for a file, and its bytes, its pixels or why it has neither.
+    """
     if not isinstance(image, str):
         return None, image
     try:

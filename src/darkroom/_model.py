@@ -42,9 +42,10 @@ def load_model(reference: str | Path, workspace: str | Path | None = None) -> Mo
 
 
 class Model:
-    """A trained model. It is made by `load_model`; several threads may use it at once."""
+    """A trained model, from `load_model`; several threads may use it at once."""
 
     def __init__(self, bundle: Bundle) -> None:
+        """Wrap an opened bundle."""
         self._bundle = bundle
         self._runners: dict[Engine, Runner] = {}
 
@@ -63,7 +64,7 @@ class Model:
 
     @property
     def folder(self) -> Path:
-        """Where it lies: `bundle.json`, `model.keras`, `model.onnx`, and the report."""
+        """The folder with `bundle.json`, `model.keras`, `model.onnx` and the report."""
         return self._bundle.folder
 
     @property
@@ -102,7 +103,7 @@ class Model:
         return frame
 
     def embed(self, images: Iterable[ImageInput], precision: Precision = "auto") -> NDArray[np.float32]:
-        """Embeddings `float32[N, D]`: what the last dense layer decides by. Similar images lie near each other.
+        """Embeddings `float32[N, D]`: the input of the last dense layer. Similar images have similar embeddings.
 
         Args:
             images: As `predict` takes them.

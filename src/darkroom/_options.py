@@ -103,12 +103,12 @@ class RunOptions(IngestOptions, TrainOptions, BlessingOptions, total=False):
 
 
 def changes_of(options: Mapping[str, Any], known: type[Any], function: str) -> dict[str, Any]:
-    """Keyword arguments as settings, nested as they are in a recipe.
+    """Keyword arguments as settings, nested as in a recipe.
 
     Args:
         options: As given.
         known: The class above that they belong to.
-        function: Which was called with them.
+        function: The function that was called with them.
 
     Raises:
         TypeError: where one is unknown, as Python raises it for any function.
@@ -121,7 +121,11 @@ def changes_of(options: Mapping[str, Any], known: type[Any], function: str) -> d
 
 @contextmanager
 def told_in_a_sentence() -> Iterator[None]:
-    """Turn what pydantic says of a setting into a SettingError that names the keyword argument."""
+    """Turn pydantic's validation errors within the block into one sentence.
+
+    Raises:
+        SettingError: naming the keyword argument.
+    """
     try:
         yield
     except ValidationError as error:

@@ -65,7 +65,7 @@ def run(
         source: Images in place of the recipe's own source.
         name: Name of the data set.
         precision: Of scoring: `fp32`, `int8`, or `auto`: int8 where it gave the same answers on validation images.
-        max_judged: Images whose labels are judged on the data set's page; 0 judges none.
+        max_judged: Images whose labels are checked for the data set's page; 0 checks none.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings in place of the recipe's, such as `image_size=160`.
     """
@@ -151,7 +151,7 @@ def inspect(
         source: As `ingest` takes it.
         name: Name on the page; None takes the source's.
         out: Folder or URL for the page; None takes `inspections/<name>` in the workspace.
-        max_judged: Images whose labels are judged on the page; 0 judges none.
+        max_judged: Images whose labels are checked for the page; 0 checks none.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings, such as `image_size=160`.
     """
@@ -200,12 +200,12 @@ def compare(
     Args:
         recipe: A recipe's name, a YAML file, or a source.
         vary: The values to try by setting, such as `{"optimizer": ["adam", "sgd"]}`.
-        trials: Draw so many combinations at random; None takes all of them.
+        trials: Draw this many combinations at random; None takes all.
         prune_after: Epochs before a poor trial can be stopped; 0 stops none.
-        retry_failed: Make trials again that failed.
+        retry_failed: Run failed trials again.
         source: Images in place of the recipe's own source.
         name: Name of the data set.
-        max_judged: Images whose labels are judged on the data set's page; 0 judges none.
+        max_judged: Images whose labels are checked for the data set's page; 0 checks none.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings in place of the recipe's, the same in all trials.
     """
@@ -225,7 +225,7 @@ def evaluate(
     workspace: Reference | None = None,
     **options: Unpack[BlessingOptions],
 ) -> EvaluateResult:
-    """Judge a model on images that training never saw; where it is not worse than the blessed one, bless it.
+    """Evaluate a model on images that training never saw; where it is not worse than the blessed one, bless it.
 
     Args:
         bundle: A model: a name (newest version), `name@version`, `name@blessed`, or a path.
@@ -298,12 +298,12 @@ def explain(
     max_searched: int = 1000,
     workspace: Reference | None = None,
 ) -> ExplainResult:
-    """Show what a network looks at: heat maps, activations, filters, what its classes and channels answer to.
+    """Show what a network looks at: heat maps, activations, filters, and what activates its classes and channels.
 
     Args:
         bundle: A model: a name (newest version), `name@version`, `name@blessed`, or a path.
         images: Image files, or their URLs.
-        out: Folder or URL for the pictures; None takes `report/explain` of the model.
+        out: Folder or URL for the pictures; None takes a new folder in the model's report.
         dataset: Data set searched for highly activating images; None takes the one that the model was trained from.
         max_searched: Images searched; 0 searches none.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.

@@ -27,9 +27,13 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be strong: the logit of class `index`, or the mean of channel `index` of `layer`.
+    """What to maximise: the logit of a class, or the mean of a channel.
 
-    A channel is taken before its ReLU, through which no gradient comes back while the channel is silent.
+    A channel is taken before its ReLU, which lets no gradient through while the channel is silent.
+
+    Attributes:
+        index: Of the class or the channel.
+        layer: The channel's; None for a class.
     """
 
     index: int
@@ -39,14 +43,14 @@ class Goal:
 def maximise(
     model: Any, goals: Sequence[Goal], image_size: tuple[int, int], num_steps: int = NUM_STEPS, seed: int = 0
 ) -> NDArray[np.uint8]:
-    """An image for each goal, `uint8[N, H, W, 3]`; the same seed gives the same images.
+    """One image per goal that maximises it, `uint8[N, H, W, 3]`; the same seed gives the same images.
 
     Args:
         model: Keras, `uint8[N, H, W, 3]` to logits.
-        goals: N of them; each is sought for itself.
+        goals: N of them, each maximised on its own.
         image_size: (height, width) in pixels.
         num_steps: Steps of gradient ascent.
-        seed: Of the first noise and of the shifts.
+        seed: Of the initial noise and of the shifts.
     """
     if not goals:
         return np.zeros((0, *image_size, 3), np.uint8)

@@ -26,9 +26,10 @@ class Filters:
 
     Attributes:
         layer: The layer's name.
-        kernels: `float32[N, h, w, 3]` of a layer that sees the colours, else `float32[N, h, w, 1]`: of each filter the
-            slice with the largest weights.
-        num_filters: How many the layer has; at most 32 are given, those with the largest weights, in the layer's order.
+        kernels: `float32[N, h, w, 3]` for a layer that sees the colours, otherwise `float32[N, h, w, 1]`: of each
+            filter the slice with the largest weights.
+        num_filters: Filters of the layer; at most 32 are in `kernels`, those with the largest weights, in the layer's
+            order.
     """
 
     layer: str
@@ -42,9 +43,9 @@ class Activations:
 
     Attributes:
         layer: The layer's name.
-        channels: Their indices, the largest mean first.
+        channels: Their indices, largest mean first.
         maps: `float32[h, w, N]`.
-        num_channels: How many the layer has.
+        num_channels: Channels of the layer.
     """
 
     layer: str
@@ -54,13 +55,25 @@ class Activations:
 
 
 def first_filters(model: Any, num_layers: int = 2) -> list[Filters]:
-    """The filters of the first convolutions that span more than one pixel; raises SettingError where there is none."""
+    """The filters of the first convolutions that span more than one pixel.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits.
+        num_layers: The most convolutions.
+
+    Raises:
+        SettingError: where the network has no convolutional layer.
+    """
     spatial = [layer for layer in convolutions(model) if max(layer.kernel_size) > 1]
     return [_filters(layer) for layer in spatial[:num_layers]]
 
 
 def strongest_activations(model: Any, image: NDArray[np.uint8]) -> list[Activations]:
-    """For an image `uint8[H, W, 3]`, the strongest channels of one layer of each size, from the first to the last.
+    """The strongest channels for an image, of one layer per size of feature map, from the first to the last.
+
+    Args:
+        model: Keras, `uint8[N, H, W, 3]` to logits.
+        image: `uint8[H, W, 3]`.
 
     Raises:
         SettingError: where the network has no convolutional layer.

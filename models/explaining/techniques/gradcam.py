@@ -30,19 +30,21 @@ class Evidence:
     weights: NDArray[np.float32]
 
     def heat(self, place: int) -> NDArray[np.float32]:
-        """Heat map `float32[h, w]` from 0 to 1 of the class that was asked for as number `place`."""
+        """Heat map `float32[h, w]`, 0 to 1, of one of the classes that were asked for, by its position among them."""
         heat = np.maximum(self.channels @ self.weights[place], 0)
         return np.asarray(heat / heat.max() if heat.max() > 0 else heat, dtype=np.float32)
 
     def contributions(self) -> NDArray[np.float32]:
-        """`float32[C, K]`: how much each channel adds to each logit, to first order: mean activation by summed
-        gradient."""
+        """`float32[C, K]`: how much each channel adds to each logit, to first order.
+
+        That is its mean activation times the summed gradient.
+        """
         height, width, _ = self.channels.shape
         return np.asarray(self.channels.mean(axis=(0, 1)) * self.weights * (height * width), dtype=np.float32)
 
 
 def find_evidence(model: Any, image: NDArray[np.uint8], classes: Sequence[int]) -> Evidence:
-    """Feature map and weights for classes, by one run of the network.
+    """The last feature map and the weights of its channels for some classes, from one run of the network.
 
     Args:
         model: Keras, `uint8[N, H, W, 3]` to logits.
@@ -65,7 +67,7 @@ def find_evidence(model: Any, image: NDArray[np.uint8], classes: Sequence[int]) 
 
 
 def grad_cam(model: Any, image: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:
-    """Heat map `float32[h, w]` from 0 to 1 of a class, at the size of the last feature map of a convolution.
+    """Heat map `float32[h, w]`, 0 to 1, of a class, at the size of the last feature map of a convolution.
 
     Args:
         model: Keras, `uint8[N, H, W, 3]` to logits.

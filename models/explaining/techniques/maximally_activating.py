@@ -25,7 +25,14 @@ _BATCH = 8  # the outputs of all layers are held at once, 80 MB an image of 224 
 
 @dataclass(frozen=True)
 class ActiveImage:
-    """An image and how strongly it activates a channel: the mean of the channel over all positions."""
+    """An image that activates a channel.
+
+    Attributes:
+        path: As in the manifest.
+        label: Its class.
+        strength: The mean of the channel over all positions.
+        pixels: `uint8[H, W, 3]`.
+    """
 
     path: str
     label: str

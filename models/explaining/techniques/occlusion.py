@@ -21,10 +21,10 @@ def occlusion(
     class_index: int,
     grid: int = GRID,
 ) -> NDArray[np.float64]:
-    """How much the probability of a class falls with each part covered: `float64[g, g]`, negative where it rises.
+    """How much the probability of a class falls when each part is covered: `float64[g, g]`, negative where it rises.
 
-    The image is divided into g x g cells, g being `grid` or, of a smaller image, its shorter side. A cell is covered
-    together with its neighbours, three by three cells in all, by the mean colour of the image.
+    The image is divided into g x g cells, where g is `grid` or, for a smaller image, its shorter side. A cell is
+    covered together with its neighbours, three by three cells in all, with the mean colour of the image.
 
     Args:
         probabilities: `uint8[N, H, W, 3]` to `float[N, C]`.
