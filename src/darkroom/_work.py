@@ -303,7 +303,7 @@ def explain(
     Args:
         bundle: A model: a name (newest version), `name@version`, `name@blessed`, or a path.
         images: Image files, or their URLs.
-        out: Folder or URL for the pictures; None takes a new folder in the model's report.
+        out: Folder or URL for the pictures; None takes a folder in the model's report.
         dataset: Data set searched for highly activating images; None takes the one that the model was trained from.
         max_searched: Images searched; 0 searches none.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
