@@ -1,1 +1,1 @@
-"""Prefect flows, one a file, each the list of its steps; the command line, the settings and the recipes."""
+"""Prefect flows, one per file, each the list of its steps; the command line, the settings and the recipes."""

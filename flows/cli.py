@@ -34,7 +34,7 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 class _Terminated(BaseException):
-    """The system asked for the end, as `KeyboardInterrupt` is the user's."""
+    """A request by the system to end, as `KeyboardInterrupt` is one by the user."""
 
 
 def main() -> None:

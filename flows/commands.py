@@ -26,7 +26,7 @@ for group in (commands_pipeline, commands_data, commands_models, commands_setup)
 
 
 def _show_versions(wanted: bool) -> None:
-    """Print the versions of Darkroom and of what it stands on, without importing any of it."""
+    """Print the versions of Darkroom and of its main libraries, without importing them."""
     if not wanted:
         return
     from importlib.metadata import PackageNotFoundError, version
@@ -53,4 +53,4 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Options that stand before a command."""
+    """Options before the command's name."""

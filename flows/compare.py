@@ -40,17 +40,17 @@ def compare(
     runner: RunnerKind | None = None,
     address: str | None = None,
 ) -> CompareResult:
-    """Train a recipe with every combination of some settings, judged on validation; the best becomes a bundle.
+    """Train a recipe with every combination of some settings, evaluated on validation; the best becomes a bundle.
 
     Args:
         recipe: A recipe's name, a YAML file, or a source.
         vary: Values by option of `darkroom run`, as they are typed there.
         changes: Settings in place of the recipe's, nested as they are in it, the same in all trials.
-        trials: Draw so many of the combinations at random; None takes all.
+        trials: Draw this many combinations at random; None takes all.
         prune_after: Epochs that every trial has before it can be stopped as hopeless; 0 never stops one.
         retry_failed: Make trials again that failed.
         source: A local copy of the images, in place of the recipe's own source.
-        max_judged: Images whose labels are judged for `dataset.html`, chosen by their hashes; 0 judges none.
+        max_judged: Images whose labels are checked for `dataset.html`, chosen by their hashes; 0 checks none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
@@ -87,7 +87,7 @@ def compare(
 
 
 def _drawn(combinations: Sequence[Variation], num_trials: int | None) -> Sequence[Variation]:
-    """All combinations in their order, or so many of them at random."""
+    """All combinations in order, or `num_trials` of them at random."""
     if num_trials is None or num_trials >= len(combinations):
         return combinations
     return [combinations[index] for index in draw(len(combinations), num_trials)]

@@ -38,7 +38,14 @@ _KAGGLE = ("www.kaggle.com", 443)
 
 
 class Finding(BaseModel):
-    """One thing looked at. `status` is `ok`, `note` (works without) or `missing` (does not work without)."""
+    """One result of the examination.
+
+    Attributes:
+        subject: What was checked.
+        status: `ok`, `note` (works without) or `missing` (does not work without).
+        found: What was found.
+        remedy: What to do about it, or "".
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +56,11 @@ class Finding(BaseModel):
 
 
 class Examination(BaseModel):
-    """All findings."""
+    """All results.
+
+    Attributes:
+        findings: In the order of the checks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,7 +68,7 @@ class Examination(BaseModel):
 
 
 def examine(workspace: Workspace) -> Examination:
-    """Look at everything; a check that itself fails becomes a finding."""
+    """Run every check; one that fails itself becomes a finding."""
     checks: Sequence[tuple[str, Callable[[], Finding]]] = (
         ("python", _python),
         ("packages", _packages),
@@ -75,7 +86,12 @@ def examine(workspace: Workspace) -> Examination:
 
 
 def show_findings(examination: Examination, as_json: bool) -> int:
-    """Print the findings; gives the exit status: 1 where something needed is missing."""
+    """Print the findings; returns the exit status, 1 where something needed is missing.
+
+    Args:
+        examination: What to print.
+        as_json: As one JSON object on standard output.
+    """
     if as_json:
         sys.stdout.write(examination.model_dump_json() + "\n")
     else:
@@ -130,10 +146,7 @@ def _packages() -> Finding:
 
 
 def untested_packages() -> list[tuple[str, str, str]]:
-    """Name, installed version and tested range of each package that is installed in a version outside of its range.
-
-    The ranges are those of Darkroom's own dependencies, extras included, as pyproject.toml gives them.
-    """
+    """Name, installed version and tested range of each package that is installed in a version outside its range."""
     outside = []
     for text in requires(_DISTRIBUTION) or []:
         wanted = Requirement(text)
@@ -224,7 +237,7 @@ def _prefect() -> Finding:
 
 
 def _scheduler(url: str) -> Finding:
-    """Whether the server has made the runs that its schedules ask for, and whether somebody takes them."""
+    """Whether the server has created the runs that its schedules ask for, and whether a worker executes them."""
     health = server_health(url)
     if health.unscheduled:
         found = f"server at {url}; its scheduler has made no run for {', '.join(health.unscheduled)}"

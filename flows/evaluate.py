@@ -27,8 +27,8 @@ def evaluate(
 
     Args:
         bundle: A name (newest version), name@version, or a path.
-        dataset: The data set to judge it on; None takes the one it was trained from.
-        split: The part of the data set; only the test images decide on the blessing.
+        dataset: The data set to evaluate it on; None takes the one it was trained on.
+        split: `train`, `validation` or `test`; only the test images decide on the blessing.
         rules: Floors and margins of the blessing.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """

@@ -33,7 +33,7 @@ def ingest(
         source: Where the images are.
         settings: How they are labelled, split, decoded and stored; None names the data set after its source.
         retry_quarantined: Read files again that an earlier ingest quarantined, though they look unchanged.
-        max_judged: Images whose labels are judged for `dataset.html`, chosen by their hashes; 0 judges none.
+        max_judged: Images whose labels are checked for `dataset.html`, chosen by their hashes; 0 checks none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.

@@ -28,13 +28,13 @@ def inspect(
     runner: RunnerKind | None = None,
     address: str | None = None,
 ) -> InspectResult:
-    """Look over a source: class balance, sizes, images that stand out, copies, suspected label errors.
+    """Look over a source: class balance, sizes, outliers, duplicates, suspected label errors.
 
     Args:
         source: A folder, an archive, the URL of either, kaggle:owner/dataset or sample:NAME.
         settings: How an ingest would label, split and decode it; None names it after the source.
         out: Folder or URL for `dataset.html` and `inspection.json`; None takes the workspace's `inspections/<name>`.
-        max_judged: Images whose labels are judged, chosen by their hashes; 0 judges none.
+        max_judged: Images whose labels are checked, chosen by their hashes; 0 checks none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.

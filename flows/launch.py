@@ -15,7 +15,12 @@ from darkroom.flows.quiet import load_tensorflow
 
 @contextmanager
 def prepared(verbose: bool, *, tensorflow: bool) -> Iterator[None]:
-    """All that a flow needs, before Prefect and TensorFlow are imported; they load while Prefect's server starts."""
+    """Set up what a flow needs before Prefect and TensorFlow are imported; they load while Prefect's server starts.
+
+    Args:
+        verbose: Show Prefect's log.
+        tensorflow: Load TensorFlow.
+    """
     from darkroom.flows.settings import prepare_environment
 
     prepare_environment("INFO" if verbose else "CRITICAL")
@@ -35,7 +40,12 @@ def prepared(verbose: bool, *, tensorflow: bool) -> Iterator[None]:
 
 
 def workers(runner: str | None, address: str | None) -> dict[str, Any]:
-    """Those parameters of a flow; what is wrong with them is said before anything starts."""
+    """The parameters `runner` and `address` of a flow, checked before anything starts.
+
+    Args:
+        runner: As for `darkroom.flows.runners.choose_runner`.
+        address: As for `darkroom.flows.runners.choose_runner`.
+    """
     from darkroom.flows.runners import choose_runner
 
     choose_runner(runner, address)

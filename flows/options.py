@@ -191,6 +191,12 @@ def settings_command(
 def renamed(old: str, new: str, value: Any, value_of_new: Any) -> Any:
     """The value of an option that was given under its old name, with a warning on standard error.
 
+    Args:
+        old: The old name, with dashes.
+        new: The new name, with dashes.
+        value: Given under the old name.
+        value_of_new: Given under the new name, or None.
+
     Raises:
         SettingError: where it was given under both names.
     """

@@ -23,14 +23,14 @@ _OF_STORED = {stored: name for name, stored in STORED_NAMES.items()}
 
 
 class NetworkSettings(SettingsModel):
-    """The part of a recipe that needs no source."""
+    """The settings of a recipe that need no source."""
 
     train: TrainSettings = Field(default=TrainSettings(), description="How the network is trained")
     blessing: BlessingRules = Field(default=BlessingRules(), description="When a model is approved for scoring")
 
 
 class Recipe(IngestSettings, NetworkSettings):
-    """What `darkroom run` does."""
+    """All settings of `darkroom run`."""
 
     title: str = Field(default="", description="One line that describes the recipe")
     source: str = Field(
@@ -67,7 +67,7 @@ class Recipe(IngestSettings, NetworkSettings):
         return value
 
     def ingest_settings(self) -> IngestSettings:
-        """The part that decides what the ingest makes."""
+        """The settings that decide on the data set."""
         return IngestSettings.model_validate({name: getattr(self, name) for name in IngestSettings.model_fields})
 
 
@@ -77,15 +77,15 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(reference: str, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe by name or by path of a YAML file; anything else is a source with all defaults.
+    """A recipe by name or by the path of a YAML file; anything else is a source, with defaults for all settings.
 
     Args:
         reference: A recipe's name, a YAML file, or a source.
-        changes: Settings that take the place of the recipe's, nested as they are in it.
+        changes: Settings that replace the recipe's, nested as in a recipe.
 
     Raises:
         SettingError: naming the file, the line and the field that is wrong.
-        ValidationError: of pydantic, where `changes` are wrong.
+        ValidationError: pydantic's, where `changes` are wrong.
     """
     changes = _stored(changes or {})
     if reference in recipe_names():
@@ -110,7 +110,12 @@ def _stored(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with what `above` says in its place, level by level."""
+    """Two nested mappings merged level by level.
+
+    Args:
+        below: Values that count where `above` has none.
+        above: Values that replace them.
+    """
     found = dict(below)
     for name, value in above.items():
         old = found.get(name)

@@ -46,7 +46,7 @@ def run(
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
         precision: Of scoring: fp32, int8, or auto: int8 where it gave the same answers as fp32 on validation images.
-        max_judged: Images whose labels are judged for `dataset.html`, chosen by their hashes; 0 judges none.
+        max_judged: Images whose labels are checked for `dataset.html`, chosen by their hashes; 0 checks none.
     """
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
     place = open_workspace(workspace).reference

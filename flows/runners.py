@@ -1,4 +1,4 @@
-"""Who works on the parts of a flow: threads or processes of this machine, or a Dask or Ray cluster that is there.
+"""How the parts of a flow are executed: by threads or processes of this machine, or an existing Dask or Ray cluster.
 
 A flow's parameters `runner` and `address` say it, or DARKROOM_RUNNER and DARKROOM_RUNNER_ADDRESS where they are not
 given. Whoever works writes the same bytes. Tasks get paths, never pixels, so a cluster needs a file system that its
@@ -42,10 +42,10 @@ _START = {
 
 @dataclass(frozen=True)
 class Runner:
-    """A choice that can work.
+    """How the parts of a flow are executed.
 
     Attributes:
-        kind: Who works.
+        kind: `threads`, `processes`, `dask` or `ray`.
         address: Of the cluster; None on this machine.
         max_workers: Threads or processes at once, on this machine.
     """
@@ -56,11 +56,15 @@ class Runner:
 
 
 def choose_runner(kind: str | None, address: str | None) -> Runner:
-    """Who is to work, as given or as the environment says.
+    """The runner as given, or as the environment says.
+
+    Args:
+        kind: `threads`, `processes`, `dask` or `ray`; None takes `DARKROOM_RUNNER`.
+        address: Of the cluster; None takes `DARKROOM_RUNNER_ADDRESS`.
 
     Raises:
-        SettingError: where that cannot be: an extra that is not installed, or an address that is missing or wrong, or
-            that nobody answers within ten seconds; or where it takes Prefect, and the run is a plain one.
+        SettingError: where an extra is not installed, an address is missing, wrong, or not answering within ten
+            seconds, or the runner needs Prefect and the run is a plain one.
     """
     runner = configured_runner(kind, address)
     if is_plain() and runner.kind != "threads":
@@ -75,7 +79,15 @@ def choose_runner(kind: str | None, address: str | None) -> Runner:
 
 
 def configured_runner(kind: str | None, address: str | None) -> Runner:
-    """The same, without a look at what is installed or reachable."""
+    """The same, without checking what is installed or reachable.
+
+    Args:
+        kind: As for `choose_runner`.
+        address: As for `choose_runner`.
+
+    Raises:
+        SettingError: where the kind is unknown, or an address is missing or out of place.
+    """
     settings = Settings()
     if kind is not None and kind not in get_args(RunnerKind):
         raise SettingError(f"--runner must be 'threads', 'processes', 'dask' or 'ray'. Received: {kind!r}.")
@@ -96,10 +108,14 @@ def configured_runner(kind: str | None, address: str | None) -> Runner:
 
 
 def open_workers(runner: Runner, folder: Path) -> AbstractContextManager[Workers | PlainWorkers]:
-    """Start or reach the workers of a run that has locked `folder`; none of them works for it any more afterwards.
+    """Start or reach the workers of a run; after the block, none of them works for it any more.
+
+    Args:
+        runner: How the parts are executed.
+        folder: The folder that the run has locked.
 
     Raises:
-        SettingError: where a cluster is no such cluster.
+        SettingError: where a cluster is of another kind.
         WorkError: where workers died, with the parts that they had begun.
     """
     opened = {"threads": _threads, "processes": _processes, "dask": _dask, "ray": _ray}
@@ -170,7 +186,7 @@ def _dask(runner: Runner, folder: Path) -> Iterator[Workers]:
 
 
 async def _shake_hands(address: str) -> None:
-    """Dask's own client would wait for ever for the greeting of somebody who is no scheduler."""
+    """Dask's own client would wait forever for a greeting from what is not a scheduler."""
     from distributed.comm import connect
     from distributed.security import Security
 
@@ -198,7 +214,11 @@ def _ray(runner: Runner, folder: Path) -> Iterator[Workers]:
 
 
 def num_cluster_slots(runner: Runner) -> int:
-    """How many parts a cluster can work on at once; raises SettingError where it is none."""
+    """How many parts a cluster can work on at once.
+
+    Raises:
+        SettingError: where there is no such cluster.
+    """
     with TemporaryDirectory() as folder, open_workers(runner, Path(folder)) as workers:
         return workers.num_slots()
 

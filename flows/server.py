@@ -54,8 +54,8 @@ class OwnServer:
         process: Its process.
         port: Where it listens.
         said: What it has written to standard error.
-        timeout_seconds: How long it may take to answer for the first time.
-        home: The folder of its record.
+        timeout_seconds: How long it may take until its first answer.
+        home: Prefect's home, which holds its database.
     """
 
     process: subprocess.Popen[bytes]
@@ -65,7 +65,11 @@ class OwnServer:
     home: Path
 
     def wait(self) -> None:
-        """Wait until it answers; raises WorkError where it does not."""
+        """Wait until it answers.
+
+        Raises:
+            WorkError: where it does not, with the cause and the remedy.
+        """
         connection = HTTPConnection(_HOST, self.port, timeout=self.timeout_seconds)
         try:
             connection.request("GET", "/api/health")
@@ -210,7 +214,12 @@ def serve(file_descriptor: int) -> None:
 
 
 def serve_operator(host: str, port: int) -> None:
-    """Run `prefect server start` in this process, UI and services included, until it is told to stop."""
+    """Run `prefect server start` in this process, with UI and services, until it is told to stop.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on.
+    """
     from prefect.cli import app
 
     use_write_transactions()

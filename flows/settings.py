@@ -68,12 +68,12 @@ class Settings(BaseSettings):
 
 
 def decoder_rule(given: DecoderMismatch | None = None) -> DecoderMismatch:
-    """What happens where a decoder is another one: as given, or as `DARKROOM_DECODER_MISMATCH` says, or `warn`."""
+    """What happens where decoders differ: as given, as `DARKROOM_DECODER_MISMATCH` says, or `warn`."""
     return given or Settings().decoder_mismatch
 
 
 def open_workspace(given: str | None) -> Workspace:
-    """The workspace as given, or as `DARKROOM_WORKSPACE` says, or `./workspace`."""
+    """The workspace as given, a path or a URL, as `DARKROOM_WORKSPACE` says, or `./workspace`."""
     place = place_from(given or Settings().workspace)
     if isinstance(place, Path):
         return Workspace(place.resolve())
@@ -82,18 +82,18 @@ def open_workspace(given: str | None) -> Workspace:
 
 
 def open_mirror(url: Url) -> Mirror:
-    """The copy of a folder in a store that is kept in the cache."""
+    """The mirror, in the cache, of a folder in a store."""
     base = Settings().cache.expanduser().resolve() / f"{name_from(url.path)}-{content_version(str(url))}"
     return Mirror(url, base)
 
 
 def training_cluster() -> tuple[tuple[str, ...], int] | None:
-    """The addresses of all machines that train together, the chief's first, and this one's place among them.
+    """The addresses of all machines that train together, the chief's first, and this one's position among them.
 
     As `TF_CONFIG` says, which Kubernetes's TFJob and others set; None where it names no more than one.
 
     Raises:
-        SettingError: where it cannot be understood, or names another kind of work than a chief's or a worker's.
+        SettingError: where it cannot be parsed, or names another role than a chief's or a worker's.
     """
     text = os.environ.get("TF_CONFIG")
     if not text:
@@ -115,7 +115,13 @@ def training_cluster() -> tuple[tuple[str, ...], int] | None:
 
 
 def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple[Path, Workspace]:
-    """The folder of an output as given, a path or a URL, or the default one; and by what it comes to its store."""
+    """The folder of an output, and the workspace by which it gets to its store.
+
+    Args:
+        given: A path or a URL; None for the default.
+        default: Its folder in the workspace.
+        workspace: The workspace.
+    """
     place = place_from(given) if given else default
     if isinstance(place, Url):
         mirror = open_mirror(place)
@@ -124,13 +130,27 @@ def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple
 
 
 def table_name(images: Path | Url, bundle: Path) -> str:
-    """What the table of a folder is called in the workspace: `<images>-<model>-<version>`."""
+    """The name of a folder's table in the workspace: `<images>-<model>-<version>`.
+
+    Args:
+        images: The folder that is scored.
+        bundle: The bundle's folder.
+    """
     name = name_from(str(images.resolve() if isinstance(images, Path) else images))
     return f"{name}-{bundle.parent.name}-{bundle.name}"
 
 
 def open_table(given: str | None, default: Path, workspace: Workspace) -> TableOutput:
-    """Where a prediction table goes: a folder as given, a path or a URL, or the default one in the workspace."""
+    """Where a prediction table goes.
+
+    Args:
+        given: A path or a URL; None for the default.
+        default: Its folder in the workspace.
+        workspace: The workspace.
+
+    Raises:
+        SettingError: where the URL names a bucket and no folder in it.
+    """
     from darkroom.models.prediction_table.output import TableOutput
 
     place = place_from(given) if given else default
@@ -143,7 +163,11 @@ def open_table(given: str | None, default: Path, workspace: Workspace) -> TableO
 
 
 def local_copy(image: str) -> Path:
-    """A file as given, or fetched where it is a URL."""
+    """A file as given, or downloaded where it is a URL.
+
+    Raises:
+        SourceError: where there is no such file.
+    """
     place = place_from(image)
     if isinstance(place, Path):
         if not place.is_file():
@@ -157,7 +181,7 @@ def local_copy(image: str) -> Path:
 
 
 def prepare_environment(console_level: str) -> None:
-    """Set what Prefect and TensorFlow read when they are imported; what the user has set stays."""
+    """Set what Prefect and TensorFlow read when they are imported; what the user has set is kept."""
     for name, value in {**_DEFAULTS, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": console_level}.items():
         os.environ.setdefault(name, value)
 

@@ -57,7 +57,13 @@ def train(
 
 
 def cached_features(dataset: Dataset, rules: TrainSettings, workers: Runner) -> Path | None:
-    """The folder of the features that the network is trained on, made where it is missing; None where it needs none."""
+    """The folder of the features that the network is trained on, computed where missing; None where it needs none.
+
+    Args:
+        dataset: The data set.
+        rules: Of the training.
+        workers: How features are computed.
+    """
     if not describe(rules.model, rules.weights).pretrained:
         return None
     folder = features_folder(dataset, rules.model, rules.weights)

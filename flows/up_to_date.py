@@ -41,7 +41,16 @@ from darkroom.models.training.model_version import published_bundle
 
 
 def ingested(source: str, settings: IngestSettings, workspace: str | None) -> IngestResult | None:
-    """What `ingest` would give; raises SourceError where there is no such source."""
+    """What `ingest` would return; None where it has work to do.
+
+    Args:
+        source: As given on the command line.
+        settings: Of the ingest.
+        workspace: As `open_workspace` takes it.
+
+    Raises:
+        SourceError: where there is no such source.
+    """
     place = open_workspace(workspace)
     found = at_hand(source, place)
     if found is None or place.mirror:
@@ -53,7 +62,16 @@ def ingested(source: str, settings: IngestSettings, workspace: str | None) -> In
 
 
 def trained(dataset: str, settings: TrainSettings, workspace: str | None) -> TrainResult | None:
-    """What `train` would give; raises InputError where there is no such data set."""
+    """What `train` would return; None where it has work to do.
+
+    Args:
+        dataset: A name (newest version), `name@version`, or a path.
+        settings: Of the training.
+        workspace: As `open_workspace` takes it.
+
+    Raises:
+        InputError: where there is no such data set.
+    """
     place = open_workspace(workspace)
     opened = open_dataset(place.find_dataset(dataset))
     if place.mirror or training_cluster():
@@ -67,7 +85,18 @@ def trained(dataset: str, settings: TrainSettings, workspace: str | None) -> Tra
 def evaluated(
     bundle: str, dataset: str | None, split: str, rules: BlessingRules, workspace: str | None
 ) -> EvaluateResult | None:
-    """What `evaluate` would give; raises InputError where there is no such model or data set."""
+    """What `evaluate` would return; None where it has work to do.
+
+    Args:
+        bundle: A model: a name, `name@version`, `name@blessed`, or a path.
+        dataset: A data set; None takes the one that the model was trained on.
+        split: `train`, `validation` or `test`.
+        rules: Of the blessing.
+        workspace: As `open_workspace` takes it.
+
+    Raises:
+        InputError: where there is no such model or data set.
+    """
     from darkroom.models.evaluation.evaluate import find_report  # which loads what draws
     from darkroom.models.pages.navigation import REPORT_PAGE
 
@@ -85,7 +114,19 @@ def evaluated(
 def explained(
     bundle: str, images: Sequence[str], out: str | None, dataset: str | None, max_searched: int, workspace: str | None
 ) -> ExplainResult | None:
-    """What `explain` would give; raises InputError where there is no such model, image or data set."""
+    """What `explain` would return; None where it has work to do.
+
+    Args:
+        bundle: A model: a name, `name@version`, `name@blessed`, or a path.
+        images: Files, or their URLs.
+        out: Folder or URL for the pictures; None takes one in the model's report.
+        dataset: Searched for activating images; None takes the one that the model was trained on.
+        max_searched: Images searched.
+        workspace: As `open_workspace` takes it.
+
+    Raises:
+        InputError: where there is no such model, image or data set.
+    """
     from darkroom.models.explaining.explain import (  # which load what draws
         explanation_folder,
         find_explained,
@@ -115,7 +156,21 @@ def scored(
     embeddings: bool = False,
     workspace: str | None = None,
 ) -> ScoreResult | None:
-    """What `score` would give; raises InputError where there is no such folder or model, or no table can go there."""
+    """What `score` would return; None where it has work to do.
+
+    Args:
+        folder: The images, a path or a URL.
+        model: A name, `name@version`, `name@blessed`, a path, or `imagenet`.
+        out: Folder or URL for the table; None takes one in the workspace.
+        rows_per_part: Files per part of the table.
+        dataset: Data set whose test images alone are scored; None scores all.
+        precision: `fp32`, `int8` or `auto`.
+        embeddings: With the column `embedding`.
+        workspace: As `open_workspace` takes it.
+
+    Raises:
+        InputError: where there is no such folder or model, or no table can be written there.
+    """
     place, images = open_workspace(workspace), place_from(folder)
     if model == READY_MADE and not is_built(place):
         return None
@@ -140,7 +195,17 @@ def scored(
 
 
 def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Precision = "auto") -> RunResult | None:
-    """What `run` would give; raises SourceError where there is no such source."""
+    """What `run` would return; None where it has work to do.
+
+    Args:
+        plan: The recipe.
+        source: Images in place of the recipe's own; None for these.
+        workspace: As `open_workspace` takes it.
+        precision: Of scoring.
+
+    Raises:
+        SourceError: where there is no such source.
+    """
     data = ingested(source or plan.source, plan.ingest_settings(), workspace)
     bundle = trained(data.dataset, plan.train, workspace) if data else None
     if data is None or bundle is None:
@@ -165,12 +230,18 @@ def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Prec
 
 
 def evaluate_command(bundle: Bundle, dataset: str | None, split: str) -> str:
-    """The command line that a report says it is from."""
+    """The command line that a report names as its origin.
+
+    Args:
+        bundle: What is evaluated.
+        dataset: As given; None for the one that it was trained on.
+        split: `train`, `validation` or `test`.
+    """
     return f"darkroom evaluate {bundle.reference} {dataset or bundle.card.dataset} --split {split}"
 
 
 def explain_command(bundle: Bundle) -> str:
-    """The command line that the pictures say they are from."""
+    """The command line that the pictures' page names as its origin."""
     return f"darkroom explain {bundle.reference} IMAGE..."
 
 

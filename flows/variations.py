@@ -14,31 +14,36 @@ from darkroom.flows.options import INGEST_OPTIONS, OLD_NAMES, PATH_OF, TRAIN_OPT
 from darkroom.flows.recipe import Recipe, load_recipe, merged
 
 MAX_COMBINATIONS = 1000
-# These decide on which images a network is judged: trials that differ in them cannot be compared.
+# These decide on which images a network is evaluated: trials that differ in them cannot be compared.
 _JUDGED = (
     "labels-from", "labels-csv", "label-pattern", "path-column", "label-column", "validation", "test", "split-seed",
     "keep-splits", "max-quarantined-share", "leaks",
 )  # fmt: skip
-# These change nothing of what a trial is judged by.
+# These do not change how a trial is evaluated.
 _AFTERWARDS = ("calibration", "min-precision", "min-coverage", "flip-average", "format", "rows-per-shard")
 VARIED_OPTIONS = tuple(option for option in (*TRAIN_OPTIONS, *INGEST_OPTIONS) if option not in (*_JUDGED, *_AFTERWARDS))
 
 
 @dataclass(frozen=True)
 class Variation:
-    """One combination: the value of each option, as typed, and the recipe that it gives."""
+    """One combination of values.
+
+    Attributes:
+        values: Option and value, as typed.
+        recipe: The recipe with these values.
+    """
 
     values: tuple[tuple[str, str], ...]
     recipe: Recipe
 
     @property
     def told(self) -> str:
-        """`optimizer=adam, augment=none`."""
+        """The values as text, such as `optimizer=adam, augment=none`."""
         return ", ".join(f"{option}={value}" for option, value in self.values)
 
 
 def parse_vary(given: Sequence[str]) -> dict[str, list[str]]:
-    """`["optimizer=adam,sgd", ...]` as values by option; an option's old name is taken for its new one.
+    """Parse `["optimizer=adam,sgd", ...]` to values by option; an option's old name counts as its new one.
 
     Raises:
         SettingError: where it is not of that form, or an option is given twice.
@@ -63,17 +68,17 @@ def with_new_names(vary: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 
 def variations(reference: str, vary: Mapping[str, Sequence[str]], changes: Mapping[str, Any]) -> list[Variation]:
-    """Every combination of the values, the last option's values changing fastest.
+    """Every combination of the values, those of the last option changing fastest.
 
     Args:
         reference: A recipe's name, a YAML file, or a source.
         vary: Values by option, as typed.
-        changes: Settings that take the place of the recipe's in every trial, nested as they are in it.
+        changes: Settings that replace the recipe's in every trial, nested as in a recipe.
 
     Raises:
-        SettingError: where an option cannot be varied, is set as well, or has no or twice the same value; where there
-            are too many combinations.
-        ValidationError: of pydantic, where a value is wrong.
+        SettingError: where an option cannot be varied, is set as well, or has no value or the same one twice; where
+            there are too many combinations.
+        ValidationError: pydantic's, where a value is wrong.
     """
     if not vary:
         raise SettingError("There is nothing to compare: give at least one --vary OPTION=VALUE,VALUE.")
@@ -101,7 +106,15 @@ def command(
     num_trials: int | None,
     prune_after: int,
 ) -> str:
-    """The command line that says the same."""
+    """The command line of a comparison.
+
+    Args:
+        reference: A recipe's name, a YAML file, or a source.
+        vary: Values by option, as typed.
+        changes: Settings that replace the recipe's, nested as in a recipe.
+        num_trials: Combinations to draw; None for all.
+        prune_after: Epochs before a poor trial can be stopped.
+    """
     words = ["darkroom", "compare", reference]
     for option, path in PATH_OF.items():
         value = _value_at(changes, path)

@@ -18,7 +18,7 @@ def versus(
     label_column: str | None = None,
     workspace: str | None = None,
 ) -> VersusResult:
-    """Compare a bundle, on the images that it was judged by, with a table of somebody else's answers to them.
+    """Compare a bundle, on the images that it was evaluated on, with a table of other answers to them.
 
     Args:
         bundle: A name (newest version), name@version, name@blessed, or a path; evaluated before.

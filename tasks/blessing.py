@@ -14,13 +14,13 @@ from darkroom.tasks.decorators import run_id, task
 
 @task()
 def promote(bundle: Path, place: Workspace, why: str) -> BlessedCard:
-    """Bless a bundle by hand; show it on the run."""
+    """Bless a bundle by hand, and show it on the run."""
     return _shown(blessed.promote(bundle, place, why, run_id()))
 
 
 @task()
 def roll_back(name: str, place: Workspace, why: str) -> BlessedCard:
-    """Bless the version again that was blessed before; show it on the run."""
+    """Bless the version that was blessed before, and show it on the run."""
     return _shown(blessed.roll_back(name, place, why, run_id()))
 
 

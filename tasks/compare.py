@@ -21,13 +21,13 @@ from darkroom.tasks.decorators import run_id, task
 
 @task()
 def start_experiment(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Workspace) -> list[TrialPlan]:
-    """Write the plan; gives the trials that have not ended."""
+    """Write the plan; returns the trials that have not ended."""
     return trials.start(folder, plan, retry_failed, workspace)
 
 
 @task()
 def find_experiment(folder: Path, workspace: Workspace) -> ExperimentCard | None:
-    """The experiment where it is done already."""
+    """The experiment's card, where it is finished."""
     card = experiment.find_experiment(folder, workspace)
     if card:
         complete_run_record(folder, "compare", run_id(), _settings(folder))
@@ -42,7 +42,7 @@ def train_trial(folder: Path, number: int, told: str, features: Path | None, wor
 
 @task(task_run_name="record that trial {number} failed")
 def record_failure(folder: Path, number: int, error: Exception) -> TrialRecord:
-    """Record a trial that cannot be made."""
+    """Record a trial that cannot be run."""
     return trials.record_failure(folder, number, error)
 
 
@@ -65,7 +65,7 @@ def show_trials(folder: Path, workspace: Workspace) -> None:
 
 @task()
 def choose_best(folder: Path, workspace: Workspace) -> TrialPlan:
-    """The best trial on validation; its state goes to where `train` goes on with it."""
+    """The best trial on validation; its state is moved to where `train` resumes it."""
     best = trials.choose_best(folder, workspace)
     trials.hand_over(folder, best, workspace)
     return best

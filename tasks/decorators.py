@@ -20,12 +20,12 @@ _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 
 
 def is_plain() -> bool:
-    """Whether the steps that run here are plain calls, which Prefect knows nothing of."""
+    """Whether the current steps are plain calls, without Prefect."""
     return _PLAIN.get()
 
 
 def run_id() -> str | None:
-    """The id of the Prefect flow run; None outside of one."""
+    """The ID of the Prefect flow run; None outside one."""
     if is_plain():
         return None
     from prefect.runtime import flow_run
@@ -87,7 +87,7 @@ class LazyFlow(Generic[P, R]):
         return call(*args, **kwargs)
 
     def plain(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same work without Prefect, and so are the flows and tasks that it calls."""
+        """Call the function, and the flows and tasks that it calls, without Prefect."""
         before = _PLAIN.set(True)
         try:
             return self.fn(*args, **kwargs)

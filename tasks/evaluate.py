@@ -26,7 +26,7 @@ def evaluate_bundle(
     generated_by: str,
     decoder_mismatch: DecoderMismatch = "warn",
 ) -> EvaluationReport:
-    """Judge a bundle on a split, decide whether it is blessed, write the report, show metrics on the run."""
+    """Evaluate a bundle on a split, decide whether it is blessed, write the report, show metrics on the run."""
     opened = open_bundle(bundle)
     report = evaluate.evaluate_bundle(
         opened, open_dataset(dataset), split, generated_by, place, rules, decoder_mismatch
@@ -37,7 +37,7 @@ def evaluate_bundle(
 
 @task()
 def bless_bundle(bundle: Path, report: EvaluationReport, place: Workspace) -> None:
-    """Let a bundle that was found good score from now on; show the decision on the run."""
+    """Bless a bundle that passed its checks, and show the decision on the run."""
     if report.blessing:
         blessed.bless(bundle, report.blessing, place, run_id())
         blessing_artifact(f"{report.bundle.name}@{report.bundle.version}", report.blessing)
@@ -47,7 +47,7 @@ def bless_bundle(bundle: Path, report: EvaluationReport, place: Workspace) -> No
 def compare_with_table(
     bundle: Path, table: Path, means: dict[str, str], path_column: str | None, label_column: str | None
 ) -> versus.Versus:
-    """Compare a bundle with a table of answers, show both on the run."""
+    """Compare a bundle with a table of answers, and show both on the run."""
     found = versus.versus(open_bundle(bundle), table, means, path_column, label_column)
     versus_artifact(found)
     return found

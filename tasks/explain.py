@@ -22,7 +22,7 @@ def explain_images(
     max_searched: int,
     decoder_mismatch: DecoderMismatch = "warn",
 ) -> Explained:
-    """Draw what the network looks at."""
+    """Draw what the network looks at, and the page."""
     opened = open_dataset(dataset) if dataset else None
     return explain.explain_images(
         open_bundle(bundle), images, out, generated_by, opened, max_searched, decoder_mismatch
@@ -31,5 +31,5 @@ def explain_images(
 
 @task()
 def choose_examples(bundle: Path, folder: Path) -> list[str]:
-    """The worst mistakes and a few good ones of the bundle's report, as paths of files."""
+    """The files of the report's worst mistakes and most confident correct predictions."""
     return [str(folder / path) for path in explain.choose_examples(open_bundle(bundle))]

@@ -20,7 +20,7 @@ from darkroom.tasks.retries import FETCH_DELAYS_SECONDS, PART_DELAY_SECONDS, RET
 
 @task(retries=RETRIES, retry_delay_seconds=list(FETCH_DELAYS_SECONDS), retry_condition_fn=machine_failed)
 def fetch_source(reference: str, workspace: Workspace) -> Source:
-    """Bring a source into a local folder."""
+    """Fetch a source to a local folder."""
     return resolve(reference, workspace)
 
 
@@ -32,7 +32,7 @@ def plan_ingest(
     retry_quarantined: bool,
     decoder_mismatch: DecoderMismatch = "warn",
 ) -> Planned:
-    """List and label the files."""
+    """List and label the files, and write the plan."""
     planned = plan.plan_ingest(source, settings, workspace, retry_quarantined, decoder_mismatch)
     if planned.published:
         complete_run_record(planned.published, "ingest", run_id(), settings.model_dump(mode="json"))
@@ -53,7 +53,7 @@ def write_part(staging: Path, index: int, lease: Lease | None = None) -> PartCou
 
 @task()
 def publish_dataset(staging: Path, workspace: Workspace) -> Path:
-    """Put the parts together under a version."""
+    """Merge the parts and publish them under a version."""
     settings = plan.read_plan(staging).settings.model_dump(mode="json")
     folder = publication.publish(staging, workspace)
     write_run_record(folder, "ingest", run_id(), settings)

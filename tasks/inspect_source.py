@@ -27,7 +27,7 @@ def without_consequences(settings: IngestSettings) -> IngestSettings:
 
 @task()
 def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -> list[tuple[Path, int, Path, float]]:
-    """What `extract_features` is called with for each part; nothing where no label is to be judged."""
+    """What `extract_features` is called with for each part; nothing where no label is to be checked."""
     num_ok = sum(part.num_ok for part in parts)
     if max_judged == 0 or num_ok == 0:
         return []
@@ -45,7 +45,7 @@ def extract_features(staging: Path, index: int, backbone: Path, share: float, le
 
 @task()
 def choose_shards(folder: Path, max_judged: int) -> list[tuple[Path, str, Path, float]]:
-    """What `extract_shard_features` is called with; nothing where no label is to be judged, or the page is there."""
+    """What `extract_shard_features` is called with; nothing where no label is to be checked, or the page exists."""
     dataset = open_dataset(folder)
     if max_judged == 0 or (folder / INSPECTION_CARD).is_file():
         return []
@@ -75,7 +75,7 @@ def write_dataset_page(folder: Path, features: list[Path], source: Source, gener
 def write_inspection(
     staging: Path, features: list[Path], source: Source, folder: Path, generated_by: str
 ) -> Inspection:
-    """Judge the labels, write the page and the figures; what was read for it goes away."""
+    """Check the labels, write the page and the figures; what was read for them is removed."""
     found = inspect_staging(staging, features, generated_by)
     write(folder, found, source_thumbnails(source.folder, found))
     shutil.rmtree(staging, ignore_errors=True)

@@ -13,7 +13,12 @@ FETCH_DELAYS_SECONDS = (5, 60)
 
 
 def machine_failed(task: Any, run: Any, state: Any) -> bool:
-    """A Prefect `retry_condition_fn`: false where the error is one that a retry would only repeat."""
+    """A Prefect `retry_condition_fn`: false for an error that a retry would only repeat.
+
+    Args:
+        task, run: Prefect's; not used.
+        state: The failed task run's.
+    """
     try:
         state.result()
     except DarkroomError:

@@ -23,7 +23,7 @@ from darkroom.tasks.retries import PART_DELAY_SECONDS, RETRIES, machine_failed
 
 @task()
 def find_bundle(model: str, workspace: Workspace) -> Path:
-    """The folder of a bundle by its reference; the ready-made one is built where it is not there yet."""
+    """The folder of a bundle by its reference; the ready-made one is built on first use."""
     return imagenet.find_bundle(model, workspace)
 
 

@@ -19,7 +19,7 @@ from darkroom.tasks.decorators import run_id, task
 
 @task()
 def find_bundle(dataset: Path, settings: TrainSettings, workspace: Workspace) -> Path | None:
-    """The bundle of an earlier run of the same data set and settings."""
+    """The bundle of an earlier run on the same data set and settings; None where there is none."""
     folder = model_version.published_bundle(open_dataset(dataset), settings, workspace)
     if folder:
         complete_run_record(folder, "train", run_id(), settings.model_dump(mode="json"))
@@ -41,7 +41,7 @@ def extract_features(dataset: Path, folder: Path, shard: str, lease: Lease | Non
 
 @task()
 def finish_features(dataset: Path, folder: Path, counts: list[features.FeatureCounts]) -> None:
-    """Say how many images were computed and how many were known."""
+    """Log how many images were computed and how many reused."""
     features.finish_features(open_dataset(dataset), folder, counts)
 
 

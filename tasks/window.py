@@ -30,12 +30,12 @@ _ENDED_WITHIN_SECONDS = 60
 
 @dataclass(frozen=True)
 class Workers:
-    """Who works on the parts of a flow.
+    """The workers that execute the parts of a flow.
 
     Attributes:
         runner: Prefect's task runner, started.
-        num_slots: How many parts they can work on at once; asked for every part, since a cluster grows and shrinks.
-        lease: What the tasks of other processes get as `lease`; None where they are threads of this one.
+        num_slots: How many parts they can work on at once; called for every part, since a cluster grows and shrinks.
+        lease: Passed to tasks in other processes as `lease`; None where they are threads of this one.
     """
 
     runner: Any
@@ -43,7 +43,12 @@ class Workers:
     lease: Lease | None = None
 
     def submit(self, task: Any, arguments: tuple[Any, ...]) -> Any:
-        """The future of `task(*arguments)`."""
+        """The future of `task(*arguments)`.
+
+        Args:
+            task: The task.
+            arguments: Positional.
+        """
         from prefect.utilities.callables import get_call_parameters
 
         made = task.prefect if isinstance(task, LazyTask) else task
@@ -66,7 +71,13 @@ class Workers:
 
 @dataclass(frozen=True)
 class PlainWorkers:
-    """Threads of this process that work on the parts of a plain run (decorators.py), of which Prefect knows nothing."""
+    """Threads of this process that execute the parts of a plain run (decorators.py), without Prefect.
+
+    Attributes:
+        pool: The threads.
+        num_threads: How many there are.
+        lease: None: no other process takes part.
+    """
 
     pool: ThreadPoolExecutor
     num_threads: int
@@ -77,7 +88,12 @@ class PlainWorkers:
         return self.num_threads
 
     def submit(self, task: LazyTask[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
-        """The future of `task(*arguments)`, which sees the context variables of the one who submits it."""
+        """The future of `task(*arguments)`, which sees the caller's context variables.
+
+        Args:
+            task: The task.
+            arguments: Positional.
+        """
         return self.pool.submit(copy_context().run, task.fn, *arguments)
 
     def wait(self, futures: Iterable[Future[Any]]) -> None:
@@ -89,11 +105,18 @@ class PlainWorkers:
 def submit_all(
     workers: Workers | PlainWorkers, task: Any, arguments: Iterable[tuple[Any, ...]], total: int, what: str
 ) -> Generator[Any, None, None]:
-    """Submit `task(*arguments)` for each, two at a time for each that can be worked on, and give the results in order.
+    """Submit `task(*arguments)` for each tuple, two per slot at a time, and yield the results in order.
 
-    Every future is resolved, so a failed task fails the flow; and none still runs when this ends, however it ends, so
-    that a lock that is let go of then protects nothing that is still being written: after a failure or a signal they
-    are told to stop, and do so within an image or a batch.
+    Every future is resolved, so a failed task fails the flow. None is still running when this ends, however it ends, so
+    that a lock released then protects nothing that is still being written: after a failure or a signal they are told to
+    stop, and do so within an image or a batch.
+
+    Args:
+        workers: Execute the tasks.
+        task: The task.
+        arguments: Read lazily.
+        total: How many there are, for the progress bar.
+        what: What they are, for the progress bar.
     """
     waiting: deque[Any] = deque()
     stop = threading.Event()
@@ -127,7 +150,7 @@ def _first(waiting: deque[Any]) -> Any:
 
 @contextmanager
 def _bar(total: int, what: str) -> Iterator[Any]:
-    """A progress bar where somebody watches a command in a terminal, silence elsewhere."""
+    """A progress bar where a command runs in a terminal; nothing elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=is_plain() or not sys.stderr.isatty()) as progress:
         task = progress.add_task(what, total=total)

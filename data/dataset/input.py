@@ -1,7 +1,7 @@
 """Shards to `tf.data`: batches of `(uint8[N, H, W, 3], int32[N])` for training, deterministic for a seed and an epoch.
 
 What is shuffled is the stored bytes, before they are decoded, so the buffer is small; what is drawn for an image
-depends on its content hash, the seed and the epoch alone, so a run that is killed goes on as if it had not been. Where
+depends on its content hash, the seed and the epoch alone, so a killed run resumes as if it had not been. Where
 all decoded images take little memory they may be kept there from epoch to epoch, which changes nothing but the time.
 """
 

@@ -2,7 +2,7 @@
 
 A lease is a file in the folder that the run has locked. Workers look for it while they work, and stop when it is gone:
 the run has ended, or was killed, and another one has locked the folder since and swept the file away, which has a
-temporary name (`darkroom.data.files.atomic`). So nobody writes for long into a folder that belongs to another run.
+temporary name (`darkroom.data.files.atomic`). So no worker writes for long into a folder that belongs to another run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Lease:
     """The terms on which another process works for a run.
 
     Attributes:
-        file: There for as long as the work is wanted.
+        file: Exists for as long as the work is wanted.
         num_cpus: Processors that one part may use.
     """
 
@@ -99,7 +99,7 @@ class _Watched:
 
 
 def _is_there(file: Path) -> bool:
-    """A file is opened and not asked for: NFS answers that from a cache, but an opening from the server."""
+    """Open the file rather than ask whether it exists: NFS answers the latter from a cache."""
     try:
         os.close(os.open(file, os.O_RDONLY))
     except FileNotFoundError:

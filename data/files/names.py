@@ -1,4 +1,4 @@
-"""Names of files: one of our own, and those that somebody else gave, checked before any of them becomes a file here."""
+"""File names: one of our own, and those from archives and stores, checked before any of them becomes a file here."""
 
 from __future__ import annotations
 

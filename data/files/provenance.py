@@ -1,6 +1,6 @@
 """`run.json`: the run, settings and library versions that produced an output.
 
-It stands beside the card and not in it: the card of the same content has the same bytes, whoever made it and when.
+It is not part of the card: the card of the same content has the same bytes, whoever made it and when.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parts of an ingest: each reads, decodes and stores its own files, in any order, once.
 
 `parts/00000/` in the staging folder holds a part of the manifest, at most one shard a split, and `thumbnails.npy` to
-compare images by. It appears whole or not at all, so a run that was killed goes on with the parts that are missing.
+compare images by. It appears whole or not at all, so a killed run resumes with the missing parts.
 """
 
 from __future__ import annotations

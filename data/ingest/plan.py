@@ -1,8 +1,8 @@
 """From a source's folder to a data set: plan, write the parts (each on its own, in any order), publish.
 
-The work in progress lies in `datasets/<name>/.staging-<fingerprint>/`: `plan.json`, `plan.parquet` (the files, by
+The work in progress is in `datasets/<name>/.staging-<fingerprint>/`: `plan.json`, `plan.parquet` (the files, by
 part) and `parts/00000/` (a part of the manifest, at most one shard a split, and `thumbnails.npy` to compare images by).
-A part appears whole or not at all, so a run that was killed goes on with the parts that are missing. The fingerprint is
+A part appears whole or not at all, so a killed run resumes with the missing parts. The fingerprint is
 a hash of the listing (paths, sizes, times) and of all settings; the version of the data set is a hash of the content.
 """
 

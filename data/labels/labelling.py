@@ -1,4 +1,4 @@
-"""Labels and splits from the way a data set lies on disk: class folders, split folders, file names, or tables."""
+"""Labels and splits from the layout of a data set on disk: class folders, split folders, file names, or tables."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -
         rules: How labels are found.
 
     Raises:
-        LabelError: where the source can be read in two ways, the rules name something that is not there, a label is
+        LabelError: where the source can be read in two ways, the rules name something that does not exist, a label is
             not one of `rules.classes`, or fewer than two classes are found.
     """
     entries = _with_reasons(entries, rules)
@@ -192,7 +192,7 @@ def _stop_at_case(source: Source, labels: set[str]) -> None:
 
 
 def _why_not(source: Source) -> str:
-    """What lies there in place of images, in a sentence, where that explains it."""
+    """A sentence on what the source holds instead of images, where that explains it."""
     links = [
         entry.path for entry in source.entries if entry.reason in ("link_outside", "link_to_folder", "broken_link")
     ]

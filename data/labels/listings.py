@@ -89,7 +89,7 @@ def _lists_lines(head: str, names: Names) -> bool:
 
 
 def _lists_names(head: str, source: Source) -> bool:
-    """Whether the names of at least three images, or of all, stand in quotes."""
+    """Whether the names of at least three images, or of all, are quoted in it."""
     names = [entry.path.rpartition("/")[2] for entry in source.images[:200]]
     found = sum(1 for name in names if f'{name}"' in head)
     return found >= min(3, len(names)) > 0

@@ -1,4 +1,4 @@
-"""Masks, overlays, heat maps and other pictures made of an image, which lie among the images that they belong to."""
+"""Masks, overlays, heat maps and other pictures made from an image and stored among the images."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _folders_and_tables(source: Source, folders: Found, tables: FoundTables, nam
 
 
 def _where_folders_have_none(source: Source, splits: Mapping[str, str]) -> dict[str, str]:
-    """The splits that tables give to images that lie in no split folder."""
+    """The splits that tables give to images in no split folder."""
     return {
         entry.path: splits[entry.path]
         for entry in source.images
@@ -160,7 +160,7 @@ def _where_folders_have_none(source: Source, splits: Mapping[str, str]) -> dict[
 
 
 def _stop_at_unread_tables(source: Source, tables: FoundTables, folders: Found) -> None:
-    """A table that may hold the labels and could not be read as such is no reason to take the folders' names."""
+    """Stop where a table may hold the labels but could not be read: the folders' names may not be the classes."""
     for path, why in sorted(tables.unusable.items()):
         if NAMES_NO_IMAGE in why or NO_LABELS in why:
             continue

@@ -62,7 +62,7 @@ class LabelRules(SettingsModel):
 
     @model_serializer(mode="wrap")
     def _without_later_settings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A setting that came later stands in it only where it was set, so that older versions keep their hash."""
+        """Leave out settings that were added later and are not set, so that existing versions keep their hash."""
         later = {"split_column", "class_folders", "exclude", "masks", "bad_rows", "combined_labels", "min_class_size"}
         fields = type(self).model_fields
         kept: dict[str, Any] = dump(self)

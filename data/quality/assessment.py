@@ -78,7 +78,7 @@ def pixel_statistics(pixels: NDArray[np.uint8], policy: DecodePolicy) -> PixelSt
     # Each in one piece: what follows takes a third of the time that way.
     channels = np.ascontiguousarray(pixels.reshape(-1, 3).T)
     red, green, blue = channels
-    # Whole numbers, so that sums are exact and their order is no matter. BLAS would start threads of its own, in each
+    # Whole numbers, so that sums are exact in any order. BLAS would start threads of its own, in each
     # of ours; einsum has none.
     luminance = np.einsum("c,cn->n", _THOUSANDTHS, channels, dtype=np.float32).astype(np.float64)
     mean = float(luminance.mean())

@@ -24,7 +24,7 @@ _MAX_COMPARISONS = 20_000_000_000
 _MAX_CANDIDATES = 2_000_000
 _MAX_SAME_HASH = 10
 _CHUNK_COMPARISONS = 1_000_000
-# Up to so many, comparing all with all takes less time than looking into the buckets.
+# Up to this many, comparing all pairs is faster than searching the buckets.
 _FEW_HASHES = 5000
 
 _BANDS = 4

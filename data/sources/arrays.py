@@ -126,7 +126,7 @@ class _Arrays:
         return SourceError(f"{printable(str(self.path))}: its array {array!r} {reason}. {_FORM}.")
 
     def write_to(self, folder: Path) -> int:
-        """Write every image; gives their number."""
+        """Write every image; returns their number."""
         header = self._data_header()
         labels, num_classes = self._labels(header.shape[0])
         names = self._names(num_classes)

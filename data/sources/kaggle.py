@@ -68,7 +68,7 @@ def fetch(handle: str) -> Fetched:
         handle: `owner/dataset` (its newest version), `owner/dataset/versions/N` or `competitions/NAME`.
 
     Raises:
-        SourceError: where the handle is no handle, Kaggle cannot be reached, wants an account, has no such data set,
+        SourceError: where the handle is malformed, Kaggle cannot be reached, wants an account, has no such data set,
             or sent something broken.
         WorkError: where the cache cannot be written to.
     """
@@ -154,7 +154,7 @@ def _look_up(owner: str, name: str) -> tuple[int, str | None]:
 
 
 def _download(call: Callable[[], str], handle: ResourceHandle, source: str, page: str) -> Path:
-    """kagglehub's download: called again after a cut (it goes on where it stopped), cleaned up after damage."""
+    """kagglehub's download: called again after a dropped connection (it resumes), cleaned up after damage."""
     import requests
     from kagglehub.cache import get_cached_archive_path, get_cached_path
     from kagglehub.exceptions import DataCorruptionError

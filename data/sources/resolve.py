@@ -73,7 +73,7 @@ def resolve(reference: str, workspace: Workspace) -> Source:
 
     Raises:
         SourceError: with what to do, where there is no such source, it is empty, or it cannot be fetched or unpacked.
-        WorkError: where there is no room for it.
+        WorkError: where the disk is full.
     """
     scheme, _, rest = reference.partition(":")
     if scheme == "kaggle":

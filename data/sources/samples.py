@@ -1,7 +1,7 @@
 """Samples: small real data sets that need no network and no account, written out as image files.
 
 `sources/sample-digits-v1/`
-    images/<digit>/digit-00000.png …    to train and test on, one folder a class
+    images/<digit>/digit-00000.png …    to train and test on, one folder per class
     new/digit-00003.png …               kept back, unlabelled, to be scored
     new-labels.csv                      `path,label` of those in new/
 """

@@ -26,7 +26,7 @@ _LABEL_COLUMNS = (
     "label", "class", "category", "target", "species", "breed", "diagnosis", "labels", "class_name", "classname",
     "class_id", "classid", "label_name", "dx", "choice",
 )  # fmt: skip
-# A table of which this is said says nothing of the images, and may lie beside them.
+# A table with one of these reasons says nothing about the images, and may stay beside them.
 NAMES_NO_IMAGE = "names no image here"
 NO_LABELS = "has no column of labels"
 _SAMPLE_ROWS = 500
@@ -380,7 +380,7 @@ def _asked(table: Table, name: str, kind: str) -> int:
     """The position of a column that the user names.
 
     Raises:
-        LabelError: where it is not there.
+        LabelError: where there is none.
     """
     if name.strip() in table.header:
         return table.header.index(name.strip())

@@ -152,7 +152,7 @@ def _shared_rows(judged: SplitPredictions, rival: Bundle, place: Workspace) -> _
 
 
 def _fair_rows(judged: SplitPredictions, used: Collection[str]) -> list[int]:
-    """Places of the judged images that are not in `used`; of files with the same bytes the first."""
+    """Positions of the evaluated images that are not in `used`; of duplicate files, the first."""
     copies = _paths_with_used_copies(judged)
     first: dict[str, int] = {}
     for row, (path, sha256) in enumerate(zip(judged.paths, judged.sha256, strict=True)):

@@ -2,7 +2,7 @@
 
 The network runs through the same runtime as scoring, on the stored pixels, which are those that scoring computes from
 the files. `report/predictions.parquet` holds one row an image: with it every figure can be computed again. Where all
-that the report is made from is as it was, the bundle is not judged again (`models/pages/fingerprint.py`).
+that the report is made from is as it was, the bundle is not evaluated again (`models/pages/fingerprint.py`).
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ def evaluate_bundle(
     on the blessing would be the same.
 
     Args:
-        bundle: What is judged.
+        bundle: What is evaluated.
         dataset: Images of the same classes, decoded by the same policy.
-        split: Its part; of the bundle's own data set, only `test`.
+        split: `train`, `validation` or `test`; only `test` of the data set that the bundle was trained on.
         generated_by: See `EvaluationReport`.
         place: Where the blessed bundle is looked for; None decides nothing on the blessing.
         rules: Of the blessing.
         decoder_mismatch: What happens where the data set's images come from another decoder than those that the bundle
-            was trained on: `warn` judges all the same, `strict` refuses.
+            was trained on: `warn` evaluates all the same, `strict` refuses.
 
     Raises:
         InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
@@ -175,7 +175,7 @@ def _share_interval(share: float, num_images: float) -> Interval:
 
 
 def _leaks(judged: SplitPredictions) -> LeakedImages | None:
-    """What copies in training do to the figure; None where the bundle was made with another data set."""
+    """The accuracy without leaked images; None where the bundle was trained on another data set."""
     dataset = judged.dataset
     if dataset.reference != judged.bundle.card.dataset:
         return None

@@ -1,7 +1,7 @@
-"""Slices: figures by label, image size, brightness and source folder, so that a weak part does not hide in the whole.
+"""Slices: accuracy by label, image size, brightness and source folder, so that the average hides no weak group.
 
-Size and brightness are cut into thirds of the judged images (terciles); the source folder is the top-level one, below
-the folders that all judged images share.
+Size and brightness are divided into thirds of the evaluated images (terciles); the source folder is the top-level one,
+below the folders that all evaluated images share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from darkroom.models.evaluation.split_predictions import SplitPredictions
 from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
 
-# Below so many images the interval of a share is more than 0.3 wide: too wide to call the slice weak or not.
+# Below this many images the interval of a share is more than 0.3 wide: too wide to call the slice weak or not.
 FEW_IMAGES = 30
 
 SliceKind = Literal["label", "size", "brightness", "folder"]
@@ -116,7 +116,7 @@ def _slice(kind: SliceKind, name: str, right: NDArray[np.bool_], overall: Interv
 
 
 def _facts(judged: SplitPredictions) -> list[dict[str, Any]]:
-    """Width, height and mean luminance of the judged images, in their order."""
+    """Width, height and mean luminance of the evaluated images, in their order."""
     columns = ("path", "width", "height", "mean_luminance")
     rows = judged.dataset.manifest(*columns, "split").filter(pc.field("split") == judged.split).select(columns)
     by_path = {row.pop("path"): row for row in rows.to_pylist()}
@@ -124,7 +124,7 @@ def _facts(judged: SplitPredictions) -> list[dict[str, Any]]:
 
 
 def _folders(paths: Sequence[str]) -> tuple[NDArray[np.object_], list[str]]:
-    """Each image's source folder; `.` where it lies in none."""
+    """Each image's source folder; `.` where it is in none."""
     folders = [path.split("/")[:-1] for path in paths]
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False)))
     found = np.array(["/".join(folder[: shared + 1]) or "." for folder in folders], dtype=object)

@@ -1,6 +1,6 @@
 """A bundle compared with external answers to the same images: a cloud API, an earlier tool, a person.
 
-Nothing is sent anywhere: the others' answers come as a table, which whoever has an account with them makes.
+Nothing is sent anywhere: the other service's answers come as a table, made by somebody with an account.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def versus(
     """Compare a bundle's predictions from its evaluation with the answers of a table.
 
     Args:
-        bundle: Evaluated before.
+        bundle: An evaluated bundle.
         table: A CSV with a column of paths and one of labels. Of several rows for one image the first that names a
-            class counts, as services list what they are surest of first. Case makes no difference.
-        means: The table's words for classes, where they are others: `{"Feline": "cats"}`.
+            class counts, as services list the most confident label first. Case makes no difference.
+        means: The table's words for classes, where they differ: `{"Feline": "cats"}`.
         path_column: Where it has no usual name.
         label_column: Where it has no usual name.
 

@@ -4,7 +4,7 @@
   plan.json            the trials that are to be made, with all their settings; written first
   trial-00001.json     a trial that has ended: how, why, and its epochs; a file each
   .staging-00001/      the state of a trial that has not ended, or may still become the bundle
-  trials.parquet       one row a trial
+  trials.parquet       one row per trial
   experiment.html      the page for people, and its plot `experiment.png`
   optuna.journal       the same trials for Optuna's own tools, such as its dashboard
   experiment.json      the card; written last, its presence means done

@@ -17,7 +17,7 @@ from darkroom.models.training_loop.early_stopping import best_epoch
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-# Trials that must be complete before one is called hopeless beside them.
+# Trials that must be complete before another is pruned by comparison with them.
 NUM_UNSTOPPED = 3
 _SEED = 0
 

@@ -226,7 +226,7 @@ def finish(
 
 
 def _keep(folder: Path, record: TrialRecord) -> TrialRecord:
-    """Write how a trial ended; of one that cannot become the bundle the state goes away."""
+    """Write how a trial ended; the state of one that cannot become the bundle is removed."""
     write_json(record_file(folder, record.number), record.model_dump(mode="json"))
     if record.status != "complete":
         remove_folder(state_folder(folder, record.number))

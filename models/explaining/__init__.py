@@ -1,4 +1,4 @@
 """What a network looks at, as pictures on a page.
 
-The techniques have a room of their own, below judging, which shows heat maps as well.
+The techniques have a package of their own, below `evaluation`, which shows heat maps as well.
 """

@@ -46,7 +46,7 @@ from darkroom.models.pages.panels import Panel, sheet
 
 logger = logging.getLogger(__name__)
 
-# All of their pictures are in memory at once, about 1 MB an image.
+# All of their pictures are in memory at once, about 1 MB per image.
 MAX_IMAGES = 64
 MAX_CLASSES = 10
 # Raised whenever the same network and images would give other pictures.
@@ -291,7 +291,7 @@ def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[
 
 
 def _known_truths(bundle: Bundle, hashes: Sequence[str]) -> dict[str, int]:
-    """The class by SHA-256 of those images that the bundle was judged on."""
+    """The class by SHA-256 of the images that the bundle was evaluated on."""
     predictions = bundle.report_folder / PREDICTIONS
     if not predictions.is_file():
         return {}
@@ -308,7 +308,7 @@ def _shown_classes(chances: NDArray[np.float64]) -> list[int]:
 def _write_sheets(
     folder: Path, loaded: Sequence[_Loaded], views: Sequence[ImageView], network: NetworkView
 ) -> list[str]:
-    """Every picture as a file; gives their names."""
+    """Write every picture to a file; returns their names."""
     sheets: dict[str, Sequence[Sequence[Panel]]] = {}
     for item, view in zip(loaded, views, strict=True):
         sheets[f"{item.name}.png"] = [view.panels]

@@ -1,1 +1,1 @@
-"""A look at a data set: likely label errors, and the page of what stands out."""
+"""A data set before training: likely label errors, and the page of findings."""

@@ -1,6 +1,6 @@
 """Suspected label errors: images whose label a network that never saw them finds implausible.
 
-Features of a frozen backbone, a logistic regression that judges each image out of fold, and confident learning
+Features of a frozen backbone, a logistic regression that checks each image out of fold, and confident learning
 (Northcutt, Jiang, Chuang 2021, arXiv:1911.00068, by its authors' library cleanlab): what counts as confident is
 measured for each class, so that a class which is hard, or that the regression favours, is not listed as a whole.
 
@@ -40,9 +40,9 @@ _NUM_FOLDS = 5
 # chest X-rays, CIFAR-10 and galaxies. Less regularization learns the wrong labels too: on cats and dogs the precision
 # is 0.50 with 1, 0.78 with 0.01, 0.87 with 0.001.
 _REGULARIZATION = 0.05
-# The suggested label is so many times as probable as the given one. Where classes run into one another (galaxies: 70 %
-# out of fold), confident learning alone suspects 18 % of clean labels, with this 5 %; on cats and dogs it raises the
-# precision from 0.87 to 0.95 and finds as many.
+# The suggested label is this many times as probable as the given one. Where classes overlap (galaxies: 70 % out of
+# fold), confident learning alone suspects 18 % of clean labels, with this 5 %; on cats and dogs it raises the precision
+# from 0.87 to 0.95 and finds as many.
 _TIMES_AS_PROBABLE = 5.0
 
 

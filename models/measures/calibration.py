@@ -22,7 +22,8 @@ from darkroom.models.settings import CalibrationMethod
 logger = logging.getLogger(__name__)
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-# Below so many images isotonic regression fits their noise (Niculescu-Mizil & Caruana 2005, section 5).
+# Below this many images isotonic regression fits their noise (Niculescu-Mizil and Caruana 2005, "Predicting good
+# probabilities with supervised learning", section 5).
 _ENOUGH_FOR_ISOTONIC = 1000
 # Where a curve is level, this share of the softmax keeps classes and images in the network's own order.
 TIE_BREAK = 1e-6

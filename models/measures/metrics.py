@@ -14,7 +14,7 @@ from darkroom.data.errors import WorkError
 
 NUM_BINS = 15
 _TOP_K = (1, 3, 5)
-# float32 softmax over 1,000 classes stays within 1e-5; what is further off is no distribution.
+# float32 softmax over 1,000 classes stays within 1e-5; what is further off is not a distribution.
 _SUM_TOLERANCE = 1e-3
 
 

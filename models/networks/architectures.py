@@ -380,7 +380,7 @@ def _application_backbone(name: str, image_size: tuple[int, int], weights: str) 
 
     builder, module = _applications()[name]
     try:
-        with redirect_stdout(sys.stderr):  # Keras tells of a download there, where results are printed
+        with redirect_stdout(sys.stderr):  # Keras reports a download on standard output, where results are printed
             network = builder(
                 include_top=False,
                 weights=None if weights == "none" else weights,

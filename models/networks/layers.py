@@ -135,9 +135,9 @@ class _Step:
     """A piece of a network.
 
     Attributes:
-        run: Gives the piece's output, then other values that are wanted.
-        at_start: Layers of which the piece's input is wanted.
-        places: Which of the values is wanted of a layer.
+        run: Returns the piece's output, then the other requested values.
+        at_start: Layers for which the piece's input is requested.
+        places: Which of the values belongs to a layer.
     """
 
     run: Any
@@ -146,7 +146,7 @@ class _Step:
 
 
 def _without_activation(layer: Any) -> Callable[[Any], Any] | None:
-    """What gives the layer's output before its activation from its input; None where the layer has no activation."""
+    """The function from the layer's input to its output before the activation; None where it has no activation."""
     import keras
 
     if isinstance(layer, keras.layers.ReLU):

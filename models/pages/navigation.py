@@ -148,7 +148,7 @@ def _experiments(place: Workspace) -> list[tuple[Link, dict[str, Any]]]:
 
 
 def _set_line(page: Path, links: Sequence[Link]) -> list[Path]:
-    """Replace the line where it is another one; gives the page and the list of files that holds its hash."""
+    """Replace the line where it differs; returns the page and the list of files that holds its hash."""
     if not page.is_file():
         return []
     text = page.read_text(encoding="utf-8")
@@ -192,7 +192,7 @@ def _newest(paths: Iterable[Path]) -> list[Path]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A card as it lies there; empty where there is none, or it cannot be read: whoever opens it says so."""
+    """A card, unchecked; empty where there is none or it cannot be read, which its own reader reports."""
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         complete = {"bundle", "dataset"} <= card.keys() or {"bundle", "trials"} <= card.keys()

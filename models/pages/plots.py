@@ -1,7 +1,7 @@
-"""The report's pictures: each function gives the bytes of a PNG with two pixels for each CSS pixel.
+"""The report's pictures: each function returns the bytes of a PNG with two pixels per CSS pixel.
 
 PNG and not SVG, so that a label or a file name can never be markup. Drawn with matplotlib's objects alone: no pyplot,
-no global state, safe in threads. Labels are data: `$` is no mathematics. Glyphs that DejaVu Sans lacks come from an
+no global state, safe in threads. Labels are data: `$` starts no formula. Glyphs that DejaVu Sans lacks come from an
 installed CJK font; where there is none they are boxes. Everything else is drawn alike on all machines.
 """
 
@@ -288,7 +288,7 @@ def trial_curves(curves: Sequence[tuple[Sequence[float], bool]]) -> bytes:
 
 def css_size(png: bytes) -> tuple[int, int]:
     """(width, height) in CSS pixels at which a plot of this module is shown."""
-    # The header chunk stands first: width and height are bytes 16 to 24 (PNG specification, 11.2.2).
+    # The header chunk comes first: width and height are bytes 16 to 24 (PNG specification, 11.2.2).
     width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
     return round(width / PIXEL_RATIO), round(height / PIXEL_RATIO)
 

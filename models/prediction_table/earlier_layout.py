@@ -1,4 +1,4 @@
-"""Tables as Darkroom wrote them until November 2026: plan, notes, summary and run record lay in the table's folder.
+"""Tables as Darkroom wrote them until November 2026: with plan, notes, summary and run record in the table's folder.
 
 They are read as they are. The first run that continues one takes its rows over, writes its parts anew and, once the new
 table is whole, removes the rest.

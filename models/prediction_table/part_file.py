@@ -1,6 +1,6 @@
-"""A part of the table on disk: a Parquet file whose footer tells what the rows were made from.
+"""A part of the table on disk: a Parquet file whose footer says what the rows were made from.
 
-So a table's folder is continued when it has been moved without what stood beside it. Of the footer's key-value
+So a table's folder is continued when it has been moved without the files beside it. Of the footer's key-value
 metadata, `darkroom` holds `PartFacts` as JSON, and `darkroom.sha256` the SHA-256 of all bytes in front of the footer,
 by which a damaged or edited part is told from a whole one.
 """
@@ -148,7 +148,7 @@ class _HashedStream:
         self._stream.flush()
 
     def close(self) -> None:
-        """Nothing: whoever opened the file closes it."""
+        """Do nothing: the file is closed by its opener."""
 
     def readable(self) -> bool:
         return False

@@ -147,7 +147,7 @@ def rows_key(bundle: Bundle, plan: ScorePlan) -> str:
 
 
 def _check_earlier_table(request: ScoreRequest, plan: ScorePlan) -> None:
-    """What a table that lies there already is replaced by is said; that of another folder is not replaced at all."""
+    """Say what replaces an existing table; refuse to replace that of another folder."""
     table, reference = request.out.paths, request.out.reference
     if earlier_layout.is_earlier(table):
         earlier: ScorePlan | PartFacts | None = ScorePlan.model_validate_json(earlier_layout.plan(table).read_bytes())
@@ -192,7 +192,7 @@ def files_of(request: ScoreRequest) -> Iterator[FileEntry]:
 
 
 def _write_plan(path: Path, entries: Iterable[FileEntry], rows_per_part: int) -> int:
-    """Write the files down as they are listed; how many they are.
+    """Write the files while they are listed; returns their number.
 
     A row group is a part, so that a part reads its own rows and not those of all the others.
     """

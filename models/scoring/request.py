@@ -1,4 +1,4 @@
-"""What a scoring is asked for, checked once, when it comes in."""
+"""The request for a scoring, checked once, when it is made."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class ScoreRequest:
         split: That split.
         precision: `fp32`, `int8`, or `auto`: see `darkroom.models.bundle.bundle.Bundle.engine`.
         embeddings: Add the column `embedding`.
-        retry_quarantined: Try files again that an earlier run quarantined, though they look unchanged.
+        retry_quarantined: Try files again that an earlier run quarantined, even if unchanged.
         decoder_mismatch: What happens where the bundle was trained on another decoder's images, or the table has rows
             of them: `warn` scores all the same, and those rows again; `strict` refuses.
 
     Raises:
-        SourceError: where `folder` is no folder.
+        SourceError: where `folder` is not a folder.
         SettingError: where `rows_per_part` is below 1, or there is no such split.
         InputError: where `out` cannot be a table's folder.
     """

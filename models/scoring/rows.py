@@ -1,4 +1,4 @@
-"""From files to rows of the prediction table: read, hash, decode, run the network, write down what it says.
+"""From files to rows of the prediction table: read, hash, decode, run the network, record what it predicts.
 
 Each thread takes a batch of files through all of it and runs the network by itself, so that no core waits for another
 and there is nothing to hand over; only rows come back, in the files' order. A row depends on its file and the bundle
@@ -36,7 +36,7 @@ _BATCH = 24
 
 # A file of the plan.
 _File = dict[str, Any]
-# A file's bytes, an image that somebody else has opened, or why there is neither.
+# A file's bytes, an image that the caller has opened, or why there is neither.
 Contents = bytes | Image.Image | ImageError
 T = TypeVar("T")
 
@@ -65,10 +65,10 @@ def score_rows(
 
     Args:
         files: Of the plan, with `path`, `os_path` and `reason`.
-        folder: Where they lie.
+        folder: Where they are.
         runner: The network; called by several threads at once.
         bundle: Its decode policy, calibration, threshold and labels.
-        num_threads: None takes all processors.
+        num_threads: None uses all processors.
         embeddings: Give each row that was scored an `embedding`, `float32[D]`.
     """
     num_threads = num_threads or num_cpus()
@@ -99,7 +99,7 @@ def score_contents(
         read: Gives the path that the row names, if any, and what is to be scored; called by the scoring threads.
         runner: The network; called by several threads at once.
         bundle: Its decode policy, calibration, threshold and labels.
-        num_threads: None takes all processors.
+        num_threads: None uses all processors.
         embeddings: Give each row that was scored an `embedding`, `float32[D]`.
     """
     num_threads = num_threads or num_cpus()

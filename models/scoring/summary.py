@@ -163,7 +163,7 @@ def read_summary(out: Path) -> ScoreSummary:
 
 
 def _is_written(table: TablePaths, summary: ScoreSummary) -> bool:
-    """Whether the summary beside the table says the same, but for the run."""
+    """Whether the summary beside the table is the same, but for the run."""
     try:
         found = read_card(table.summary, ScoreSummary, SCHEMA_VERSION)
     except FormatError:

@@ -103,7 +103,7 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
 
 
 def _abstain_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int32], settings: TrainSettings) -> float:
-    """The confidence below which the bundle abstains; 0 where it is asked for neither precision nor coverage."""
+    """The confidence below which the bundle abstains; 0 where neither precision nor coverage is set."""
     if settings.min_coverage:
         return threshold_for_coverage(probabilities, truth, settings.min_coverage)
     if not settings.min_precision:
@@ -124,7 +124,7 @@ def _without_optimizer(model: Any) -> Any:
 def _make_int8(
     dataset: Dataset, folder: Path, calibration: Calibration, threshold: float, chances: NDArray[np.float64]
 ) -> Int8Facts:
-    """Quantize `model.onnx` beside itself and compare it with `chances`, what that one gives on validation."""
+    """Quantize `model.onnx` beside itself and compare it with `chances`, what `model.onnx` gives on validation."""
     images = calibration_images(dataset)
     logger.info("Quantizing to int8, with the ranges of activations that %d training images give", len(images))
     refused = quantize(folder / "model.onnx", folder / INT8_FILE, images)

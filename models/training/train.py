@@ -111,7 +111,7 @@ def _trained(model: Any, history: list[EpochLog], settings: TrainSettings) -> Tr
 
 
 def _train_head(request: TrainRequest, features: Path) -> tuple[Any, list[EpochLog]]:
-    """Dropout and a dense layer on cached features; gives the whole network with the trained head in it."""
+    """Dropout and a dense layer on cached features; returns the whole network with the trained head in it."""
     import keras
     import tensorflow as tf
 

@@ -17,7 +17,7 @@ import numpy as np
 class Replicas:
     """A network, its optimizer and its loss, mirrored by a strategy.
 
-    To be used outside of the strategy's scope: within it Keras cannot save a model that only one process saves.
+    To be used outside the strategy's scope: within it Keras cannot save a model that only one process saves.
     """
 
     def __init__(self, strategy: Any, model: Any, optimizer: Any, loss: Any, class_weights: Sequence[float]) -> None:
@@ -26,8 +26,8 @@ class Replicas:
             strategy: Of `tf.distribute`.
             model: `uint8[N, H, W, 3]` to `logits float32[N, C]`, made in the strategy's scope.
             optimizer: Of the same scope.
-            loss: Truth and logits to one number an image.
-            class_weights: What the loss of an image of each class is multiplied by in training.
+            loss: From truth and logits to one number per image.
+            class_weights: What the loss of each class is multiplied by in training.
         """
         import keras
         import tensorflow as tf
@@ -84,7 +84,7 @@ class Replicas:
         """Train on every batch once and evaluate on the validation images; returns what `fit` does.
 
         Args:
-            feed: This process's batches, one a step for each of its replicas.
+            feed: This process's batches, one per step for each of its replicas.
             steps: As many in every process.
             validation: This process's share of the validation batches; there may be more of them than elsewhere.
             seed: What decides the places that dropout draws, with the replica.

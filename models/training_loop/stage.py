@@ -1,6 +1,6 @@
 """One stage of training: its input, learning rate and epochs.
 
-After every epoch the state is kept (`state.py`), and a run that was killed goes on from there. When it ends is decided
+After every epoch the state is kept (`state.py`), and a killed run resumes from there. When it ends is decided
 in `early_stopping.py`, how fast it learns in `learning_rate.py`, how much each class counts in `class_weights.py`.
 
 A stage that is fed images may be trained by several processes (`cluster.py`): they begin with the state on disk, and
@@ -190,7 +190,7 @@ def run_stage(stage: Stage, model: Any, request: TrainRequest) -> tuple[Any, lis
 def keeping_interrupts() -> Iterator[None]:
     """Restore the KeyboardInterrupt that TensorFlow's bindings turn into a RuntimeError.
 
-    They do where it comes while they raise an exception of their own, which nobody else would have seen.
+    They do so where it arrives while they raise an internal exception.
     """
     try:
         yield

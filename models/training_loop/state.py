@@ -1,6 +1,6 @@
 """The state of a stage on disk: `state-00007.keras` with the optimizer, `best.weights.h5`, `history.json`.
 
-Each is written whole or not at all, the history last, so that a run that was killed goes on after the last epoch in it.
+Each is written whole or not at all, the history last, so that a killed run resumes after the last epoch in it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def keep_model(folder: Path, model: Any, num_epochs: int) -> None:
 
 
 def _state(folder: Path, num_epochs: int) -> Path:
-    """The model after so many epochs; the number is in the name, so that it can never belong to another history."""
+    """The model after `num_epochs` epochs; the number is in the name, so that it cannot belong to another history."""
     return folder / f"state-{num_epochs:05d}.keras"
 
 

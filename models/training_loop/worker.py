@@ -69,7 +69,7 @@ def take_part(work: Work, on_epoch: OnEpoch) -> Any:
         def keep() -> None:
             if work.worker == 0:
                 keep_state(folder, model, history)
-            replicas.wait_for_all()  # nobody goes on, or away, before the state is kept
+            replicas.wait_for_all()  # no worker goes on, or leaves, before the state is kept
 
         request = TrainRequest(dataset, settings, work.staging, on_epoch=on_epoch)
         run_epochs(stage, request, history, epoch, keep)

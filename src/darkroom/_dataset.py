@@ -1,4 +1,4 @@
-"""An ingested data set in Python: `load_dataset`, and what can be done with what it gives."""
+"""Ingested data sets in Python: `load_dataset`, and the class that it returns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_dataset(reference: str | Path, workspace: str | Path | None = None) -> 
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
 
     Raises:
-        InputError: where there is no such data set, or a file is not the one that its card lists.
+        InputError: where there is no such data set, or a file differs from what its card lists.
     """
     place = open_workspace(str(workspace) if workspace else None)
     return Dataset(stored.open_dataset(place.find_dataset(str(reference))))

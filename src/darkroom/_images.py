@@ -98,7 +98,7 @@ def read_image(image: str | bytes | Image.Image, policy: DecodePolicy) -> tuple[
         place = place_from(image)
         if isinstance(place, Url):
             return image, read_object(place, policy.max_bytes)
-        target = Path(os.path.realpath(image))  # whoever names a link means what it leads to
+        target = Path(os.path.realpath(image))  # a link that the caller names stands for its target
         return printable(image), read_file(target.parent, target.name, policy.max_bytes)
     except ImageError as error:
         return printable(image), error

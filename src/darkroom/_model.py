@@ -1,4 +1,4 @@
-"""A trained model in Python: `load_model`, and what can be done with what it gives."""
+"""Trained models in Python: `load_model`, and the class that it returns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_model(reference: str | Path, workspace: str | Path | None = None) -> Mo
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
 
     Raises:
-        InputError: where there is no such model, or its files are not those that its card lists.
+        InputError: where there is no such model, or a file differs from what its card lists.
     """
     place: Workspace = open_workspace(str(workspace) if workspace else None)
     return Model(open_bundle(find_bundle(str(reference), place)))

@@ -145,7 +145,7 @@ def inspect(
     workspace: Reference | None = None,
     **options: Unpack[InspectOptions],
 ) -> InspectResult:
-    """Look over a source before it is ingested: a page of what stands out, copies and suspected label errors.
+    """Look over a source before it is ingested: a page of outliers, duplicates and suspected label errors.
 
     Args:
         source: As `ingest` takes it.
@@ -252,8 +252,8 @@ def versus(
 
     Args:
         bundle: A model: a name (newest version), `name@version`, `name@blessed`, or a path.
-        table: A CSV, or its URL, of paths and labels; the surest label of an image first.
-        means: The table's words for classes, where they are others, such as `{"Feline": "cats"}`.
+        table: A CSV, or its URL, of paths and labels; the most confident label of an image first.
+        means: The table's words for classes, where they differ, such as `{"Feline": "cats"}`.
         path_column: The column of paths, where its name is unusual.
         label_column: The column of labels, where its name is unusual.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.

@@ -1,1 +1,1 @@
-"""One file for each technique of explanation; they take a network and pixels, and give arrays."""
+"""One file per technique of explanation; each takes a network and pixels, and returns arrays."""

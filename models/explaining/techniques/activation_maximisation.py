@@ -1,4 +1,4 @@
-"""Activation maximisation: an image that a class or a channel answers to most strongly, found by gradient ascent.
+"""Activation maximisation: an image that activates a class or a channel most, found by gradient ascent.
 
 Erhan, Bengio, Courville, Vincent 2009, "Visualizing Higher-Layer Features of a Deep Network"; for classes Simonyan,
 Vedaldi, Zisserman 2013 (arXiv:1312.6034). What keeps the image from becoming noise is from Olah, Mordvintsev, Schubert

@@ -1,4 +1,4 @@
-"""Grad-CAM: where in an image a network saw what it says (Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from
+"""Grad-CAM: where in an image a network found its evidence (Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from
 Deep Networks via Gradient-based Localization", arXiv:1610.02391).
 
 The gradient of a class's logit with respect to the last feature map of a convolution gives each channel a weight; the

@@ -1,4 +1,4 @@
-"""The images of a data set that excite a channel most (Zeiler and Fergus 2013, arXiv:1311.2901, figure 2).
+"""The images of a data set that activate a channel most (Zeiler and Fergus 2013, arXiv:1311.2901, figure 2).
 
 The shards are read once, a batch at a time; of each channel only its best images are kept.
 """
