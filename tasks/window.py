@@ -24,7 +24,7 @@ from darkroom.tasks.decorators import LazyTask, is_plain
 
 logger = logging.getLogger(__name__)
 
-_LEAST_WINDOW = 4
+_MIN_WINDOW = 4
 _ENDED_WITHIN_SECONDS = 60
 
 
@@ -128,7 +128,7 @@ def submit_all(
                     waiting.append(workers.submit(task, each))
                 finally:
                     STOP.reset(before)
-                while len(waiting) >= max(_LEAST_WINDOW, 2 * workers.num_slots()):
+                while len(waiting) >= max(_MIN_WINDOW, 2 * workers.num_slots()):
                     yield _first(waiting)
                     advance()
             while waiting:

@@ -23,10 +23,10 @@ from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.parallel import num_cpus
 from darkroom.data.images.augment import AugmentPolicy, augment
 
-_MOST_SHUFFLED = 16_384
+_MAX_SHUFFLED = 16_384
 _SHUFFLED_BYTES = 512 * 2**20
 _KEPT_BYTES = 256 * 2**20  # as much again lies in the buffer of the shuffle
-_MOST_UNEVEN = 1.25
+_MAX_UNEVEN = 1.25
 _PREFETCHED = 2
 
 
@@ -82,7 +82,7 @@ class Share:
         """
         counts = [shard.num_rows for shard in dataset.card.shards if shard.split == split]
         rows = [sum(counts[reader :: self.num_readers]) for reader in range(self.num_readers)]
-        return max(rows) <= _MOST_UNEVEN * min(rows)
+        return max(rows) <= _MAX_UNEVEN * min(rows)
 
     def num_rows(self, dataset: Dataset, split: str) -> int:
         """The number of images that this reader reads, copies included.
@@ -138,7 +138,7 @@ def batches(
         elements = elements.shard(share.num_readers, share.reader)
     if shuffle:
         mean_bytes = sum(shard.bytes for shard in shards) / sum(shard.num_rows for shard in shards)
-        buffer = max(1, min(_MOST_SHUFFLED, int(_SHUFFLED_BYTES / mean_bytes)))
+        buffer = max(1, min(_MAX_SHUFFLED, int(_SHUFFLED_BYTES / mean_bytes)))
         elements = elements.shuffle(buffer, seed=_mix(shuffle), reshuffle_each_iteration=False)
     wanted = None if augmentation is None or augmentation.changes_nothing else augmentation
 

@@ -34,11 +34,11 @@ from darkroom.data.settings import SettingsModel
 
 T = TypeVar("T")
 # A row group ends with either: what a writer and a reader of Parquet hold in memory.
-_ROWS_A_GROUP = 256
-_BYTES_A_GROUP = 32 * 2**20
+_ROWS_PER_GROUP = 256
+_BYTES_PER_GROUP = 32 * 2**20
 # A TFRecord: length (8 bytes), checksum of the length (4), the record, checksum of the record (4); all little-endian.
 _LENGTH = struct.Struct("<Q")
-_AROUND_A_RECORD = 16
+_RECORD_OVERHEAD = 16
 # What is there already is not made again.
 _AGAIN = "Delete the folder of the data set and ingest it again."
 
@@ -116,7 +116,7 @@ def num_records(path: Path) -> int:
         while place < size:
             stream.seek(place)
             head = stream.read(_LENGTH.size)
-            place += _AROUND_A_RECORD + (_LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else size)
+            place += _RECORD_OVERHEAD + (_LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else size)
             number += 1
     if place != size:
         raise FormatError(f"The shard {path} ends within a record. {_AGAIN}")
@@ -283,7 +283,7 @@ class _ParquetShard:
     def write(self, record: Record) -> None:
         self._records.append(record)
         self._bytes += len(record.encoded)
-        if len(self._records) >= _ROWS_A_GROUP or self._bytes >= _BYTES_A_GROUP:
+        if len(self._records) >= _ROWS_PER_GROUP or self._bytes >= _BYTES_PER_GROUP:
             self.flush()
 
     def flush(self) -> None:

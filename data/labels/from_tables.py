@@ -22,7 +22,7 @@ from darkroom.data.tables.matching import Names
 # More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
 _SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
 # Of rows and of images: where more of both are lost, paths and files do not fit each other.
-_MOST_LOST = 0.1
+_MAX_LOST_SHARE = 0.1
 
 
 def chosen_tables(tables: FoundTables, source: Source) -> list[LabelTable]:
@@ -186,8 +186,8 @@ def _stop_at_paths_that_do_not_fit(
     unlabelled = [entry.path for entry in divided if entry.path not in labels]
     if (
         source.rules.bad_rows == "stop"
-        and len(unmatched) > _MOST_LOST * num_rows
-        and len(unlabelled) > _MOST_LOST * len(divided)
+        and len(unmatched) > _MAX_LOST_SHARE * num_rows
+        and len(unlabelled) > _MAX_LOST_SHARE * len(divided)
         and labels
     ):
         raise LabelError(

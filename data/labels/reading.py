@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from darkroom.data.errors import LabelError
 
 _NUM_EXAMPLES = 3
-_MOST_CLASSES = 8
+_MAX_CLASSES = 8
 
 
 class LeftOut(BaseModel):
@@ -87,8 +87,8 @@ class Reading(BaseModel):
 
     def lines(self) -> list[tuple[str, str]]:
         """About ten lines for the terminal, as (heading, text)."""
-        shown = [f"{each.label} {each.num_images}" for each in self.classes[:_MOST_CLASSES]]
-        more = f" and {len(self.classes) - _MOST_CLASSES} more" if len(self.classes) > _MOST_CLASSES else ""
+        shown = [f"{each.label} {each.num_images}" for each in self.classes[:_MAX_CLASSES]]
+        more = f" and {len(self.classes) - _MAX_CLASSES} more" if len(self.classes) > _MAX_CLASSES else ""
         return [
             ("images", f"{self.num_images}, {self.num_labelled} of them labelled"),
             ("labels", self.labels_from),

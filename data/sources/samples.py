@@ -25,7 +25,7 @@ from darkroom.data.files.locks import exclusive
 
 logger = logging.getLogger(__name__)
 
-_NUM_NEW_A_DIGIT = 10
+_NUM_NEW_PER_DIGIT = 10
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _write_digits(folder: Path) -> None:
     order = sorted(range(len(scans)), key=lambda index: (hashlib.sha256(scans[index].tobytes()).digest(), index))
     new: set[int] = set()
     for digit in range(10):
-        new.update([index for index in order if digits.target[index] == digit][:_NUM_NEW_A_DIGIT])
+        new.update([index for index in order if digits.target[index] == digit][:_NUM_NEW_PER_DIGIT])
         (folder / "images" / str(digit)).mkdir(parents=True)
     (folder / "new").mkdir()
     with (folder / "new-labels.csv").open("w", encoding="utf-8", newline="") as stream:

@@ -15,7 +15,7 @@ from darkroom.data.stores.listing import FileEntry, printable
 
 CSV_SUFFIXES = (".csv", ".tsv")
 MAX_TABLE_BYTES = 512 * 2**20
-_MOST_FILES = 50
+_MAX_FILES = 50
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -92,7 +92,7 @@ def files_beside(folder: Path, entries: Iterable[FileEntry], suffixes: tuple[str
         and "submission" not in PurePosixPath(entry.path).name.lower()
         and (folder / entry.os_path).is_file()  # a FIFO of that name would block
     )
-    return list(islice(found, _MOST_FILES))
+    return list(islice(found, _MAX_FILES))
 
 
 def read_csv(file: Path, source: Path) -> Table:

@@ -22,7 +22,7 @@ Probabilities = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
 _MAX_CHANNELS = 6
 # Below this change of probability an occlusion map stays pale: nothing that was covered mattered.
-_LEAST_LIMIT = 0.05
+_MIN_LIMIT = 0.05
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def view_image(
             Panel("Network input", large),
             Panel(f"Grad-CAM: {labels[predicted]}", heat_over(large, evidence.heat(0))),
             Panel(f"Grad-CAM: {labels[other]}", heat_over(large, evidence.heat(1))),
-            Panel(f"Occlusion: {labels[predicted]}", change_over(large, fall, max(np.abs(fall).max(), _LEAST_LIMIT))),
+            Panel(f"Occlusion: {labels[predicted]}", change_over(large, fall, max(np.abs(fall).max(), _MIN_LIMIT))),
         ),
         largest_fall=max(float(fall.max()), 0.0),
         largest_rise=max(float(-fall.min()), 0.0),

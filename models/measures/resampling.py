@@ -23,7 +23,7 @@ _SEED = 0
 _WEIGHTS_AT_ONCE = 10_000_000
 # Areas under curves cost images x classes a resample: beyond this there are fewer resamples, but never below the least.
 _MAX_COST = 1_000_000_000
-_LEAST_RESAMPLES = 100
+_MIN_RESAMPLES = 100
 
 Floats = NDArray[np.float64]
 
@@ -164,7 +164,7 @@ def _areas(weights: Floats, probabilities: Floats, truth: NDArray[np.integer]) -
 
 
 def _affordable(num_images: int, num_classes: int) -> int:
-    return max(_LEAST_RESAMPLES, min(NUM_RESAMPLES, _MAX_COST // (num_images * num_classes)))
+    return max(_MIN_RESAMPLES, min(NUM_RESAMPLES, _MAX_COST // (num_images * num_classes)))
 
 
 def _one_hot(places: NDArray[np.integer], num_places: int) -> sparse.csr_array:

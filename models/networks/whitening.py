@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from darkroom.models.networks.architectures import WHITENING_LAYER
 
-_LEAST_VARIANCE = 1e-4  # of pixels from -1 to 1: directions that hardly vary are noise, and are not blown up
+_MIN_VARIANCE = 1e-4  # of pixels from -1 to 1: directions that hardly vary are noise, and are not blown up
 
 
 def whitens(model: Any) -> bool:
@@ -42,6 +42,6 @@ def set_whitening(model: Any, images: Iterable[NDArray[np.uint8]]) -> None:
         patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, len(moment))
         moment, count = moment + patches.T @ patches, count + len(patches)
     variances, directions = np.linalg.eigh(moment / count)
-    whitening = directions / np.sqrt(variances + _LEAST_VARIANCE)
+    whitening = directions / np.sqrt(variances + _MIN_VARIANCE)
     kernel = np.concatenate([whitening, -whitening], axis=1)
     layer.set_weights([kernel.reshape(height, width, channels, filters).astype(np.float32)])

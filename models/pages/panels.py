@@ -21,7 +21,7 @@ from darkroom.models.pages.plots import font_families
 
 Pixels = NDArray[np.uint8]
 
-_LEAST_SIDE = 160
+_MIN_SIDE = 160
 _TILE_SIDE = 64
 _GAP = 4
 _DOTS_PER_INCH = 120
@@ -99,7 +99,7 @@ def mosaic(tiles: Sequence[Pixels], num_columns: int = 8) -> Pixels:
     return canvas
 
 
-def enlarged(pixels: Pixels, least_side: int = _LEAST_SIDE) -> Pixels:
+def enlarged(pixels: Pixels, least_side: int = _MIN_SIDE) -> Pixels:
     """The image with each pixel as a square of pixels.
 
     Args:

@@ -25,7 +25,7 @@ from darkroom.models.prediction_table import earlier_layout
 from darkroom.models.prediction_table.part_file import is_intact, part_key, read_facts, stamp
 
 _STAMP = "stamp"
-_ROWS_A_GROUP = 4096
+_ROWS_PER_GROUP = 4096
 
 
 def is_done(part: Path, key: str) -> bool:
@@ -119,7 +119,7 @@ def _write_known(table: TablePaths, rows: Iterable[pa.Table], rows_key: str) -> 
             for each in chain(rows, _known_before(table, rows_key)):
                 if writer is None:
                     writer = pq.ParquetWriter(temporary, each.schema.with_metadata({"key": rows_key}))
-                writer.write_table(each.cast(writer.schema), row_group_size=_ROWS_A_GROUP)
+                writer.write_table(each.cast(writer.schema), row_group_size=_ROWS_PER_GROUP)
         finally:
             if writer is not None:
                 writer.close()

@@ -70,7 +70,7 @@ class Replicas:
         self._step = tf.function(
             function(lambda batches: strategy.reduce("SUM", strategy.run(step, args=(next(batches),)), axis=None))
         )
-        self._judge = tf.function(
+        self._evaluate = tf.function(
             function(lambda images, truth: figures(loss(truth, out := model(images, training=False)), truth, out)),
             reduce_retracing=True,
         )
@@ -98,10 +98,10 @@ class Replicas:
             batches = iter(self._strategy.distribute_datasets_from_function(lambda context: feed))
             training = sum(self._step(batches).numpy() for _ in range(steps))
             self._average()
-            judged = self._over_processes(sum((self._judge(*batch).numpy() for batch in validation), np.zeros(3)))
+            evaluated = self._over_processes(sum((self._evaluate(*batch).numpy() for batch in validation), np.zeros(3)))
         return {
             name: float(value / counts[2])
-            for prefix, counts in (("", training), ("val_", judged))
+            for prefix, counts in (("", training), ("val_", evaluated))
             for name, value in zip((f"{prefix}loss", f"{prefix}accuracy"), counts[:2], strict=True)
         }
 

@@ -229,7 +229,7 @@ def test_a_shard_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_a_row_group_never_holds_more_than_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "_BYTES_A_GROUP", 2000)
+    monkeypatch.setattr(shards, "_BYTES_PER_GROUP", 2000)
     made = [record(number) for number in range(60)]
     path = write(tmp_path / "x.parquet", made)
     largest = max(len(each.encoded) for each in made)
