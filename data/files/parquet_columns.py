@@ -31,7 +31,12 @@ def is_scalar(kind: Any) -> bool:
 
 
 def cell_text(value: Any, classes: list[str] | None = None) -> str:
-    """A value of such a column as text: the class of a number where classes have names, "" for none."""
+    """A value of such a column as text; "" for a null.
+
+    Args:
+        value: As PyArrow returns it.
+        classes: Names of the classes, for a column of class numbers.
+    """
     if value is None:
         return ""
     if classes is not None and isinstance(value, int) and 0 <= value < len(classes):

@@ -19,12 +19,12 @@ _HEAD_LINES = 50
 
 
 def stop_at_unread_lists(source: Source, names: Names, read: Set[str]) -> None:
-    """Refuse a source with a text or JSON file that lists its images: it may hold the labels or the splits.
+    """Refuse a source with a text or JSON file that lists its images: it may hold their labels or splits.
 
     Args:
-        source: The source.
+        source: What to label.
         names: Its images.
-        read: The files that were read as tables.
+        read: Paths of the files that were read as tables.
 
     Raises:
         LabelError: naming the file, and how to give it or leave it out.

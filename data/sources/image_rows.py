@@ -29,7 +29,13 @@ _SUFFIXES = (
 
 
 class ImageRows:
-    """A folder of images and their table, while it is written."""
+    """A folder of images and their table, while it is written.
+
+    Args:
+        folder: Where the images go.
+        table: The open `labels.csv`.
+        columns: The table's columns, besides that of paths.
+    """
 
     def __init__(self, folder: Path, table: TextIO, columns: Iterable[str]) -> None:
         self._folder = folder
@@ -58,7 +64,12 @@ class ImageRows:
 
 @contextmanager
 def image_rows(folder: Path, columns: Iterable[str]) -> Iterator[ImageRows]:
-    """Write a folder of images and labels; it appears whole or not at all."""
+    """Write a folder of images and labels within the block; it appears whole or not at all.
+
+    Args:
+        folder: The folder.
+        columns: The columns of `labels.csv`, besides that of paths.
+    """
     with (
         exclusive(folder.parent),
         atomic_folder(folder) as temporary,

@@ -52,7 +52,15 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def images_folder(files: Sequence[Path], workspace_sources: Path) -> Path:
-    """Where the images of Parquet files are written, or are to be: named after their content."""
+    """Where the images of Parquet files are written, or will be: a folder named after their hashes, absolute.
+
+    Args:
+        files: Read as a whole, for their hashes.
+        workspace_sources: The workspace's `sources` folder.
+
+    Raises:
+        SourceError: where a file cannot be read.
+    """
     try:
         key = content_version(_CODE_VERSION, [(file.name, file_sha256(file)) for file in files])
     except OSError as error:
@@ -62,6 +70,10 @@ def images_folder(files: Sequence[Path], workspace_sources: Path) -> Path:
 
 def write_images(files: Sequence[Path], workspace_sources: Path) -> Path:
     """Write the images of Parquet files, or find them already written. Memory: 64 rows.
+
+    Args:
+        files: With the same columns.
+        workspace_sources: The workspace's `sources` folder; created where it is missing.
 
     Returns:
         The absolute path of the folder.

@@ -53,12 +53,12 @@ class Source:
 
     @property
     def identity(self) -> str:
-        """What of the source belongs to the content of a data set: not how the path to it was written."""
+        """What of the source belongs to the content of a data set: not how its path was written."""
         return self.kind if self.kind in _LOCAL else self.reference
 
     @property
     def location(self) -> str:
-        """Where it is, however it was written."""
+        """Where it is, however its path was written."""
         return os.path.realpath(self.folder) if self.kind in _LOCAL else self.reference
 
 

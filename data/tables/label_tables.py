@@ -377,11 +377,7 @@ def _is_measure(table: Table, index: int) -> bool:
 
 
 def _asked(table: Table, name: str, kind: str) -> int:
-    """The position of a column that the user names.
-
-    Raises:
-        LabelError: where there is none.
-    """
+    """The position of a column that the user names; raises LabelError where there is none."""
     if name.strip() in table.header:
         return table.header.index(name.strip())
     raise LabelError(

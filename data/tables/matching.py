@@ -34,8 +34,8 @@ class Names:
     def find(self, written: str, folder: str, table_name: str) -> list[str]:
         """The images that a path can mean: none, one, or several that nothing tells apart.
 
-        A name that the training and the test part share, as ids counted from 1 in both, is that of the part which
-        the table is named after: `trainLabels.csv`, `instances_val2017.json`.
+        Where the training and the test images share a name, as IDs counted from 1 in both, the table's own name
+        decides: `trainLabels.csv`, `instances_val2017.json`.
 
         Args:
             written: As the table has it.

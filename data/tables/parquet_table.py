@@ -18,6 +18,10 @@ def read_parquet(file: Path, source: Path) -> Table | None:
 
     Numbers of a `ClassLabel` are its names, where Hugging Face's `datasets` wrote them into the file.
 
+    Args:
+        file: The file.
+        source: The folder that it belongs to.
+
     Raises:
         LabelError: where it is too large, or damaged.
     """

@@ -30,12 +30,12 @@ class Table:
 
     Attributes:
         name: The file's name, printable.
-        folder: Where it lies in the source, `/`-separated; "" at its top or outside of it.
-        header: The columns' names, blanks at their ends removed.
-        rows: Line in the file and cells, as many as the header has.
+        folder: Its folder in the source, `/`-separated; "" for the source itself, and for a file outside it.
+        header: The columns' names, without spaces at their ends.
+        rows: Line number in the file, and as many cells as the header has.
         unit: What the rows are counted in, such as `line` or `record`.
-        unused: What the file holds besides, such as boxes, by the images that it is of.
-        files: The paths of the files that it was made of, where there are several.
+        unused: What else the file holds, such as boxes, by image.
+        files: The paths of the files that it was made from, where there are several.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Table:
 
 @dataclass
 class Rows:
-    """A table that is being made.
+    """A table in the making.
 
     Attributes:
         header: The columns' names.
-        rows: Number and cells, as many as the header has.
-        unused: What is not used, such as boxes, by the images that it is of.
+        rows: Number, and as many cells as the header has.
+        unused: What is not used, such as boxes, by image.
     """
 
     header: Sequence[str]
@@ -71,7 +71,14 @@ class Rows:
     unused: dict[str, list[str]] = field(default_factory=dict)
 
     def table(self, name: str, folder: str, unit: str, files: frozenset[str] = frozenset()) -> Table:
-        """The table, its cells without blanks at their ends."""
+        """The finished table; cells lose spaces at their ends.
+
+        Args:
+            name: The file's name.
+            folder: Its folder in the source.
+            unit: What the rows are counted in.
+            files: As in `Table`.
+        """
         rows = tuple((number, tuple(cell.strip() for cell in cells)) for number, cells in self.rows)
         return Table(name, folder, tuple(column.strip() for column in self.header), rows, unit, self.unused, files)
 
@@ -136,16 +143,21 @@ def read_csv(file: Path, source: Path) -> Table:
 
 
 def folder_in(file: Path, source: Path) -> str:
-    """Where a file lies in a source, `/`-separated; "" at its top or outside of it."""
+    """The folder of a file in a source, `/`-separated; "" for the source itself, and for a file outside it.
+
+    Args:
+        file: The file.
+        source: The source's folder.
+    """
     inside = file.parent.relative_to(source) if file.is_relative_to(source) else Path()
     return "" if inside == Path() else printable(inside.as_posix())
 
 
 def text_of(file: Path) -> str:
-    """The text of a file; in Windows' Western encoding where it is no UTF-8, which Excel writes unless told otherwise.
+    """The text of a file; in Windows' Western encoding, which Excel writes by default, where it is not UTF-8.
 
     Raises:
-        LabelError: where it is no text.
+        LabelError: where it is not text.
         OSError: where it cannot be read.
     """
     data = file.read_bytes()

@@ -23,6 +23,10 @@ def read_cvat(file: Path, source: Path) -> Table | None:
 
     Where there are no tags, the classes of boxes and outlines are the images'; otherwise these are not used.
 
+    Args:
+        file: The file.
+        source: The folder that it belongs to.
+
     Raises:
         LabelError: where it is too large.
     """
@@ -53,6 +57,11 @@ def read_cvat(file: Path, source: Path) -> Table | None:
 
 def read_voc(folder: Path, entries: Sequence[FileEntry], names: Names) -> Table | None:
     """The objects of all Pascal VOC files of a source, with the splits of `ImageSets/Main`.
+
+    Args:
+        folder: The source.
+        entries: All its files.
+        names: Its images.
 
     Returns:
         The table; None where there is no such file.
