@@ -47,7 +47,7 @@ def compare(
         vary: Values by option of `darkroom run`, as they are typed there.
         changes: Settings in place of the recipe's, nested as they are in it, the same in all trials.
         trials: Draw this many combinations at random; None takes all.
-        prune_after: Epochs that every trial has before it can be stopped as hopeless; 0 never stops one.
+        prune_after: Epochs that every trial gets before it can be stopped early; 0 stops none.
         retry_failed: Make trials again that failed.
         source: A local copy of the images, in place of the recipe's own source.
         max_judged: Images whose labels are checked for `dataset.html`, chosen by their hashes; 0 checks none.
