@@ -12,6 +12,7 @@ ReasonCode = Literal[
     "truncated",
     "corrupt",
     "too_large",
+    "too_costly",
     "unsupported",
     "unreadable",
     "broken_link",
@@ -29,12 +30,13 @@ ReasonCode = Literal[
 
 REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
     {
-        # Decoding: data/images/decode.py
+        # Decoding: data/images/decode.py, data/images/limits.py
         "empty": "the file has no bytes",
         "not_an_image": "no decoder recognises the file",
         "truncated": "the file ends before the image does",
         "corrupt": "the header or the pixels are damaged",
-        "too_large": "the file or the image exceeds a limit of the decode policy, or costs too much to decode",
+        "too_large": "the file or the image exceeds a limit of the decode policy",
+        "too_costly": "built so that decoding would take far more time or memory than its image is worth",
         "unsupported": "an image in a format or a mode that is not decoded, such as HEIC",
         # Listing and reading: data/stores/listing.py, data/stores/
         "unreadable": "the file or folder is gone, or may not be read",

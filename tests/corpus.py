@@ -168,6 +168,22 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def thin(width: int = 20_000_000) -> bytes:
+    """A grey PNG one pixel high."""
+    packer = zlib.compressobj(9)
+    row = packer.compress(b"\0") + b"".join(packer.compress(bytes(width // 20)) for _ in range(20)) + packer.flush()
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", row) + chunk(b"IEND", b"")
+
+
+def run_lengths(num_escapes: int, side: int = 20) -> bytes:
+    """A BMP of 8 bits with run lengths, of which none makes a pixel."""
+    place = 14 + 40 + 1024
+    header = b"BM" + struct.pack("<IHHI", 0, 0, 0, place)
+    header += struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, 0, 0, 0, 256, 0)
+    return header + bytes(1024) + b"\0\2\0\0" * num_escapes + b"\0\1"
+
+
 def tall(height: int = 20_000) -> tuple[bytes, Pixels]:
     """A PNG one pixel wide, red above and blue below, and what it is when stretched to `POLICY`'s size."""
     column = np.zeros((height, 1, 3), np.uint8)
@@ -509,9 +525,52 @@ def bombs_of_each_format() -> Iterator[Case]:
     sides = struct.pack(">II", side, side)
     yield too_large("header.avif", "AVIF that says 121 megapixels", patched(encoded(small, "AVIF"), b"ispe", 8, sides))
     yield too_large("header.ppm", "PPM that says 121 megapixels", b"P6 %d %d 255\n" % (side, side) + bytes(100))
-    yield too_large("slow.ppm", "PPM of 6 megapixels as text, slow to decode", b"P3 3000 2000 255\n" + b"0 " * 1000)
     yield too_large("tile.tif", "TIFF of 10 x 10 in a tile of 144 megapixels", tile_bomb())
-    yield too_large("scans-bomb.jpg", "JPEG of 2,000 scans", num_scans_jpeg(2000))
+    yield too_large("thin.png", "PNG of 20,000,000 x 1 pixels in 20 KB", thin())
+
+
+def costly_of_each_format() -> Iterator[Case]:
+    """Small images, or none, that take a decoder very long."""
+
+    def costly(name: str, how: str, content: bytes) -> Case:
+        return Case(name, how, "too_costly", content=content)
+
+    jpeg, plain = encoded(picture("costly"), "JPEG"), encoded(picture("costly"), "PNG")
+    gif = encoded(Image.fromarray(picture("costly")).quantize(16), "GIF")
+    many, empty = 300_000, 30_000
+    yield costly("fill-bytes.jpg", "JPEG with 300,000 fill bytes", jpeg[:2] + b"\xff" * many + jpeg[2:])
+    yield costly("zeros.jpg", "JPEG signature and zeros", b"\xff\xd8\xff" + bytes(many))
+    yield costly("segments.jpg", "JPEG with 30,000 empty segments", jpeg[:2] + b"\xff\xe4\0\2" * empty + jpeg[2:])
+    exif_segment = b"\xff\xe1\0\x09Exif\0\0 "
+    yield costly("exif-segments.jpg", "JPEG with 100 segments of EXIF", jpeg[:2] + exif_segment * 100 + jpeg[2:])
+    resources = jpeg
+    for _ in range(6):
+        resources = with_segment(resources, 0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\0" * 5000)
+    yield costly("resources.jpg", "JPEG with 30,000 Photoshop resources", resources)
+    yield costly("scans-bomb.jpg", "JPEG of 2,000 scans", num_scans_jpeg(2000))
+    yield costly("chunks.png", "PNG with 30,000 empty chunks", plain[:33] + chunk(b"prVt", b"") * empty + plain[33:])
+    pixel_chunks = chunk(b"IDAT", b"") * 60_000
+    yield costly("pixel-chunks.png", "PNG with 60,000 empty chunks of pixels", plain[:33] + pixel_chunks + plain[33:])
+    yield costly("exif.png", "PNG with 5 MB of EXIF", plain[:33] + chunk(b"eXIf", bytes(5_000_000)) + plain[33:])
+    start = 13 + 3 * 16
+    yield costly("zeros.gif", "GIF with zeros before its frame", gif[:start] + bytes(many) + gif[start:])
+    comment = b"!\xfe" + b"\1x" * empty + b"\0"
+    yield costly("comment.gif", "GIF with a comment in blocks of a byte", gif[:start] + comment + gif[start:])
+    yield costly("comment.ppm", "PPM of nothing but a comment", b"P6\n#" + bytes(many))
+    yield costly(
+        "spaces.ppm", "PPM with spaces before its size", b"P5 " + b" " * many + b"48 32 255\n" + bytes(48 * 32)
+    )
+    comments = b"P2 48 32 255\n" + b"#\n" * 3000 + b"7 " * 48 * 32
+    yield costly("comments.pgm", "PGM as text with 3,000 comments", comments)
+    yield costly("slow.ppm", "PPM of 6 megapixels as text, slow to decode", b"P3 3000 2000 255\n" + b"0 " * 1000)
+    yield costly("run-lengths.bmp", "BMP with 150,000 run lengths of nothing", run_lengths(150_000))
+    base = {256: ("I", 48), 257: ("I", 32), 258: ("H", 8), 259: ("H", 8), 262: ("H", 1), 277: ("H", 1)}
+    tags = base | dict.fromkeys(range(1000, 31_000), ("H", 1))
+    yield costly("tags.tif", "TIFF of 30,000 tags", tiff(tags, b""))
+    number = struct.pack("<HHII", 282, 5, 2_000_000, 0)
+    yield costly("numbers.tif", "TIFF with 2,000,000 numbers in a tag", b"II*\0\x08\0\0\0\1\0" + number + bytes(4))
+    tiles = {256: ("I", 16), 257: ("I", 60_000), 322: ("I", 1_000_000), 323: ("I", 16), 324: ("I", 0), 325: ("I", 9)}
+    yield costly("tiles.tif", "TIFF of 16 x 60,000 in tiles that cover 60 gigapixels", tiff(base | tiles, bytes(9)))
 
 
 def _names() -> Iterator[Case]:
@@ -607,7 +666,8 @@ def _changing(outside: Path) -> Iterator[Case]:
 
 def cases(outside: Path) -> list[Case]:
     """Every case; `outside` is a folder beside the corpus that links lead to, made by this."""
-    kinds = [_formats(), _modes(), _alpha(), _turned(), _metadata(), _broken(), bombs_of_each_format(), _names()]
+    kinds = [_formats(), _modes(), _alpha(), _turned(), _metadata(), _broken()]
+    kinds += [bombs_of_each_format(), costly_of_each_format(), _names()]
     return [case for kind in [*kinds, _links(outside), _changing(outside)] for case in kind]
 
 

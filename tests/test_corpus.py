@@ -144,6 +144,7 @@ def test_the_corpus_is_large_and_every_kind_of_reason_is_in_it(tmp_path: Path) -
         "corrupt",
         "unsupported",
         "too_large",
+        "too_costly",
         "unreadable",
         "stray_file",
         "link_outside",

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -58,26 +58,33 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], num_threads: int, wi
         num_threads: How many items are worked on at once.
         window: The most results that are begun or waiting, which bounds memory.
 
+    `work` sees the context variables of the caller; if it takes long, it is to call `raise_if_stopped` on its way.
+
     Raises:
         WorkError: where `STOP` was set meanwhile.
     """
-    stop = STOP.get()
     with ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:
-                _check(stop)
-                waiting.append(pool.submit(work, item))
+                raise_if_stopped()
+                waiting.append(pool.submit(copy_context().run, work, item))
                 if len(waiting) >= window:
                     yield waiting.popleft().result()
             while waiting:
-                _check(stop)
+                raise_if_stopped()
                 yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
 
 
-def _check(stop: Stop | None) -> None:
+def raise_if_stopped() -> None:
+    """To be called between two images: a batch of them may take longer than a signal is to wait.
+
+    Raises:
+        WorkError: where `STOP` says that the run is ending.
+    """
+    stop = STOP.get()
     if stop and stop.is_set():
         raise WorkError("Stopped before completion: the run is ending.")

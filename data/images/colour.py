@@ -28,15 +28,32 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return _to_eight_bits(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layers = image if image.mode == "RGBA" and "transparency" not in image.info else image.convert("RGBA")
-        alpha = layers.getchannel("A")
-        if alpha.getextrema() == (255, 255):  # opaque: nothing shows through
-            return layers.convert("RGB")
-        return Image.composite(layers.convert("RGB"), Image.new("RGB", layers.size, background), alpha)
+        boxes = _strips(image)
+        if len(boxes) == 1:
+            return _composited(image, background)
+        whole = Image.new("RGB", image.size)
+        for box in boxes:
+            whole.paste(_composited(image.crop(box), background), box)
+        return whole
     try:
         return image.convert("RGB")
     except ValueError as error:
         raise ImageError("unsupported", f"mode {image.mode}: {error}") from None
+
+
+def _strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
+    """Boxes of the image's whole rows, top to bottom: all at once may take eight times the image's memory."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    return [(0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows)]
+
+
+def _composited(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """The image in RGB, on `background`."""
+    layers = image if image.mode == "RGBA" and "transparency" not in image.info else image.convert("RGBA")
+    alpha = layers.getchannel("A")
+    if alpha.getextrema() == (255, 255):  # opaque: nothing shows through
+        return layers.convert("RGB")
+    return Image.composite(layers.convert("RGB"), Image.new("RGB", layers.size, background), alpha)
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
@@ -45,11 +62,10 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     White is 65535 for whole numbers; for floats the first of 1, 255 and 65535 that no pixel is above. Where a pixel is
     above 65535 it is white. What is negative or not finite becomes 0.
     """
-    rows = max(1, _STRIP_PIXELS // image.width)  # all at once would take eight times the image's memory
 
     def strips() -> Iterator[NDArray[np.float64]]:
-        for top in range(0, image.height, rows):
-            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        for box in _strips(image):
+            strip = image.crop(box)
             yield np.nan_to_num(np.asarray(strip, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
 
     whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)

@@ -12,9 +12,9 @@ What the policy leaves no choice about, because only one answer is right:
 Plain JPEGs are decoded by libjpeg-turbo itself (`turbojpeg.py`), with the pixels that Pillow would give; all else, and
 whatever is odd about a JPEG, by Pillow.
 
-Bytes are hostile. Size is checked from the header before a pixel is decoded, and so is what makes decoders slow or
-hungry whatever the size: scans of a JPEG, tiles of a TIFF. Of the images over 20 megapixels one is decoded at a time
-(at most 2 GB).
+Bytes are hostile. What makes a header slow to read is looked for before it is read, and what makes pixels slow or
+hungry before one is decoded (`limits.py`). Of the images over 20 megapixels one is decoded at a time, in at most 2 GiB
+besides the file: 16 bytes for each of 120 megapixels, which WebP takes; all else takes less.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ import warnings
 import zlib
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
-from pydantic import Field, field_validator
+from PIL import Image, UnidentifiedImageError
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from pydantic_core import PydanticCustomError
 
 from darkroom.data.errors import ImageError
 from darkroom.data.images.colour import to_rgb
+from darkroom.data.images.limits import MAX_EXIF_BYTES, check_bytes, check_cost
 from darkroom.data.images.resizing import resize
 from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
 from darkroom.data.settings import SettingsModel
@@ -55,17 +55,10 @@ _UNSUPPORTED = re.compile(
     rb".{4}ftyp(hei|hev|mif1(?!.{0,48}avif))|\xff\x0a|\0\0\0\x0c(JXL |jP  )|\xff\x4f\xff\x51|8BPS", re.DOTALL
 )
 
-# Each scan of a progressive JPEG walks the whole image and may cost a hundred bytes; encoders write about ten.
-_MAX_SCANS = 100
-_MARKER = re.compile(rb"\xff[^\0\x01\xff\xd0-\xd8]")
-# Pillow decodes these in Python: 2 seconds for a megapixel.
-_SLOW_DECODERS = frozenset({"ppm", "ppm_plain", "bmp_rle"})
-_MAX_SLOW_PIXELS = 4_000_000
 _BIG_PIXELS = 20_000_000
 _one_big_image = threading.Lock()
 # glibc keeps blocks under 32 MB for the thread that freed them, so that the big images of all threads add up.
 Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 # EXIF tag 0x0112 to the transpositions that undo it (EXIF 2.32, 4.6.4.A).
 _ORIENTATION = {
@@ -86,6 +79,7 @@ Side = Annotated[int, Field(ge=8, le=4096)]
 
 # 1: Pillow's `draft` and `resize`. 2: the same scaled JPEGs, resized by `data/images/resizing.py`.
 DECODE_VERSION: Literal[2] = 2
+_LATER_SETTINGS = frozenset({"max_side"})
 
 
 class DecodePolicy(SettingsModel):
@@ -128,6 +122,23 @@ class DecodePolicy(SettingsModel):
         description="Largest image, width x height in pixels; a larger one is quarantined as too_large before it is "
         "decoded",
     )
+    max_side: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=1_000_000,
+        description="Longest side in pixels; a longer one is quarantined as too_large before it is decoded",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_settings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A setting that came later stands in it only where it was set, so that older versions keep their hash."""
+        fields = type(self).model_fields
+        kept: dict[str, Any] = dump(self)
+        return {
+            name: value
+            for name, value in kept.items()
+            if name not in _LATER_SETTINGS or getattr(self, name) != fields[name].default
+        }
 
     @field_validator("image_size", mode="before")
     @classmethod
@@ -193,7 +204,7 @@ def decode(data: bytes, policy: DecodePolicy) -> NDArray[np.uint8]:
         `uint8[H, W, 3]`, 0 to 255; (H, W) is `policy.image_size`.
 
     Raises:
-        ImageError: `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt` or `unsupported`.
+        ImageError: `empty`, `not_an_image`, `too_large`, `too_costly`, `truncated`, `corrupt` or `unsupported`.
     """
     return decode_with_header(data, policy).pixels
 
@@ -201,6 +212,7 @@ def decode(data: bytes, policy: DecodePolicy) -> NDArray[np.uint8]:
 def read_header(data: bytes) -> Header | None:
     """The header of an image file, without decoding; None where the bytes are no image."""
     try:
+        check_bytes(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _header(image)
     except Exception:  # hostile bytes make Pillow's parsers raise nearly anything
@@ -214,12 +226,13 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
         data, policy: As for `decode`.
 
     Raises:
-        ImageError: `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt` or `unsupported`.
+        ImageError: `empty`, `not_an_image`, `too_large`, `too_costly`, `truncated`, `corrupt` or `unsupported`.
     """
     if not data:
         raise ImageError("empty")
     if len(data) > policy.max_bytes:
         raise ImageError("too_large", f"{len(data)} bytes, the limit is {policy.max_bytes}")
+    check_bytes(data)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -229,7 +242,7 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
     with image:
         try:
             header = _header(image)
-            _check_cost(data, image, policy)
+            check_cost(data, image, policy)
             if image.format == "PNG":
                 _check_chunks(data)
             with _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext():
@@ -302,39 +315,6 @@ def _image_error(error: Exception, data: bytes) -> ImageError:
     return ImageError("unsupported" if isinstance(error, KeyError) else "corrupt", message)
 
 
-def _check_cost(data: bytes, image: Image.Image, policy: DecodePolicy) -> None:
-    """Refuse, before a pixel is decoded, what would take too much memory or time."""
-    if image.width * image.height > policy.max_pixels:
-        raise ImageError("too_large", f"{image.width} x {image.height} pixels, the limit is {policy.max_pixels} in all")
-    if image.format in ("JPEG", "MPO") and _num_scans(data) > _MAX_SCANS:
-        raise ImageError("too_large", f"more than {_MAX_SCANS} scans")
-    if isinstance(image, TiffImageFile):
-        tile = [image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
-        if not all(isinstance(side, int) for side in tile):
-            raise ImageError("corrupt", f"tiles of {tile[0]} x {tile[1]} pixels")
-        if tile[0] * tile[1] > policy.max_pixels:
-            raise ImageError("too_large", f"tiles of {tile[0]} x {tile[1]} pixels")
-        strips = [part.extents or (0, 0, 0, 0) for part in image.tile]
-        if sum((right - left) * (bottom - top) for left, top, right, bottom in strips) < image.width * image.height:
-            raise ImageError("truncated", "strips are missing")  # Pillow takes them as black
-    slow = isinstance(image, ImageFile.ImageFile) and any(tile[0] in _SLOW_DECODERS for tile in image.tile)
-    if slow and image.width * image.height > _MAX_SLOW_PIXELS:
-        raise ImageError("too_large", f"{image.width} x {image.height} pixels in a form that is slow to decode")
-
-
-def _num_scans(data: bytes) -> int:
-    """Scans of a JPEG; counted exactly only where there may be too many, since pixels hide no marker but appended
-    videos do."""
-    start_of_scan = b"\xff\xda"
-    if data.count(start_of_scan) <= _MAX_SCANS:
-        return 0
-    num_scans, position = 0, 2
-    while (found := _MARKER.search(data, position)) and found[0] != b"\xff\xd9":
-        num_scans += found[0] == start_of_scan
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return num_scans
-
-
 def _check_chunks(data: bytes) -> None:
     """Refuse a PNG with a bad CRC or without its end; Pillow does not look at the CRC of the pixels."""
     view, place, kind = memoryview(data), 8, b""
@@ -380,6 +360,8 @@ def _turn(image: Image.Image, policy: DecodePolicy) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
+    if any(len(image.info.get(name) or b"") > MAX_EXIF_BYTES for name in ("exif", "Raw profile type exif")):
+        raise ImageError("too_costly", f"more than {MAX_EXIF_BYTES} bytes of EXIF")
     try:
         value = image.getexif().get(0x0112, 1)
     except Exception:  # broken metadata is no reason to lose the pixels

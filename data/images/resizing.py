@@ -24,6 +24,8 @@ _ALGORITHM = {
     "lanczos": ResizeAlg.convolution(FilterType.lanczos3),
 }
 Size = tuple[int, int]
+# The filters resize columns first, then rows. What is between the two takes 4 bytes for each pixel.
+_MAX_BYTES_BETWEEN = 512 * 2**20
 
 
 def resize(image: Image.Image | NDArray[np.uint8], policy: DecodePolicy) -> NDArray[np.uint8]:
@@ -58,6 +60,12 @@ def _filtered(
     """The image, or what is cut out of it, at the size wanted; sizes are (width, height)."""
     if size == wanted:
         return np.asarray(image)
+    wide = size[0] > wanted[0] and size[1] < wanted[1]
+    if wide and size[0] * wanted[1] * 4 > _MAX_BYTES_BETWEEN:  # rows first
+        rows = CropBox(cut.left, 0, cut.width, size[1]) if cut else None
+        columns = CropBox(0, cut.top, wanted[0], cut.height) if cut else None
+        narrow = (wanted[0], size[1])
+        return _filtered(_filtered(image, size, narrow, interpolation, rows), narrow, wanted, interpolation, columns)
     options = ResizeOptions(_ALGORITHM[interpolation], use_alpha=False, crop_box=cut)
     if isinstance(image, Image.Image):
         result = Image.new("RGB", wanted)

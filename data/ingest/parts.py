@@ -27,7 +27,7 @@ from darkroom.data.dataset.shard_names import part_shard_name
 from darkroom.data.dataset.shards import Record, ShardWriter, num_records, open_writer
 from darkroom.data.errors import CountError, ImageError
 from darkroom.data.files.atomic import atomic_folder
-from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map
+from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
 from darkroom.data.images.augment import augment_copy
 from darkroom.data.images.decode import decode_with_header, read_header
 from darkroom.data.images.decoder import require_decoder
@@ -144,6 +144,7 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
 
 def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
     """One file's row and, if it is used, its thumbnail and the image with its copies."""
+    raise_if_stopped()
     settings = plan.settings
     data: bytes | None = None
     try:

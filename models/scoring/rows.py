@@ -21,7 +21,7 @@ from PIL import Image
 
 from darkroom.data.dataset.manifest import OK, QUARANTINED
 from darkroom.data.errors import ImageError
-from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map
+from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
 from darkroom.data.images.decode import DecodePolicy, decode_opened, decode_with_header, read_header
 from darkroom.data.stores.folders import ImageFolder
 from darkroom.models.bundle.bundle import Bundle
@@ -136,6 +136,7 @@ def _read(folder: ImageFolder, file: _File, policy: DecodePolicy) -> Contents:
 
 
 def _decoded(path: str | None, contents: Contents, policy: DecodePolicy) -> _Ready:
+    raise_if_stopped()
     data = contents if isinstance(contents, bytes) else None
     try:
         if isinstance(contents, ImageError):

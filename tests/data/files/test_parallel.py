@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.data.errors import WorkError
-from darkroom.data.files.parallel import STOP, num_cpus, ordered_map
+from darkroom.data.files.parallel import STOP, num_cpus, ordered_map, raise_if_stopped
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,3 +84,28 @@ def test_who_is_told_to_stop_begins_nothing_more_and_says_so() -> None:
     finally:
         STOP.reset(token)
     assert len(begun) <= 8
+
+
+def test_who_is_in_the_midst_of_a_batch_hears_it_between_two_images() -> None:
+    done: list[int] = []
+    stop, began = threading.Event(), threading.Event()
+
+    def batch(_: int) -> None:
+        for image in range(1000):
+            raise_if_stopped()
+            done.append(image)
+            began.set()
+            time.sleep(0.01)
+
+    def end_soon() -> None:
+        began.wait(20)
+        stop.set()
+
+    token = STOP.set(stop)
+    try:
+        threading.Thread(target=end_soon).start()
+        with pytest.raises(WorkError, match="Stopped"):
+            list(ordered_map(batch, range(1), num_threads=1, window=1))
+    finally:
+        STOP.reset(token)
+    assert 0 < len(done) < 100

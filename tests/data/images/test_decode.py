@@ -33,10 +33,11 @@ from tests.corpus import (
     picture,
     png,
     tall,
+    thin,
     tile_bomb,
 )
 
-REASONS = {"empty", "not_an_image", "too_large", "truncated", "corrupt", "unsupported"}
+REASONS = {"empty", "not_an_image", "too_large", "too_costly", "truncated", "corrupt", "unsupported"}
 LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "TIFF": {}, "BMP": {}, "PPM": {}, "WEBP": {"lossless": True}}
 LOSSY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 97, "subsampling": 0}, "AVIF": {"quality": 100}, "GIF": {}}
 EVERY = {**LOSSLESS, **LOSSY}
@@ -324,8 +325,10 @@ def test_too_many_pixels_are_refused_before_one_is_decoded(monkeypatch: pytest.M
     monkeypatch.setattr("darkroom.data.images.decode.decode_plain_jpeg", no_pixel)
     for kind, data in images.items():
         assert reason_of(data, at(32, 48, max_pixels=32 * 48 - 1)) == "too_large", kind
-    for data in (bomb(), tile_bomb(), num_scans_jpeg(200)):
+        assert reason_of(data, at(32, 48, max_side=47)) == "too_large", kind
+    for data in (bomb(), tile_bomb(), thin()):
         assert reason_of(data) == "too_large"
+    assert reason_of(num_scans_jpeg(200)) == "too_costly"
 
 
 def test_limits_hold_to_the_pixel_and_to_the_byte() -> None:
@@ -333,13 +336,15 @@ def test_limits_hold_to_the_pixel_and_to_the_byte() -> None:
     decode(data, at(32, 48, max_pixels=32 * 48, max_bytes=len(data)))
     assert reason_of(data, at(32, 48, max_pixels=32 * 48 - 1)) == "too_large"
     assert reason_of(data, at(32, 48, max_bytes=len(data) - 1)) == "too_large"
+    decode(data, at(32, 48, max_side=48))
+    assert reason_of(data, at(32, 48, max_side=47)) == "too_large"
 
 
 def test_a_jpeg_has_at_most_a_hundred_scans() -> None:
     base = num_scans_jpeg(0).count(b"\xff\xda")
     assert 1 < base < 20
     assert decode(num_scans_jpeg(100 - base), at(32, 48)).shape == (32, 48, 3)
-    assert reason_of(num_scans_jpeg(101 - base)) == "too_large"
+    assert reason_of(num_scans_jpeg(101 - base)) == "too_costly"
 
 
 def test_start_of_scan_marks_behind_a_jpeg_or_in_its_segments_are_no_scans() -> None:
@@ -418,12 +423,30 @@ POLICIES = st.builds(
     padding=st.tuples(*[st.integers(0, 255)] * 3),
     max_bytes=st.integers(1, 2**40),
     max_pixels=st.integers(1, 170_000_000),
+    max_side=st.integers(1, 1_000_000),
 )
 
 
 @given(policy=POLICIES)
 def test_a_policy_survives_its_way_through_json(policy: DecodePolicy) -> None:
     assert DecodePolicy.model_validate_json(policy.model_dump_json()) == policy
+
+
+def test_a_setting_that_came_later_changes_no_dump_until_it_is_set() -> None:
+    """Versions of data sets and models are hashes of it."""
+    assert list(DecodePolicy().model_dump()) == [
+        "version",
+        "image_size",
+        "resize",
+        "interpolation",
+        "apply_exif_rotation",
+        "scaled_jpeg",
+        "background",
+        "padding",
+        "max_bytes",
+        "max_pixels",
+    ]
+    assert DecodePolicy(max_side=5000).model_dump()["max_side"] == 5000
 
 
 @pytest.mark.parametrize(
@@ -436,6 +459,7 @@ def test_a_policy_survives_its_way_through_json(policy: DecodePolicy) -> None:
         {"background": (0, 0, 256)},
         {"max_pixels": 170_000_001},
         {"max_bytes": 0},
+        {"max_side": 1_000_001},
         {"version": 1},
         {"version": 3},
         {"rotate": True},
@@ -502,6 +526,26 @@ def test_the_tallest_image_costs_little(tmp_path: Path) -> None:
     assert ended == ["(32, 48, 3)"] * 2
     assert peak_mib < 64
     assert seconds < 5
+
+
+def test_a_wide_image_is_resized_in_little_memory_whatever_the_size_asked_for(tmp_path: Path) -> None:
+    """Columns first, a row of 400,000 pixels becomes 400,000 x 4096: 6.5 GB."""
+    wide = thin(400_000)
+    pixels = decode(wide, at(4096, 160))
+    assert pixels.shape == (4096, 160, 3)
+    assert not pixels.any()
+    for how in ("pad", "crop"):
+        assert decode(wide, at(4096, 160, resize=how)).shape == (4096, 160, 3)
+
+
+def test_a_transparent_image_takes_little_more_memory_than_it_must(tmp_path: Path) -> None:
+    """30 megapixels: 120 MB as stored, 120 MB as RGB."""
+    clear = encoded(Image.new("RGBA", (6000, 5000), (1, 2, 3, 4)), "PNG", compress_level=1)
+    keyed = encoded(Image.new("RGB", (6000, 5000)), "PNG", transparency=(1, 2, 3), compress_level=1)
+    for data in (clear, keyed):
+        ended, peak_mib, _ = measured(tmp_path, data)
+        assert ended == ["(32, 48, 3)"]
+        assert peak_mib < 320
 
 
 def test_big_images_are_decoded_one_at_a_time(tmp_path: Path) -> None:
