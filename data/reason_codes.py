@@ -13,6 +13,7 @@ ReasonCode = Literal[
     "corrupt",
     "too_large",
     "too_costly",
+    "decoder_crashed",
     "unsupported",
     "unreadable",
     "broken_link",
@@ -30,13 +31,14 @@ ReasonCode = Literal[
 
 REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
     {
-        # Decoding: data/images/decode.py, data/images/limits.py
+        # Decoding: decode.py, limits.py and expendable.py in data/images/
         "empty": "the file has no bytes",
         "not_an_image": "no decoder recognises the file",
         "truncated": "the file ends before the image does",
         "corrupt": "the header or the pixels are damaged",
         "too_large": "the file or the image exceeds a limit of the decode policy",
         "too_costly": "built so that decoding would take far more time or memory than its image is worth",
+        "decoder_crashed": "the decoder died of it, and of no other file",
         "unsupported": "an image in a format or a mode that is not decoded, such as HEIC",
         # Listing and reading: data/stores/listing.py, data/stores/
         "unreadable": "the file or folder is gone, or may not be read",

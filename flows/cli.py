@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _UsageError: Any = typer.BadParameter.__mro__[1]
 # How alike a word and a command must be for one to be taken for the other: at 0.6, `list` is like `ingest`.
 _CLOSE = 0.7
+# Commands that decode files of strangers, thousands of them.
+_DECODES = frozenset({"ingest", "run", "score"})
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -39,6 +41,10 @@ class _Terminated(BaseException):
 
 def main() -> None:
     """Entry point: every failure becomes one sentence and an exit status."""
+    if next((word for word in sys.argv[1:] if not word.startswith("-")), "") in _DECODES:
+        from darkroom.flows.watch import work_in_a_child
+
+        work_in_a_child()
     # During a flow Prefect handles the signal itself: it records the run as crashed, and then calls this handler.
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -148,8 +148,9 @@ def _processes(runner: Runner, folder: Path) -> Iterator[Workers]:
             yield Workers(processes, lambda: number, lease)
     except BrokenProcessPool:
         raise WorkError(
-            "A worker process was killed in the middle of a part, perhaps because memory ran out. Set "
-            f"DARKROOM_MAX_WORKERS lower than {number}, and run the same command again to resume."
+            "A worker process died in the middle of a part, because a decoder crashed or memory ran out. Run the same "
+            "command again to resume: it quarantines a file that crashes its decoder. If memory ran out, set "
+            f"DARKROOM_MAX_WORKERS lower than {number} first."
         ) from None
 
 

@@ -29,9 +29,10 @@ from darkroom.data.errors import CountError, ImageError
 from darkroom.data.files.atomic import atomic_folder
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
 from darkroom.data.images.augment import augment_copy
-from darkroom.data.images.decode import decode_with_header, read_header
+from darkroom.data.images.decode import read_header
 from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.encode import encode_jpeg, encode_png
+from darkroom.data.images.watched import Decode, watched_decode
 from darkroom.data.ingest.plan import IngestPlan, read_plan
 from darkroom.data.ingest.reuse import Known, known_files, part_folder, relabelled
 from darkroom.data.quality.assessment import pixel_statistics
@@ -82,8 +83,9 @@ def write_part(staging: Path, index: int) -> PartCounts:
         files = read_group(staging / "plan.parquet", index).to_pylist()
         known = _taken_over(plan, known_files(staging.parent, files), files)
         num_known = len(known)
-        with atomic_folder(final) as temporary:
-            _write_part(temporary, plan, files, known)
+        paths = [file["path"] for file in files]
+        with atomic_folder(final) as temporary, watched_decode(staging, index, paths) as decode:
+            _write_part(temporary, plan, files, known, decode)
     rows = pq.read_table(final / "manifest.parquet", columns=["status"])["status"].to_pylist()
     return PartCounts(index, len(rows), rows.count(OK), num_known, reused)
 
@@ -105,7 +107,9 @@ def _taken_over(plan: IngestPlan, known: dict[bytes, Known], files: list[dict[st
     return taken
 
 
-def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], known: dict[bytes, Known]) -> None:
+def _write_part(
+    folder: Path, plan: IngestPlan, files: list[dict[str, Any]], known: dict[bytes, Known], decode: Decode
+) -> None:
     settings = plan.settings
     labels = LabelMap(plan.labels)
     threads = num_cpus()
@@ -115,7 +119,7 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
         writers: dict[str, ShardWriter] = {}
         # A few files at a time: to hand each over by itself takes the threads a tenth of their time.
         read = ordered_map(
-            lambda batch: [known.get(file["os_path"]) or _read(plan, labels, file) for file in batch],
+            lambda batch: [known.get(file["os_path"]) or _read(plan, labels, file, decode) for file in batch],
             in_batches(files, _BATCH),
             threads,
             window=2 * threads,
@@ -142,7 +146,7 @@ def _write_part(folder: Path, plan: IngestPlan, files: list[dict[str, Any]], kno
     write_table(folder / "manifest.parquet", to_table(rows))
 
 
-def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
+def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Decode) -> Known:
     """One file's row and, if it is used, its thumbnail and the image with its copies."""
     raise_if_stopped()
     settings = plan.settings
@@ -153,7 +157,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
         data = read_file(Path(plan.folder), os.fsdecode(file["os_path"]), settings.policy.max_bytes)
         if file["label"] is None:
             raise ImageError("unlabelled")
-        decoded = decode_with_header(data, settings.policy)
+        decoded = decode(file["path"], data, settings.policy)
     except ImageError as error:
         logger.debug("%s is quarantined: %s", file["path"], error)
         return Known(_quarantined(file, data, error.reason), None, ())
@@ -209,7 +213,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any]) -> Known:
 
 
 def _quarantined(file: dict[str, Any], data: bytes | None, reason: ReasonCode) -> ManifestRow:
-    header = read_header(data) if data else None
+    header = read_header(data) if data and reason != "decoder_crashed" else None
     return ManifestRow(
         path=file["path"],
         sha256=hashlib.sha256(data).hexdigest() if data is not None else None,

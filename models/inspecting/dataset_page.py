@@ -115,7 +115,8 @@ def _shown_paths(inspection: Inspection) -> set[str]:
     for pair in inspection.copies[:MAX_SHOWN]:
         paths |= {pair.path, pair.other}
     paths |= {example.path for example in inspection.examples}
-    return paths | {file.path for _, files in _quarantined(inspection) for file in files}
+    crashed = {file.path for file in inspection.set_aside if file.reason == "decoder_crashed"}
+    return (paths | {file.path for _, files in _quarantined(inspection) for file in files}) - crashed
 
 
 def _quarantined(inspection: Inspection) -> list[tuple[str, list[SetAsideFile]]]:

@@ -9,6 +9,7 @@ from typing import Any
 from darkroom.data.dataset.manifest import read_group
 from darkroom.data.errors import CountError
 from darkroom.data.images.decoder import require_decoder
+from darkroom.data.images.watched import watched_decode
 from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
@@ -60,8 +61,9 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
     known = known_rows(table, files, facts.rows_key)
     unknown = [file for file in files if file["path"] not in known]
     embeddings = plan.embedding_size is not None
-    scored = score_rows(unknown, folder_at(plan.folder), runner, bundle, num_threads, embeddings)
-    rows = [known.get(file["path"]) or next(scored) for file in files]
+    with watched_decode(table.work, index, [file["path"] for file in files]) as decode:
+        scored = score_rows(unknown, folder_at(plan.folder), runner, bundle, num_threads, embeddings, decode)
+        rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
     write_part(final, as_table(rows, plan.embedding_size), facts, table.work, plain=EMBEDDING if embeddings else None)

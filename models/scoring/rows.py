@@ -22,7 +22,8 @@ from PIL import Image
 from darkroom.data.dataset.manifest import OK, QUARANTINED
 from darkroom.data.errors import ImageError
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
-from darkroom.data.images.decode import DecodePolicy, decode_opened, decode_with_header, read_header
+from darkroom.data.images.decode import DecodePolicy, decode_opened, read_header
+from darkroom.data.images.watched import Decode, decode_unwatched
 from darkroom.data.stores.folders import ImageFolder
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.onnx.runtime import Runner
@@ -60,6 +61,7 @@ def score_rows(
     bundle: Bundle,
     num_threads: int | None = None,
     embeddings: bool = False,
+    decode: Decode = decode_unwatched,
 ) -> Iterator[dict[str, Any]]:
     """Rows of the prediction table in the order of the files, a few batches at a time.
 
@@ -70,6 +72,7 @@ def score_rows(
         bundle: Its decode policy, calibration, threshold and labels.
         num_threads: None uses all processors.
         embeddings: Give each row that was scored an `embedding`, `float32[D]`.
+        decode: Of a part of a run, which watches over its decoder.
     """
     num_threads = num_threads or num_cpus()
     policy = bundle.card.policy
@@ -78,10 +81,10 @@ def score_rows(
         return file["path"], _read(folder, file, policy)
 
     if not folder.num_readers:
-        return score_contents(files, read, runner, bundle, num_threads, embeddings)
+        return score_contents(files, read, runner, bundle, num_threads, embeddings, decode)
     # From far away: many at once, ahead of those that decode.
     fetched = ordered_map(read, files, folder.num_readers, (num_threads + 2) * _BATCH)
-    return score_contents(fetched, lambda named: named, runner, bundle, num_threads, embeddings)
+    return score_contents(fetched, lambda named: named, runner, bundle, num_threads, embeddings, decode)
 
 
 def score_contents(
@@ -91,6 +94,7 @@ def score_contents(
     bundle: Bundle,
     num_threads: int | None = None,
     embeddings: bool = False,
+    decode: Decode = decode_unwatched,
 ) -> Iterator[dict[str, Any]]:
     """Rows of the prediction table in the order of the items, a few batches at a time.
 
@@ -101,19 +105,20 @@ def score_contents(
         bundle: Its decode policy, calibration, threshold and labels.
         num_threads: None uses all processors.
         embeddings: Give each row that was scored an `embedding`, `float32[D]`.
+        decode: Of a part of a run, which watches over its decoder.
     """
     num_threads = num_threads or num_cpus()
-    score = partial(_score_batch, runner=runner, bundle=bundle, embeddings=embeddings)
+    score = partial(_score_batch, runner=runner, bundle=bundle, embeddings=embeddings, decode=decode)
     batches = in_batches(items, _BATCH)
     for rows in ordered_map(lambda batch: score(list(map(read, batch))), batches, num_threads, 2 * num_threads):
         yield from rows
 
 
 def _score_batch(
-    batch: list[tuple[str | None, Contents]], runner: Runner, bundle: Bundle, embeddings: bool
+    batch: list[tuple[str | None, Contents]], runner: Runner, bundle: Bundle, embeddings: bool, decode: Decode
 ) -> list[dict[str, Any]]:
     """The rows of a batch."""
-    ready = [_decoded(path, contents, bundle.card.policy) for path, contents in batch]
+    ready = [_decoded(path, contents, bundle.card.policy, decode) for path, contents in batch]
     usable = [item.pixels for item in ready if item.pixels is not None]
     said: Iterator[dict[str, Any]] = iter(())
     if usable and embeddings:
@@ -135,19 +140,16 @@ def _read(folder: ImageFolder, file: _File, policy: DecodePolicy) -> Contents:
         return error
 
 
-def _decoded(path: str | None, contents: Contents, policy: DecodePolicy) -> _Ready:
+def _decoded(path: str | None, contents: Contents, policy: DecodePolicy, decode: Decode) -> _Ready:
     raise_if_stopped()
     data = contents if isinstance(contents, bytes) else None
     try:
         if isinstance(contents, ImageError):
             raise contents
-        if isinstance(contents, bytes):
-            decoded = decode_with_header(contents, policy)
-        else:
-            decoded = decode_opened(contents, policy)
+        decoded = decode(path, contents, policy) if isinstance(contents, bytes) else decode_opened(contents, policy)
     except ImageError as error:
         logger.debug("%s is quarantined: %s", path or "an image", error)
-        header = read_header(data) if data else None
+        header = read_header(data) if data and error.reason != "decoder_crashed" else None
         width, height = (header.width, header.height) if header else (None, None)
         return _Ready(path, _sha256(data), error.reason, width, height, None)
     return _Ready(path, _sha256(data), None, decoded.width, decoded.height, decoded.pixels)

@@ -37,9 +37,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     original = data_parts._read
 
-    def counting(plan: Any, labels: Any, file: dict[str, Any]) -> Any:
+    def counting(plan: Any, labels: Any, file: dict[str, Any], decode: Any) -> Any:
         seen.append(file["path"])
-        return original(plan, labels, file)
+        return original(plan, labels, file, decode)
 
     monkeypatch.setattr(data_parts, "_read", counting)
     return seen

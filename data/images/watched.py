@@ -1,0 +1,47 @@
+"""Decoding for the parts of a run: a decoder that dies takes one row with it, and not the run.
+
+Decoders are C code in this process: where one crashes, the process is gone. The files that it was decoding are the
+suspects of whoever does the part next, who decodes each in a process of its own (`expendable.py`); one whose process
+dies is quarantined as `decoder_crashed`. Suspects are never decoded in the process of the run again, so that after
+each crash there are fewer files left that can cause one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from darkroom.data.files.in_flight import marked
+from darkroom.data.images.decode import Decoded, DecodePolicy, decode_with_header
+from darkroom.data.images.expendable import decode_alone
+
+# Path, bytes and policy to pixels; raises ImageError.
+Decode = Callable[[str | None, bytes, DecodePolicy], Decoded]
+
+
+def decode_unwatched(path: str | None, data: bytes, policy: DecodePolicy) -> Decoded:
+    """`decode_with_header` of a file that belongs to no part."""
+    return decode_with_header(data, policy)
+
+
+@contextmanager
+def watched_decode(folder: Path, part: int, paths: Sequence[str]) -> Iterator[Decode]:
+    """`decode_with_header` for the files of a part; it also raises ImageError `decoder_crashed`.
+
+    Args:
+        folder: Of the work in progress.
+        part: Its number.
+        paths: Of its files, as they are named when decoded.
+    """
+    index_of = {path: index for index, path in enumerate(paths)}
+    with marked(folder, part, len(paths)) as in_flight:
+
+        def decode(path: str | None, data: bytes, policy: DecodePolicy) -> Decoded:
+            index = index_of[str(path)]
+            if index in in_flight.suspects:
+                return decode_alone(data, policy)
+            with in_flight.flying(index):
+                return decode_with_header(data, policy)
+
+        yield decode
