@@ -119,9 +119,11 @@ class _Count:
 def _check_jpeg(data: bytes) -> None:
     """Segments up to the first scan, as `JpegImageFile._open` reads them."""
     count, place, num_exif = _Count(), 2, 0
-    while place < len(data):
-        end = _JPEG_PADDING.match(data, place, place + _MAX_PADDING + 2).end()  # type: ignore[union-attr]
-        count.add("bytes of padding", end - place)
+    while place + 1 < len(data):
+        end = place
+        if data[place] != 0xFF or data[place + 1] in (0, 0xFF):
+            end = _JPEG_PADDING.match(data, place, place + _MAX_PADDING + 2).end()  # type: ignore[union-attr]
+            count.add("bytes of padding", end - place)
         marker = data[end + 1] if end + 1 < len(data) else 0
         if marker in (0, 0xDA) or marker < 0xC0:
             return
@@ -130,12 +132,12 @@ def _check_jpeg(data: bytes) -> None:
         if marker in _BARE_MARKERS:
             continue
         num_bytes = max(2, int.from_bytes(data[place : place + 2], "big"))
-        start = data[place + 2 : place + 8]
-        if marker == 0xED and start == b"Photos":
+        if marker == 0xED:
             count.add("blocks", data.count(b"8BIM", place, place + num_bytes))
-        num_exif += marker == 0xE1 and start == b"Exif\0\0"
-        if num_exif > _MAX_EXIF_SEGMENTS:
-            raise ImageError("too_costly", f"more than {_MAX_EXIF_SEGMENTS} segments of EXIF")
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", place + 2):
+            num_exif += 1
+            if num_exif > _MAX_EXIF_SEGMENTS:
+                raise ImageError("too_costly", f"more than {_MAX_EXIF_SEGMENTS} segments of EXIF")
         place += num_bytes
 
 
