@@ -24,9 +24,19 @@ def died_in_flight() -> bool:
 
 
 class InFlight:
-    """The items of a part: which are suspects, and which are in flight."""
+    """The items of a part: which are suspects, and which are in flight.
+
+    Attributes:
+        suspects: Items that a process had in its hands when it died, by their index in the part.
+    """
 
     def __init__(self, suspects: frozenset[int], flying: mmap.mmap) -> None:
+        """Take over a marker.
+
+        Args:
+            suspects: Indices of the suspects.
+            flying: The marker's bytes, one per item, mapped into memory.
+        """
         self.suspects = suspects
         self._flying = flying
 
@@ -43,7 +53,13 @@ class InFlight:
 
 @contextmanager
 def marked(folder: Path, part: int, num_items: int) -> Iterator[InFlight]:
-    """The marker of a part, in the folder of the work in progress; suspects stay in it until the part is done."""
+    """The marker of a part; suspects stay in it until the part is done.
+
+    Args:
+        folder: Of the work in progress.
+        part: The part's number.
+        num_items: How many items it has.
+    """
     marker = folder / f"in-flight-{part:05d}"
     left = marker.read_bytes() if marker.is_file() else b""
     suspects = frozenset(index for index, byte in enumerate(left[:num_items]) if byte)

@@ -21,7 +21,13 @@ Decode = Callable[[str | None, bytes, DecodePolicy], Decoded]
 
 
 def decode_unwatched(path: str | None, data: bytes, policy: DecodePolicy) -> Decoded:
-    """`decode_with_header` of a file that belongs to no part."""
+    """`decode_with_header` of a file that belongs to no part.
+
+    Args:
+        path: Not used.
+        data: The file's bytes.
+        policy: How it is decoded.
+    """
     return decode_with_header(data, policy)
 
 
