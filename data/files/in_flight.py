@@ -24,17 +24,13 @@ def died_in_flight() -> bool:
 
 
 class InFlight:
-    """The items of a part: which are suspects, and which are in flight.
-
-    Attributes:
-        suspects: Items that a process had in its hands when it died, by their index in the part.
-    """
+    """The items of a part: which are suspects, and which are in flight."""
 
     def __init__(self, suspects: frozenset[int], flying: mmap.mmap) -> None:
         """Take over a marker.
 
         Args:
-            suspects: Indices of the suspects.
+            suspects: Indices of the items that a process had in its hands when it died.
             flying: The marker's bytes, one per item, mapped into memory.
         """
         self.suspects = suspects
