@@ -38,6 +38,8 @@ SCHEMA = pa.schema(
         ("contrast", pa.float32()),
         ("clipped", pa.float32()),
         ("copy_of", pa.string()),
+        ("sharpness", pa.float32()),
+        ("entropy", pa.float32()),
     ]
 )
 
@@ -78,6 +80,8 @@ class ManifestRow:
     contrast: float | None = None
     clipped: float | None = None
     copy_of: str | None = None
+    sharpness: float | None = None
+    entropy: float | None = None
 
 
 def to_table(rows: Iterable[ManifestRow]) -> pa.Table:

@@ -46,6 +46,10 @@ class _Kind:
 _KINDS = {
     "blank": _Kind("Blank", "A single colour: the standard deviation of luminance is below {:.3g} of 255.",
                    "contrast {:.1f}"),
+    "blurry": _Kind("Blurry", "Out of focus or moved: the standard deviation of the Laplacian is below {:.3g} times "
+                    "that of luminance, far below the rest.", "sharpness {:.3f}"),
+    "few_tones": _Kind("Little content", "Almost nothing but a few tones: the entropy of luminance is below {:.3g} "
+                       "bits, far below the rest.", "{:.1f} bits"),
     "dark": _Kind("Very dark", "Mean luminance is below {:.3g} of 255, far below the rest.",
                   "luminance {:.0f}"),
     "bright": _Kind("Very bright", "Mean luminance is above {:.3g} of 255, far above the rest.",

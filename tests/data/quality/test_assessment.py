@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image, ImageStat
+from PIL import Image, ImageFilter, ImageStat
 
 from darkroom.data.dataset.manifest import ManifestRow, to_table
 from darkroom.data.errors import FormatError
@@ -36,6 +36,8 @@ def row(number: int, **changes: Any) -> ManifestRow:
         "mean_luminance": 100.0 + number % 30,
         "contrast": 50.0 + number % 10,
         "clipped": 0.01 * (number % 3),
+        "sharpness": 0.3 + 0.01 * (number % 20),
+        "entropy": 7.0 + 0.01 * (number % 30),
     }
     return ManifestRow(**{**values, **changes})
 
@@ -69,6 +71,30 @@ def test_a_flat_image_has_no_contrast_at_all(level: int) -> None:
     assert pixel_statistics(np.full((160, 161, 3), level, np.uint8), POLICY).contrast == 0
 
 
+def test_blur_lowers_sharpness_and_contrast_does_not() -> None:
+    blocks = np.random.default_rng(1).integers(20, 230, (8, 8, 1), dtype=np.uint8)
+    pixels = np.repeat(np.repeat(np.repeat(blocks, 8, 0), 8, 1), 3, 2)
+    image = Image.fromarray(pixels)
+    faint = (pixels // 2 + 60).astype(np.uint8)
+    blurred = [np.asarray(image.filter(ImageFilter.GaussianBlur(radius))) for radius in (1, 2, 4)]
+    sharp, soft, softer, softest = (pixel_statistics(each, POLICY).sharpness for each in (pixels, *blurred))
+    assert sharp > 2 * soft > 4 * softer
+    assert softer > 1.5 * softest > 0
+    assert pixel_statistics(faint, POLICY).sharpness == pytest.approx(sharp, rel=0.02)
+
+
+def test_entropy_is_the_bits_of_the_tones() -> None:
+    tones = np.repeat(np.array([10, 90, 170, 250], np.uint8), 64).reshape(16, 16)
+    assert pixel_statistics(np.dstack([tones] * 3), POLICY).entropy == pytest.approx(2.0)
+    assert pixel_statistics(np.full((16, 16, 3), 7, np.uint8), POLICY).entropy == 0
+
+
+def test_a_manifest_of_an_older_darkroom_is_assessed_without_the_later_figures() -> None:
+    table = to_table([row(number) for number in range(30)] + [row(99, path="dark", mean_luminance=10.0)])
+    older = table.drop_columns(["sharpness", "entropy"])
+    assert found(assess(older, POLICY)) == {"dark": ["dark"]}
+
+
 def test_saturated_colours_are_not_clipped() -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[..., 0] = 255
@@ -91,7 +117,9 @@ def test_a_picture_of_the_paddings_own_colour_is_measured_whole() -> None:
 
 def test_each_odd_image_is_found_by_its_check_alone() -> None:
     quality = quality_of(
-        {"path": "blank", "contrast": 1.0},
+        {"path": "blank", "contrast": 1.0, "sharpness": 0.01, "entropy": 0.5},
+        {"path": "blurry", "sharpness": 0.05},
+        {"path": "sketch", "entropy": 1.5},
         {"path": "dark", "mean_luminance": 12.0},
         {"path": "bright", "mean_luminance": 240.0},
         {"path": "clipped", "clipped": 0.8},
@@ -101,6 +129,8 @@ def test_each_odd_image_is_found_by_its_check_alone() -> None:
     )
     assert found(quality) == {
         "blank": ["blank"],
+        "blurry": ["blurry"],
+        "few_tones": ["sketch"],
         "dark": ["dark"],
         "bright": ["bright"],
         "clipped": ["clipped"],
@@ -115,6 +145,8 @@ def test_each_odd_image_is_found_by_its_check_alone() -> None:
         {"mean_luminance": 30.0},
         {"mean_luminance": 235.0, "clipped": 0.7},
         {"width": 28, "height": 28},
+        {"sharpness": 0.05},
+        {"entropy": 1.5},
         {"width": 1000, "height": 100},
     ],
 )
