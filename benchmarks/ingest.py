@@ -61,8 +61,8 @@ from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import IngestSettings, plan_ingest
 from darkroom.data.ingest.publication import publish
-from darkroom.data.quality.assessment import pixel_statistics
 from darkroom.data.quality.perceptual import perceptual_hash, thumbnail
+from darkroom.data.quality.pixel_statistics import pixel_statistics
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.listing import read_file
 from darkroom.data.stores.workspace import Workspace

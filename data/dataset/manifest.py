@@ -59,7 +59,8 @@ class ManifestRow:
         status: `ok` or `quarantined`.
         reason: Why it is quarantined: see `reason_codes.py`.
         perceptual_hash: 16 hex digits: see `darkroom.data.quality.perceptual`.
-        mean_luminance, contrast, clipped: As in `darkroom.data.quality.assessment.PixelStatistics`.
+        mean_luminance, contrast, clipped, sharpness, entropy: See
+            `darkroom.data.quality.pixel_statistics.PixelStatistics`.
         copy_of: The path of the image because of which a duplicate was quarantined.
     """
 

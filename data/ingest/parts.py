@@ -35,8 +35,8 @@ from darkroom.data.images.encode import encode_jpeg, encode_png
 from darkroom.data.images.watched import Decode, watched_decode
 from darkroom.data.ingest.plan import IngestPlan, read_plan
 from darkroom.data.ingest.reuse import Known, known_files, part_folder, relabelled
-from darkroom.data.quality.assessment import pixel_statistics
 from darkroom.data.quality.perceptual import SIDE, perceptual_hash, thumbnail
+from darkroom.data.quality.pixel_statistics import pixel_statistics
 from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.listing import read_file
 

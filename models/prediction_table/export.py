@@ -61,6 +61,10 @@ def write_csv(table: Path, out: Path) -> Exported:
     """Write a row per file; `top_k` becomes the columns `top_1_label`, `top_1_probability` and so on.
 
     A column of embeddings becomes JSON. A null is an empty cell.
+
+    Args:
+        table: The prediction table's folder.
+        out: The file to write, whole or not at all.
     """
     width = max((pc.max(pc.list_value_length(part["top_k"])).as_py() or 0 for part in batches(table)), default=0)
     top = [f"top_{place + 1}_{what}" for place in range(width) for what in ("label", "probability")]
@@ -82,7 +86,12 @@ def write_csv(table: Path, out: Path) -> Exported:
 
 
 def write_jsonl(table: Path, out: Path) -> Exported:
-    """Write an object per file and line, with the names and types of the table's columns."""
+    """Write an object per file and line, with the names and types of the table's columns.
+
+    Args:
+        table: The prediction table's folder.
+        out: The file to write, whole or not at all.
+    """
     num_rows = 0
     with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for part in batches(table):

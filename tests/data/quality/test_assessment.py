@@ -13,7 +13,8 @@ from darkroom.data.dataset.manifest import ManifestRow, to_table
 from darkroom.data.errors import FormatError
 from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.images.encode import encode_png
-from darkroom.data.quality.assessment import Quality, assess, pixel_statistics
+from darkroom.data.quality.assessment import Quality, assess
+from darkroom.data.quality.pixel_statistics import pixel_statistics
 
 POLICY = DecodePolicy(image_size=(160, 160))
 
