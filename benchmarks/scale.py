@@ -183,7 +183,7 @@ def table_here(tree: Path, where: Path) -> dict[str, float]:
     for index in range(plan.num_parts):
         score_part(out, index, runner, bundle)
     start = time.process_time()
-    summary = summarize(out, 0, "", 0.0, None)
+    summary = summarize(out, (), "", 0.0, None)
     seconds = (time.process_time() - start) / plan.num_files
     return {"summary_seconds": seconds, "row_bytes": sum(part.bytes for part in summary.parts) / plan.num_files}
 

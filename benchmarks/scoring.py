@@ -105,7 +105,7 @@ def score(
     plan = plan_scoring(request, bundle, engine)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda index: score_part(out, index, runner, bundle), range(plan.num_parts)))
-    summarize(out, 0, "", 1.0, None)
+    summarize(out, (), "", 1.0, None)
     return out
 
 

@@ -89,11 +89,22 @@ def _is_wrong_setting(error: Exception) -> TypeGuard[ValidationError]:
 def _wrong_usage(error: Any) -> str:
     """What Typer found wrong with the arguments, the command that may be meant, and where to look."""
     command = error.ctx.command_path if error.ctx else "darkroom"
-    said = error.format_message().strip()
+    said = _wrong_value(error) or error.format_message().strip()
     unknown = re.fullmatch(r"No such command '(.*)'\.", said)
     close = get_close_matches(unknown[1], error.ctx.command.commands, 1, _CLOSE) if unknown and error.ctx else []
     meant = f" Did you mean '{close[0]}'?" if close else ""
     return f"{said}{'' if said.endswith(('.', '?')) else '.'}{meant} See: {command} --help"
+
+
+def _wrong_value(error: Any) -> str:
+    """What an option takes and what was given, where Typer refused a value: its own words are pydantic's."""
+    if not (isinstance(error.__cause__, Exception) and _is_wrong_setting(error.__cause__)):
+        return ""
+    from darkroom.data.settings import Bounds, shown, what_may_be_given
+
+    option, given = error.param, error.__cause__.errors()[0]["input"]
+    takes = what_may_be_given(option.type_descriptor.annotation, [Bounds(ge=option.min, le=option.max)])
+    return f"{max(option.opts, key=len)} takes {takes}, not {shown(given)}."
 
 
 def _unexpected(error: Exception) -> str:

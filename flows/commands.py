@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from darkroom.flows import commands_data, commands_models, commands_pipeline, commands_setup
+from darkroom.flows.command import Group
 
 _DISTRIBUTION = "darkroom-flows"
 _LIBRARIES = ("prefect", "tensorflow", "keras", "onnxruntime")
 
 app = typer.Typer(
     name="darkroom",
+    cls=Group,
     help="From a folder of photographs to a trained network, an honest report and a table of predictions.",
     epilog="Exit status: 0 done; 1 the work failed; 2 the arguments or the input are wrong.",
     no_args_is_help=True,

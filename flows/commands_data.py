@@ -11,17 +11,14 @@ import typer
 
 from darkroom.data.stores.workspace import name_from
 from darkroom.flows import launch
-from darkroom.flows.options import INSPECT_OPTIONS, MAX_JUDGED, settings_command
+from darkroom.flows.command import command
+from darkroom.flows.options import INSPECT_OPTIONS, MAX_JUDGED
 from darkroom.flows.quiet import load_tensorflow
 from darkroom.flows.shared_options import (
     A_DATASET,
     OUTPUT,
-    Address,
-    Json,
     MaxJudged,
-    Runner,
     Source,
-    Verbose,
     Workspace,
 )
 
@@ -30,13 +27,14 @@ _PANEL = "Data"
 app = typer.Typer()
 
 
-@settings_command(
+@command(
     app,
-    INSPECT_OPTIONS,
     "Inspect a source before it is ingested: a page of outliers, duplicates and likely label errors.",
     _PANEL,
+    INSPECT_OPTIONS,
 )
 def inspect(
+    how: launch.HowInParts,
     source: Source,
     changes: dict[str, Any],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name on the page (default: the source's)")] = None,
@@ -45,29 +43,24 @@ def inspect(
         str | None,
         typer.Option(metavar="FOLDER", help="Folder for the page (default: in the workspace)", rich_help_panel=OUTPUT),
     ] = None,
-    workspace: Workspace = None,
-    runner: Runner = None,
-    address: Address = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     from darkroom.flows.recipe import Recipe
 
     changes |= {"name": name or name_from(source), "source": source}
     settings = Recipe.model_validate(changes).ingest_settings()
-    workers = launch.workers(runner, address)
-    from darkroom.data.sources.resolve import at_hand
-    from darkroom.flows.settings import open_workspace
+    workers = how.workers()
+    from darkroom.flows import up_to_date
 
-    at_hand(source, open_workspace(workspace))  # or it says that there is no such source
-    with launch.prepared(verbose, tensorflow=True):
-        from darkroom.flows.inspect_source import inspect as flow
+    result = up_to_date.inspected(source, settings, out, max_judged, how.workspace)
+    if result is None:
+        with how.prepared(tensorflow=True):
+            from darkroom.flows.inspect_source import inspect as flow
 
-        result = flow(source, settings, out, max_judged, workspace, **workers)
-    launch.show(result, as_json)
+            result = flow(source, settings, out, max_judged, how.workspace, **workers)
+    how.show(result)
 
 
-@app.command(help="Show what an augmentation does, as a picture.", rich_help_panel=_PANEL)
+@command(app, "Show what an augmentation does, as a picture.", _PANEL)
 def preview(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help=A_DATASET, show_default=False)],
     augment: Annotated[

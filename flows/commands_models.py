@@ -9,20 +9,16 @@ import typer
 
 from darkroom.data.errors import InputError
 from darkroom.flows import launch
-from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, MAX_JUDGED, TRAIN_OPTIONS, settings_command
+from darkroom.flows.command import command
+from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, MAX_JUDGED, TRAIN_OPTIONS
 from darkroom.flows.quiet import native_messages_hidden
 from darkroom.flows.shared_options import (
-    Address,
     Bundle,
     DatasetName,
-    Json,
     MaxJudged,
     OtherSource,
     RecipeOrSource,
-    Runner,
-    Verbose,
     Why,
-    Workspace,
 )
 
 _PANEL = "Models"
@@ -30,13 +26,14 @@ _PANEL = "Models"
 app = typer.Typer()
 
 
-@settings_command(
+@command(
     app,
-    {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS},
     "Train a recipe with every combination of some settings; the best on validation becomes a model.",
     _PANEL,
+    {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS},
 )
 def compare(
+    how: launch.HowInParts,
     recipe: RecipeOrSource,
     changes: dict[str, Any],
     vary: Annotated[
@@ -60,35 +57,28 @@ def compare(
     source: OtherSource = None,
     name: DatasetName = None,
     max_judged: MaxJudged = MAX_JUDGED,
-    workspace: Workspace = None,
-    runner: Runner = None,
-    address: Address = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     from darkroom.flows.variations import parse_vary, variations
 
     settings, options = changes | ({"name": name} if name else {}), parse_vary(vary or [])
     with native_messages_hidden():
         planned = variations(recipe, options, settings)  # what is wrong is said before anything starts
-    workers = launch.workers(runner, address)
+    workers = how.workers()
     from darkroom.data.sources.resolve import at_hand
     from darkroom.flows.settings import open_workspace
 
-    at_hand(source or planned[0].recipe.source, open_workspace(workspace))
+    at_hand(source or planned[0].recipe.source, open_workspace(how.workspace))
     chosen = (trials, prune_after, retry_failed, source, max_judged)
-    with launch.prepared(verbose, tensorflow=True):
+    with how.prepared(tensorflow=True):
         from darkroom.flows.compare import compare as flow
 
-        result = flow(recipe, options, settings, *chosen, workspace, **workers)
-    launch.show(result, as_json)
+        result = flow(recipe, options, settings, *chosen, how.workspace, **workers)
+    how.show(result)
 
 
-@app.command(
-    help="Compare an evaluated model with a table of other answers: those of a cloud API, or of a person.",
-    rich_help_panel=_PANEL,
-)
+@command(app, "Compare an evaluated model with a table of other answers: those of a cloud API, or of a person.", _PANEL)
 def versus(
+    how: launch.How,
     bundle: Bundle,
     table: Annotated[
         str,
@@ -108,59 +98,47 @@ def versus(
     label_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column of labels in the table (default: recognised by its name)")
     ] = None,
-    workspace: Workspace = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     meant = dict(pair.partition("=")[::2] for pair in means or [])
     if not all(word and label for word, label in meant.items()):
         raise InputError("--means takes WORD=CLASS, such as --means Feline=cats.")
-    _check_model(bundle, workspace)
+    _check_model(bundle, how.workspace)
     from darkroom.flows.settings import local_copy
 
     local_copy(table)
-    with launch.prepared(verbose, tensorflow=False):
+    with how.prepared(tensorflow=False):
         from darkroom.flows.versus import versus as flow
 
-        result = flow(bundle, table, meant, path_column, label_column, workspace)
-    launch.show(result, as_json)
+        result = flow(bundle, table, meant, path_column, label_column, how.workspace)
+    how.show(result)
 
 
-@app.command(
-    help="Approve a version of a model for scoring by hand: NAME@blessed means that version from now on.",
-    rich_help_panel=_PANEL,
-)
+@command(app, "Approve a version of a model for scoring by hand: NAME@blessed means that version from now on.", _PANEL)
 def promote(
+    how: launch.How,
     bundle: Bundle,
     why: Why = "by hand",
-    workspace: Workspace = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
-    _check_model(bundle, workspace)
-    with launch.prepared(verbose, tensorflow=False):
+    _check_model(bundle, how.workspace)
+    with how.prepared(tensorflow=False):
         from darkroom.flows.promote import promote as flow
 
-        result = flow(bundle, why, workspace)
-    launch.show(result, as_json)
+        result = flow(bundle, why, how.workspace)
+    how.show(result)
 
 
-@app.command(
-    help="Return to the version of a model that was approved before; nothing is deleted.", rich_help_panel=_PANEL
-)
+@command(app, "Return to the version of a model that was approved before; nothing is deleted.", _PANEL)
 def rollback(
+    how: launch.How,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The model's name", show_default=False)],
     why: Why = "by hand",
-    workspace: Workspace = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
-    _check_model(name, workspace)
-    with launch.prepared(verbose, tensorflow=False):
+    _check_model(name, how.workspace)
+    with how.prepared(tensorflow=False):
         from darkroom.flows.rollback import rollback as flow
 
-        result = flow(name, why, workspace)
-    launch.show(result, as_json)
+        result = flow(name, why, how.workspace)
+    how.show(result)
 
 
 def _check_model(reference: str, workspace: str | None) -> None:

@@ -7,20 +7,20 @@ What is wrong with the input, and a result that is up to date, is said before an
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from darkroom.data.errors import InputError
 from darkroom.data.stores.workspace import name_from
 from darkroom.flows import launch
+from darkroom.flows.command import command
 from darkroom.flows.options import (
     BLESSING_OPTIONS,
     INGEST_OPTIONS,
     MAX_JUDGED,
     ROWS_PER_PART,
     TRAIN_OPTIONS,
-    settings_command,
 )
 from darkroom.flows.quiet import load_tensorflow, native_messages_hidden
 from darkroom.flows.shared_options import (
@@ -29,19 +29,14 @@ from darkroom.flows.shared_options import (
     OUTPUT,
     QUALITY,
     SCORING,
-    Address,
     Bundle,
     DatasetName,
     DecoderMismatch,
-    Json,
     MaxJudged,
     OtherSource,
     PrecisionOption,
     RecipeOrSource,
-    Runner,
     Source,
-    Verbose,
-    Workspace,
 )
 
 if TYPE_CHECKING:
@@ -52,43 +47,40 @@ _PANEL = "Pipeline"
 app = typer.Typer()
 
 
-@settings_command(
+@command(
     app,
-    {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS},
     "Run the whole pipeline, from a source to a report and a prediction table.",
     _PANEL,
+    {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS},
 )
 def run(
+    how: launch.HowInParts,
     recipe: RecipeOrSource,
     changes: dict[str, Any],
     source: OtherSource = None,
     name: DatasetName = None,
     precision: PrecisionOption = "auto",
     max_judged: MaxJudged = MAX_JUDGED,
-    workspace: Workspace = None,
-    runner: Runner = None,
-    address: Address = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     from darkroom.flows.recipe import load_recipe
 
     with native_messages_hidden():  # to look up a network of Keras loads it
         plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
-    workers = launch.workers(runner, address)
+    workers = how.workers()
     from darkroom.flows import up_to_date
 
-    result = up_to_date.ran(plan, source, workspace, precision)
+    result = up_to_date.ran(plan, source, how.workspace, precision)
     if result is None:
-        with launch.prepared(verbose, tensorflow=True):
+        with how.prepared(tensorflow=True):
             from darkroom.flows.run import run as flow
 
-            result = flow(plan, source, workspace, precision=precision, max_judged=max_judged, **workers)
-    launch.show(result, as_json)
+            result = flow(plan, source, how.workspace, precision=precision, max_judged=max_judged, **workers)
+    how.show(result)
 
 
-@settings_command(app, INGEST_OPTIONS, "Turn a source into a data set: a manifest, splits and shards.", _PANEL)
+@command(app, "Turn a source into a data set: a manifest, splits and shards.", _PANEL, INGEST_OPTIONS)
 def ingest(
+    how: launch.HowInParts,
     source: Source,
     changes: dict[str, Any],
     name: DatasetName = None,
@@ -111,29 +103,24 @@ def ingest(
     ] = False,
     max_judged: MaxJudged = MAX_JUDGED,
     decoder_mismatch: DecoderMismatch = None,
-    workspace: Workspace = None,
-    runner: Runner = None,
-    address: Address = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     from darkroom.flows.recipe import Recipe
 
     changes |= {"name": name or name_from(source), "source": source}
     settings = Recipe.model_validate(changes).ingest_settings()
     if plan:
-        _show_reading(source, settings, workspace, as_json)
+        _show_reading(source, settings, how.workspace, how.as_json)
         return
-    workers = launch.workers(runner, address) | {"decoder_mismatch": decoder_mismatch}
+    workers = how.workers() | {"decoder_mismatch": decoder_mismatch}
     from darkroom.flows import up_to_date
 
-    result = up_to_date.ingested(source, settings, workspace)
+    result = up_to_date.ingested(source, settings, how.workspace)
     if result is None or retry_quarantined:
-        with launch.prepared(verbose, tensorflow=True):
+        with how.prepared(tensorflow=True):
             from darkroom.flows.ingest import ingest as flow
 
-            result = flow(source, settings, retry_quarantined, max_judged, workspace, **workers)
-    launch.show(result, as_json)
+            result = flow(source, settings, retry_quarantined, max_judged, how.workspace, **workers)
+    how.show(result)
 
 
 def _show_reading(source: str, settings: IngestSettings, workspace: str | None, as_json: bool) -> None:
@@ -146,18 +133,14 @@ def _show_reading(source: str, settings: IngestSettings, workspace: str | None, 
     sys.stdout.write(reading.model_dump_json() + "\n" if as_json else "".join(lines))
 
 
-@settings_command(app, TRAIN_OPTIONS, "Train a network on a data set and publish it as a model.", _PANEL)
+@command(app, "Train a network on a data set and publish it as a model.", _PANEL, TRAIN_OPTIONS)
 def train(
+    how: launch.HowInParts,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help=A_DATASET, show_default=False)],
     changes: dict[str, Any],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the model (default: DATASET-ARCHITECTURE)")
     ] = None,
-    workspace: Workspace = None,
-    runner: Runner = None,
-    address: Address = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     from darkroom.flows.recipe import NetworkSettings
     from darkroom.models.networks.architectures import describe
@@ -166,60 +149,60 @@ def train(
     with native_messages_hidden():  # to look up a network of Keras loads it
         describe(settings.model, settings.weights)  # or it says which there are
     settings = settings.model_copy(update={"name": name}) if name else settings
-    workers = launch.workers(runner, address)
+    workers = how.workers()
     from darkroom.flows import up_to_date
 
-    result = up_to_date.trained(dataset, settings, workspace)
+    result = up_to_date.trained(dataset, settings, how.workspace)
     if result is None:
-        with launch.prepared(verbose, tensorflow=True):
+        with how.prepared(tensorflow=True):
             from darkroom.flows.train import train as flow
 
-            result = flow(dataset, settings, workspace, **workers)
-    launch.show(result, as_json)
+            result = flow(dataset, settings, how.workspace, **workers)
+    how.show(result)
 
 
-@settings_command(
+@command(
     app,
-    BLESSING_OPTIONS,
     "Evaluate a model on held-out images, and approve it for scoring if it is good enough.",
     _PANEL,
+    BLESSING_OPTIONS,
 )
 def evaluate(
+    how: launch.How,
     bundle: Bundle,
     changes: dict[str, Any],
     dataset: Annotated[
         str | None,
-        typer.Argument(metavar="[DATASET]", help="A data set (default: the one that the model was trained on)"),
+        typer.Argument(metavar="DATASET", help="A data set (default: the one that the model was trained on)"),
     ] = None,
     split: Annotated[
-        str,
+        Literal["train", "validation", "test"],
         typer.Option(metavar="train|validation|test", help="Split to evaluate on (default: test)", show_default=False),
     ] = "test",
-    workspace: Workspace = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     from darkroom.flows.recipe import NetworkSettings
 
     rules = NetworkSettings.model_validate(changes).blessing
     from darkroom.flows import up_to_date
 
-    result = up_to_date.evaluated(bundle, dataset, split, rules, workspace)
+    result = up_to_date.evaluated(bundle, dataset, split, rules, how.workspace)
     if result is None:
-        with launch.prepared(verbose, tensorflow=True):
+        with how.prepared(tensorflow=True):
             from darkroom.flows.evaluate import evaluate as flow
 
-            result = flow(bundle, dataset, split, rules, workspace)
-    launch.show(result, as_json)
+            result = flow(bundle, dataset, split, rules, how.workspace)
+    how.show(result)
 
 
-@app.command(
-    help="Show what a network looks at: heat maps, activations, filters, and what activates its classes and channels.",
-    rich_help_panel=_PANEL,
+@command(
+    app,
+    "Show what a network looks at: heat maps, activations, filters, and what activates its classes and channels.",
+    _PANEL,
 )
 def explain(
+    how: launch.How,
     bundle: Bundle,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, or their URLs")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, or their URLs")],
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -237,23 +220,21 @@ def explain(
             metavar="FOLDER", help="Folder for the pictures (default: in the model's report)", rich_help_panel=OUTPUT
         ),
     ] = None,
-    workspace: Workspace = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     from darkroom.flows import up_to_date
 
-    result = up_to_date.explained(bundle, images, out, dataset, max_searched, workspace)
+    result = up_to_date.explained(bundle, images, out, dataset, max_searched, how.workspace)
     if result is None:
-        with launch.prepared(verbose, tensorflow=True):
+        with how.prepared(tensorflow=True):
             from darkroom.flows.explain import explain as flow
 
-            result = flow(bundle, images, out, dataset, max_searched, workspace)
-    launch.show(result, as_json)
+            result = flow(bundle, images, out, dataset, max_searched, how.workspace)
+    how.show(result)
 
 
-@app.command(help="Score every file of a folder: one row per file.", rich_help_panel=_PANEL)
+@command(app, "Score every file of a folder: one row per file.", _PANEL)
 def score(
+    how: launch.HowInParts,
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The images; subfolders too", show_default=False)],
     model: Annotated[
         str | None,
@@ -292,34 +273,29 @@ def score(
         ),
     ] = ROWS_PER_PART,
     decoder_mismatch: DecoderMismatch = None,
-    runner: Runner = None,
-    address: Address = None,
     out: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER", help="Folder for the table (default: in the workspace's scores)", rich_help_panel=OUTPUT
         ),
     ] = None,
-    workspace: Workspace = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
-    workers = launch.workers(runner, address) | {"decoder_mismatch": decoder_mismatch}
+    workers = how.workers() | {"decoder_mismatch": decoder_mismatch}
     from darkroom.flows import up_to_date
     from darkroom.flows.settings import open_workspace
     from darkroom.models.bundle.imagenet import READY_MADE, is_built
 
-    model = model or _only_model(workspace)
-    how: dict[str, Any] = {"precision": precision, "embeddings": embeddings, "workspace": workspace}
-    result = up_to_date.scored(folder, model, out, rows_per_part, **how)
+    model = model or _only_model(how.workspace)
+    kind: dict[str, Any] = {"precision": precision, "embeddings": embeddings, "workspace": how.workspace}
+    result = up_to_date.scored(folder, model, out, rows_per_part, **kind)
     if result is None or retry_quarantined:
-        with launch.prepared(verbose, tensorflow=False):
-            if model == READY_MADE and not is_built(open_workspace(workspace)):
+        with how.prepared(tensorflow=False):
+            if model == READY_MADE and not is_built(open_workspace(how.workspace)):
                 load_tensorflow()
             from darkroom.flows.score import score as flow
 
-            result = flow(folder, model, out, rows_per_part, retry_quarantined=retry_quarantined, **how, **workers)
-    launch.show(result, as_json)
+            result = flow(folder, model, out, rows_per_part, retry_quarantined=retry_quarantined, **kind, **workers)
+    how.show(result)
 
 
 def _only_model(workspace: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from darkroom.flows.command import command
 from darkroom.flows.shared_options import Json, Workspace
 
 _PANEL = "Setup"
@@ -15,10 +16,7 @@ _PANEL = "Setup"
 app = typer.Typer()
 
 
-@app.command(
-    help="Start a Prefect server with its UI: it records all runs, and holds schedules and automations.",
-    rich_help_panel=_PANEL,
-)
+@command(app, "Start a Prefect server with its UI: it records all runs, and holds schedules and automations.", _PANEL)
 def server(
     host: Annotated[
         str,
@@ -41,7 +39,7 @@ def server(
     serve_operator(host, port)
 
 
-@app.command(help="List the recipes that come with Darkroom.", rich_help_panel=_PANEL)
+@command(app, "List the recipes that come with Darkroom.", _PANEL)
 def recipes() -> None:
     from darkroom.flows.recipe import load_recipe, recipe_names
 
@@ -49,9 +47,7 @@ def recipes() -> None:
         sys.stdout.write(f"{name:20} {load_recipe(name).title}\n")
 
 
-@app.command(
-    help="Check what is installed and reachable, and say what to do about what is not.", rich_help_panel=_PANEL
-)
+@command(app, "Check what is installed and reachable, and say what to do about what is not.", _PANEL)
 def doctor(workspace: Workspace = None, as_json: Json = False) -> None:
     from darkroom.flows.doctor import examine, show_findings
     from darkroom.flows.settings import open_workspace, prepare_environment

@@ -9,6 +9,7 @@ from typing import Any
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import EXPERIMENT_CARD, Workspace
+from darkroom.flows.descriptions import describe_trials
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.ingest import ingest
 from darkroom.flows.options import MAX_JUDGED
@@ -22,6 +23,7 @@ from darkroom.models.experiments.search import draw
 from darkroom.models.measures.metrics import Interval
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import compare as tasks
+from darkroom.tasks.artifacts import show_progress, show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
@@ -76,7 +78,7 @@ def compare(
         if card is None:
             for trial in missing:
                 _make(folder, trial, place, workers)
-                tasks.show_trials(folder, place)
+                _show_trials(folder, plan, place)
             best = tasks.choose_best(folder, place)
             bundle = train(best.dataset, best.settings, place.reference, workers.kind, workers.address)
             test = _judged(bundle.bundle, best, chosen[0].recipe.blessing, place)
@@ -132,6 +134,13 @@ def _make(folder: Path, trial: TrialPlan, place: Workspace, workers: Runner) -> 
         tasks.train_trial(folder, trial.number, trial.told, features, place)
     except Exception as error:
         tasks.record_failure(folder, trial.number, error)
+
+
+def _show_trials(folder: Path, plan: ExperimentPlan, place: Workspace) -> None:
+    """Show the trials that have ended, and how many are left."""
+    ended = tasks.read_trials(folder, place)
+    show_result(describe_trials(f"{plan.name}-{plan.version}", ended), "trials", plan.name)
+    show_progress(100 * len(ended) / len(plan.trials), "Trials that have ended", "trials-done", plan.name)
 
 
 def _judged(bundle: str, best: TrialPlan, rules: BlessingRules, place: Workspace) -> HeldOutFigures | None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from darkroom.data.errors import DarkroomError, InputError
+from darkroom.data.figures import count, size
 from darkroom.data.stores.storage import EXTRAS, PACKAGES, list_objects
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.server_health import server_health
@@ -192,7 +193,7 @@ def _workspace(workspace: Workspace) -> Finding:
     existing = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     where = f"{workspace.reference}, its copy in {workspace.root}" if workspace.mirror else workspace.root
-    found = f"{where}, {free / 2**30:.1f} GiB free"
+    found = f"{where}, {size(free)} free"
     if not os.access(existing, os.W_OK):
         remedy = "Choose another with --workspace or DARKROOM_WORKSPACE."
         return Finding(subject="workspace", status="missing", found=f"{found}, not writable", remedy=remedy)
@@ -268,7 +269,7 @@ def _runner() -> Finding:
     except InputError as error:
         remedy = "Or use this machine: unset DARKROOM_RUNNER."
         return Finding(subject="runner", status="missing", found=str(error), remedy=remedy)
-    found = f"{runner.kind} at {runner.address}, {slots} parts at once"
+    found = f"{runner.kind} at {runner.address}, {count(slots, 'part')} at once"
     if slots == 0:
         return Finding(subject="runner", status="note", found=found, remedy="Start workers: parts are waiting.")
     return Finding(subject="runner", status="ok", found=found)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.flows.descriptions import describe, describe_decision, metric_tables
 from darkroom.flows.results import EvaluateResult
 from darkroom.flows.settings import decoder_rule, open_workspace
 from darkroom.flows.up_to_date import evaluate_command
 from darkroom.models.bundle.blessed import held
 from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.evaluation.evaluate import find_report
 from darkroom.models.pages.navigation import REPORT_PAGE
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import evaluate as tasks
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
@@ -37,9 +41,15 @@ def evaluate(
     opened = open_bundle(folder)
     judge = place.find_dataset(dataset or opened.card.dataset)
     command = evaluate_command(opened, dataset, split)
+    rules = rules or BlessingRules()
     with held(folder.parent.name, place):
-        report = tasks.evaluate_bundle(folder, judge, split, rules or BlessingRules(), place, command, decoder_rule())
+        reused = find_report(opened, open_dataset(judge), split, command, place, rules) is not None
+        report = tasks.evaluate_bundle(folder, judge, split, rules, place, command, decoder_rule())
         tasks.bless_bundle(folder, report, place)
         place.share(folder, BUNDLE_CARD)
     link_pages(folder, place)
-    return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)
+    result = EvaluateResult.of(report, opened.report_folder / REPORT_PAGE, reused)
+    show_result(describe(result).with_tables(*metric_tables(report.metrics)), "metrics", opened.card.name)
+    if report.blessing:
+        show_result(describe_decision(opened.reference, report.blessing), "blessing", opened.card.name)
+    return result

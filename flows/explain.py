@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from darkroom.flows.descriptions import describe
 from darkroom.flows.results import ExplainResult
 from darkroom.flows.settings import decoder_rule, local_copy, open_folder, open_workspace
 from darkroom.flows.up_to_date import explain_command
@@ -9,6 +10,7 @@ from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining.explain import explanation_folder, find_searched
 from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.tasks import explain as tasks
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
@@ -43,4 +45,6 @@ def explain(
     done = tasks.explain_images(folder, files, target, command, searched, max_searched, decoder_rule())
     at.replace(target, done.page.name)
     link_pages(folder, place)
-    return ExplainResult.of(done, opened.reference)
+    result = ExplainResult.of(done, opened.reference)
+    show_result(describe(result), "explanation", opened.card.name)
+    return result

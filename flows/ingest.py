@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.locks import exclusive
 from darkroom.data.ingest.plan import IngestSettings, share_dataset
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import check_name, name_from
+from darkroom.flows.descriptions import class_counts, describe
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import IngestResult
 from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, decoder_rule, open_workspace
 from darkroom.tasks import ingest as tasks
 from darkroom.tasks import inspect_source as pages
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
@@ -56,5 +59,7 @@ def ingest(
         features = list(submit_all(pool, pages.extract_shard_features, chosen, len(chosen), "labels"))
         pages.write_dataset_page(folder, features, found, f"darkroom ingest {source} --name {rules.name}")
         share_dataset(folder, place)
-    card = tasks.describe_dataset(folder)
-    return IngestResult.of(card, folder, found, plan.published is not None, num_known)
+    card = open_dataset(folder).card
+    result = IngestResult.of(card, folder, found, plan.published is not None, num_known)
+    show_result(describe(result).with_tables(class_counts(card)), "dataset", card.name)
+    return result

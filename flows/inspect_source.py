@@ -8,12 +8,16 @@ from __future__ import annotations
 from darkroom.data.files.locks import exclusive
 from darkroom.data.ingest.plan import IngestSettings
 from darkroom.data.stores.workspace import INSPECTION_CARD, check_name, name_from
+from darkroom.flows.descriptions import describe
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import InspectResult
 from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, open_folder, open_workspace
+from darkroom.flows.up_to_date import inspect_command
+from darkroom.models.inspecting.dataset_page import find_inspection
 from darkroom.tasks import ingest as ingest_tasks
 from darkroom.tasks import inspect_source as tasks
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
@@ -40,9 +44,13 @@ def inspect(
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
     """
     place, workers = open_workspace(workspace), choose_runner(runner, address)
-    rules = tasks.without_consequences(settings or IngestSettings(name=name_from(source)))
+    rules = (settings or IngestSettings(name=name_from(source))).for_inspection()
     folder, at = open_folder(out, place.inspection(check_name(rules.name)), place)
     found = ingest_tasks.fetch_source(source, place)
+    command = inspect_command(source, max_judged)
+    if done := find_inspection(found, rules, folder, command):
+        at.replace(folder, INSPECTION_CARD)
+        return InspectResult.of(done, folder, reused=True)
     work = place.inspection_work.datasets / rules.name
     with exclusive(work), open_workers(workers, work) as pool:
         plan = ingest_tasks.plan_ingest(found, rules, place.inspection_work, retry_quarantined=False)
@@ -50,6 +58,8 @@ def inspect(
         parts = list(submit_all(pool, ingest_tasks.write_part, arguments, plan.num_parts, "read"))
         chosen = tasks.choose_judged(plan.staging, parts, max_judged)
         features = list(submit_all(pool, tasks.extract_features, chosen, len(chosen), "features"))
-        inspection = tasks.write_inspection(plan.staging, features, found, folder, f"darkroom inspect {source}")
+        inspection = tasks.write_inspection(plan.staging, features, found, folder, command)
     at.replace(folder, INSPECTION_CARD)
-    return InspectResult.of(inspection, folder)
+    result = InspectResult.of(inspection, folder, reused=False)
+    show_result(describe(result), "inspection", rules.name)
+    return result

@@ -7,36 +7,46 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from darkroom.flows.quiet import load_tensorflow
 
+# What the first bar shows: Prefect's server and TensorFlow take seconds.
+_START = "start"
+
 
 @contextmanager
-def prepared(verbose: bool, *, tensorflow: bool) -> Iterator[None]:
+def prepared(verbose: bool, as_json: bool, *, tensorflow: bool) -> Iterator[None]:
     """Set up what a flow needs before Prefect and TensorFlow are imported; they load while Prefect's server starts.
 
     Args:
         verbose: Show Prefect's log.
+        as_json: The result will be JSON, beside which no progress is shown.
         tensorflow: Load TensorFlow.
     """
     from darkroom.flows.settings import prepare_environment
 
     prepare_environment("INFO" if verbose else "CRITICAL")
-    from darkroom.flows.server import reachable, start_server
+    from darkroom.flows.terminal import progress_shown, show_log_lines
 
-    server = start_server()
-    if tensorflow:
-        load_tensorflow()
-    from darkroom.flows.terminal import show_log_lines
+    with progress_shown(as_json) as progress:
+        progress(_START, 0, 1)
+        from darkroom.flows.server import reachable, start_server
 
-    if not verbose:  # Prefect's console shows these lines too
-        show_log_lines(logging.INFO)
-    if server:
-        server.wait()
-    with reachable(server), server.watched() if server else nullcontext():
-        yield
+        server = start_server()
+        if tensorflow:
+            load_tensorflow()
+        if not verbose:  # Prefect's console shows these lines too
+            show_log_lines(logging.INFO)
+        if server:
+            server.wait()
+        from darkroom.tasks.progress import watched_by
+
+        with reachable(server), server.watched() if server else nullcontext(), watched_by(progress):
+            progress(_START, 1, 1)
+            yield
 
 
 def workers(runner: str | None, address: str | None) -> dict[str, Any]:
@@ -57,3 +67,32 @@ def show(result: Any, as_json: bool) -> None:
     from darkroom.flows.terminal import show
 
     show(result, as_json)
+
+
+@dataclass(frozen=True)
+class How:
+    """The options of every command that starts a flow: where results are, and how they are shown."""
+
+    workspace: str | None
+    as_json: bool
+    verbose: bool
+
+    def prepared(self, *, tensorflow: bool) -> AbstractContextManager[None]:
+        """See `prepared`."""
+        return prepared(self.verbose, self.as_json, tensorflow=tensorflow)
+
+    def show(self, result: Any) -> None:
+        """Print a flow's result."""
+        show(result, self.as_json)
+
+
+@dataclass(frozen=True)
+class HowInParts(How):
+    """The same of a flow that is executed in parts, and by whom."""
+
+    runner: str | None
+    address: str | None
+
+    def workers(self) -> dict[str, Any]:
+        """See `workers`."""
+        return workers(self.runner, self.address)

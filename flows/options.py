@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, wraps
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
-import typer.core
-import typer.main
 
 from darkroom.data.errors import SettingError
-from darkroom.flows.shared_options import EXECUTION, OUTPUT
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -125,67 +121,25 @@ PATH_OF: Mapping[str, Path] = {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPT
 _OPTION_OF = {path: option for option, path in PATH_OF.items()}
 
 
-def settings_command(
-    app: typer.Typer, options: Mapping[str, Path], help_text: str, panel: str
-) -> Callable[[Callable[..., None]], Any]:
-    """Register a command that has these options in place of its parameter `changes`, which gets what was given, nested.
+def parameters(options: Mapping[str, Path]) -> tuple[list[inspect.Parameter], ...]:
+    """What Typer is told of options: the common ones, those of a group of the help, and the old names."""
+    common = [each for option in options if option not in _PANEL_OF for each in _parameters(option)]
+    others = [each for option in options if option in _PANEL_OF for each in _parameters(option)]
+    return common, others, [_hidden(name) for name in _old_names(options)]
 
-    The options are made when the command is called or explains itself, and only then are the settings imported, with
-    all that they stand on: the list of the commands does without.
 
-    Args:
-        app: To which the command belongs.
-        options: Option to the path of its setting in a recipe.
-        help_text: What the command does; a docstring would be gone under `python -OO`.
-        panel: Its group in the list of the commands.
-    """
+def taken(options: Mapping[str, Path], given: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of options out of all that was given, as settings, nested as they are in a recipe."""
+    values = {option: _given(option, path, given) for option, path in options.items()}
+    for name, new in _old_names(options).items():
+        value = given.pop(name.replace("-", "_"))
+        if value is not None:
+            values[new] = renamed(f"--{name}", f"--{new}", value, values[new])
+    return setting_changes(values)
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(function, eval_str=True)
-        own = [parameter for parameter in signature.parameters.values() if parameter.name != "changes"]
-        last = [parameter for panel in (EXECUTION, OUTPUT) for parameter in own if _panel(parameter) == panel]
-        first = [parameter for parameter in own if parameter not in last]
-        old = {name: new for name, new in OLD_NAMES.items() if new in options}
 
-        @wraps(function)
-        def call(**given: Any) -> None:
-            values = {option: _given(option, path, given) for option, path in options.items()}
-            for name, new in old.items():
-                value = given.pop(name.replace("-", "_"))
-                if value is not None:
-                    values[new] = renamed(f"--{name}", f"--{new}", value, values[new])
-            function(**given, changes=setting_changes(values))
-
-        @cache
-        def whole() -> Any:
-            """The command with all its options, the common ones first."""
-            common = [each for option in options if option not in _PANEL_OF for each in _parameters(option)]
-            others = [each for option in options if option in _PANEL_OF for each in _parameters(option)]
-            hidden = [_hidden(name) for name in old]
-            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-            every = _with_parameters(call, [*first, *common, *others, *hidden, *last])
-            alone.command(help=help_text)(every)
-            return typer.main.get_command(alone)
-
-        class Command(typer.core.TyperCommand):
-            """Known by name and help; when it is entered, the whole command takes its place."""
-
-            @property
-            def params(self) -> list[Any]:
-                found: list[Any] = whole().params
-                return found
-
-            @params.setter
-            def params(self, value: list[Any]) -> None:
-                """Those of the whole command."""
-
-            def make_context(self, *arguments: Any, **more: Any) -> Any:
-                return whole().make_context(*arguments, **more)
-
-        app.command(cls=Command, help=help_text, rich_help_panel=panel)(_with_parameters(function, own))
-        return function
-
-    return decorate
+def _old_names(options: Mapping[str, Path]) -> dict[str, str]:
+    return {name: new for name, new in OLD_NAMES.items() if new in options}
 
 
 def renamed(old: str, new: str, value: Any, value_of_new: Any) -> Any:
@@ -215,39 +169,30 @@ def setting_changes(values: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def wrong_setting(error: ValidationError) -> str:
-    """One sentence for settings that pydantic refused, naming the option where there is one."""
-    from pydantic import BaseModel
+def wrong_setting(error: ValidationError, called: Callable[[str], str] = "--{}".format) -> str:
+    """One sentence for settings that pydantic refused.
 
+    Args:
+        error: Of a recipe, a group of its settings, or of the `DARKROOM_…` variables.
+        called: How a person names an option, such as `--image-size` for `image-size`.
+    """
     from darkroom.data.settings import what_is_wrong
+    from darkroom.flows.recipe import Recipe
+    from darkroom.flows.settings import Settings
 
-    first = error.errors()[0]
-    location = tuple(str(part) for part in first["loc"])
-    option = next(
-        (f"--{_OPTION_OF[location[:n]]}" for n in range(len(location), 0, -1) if location[:n] in _OPTION_OF), ""
-    )
-    variable = f"DARKROOM_{location[0].upper()}" if error.title == "Settings" else ""
-    where = option or variable or ".".join(location) or "The settings"
-    received = "" if isinstance(first["input"], dict | BaseModel) else f" Received: {first['input']!r}."
-    return f"{what_is_wrong(where, dict(first))}.{received}"
+    if error.title == Settings.__name__:
+        return f"{what_is_wrong(Settings, error.errors()[0], lambda place: f'DARKROOM_{place[0].upper()}')}."
+    first: dict[str, Any] = dict(error.errors()[0])
+    groups = {getattr(info.annotation, "__name__", ""): name for name, info in Recipe.model_fields.items()}
+    if error.title in groups:  # a group that was validated on its own
+        first["loc"] = (groups[error.title], *first["loc"])
 
+    def name_of(place: tuple[Any, ...]) -> str:
+        parts = tuple(map(str, place))
+        found = next((_OPTION_OF[parts[:n]] for n in range(len(parts), 0, -1) if parts[:n] in _OPTION_OF), None)
+        return called(found) if found else ".".join(parts) or "The settings"
 
-def _with_parameters(function: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
-    """The same function, which Typer sees to have other parameters."""
-
-    @wraps(function)
-    def shown(**given: Any) -> None:
-        function(**given)
-
-    shown.__signature__ = inspect.Signature([each.replace(kind=each.KEYWORD_ONLY) for each in parameters])  # type: ignore[attr-defined]
-    shown.__annotations__ = {}
-    return shown
-
-
-def _panel(parameter: inspect.Parameter) -> str | None:
-    """The group of the help to which a command's own parameter belongs."""
-    (about,) = parameter.annotation.__metadata__
-    return getattr(about, "rich_help_panel", None)
+    return f"{what_is_wrong(Recipe, first, name_of)}."
 
 
 def _parameters(option: str) -> list[inspect.Parameter]:

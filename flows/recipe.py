@@ -135,11 +135,14 @@ def _parse(text: str, name: str, changes: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(_OF_STORED.get(str(part), str(part)) for part in first["loc"]) or "the recipe"
-        line = _line_of(tree, first["loc"])
-        said = what_is_wrong(where, dict(first))
+        line, said = _line_of(tree, first["loc"]), what_is_wrong(Recipe, dict(first), _key)
         raise SettingError(f"{name}, line {line}: {said}. Correct that line.") from None
     return Recipe.model_validate(merged(_stored(values), changes)) if changes else recipe
+
+
+def _key(place: tuple[Any, ...]) -> str:
+    """What a recipe calls the setting at a place."""
+    return ".".join(_OF_STORED.get(str(part), str(part)) for part in place) or "The recipe"
 
 
 def _line_of(node: Any, location: tuple[Any, ...]) -> int:

@@ -104,9 +104,10 @@ class InspectResult(Result):
     num_judged: int
     num_suspected: int | None
     remarks: tuple[str, ...]
+    reused: bool
 
     @classmethod
-    def of(cls, inspection: Inspection, folder: Path) -> InspectResult:
+    def of(cls, inspection: Inspection, folder: Path, reused: bool) -> InspectResult:
         quality, errors, copies = inspection.quality, inspection.label_errors, inspection.duplicates
         return cls(
             source=inspection.source,
@@ -123,6 +124,7 @@ class InspectResult(Result):
             num_judged=errors.num_images if errors else 0,
             num_suspected=errors.num_suspected if errors else None,
             remarks=quality.remarks,
+            reused=reused,
         )
 
 
@@ -203,9 +205,10 @@ class EvaluateResult(Result):
     blessed: bool | None
     blessing: str | None
     report: str
+    reused: bool
 
     @classmethod
-    def of(cls, report: EvaluationReport, page: Path) -> EvaluateResult:
+    def of(cls, report: EvaluationReport, page: Path, reused: bool) -> EvaluateResult:
         metrics = report.metrics
         return cls(
             bundle=f"{report.bundle.name}@{report.bundle.version}",
@@ -222,6 +225,7 @@ class EvaluateResult(Result):
             blessed=report.blessing.blessed if report.blessing else None,
             blessing=report.blessing.why if report.blessing else None,
             report=str(page),
+            reused=reused,
         )
 
 
@@ -320,6 +324,7 @@ class ExplainResult(Result):
     page: str
     pictures: tuple[str, ...]
     quarantined: tuple[ReasonCount, ...] = ()
+    reused: bool
 
     @classmethod
     def of(cls, done: Explained, bundle: str) -> ExplainResult:
@@ -330,11 +335,12 @@ class ExplainResult(Result):
             page=str(done.page),
             pictures=tuple(str(picture) for picture in done.pictures),
             quarantined=tuple(ReasonCount(reason=reason, num_files=reasons[reason]) for reason in sorted(reasons)),
+            reused=done.reused,
         )
 
 
 class ScoreResult(Result):
-    """A prediction table."""
+    """A prediction table; `images_per_second` is None where all rows were there before."""
 
     bundle: str
     precision: Literal["fp32", "int8"]
@@ -348,7 +354,7 @@ class ScoreResult(Result):
     num_parts: int
     rows_reused: int
     seconds: float
-    images_per_second: float
+    images_per_second: float | None
 
     @classmethod
     def of(cls, summary: ScoreSummary, out: str) -> ScoreResult:

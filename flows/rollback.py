@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from darkroom.data.stores.workspace import check_name
+from darkroom.flows.descriptions import describe
 from darkroom.flows.results import BlessingResult
 from darkroom.flows.settings import open_workspace
 from darkroom.models.bundle.blessed import held
 from darkroom.tasks import blessing as tasks
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 
 
@@ -22,4 +24,6 @@ def rollback(name: str, why: str = "by hand", workspace: str | None = None) -> B
     place = open_workspace(workspace)
     with held(check_name(name), place):
         card = tasks.roll_back(name, place, why)
-    return BlessingResult.of(card, place)
+    result = BlessingResult.of(card, place)
+    show_result(describe(result), "blessing", card.name)
+    return result

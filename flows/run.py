@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from darkroom.flows.descriptions import describe
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.explain import explain
 from darkroom.flows.ingest import ingest
@@ -15,6 +16,7 @@ from darkroom.flows.settings import RunnerKind, open_workspace
 from darkroom.flows.train import train
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.settings import Precision
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.explain import choose_examples
 
@@ -73,6 +75,8 @@ def run(
         runner=runner,
         address=address,
     )
-    return RunResult(
+    result = RunResult(
         ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=targets_of(plan, report)
     )
+    show_result(describe(result), "run", plan.name)
+    return result

@@ -24,6 +24,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from darkroom.data.errors import SettingError, WorkError
+from darkroom.data.figures import listed
 from darkroom.data.files.lease import grant
 from darkroom.data.files.parallel import num_cpus
 from darkroom.flows.settings import RunnerKind, Settings
@@ -90,7 +91,7 @@ def configured_runner(kind: str | None, address: str | None) -> Runner:
     """
     settings = Settings()
     if kind is not None and kind not in get_args(RunnerKind):
-        raise SettingError(f"--runner must be 'threads', 'processes', 'dask' or 'ray'. Received: {kind!r}.")
+        raise SettingError(f"--runner takes {listed(get_args(RunnerKind))}, not {kind!r}.")
     chosen: RunnerKind = kind or settings.runner  # type: ignore[assignment]
     if chosen in ("threads", "processes"):
         if address:

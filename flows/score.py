@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.storage import place_from
+from darkroom.flows.descriptions import count_tables, describe
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
@@ -16,6 +17,7 @@ from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_w
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
 from darkroom.tasks import score as tasks
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
@@ -73,10 +75,12 @@ def score(
     with exclusive(table.paths.work), open_workers(workers, table.paths.work) as pool:
         plan = tasks.plan_scoring(request)
         arguments = ((table.folder, index, bundle) for index in range(plan.num_parts))
-        reused = 0
+        done = []
         with closing(submit_all(pool, tasks.score_part, arguments, plan.num_parts, "score")) as parts:
             for part in parts:
                 table.share_part(part.index)
-                reused += part.num_reused
-        summary = tasks.summarize(table, reused, started.isoformat(timespec="seconds"), time.monotonic() - clock)
-    return ScoreResult.of(summary, table.reference)
+                done.append(part)
+        summary = tasks.summarize(table, done, started.isoformat(timespec="seconds"), time.monotonic() - clock)
+    result = ScoreResult.of(summary, table.reference)
+    show_result(describe(result).with_tables(*count_tables(result)), "scoring")
+    return result

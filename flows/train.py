@@ -7,15 +7,18 @@ from pathlib import Path
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.flows.descriptions import describe, epochs_table
 from darkroom.flows.results import TrainResult
 from darkroom.flows.runners import Runner, choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, open_workspace, training_cluster
-from darkroom.models.networks.architectures import describe
+from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.networks.architectures import describe as describe_network
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import features_folder
 from darkroom.models.training.model_version import bundle_name
 from darkroom.models.training.multi_machine import open_cluster, with_workers_of
 from darkroom.tasks import train as tasks
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
@@ -45,7 +48,7 @@ def train(
     opened = open_dataset(folder)
     if cluster and not cluster.has_chief:
         joined = tasks.join_training(folder, rules, cluster, place)
-        return TrainResult.of(tasks.describe_bundle(joined), joined, reused=False)
+        return _shown(joined, reused=False)
     with exclusive(place.models / bundle_name(opened, rules)):
         done = tasks.find_bundle(folder, rules, place)
         bundle = done
@@ -53,7 +56,15 @@ def train(
             features = cached_features(opened, rules, workers)
             bundle = tasks.train_network(folder, rules, features, place, cluster)
         place.share(bundle, BUNDLE_CARD)
-    return TrainResult.of(tasks.describe_bundle(bundle), bundle, reused=done is not None)
+    return _shown(bundle, reused=done is not None)
+
+
+def _shown(bundle: Path, reused: bool) -> TrainResult:
+    """The result, shown on the run with the training's epochs."""
+    card = open_bundle(bundle).card
+    result = TrainResult.of(card, bundle, reused)
+    show_result(describe(result).with_tables(epochs_table(card.history)), "training", card.name)
+    return result
 
 
 def cached_features(dataset: Dataset, rules: TrainSettings, workers: Runner) -> Path | None:
@@ -64,7 +75,7 @@ def cached_features(dataset: Dataset, rules: TrainSettings, workers: Runner) -> 
         rules: Of the training.
         workers: How features are computed.
     """
-    if not describe(rules.model, rules.weights).pretrained:
+    if not describe_network(rules.model, rules.weights).pretrained:
         return None
     folder = features_folder(dataset, rules.model, rules.weights)
     with exclusive(folder), open_workers(workers, folder) as pool:  # other models share them

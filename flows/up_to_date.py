@@ -16,13 +16,14 @@ from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.ingest.plan import IngestSettings, find_dataset
 from darkroom.data.sources.resolve import at_hand
 from darkroom.data.stores.storage import Url, place_from
-from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
-from darkroom.flows.options import ROWS_PER_PART
+from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace, check_name
+from darkroom.flows.options import MAX_JUDGED, ROWS_PER_PART
 from darkroom.flows.recipe import Recipe
 from darkroom.flows.results import (
     EvaluateResult,
     ExplainResult,
     IngestResult,
+    InspectResult,
     RunResult,
     ScoreResult,
     TrainResult,
@@ -59,6 +60,21 @@ def ingested(source: str, settings: IngestSettings, workspace: str | None) -> In
     if folder is None or not all((folder / name).is_file() for name in (INSPECTION_CARD, RUN_RECORD)):
         return None
     return IngestResult.of(open_dataset(folder).card, folder, found, reused=True, num_known=0)
+
+
+def inspected(
+    source: str, settings: IngestSettings, out: str | None, max_judged: int, workspace: str | None
+) -> InspectResult | None:
+    """What `inspect` would give; raises SourceError where there is no such source."""
+    from darkroom.models.inspecting.dataset_page import find_inspection  # which loads what draws
+
+    place = open_workspace(workspace)
+    found, rules = at_hand(source, place), settings.for_inspection()
+    folder, at = open_folder(out, place.inspection(check_name(rules.name)), place)
+    if found is None or at.mirror:
+        return None
+    done = find_inspection(found, rules, folder, inspect_command(source, max_judged))
+    return InspectResult.of(done, folder, reused=True) if done else None
 
 
 def trained(dataset: str, settings: TrainSettings, workspace: str | None) -> TrainResult | None:
@@ -108,7 +124,7 @@ def evaluated(
     report = find_report(opened, judge, split, evaluate_command(opened, dataset, split), place, rules)
     if report is None or (report.blessing and report.blessing.blessed and not _is_blessed(opened, place)):
         return None
-    return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE)
+    return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE, reused=True)
 
 
 def explained(
@@ -191,7 +207,8 @@ def scored(
     summary = find_table(request, bundle)
     if summary is None:
         return None
-    return ScoreResult.of(summary.model_copy(update={"rows_reused": summary.num_files}), request.out.reference)
+    reused = summary.model_copy(update={"rows_reused": summary.num_files, "images_per_second": None})
+    return ScoreResult.of(reused, request.out.reference)
 
 
 def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Precision = "auto") -> RunResult | None:
@@ -227,6 +244,11 @@ def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Prec
     return RunResult(
         ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=targets_of(plan, report)
     )
+
+
+def inspect_command(source: str, max_judged: int) -> str:
+    """The command line that the page of a source says it is from."""
+    return f"darkroom inspect {source}" + (f" --max-judged {max_judged}" if max_judged != MAX_JUDGED else "")
 
 
 def evaluate_command(bundle: Bundle, dataset: str | None, split: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.flows.descriptions import describe
 from darkroom.flows.results import VersusResult
 from darkroom.flows.settings import local_copy, open_workspace
 from darkroom.tasks import evaluate as tasks
+from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 
 
@@ -32,4 +34,6 @@ def versus(
     folder = place.find_model(bundle)
     found = tasks.compare_with_table(folder, local_copy(table), means or {}, path_column, label_column)
     place.share(folder, BUNDLE_CARD)
-    return VersusResult.of(found)
+    result = VersusResult.of(found)
+    show_result(describe(result), "versus", folder.parent.name)
+    return result

@@ -127,19 +127,22 @@ class TrainSettings(SettingsModel):
             return values
         found = with_stored_names(values)
         for name in STORED_NAMES.keys() & found.keys():
-            raise ValueError(f"{STORED_NAMES[name]} is the old name of {name}: give one of them")
+            raise ValueError(f"`{STORED_NAMES[name]}` is the old name of `{name}`: give one of them")
         return found
 
     @model_validator(mode="after")
     def _an_image_a_worker(self) -> Self:
         if self.workers > self.batch_size:
-            raise ValueError(f"a batch of {self.batch_size} images cannot be shared by {self.workers} workers")
+            raise ValueError(
+                f"a batch of {self.batch_size} images cannot be shared by {self.workers} workers: raise `batch_size`, "
+                "or lower `workers`"
+            )
         return self
 
     @model_validator(mode="after")
     def _one_rule_for_the_threshold(self) -> Self:
         if self.min_precision and self.min_coverage:
-            raise ValueError("min_precision and min_coverage each decide the abstain threshold: set one of them")
+            raise ValueError("`min_precision` and `min_coverage` each decide the abstain threshold: set one of them")
         return self
 
 

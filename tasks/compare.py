@@ -14,8 +14,8 @@ from darkroom.models.experiments.experiment import (
     HeldOutFigures,
     TrialPlan,
     TrialRecord,
+    TrialRow,
 )
-from darkroom.tasks.artifacts import key_of, show_progress, show_table
 from darkroom.tasks.decorators import run_id, task
 
 
@@ -47,20 +47,9 @@ def record_failure(folder: Path, number: int, error: Exception) -> TrialRecord:
 
 
 @task()
-def show_trials(folder: Path, workspace: Workspace) -> None:
-    """Show the trials that have ended, best first, and how many are left."""
-    plan, ended = experiment.read_plan(folder), experiment.rows(folder, workspace)
-    table = []
-    for row in experiment.ranked(ended):
-        interval = f"{row.interval.low:.3f} to {row.interval.high:.3f}" if row.interval else ""
-        values = {varied.option: varied.value for varied in row.values}
-        figures = {"accuracy": row.accuracy, "95 % interval": interval, "loss": row.loss}
-        times = {"epochs": row.num_epochs, "seconds": row.seconds, "reason": row.reason}
-        table.append({"trial": row.number, **values, "status": row.status, **figures, **times})
-    show_table(table, key=key_of("trials", plan.name), description=f"Trials of {plan.name}-{plan.version}")
-    show_progress(
-        100 * len(ended) / len(plan.trials), key=key_of("trials-done", plan.name), description="Trials that have ended"
-    )
+def read_trials(folder: Path, workspace: Workspace) -> list[TrialRow]:
+    """The trials that have ended, best first."""
+    return experiment.ranked(experiment.rows(folder, workspace))
 
 
 @task()

@@ -10,6 +10,7 @@ from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining import explain
 from darkroom.models.explaining.explain import Explained
 from darkroom.tasks.decorators import task
+from darkroom.tasks.progress import watcher
 
 
 @task()
@@ -25,7 +26,7 @@ def explain_images(
     """Draw what the network looks at, and the page."""
     opened = open_dataset(dataset) if dataset else None
     return explain.explain_images(
-        open_bundle(bundle), images, out, generated_by, opened, max_searched, decoder_mismatch
+        open_bundle(bundle), images, out, generated_by, opened, max_searched, decoder_mismatch, watcher()
     )
 
 

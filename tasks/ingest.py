@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from darkroom.data.dataset.dataset import DatasetCard, open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.provenance import complete_run_record, write_run_record
 from darkroom.data.ingest import parts, plan, publication
@@ -13,7 +12,6 @@ from darkroom.data.ingest.plan import IngestSettings, Planned
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import Source, resolve
 from darkroom.data.stores.workspace import Workspace
-from darkroom.tasks.artifacts import dataset_artifact
 from darkroom.tasks.decorators import run_id, task
 from darkroom.tasks.retries import FETCH_DELAYS_SECONDS, PART_DELAY_SECONDS, RETRIES, machine_failed
 
@@ -58,11 +56,3 @@ def publish_dataset(staging: Path, workspace: Workspace) -> Path:
     folder = publication.publish(staging, workspace)
     write_run_record(folder, "ingest", run_id(), settings)
     return folder
-
-
-@task()
-def describe_dataset(folder: Path) -> DatasetCard:
-    """Show the data set's counts on the run."""
-    card = open_dataset(folder).card
-    dataset_artifact(card)
-    return card

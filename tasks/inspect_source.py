@@ -9,20 +9,17 @@ from pathlib import Path
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.ingest.parts import PartCounts
-from darkroom.data.ingest.plan import IngestSettings, read_plan
+from darkroom.data.ingest.plan import read_plan
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import INSPECTION_CARD
 from darkroom.models.inspecting import inspection
-from darkroom.models.inspecting.dataset_page import source_thumbnails
+from darkroom.models.inspecting.dataset_page import mark_up_to_date, source_thumbnails
 from darkroom.models.inspecting.dataset_page import write_inspection as write
 from darkroom.models.inspecting.inspection import Inspection, extract_part_features, inspect_staging
 from darkroom.models.inspecting.label_errors import export_judge
+from darkroom.models.pages.fingerprint import MADE_CARD
 from darkroom.tasks.decorators import task
-
-
-def without_consequences(settings: IngestSettings) -> IngestSettings:
-    """The same settings, with all images as they are: no augmented copies, nothing quarantined for its content."""
-    return settings.model_copy(update={"copies": 0, "leaks": "keep"})
+from darkroom.tasks.progress import one_step
 
 
 @task()
@@ -66,8 +63,9 @@ def extract_shard_features(folder: Path, shard: str, backbone: Path, share: floa
 def write_dataset_page(folder: Path, features: list[Path], source: Source, generated_by: str) -> None:
     """Write `dataset.html` and `inspection.json` beside a data set's card, once."""
     if not (folder / INSPECTION_CARD).is_file():
-        found = inspection.inspect_dataset(open_dataset(folder), features, generated_by)
-        write(folder, found, source_thumbnails(source.folder, found))
+        with one_step("page"):
+            found = inspection.inspect_dataset(open_dataset(folder), features, generated_by)
+            write(folder, found, source_thumbnails(source.folder, found))
         shutil.rmtree(folder / "features" / ".labels", ignore_errors=True)
 
 
@@ -76,7 +74,10 @@ def write_inspection(
     staging: Path, features: list[Path], source: Source, folder: Path, generated_by: str
 ) -> Inspection:
     """Check the labels, write the page and the figures; what was read for them is removed."""
-    found = inspect_staging(staging, features, generated_by)
-    write(folder, found, source_thumbnails(source.folder, found))
+    with one_step("page"):
+        found, listing = inspect_staging(staging, features, generated_by), read_plan(staging).fingerprint
+        (folder / MADE_CARD).unlink(missing_ok=True)
+        write(folder, found, source_thumbnails(source.folder, found))
+    mark_up_to_date(folder, listing, generated_by)
     shutil.rmtree(staging, ignore_errors=True)
     return found

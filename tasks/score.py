@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from darkroom.models.scoring.parts import PartDone
 from darkroom.models.scoring.plan import ScorePlan
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.summary import ScoreSummary
-from darkroom.tasks.artifacts import score_artifact
 from darkroom.tasks.decorators import run_id, task
 from darkroom.tasks.retries import PART_DELAY_SECONDS, RETRIES, machine_failed
 
@@ -46,11 +46,10 @@ def score_part(out: Path, index: int, bundle: Path, lease: Lease | None = None) 
 
 
 @task()
-def summarize(out: TableOutput, rows_reused: int, started_at: str, seconds: float) -> ScoreSummary:
-    """Count the rows, write the summary, show it on the run."""
-    made = summary.summarize(out.folder, rows_reused, started_at, seconds, run_id())
+def summarize(out: TableOutput, done: Sequence[PartDone], started_at: str, seconds: float) -> ScoreSummary:
+    """Count the rows and write the summary."""
+    made = summary.summarize(out.folder, done, started_at, seconds, run_id())
     out.share_table()
-    score_artifact(made, out.reference)
     return made
 
 

@@ -8,13 +8,12 @@ from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.provenance import complete_run_record, write_run_record
 from darkroom.data.stores.workspace import Workspace
-from darkroom.models.bundle.bundle import BundleCard, open_bundle
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training import features, model_version, multi_machine, publish, train
 from darkroom.models.training_loop.cluster import Cluster
 from darkroom.models.training_loop.stage import TrainRequest
-from darkroom.tasks.artifacts import training_artifact
 from darkroom.tasks.decorators import run_id, task
+from darkroom.tasks.progress import watcher
 
 
 @task()
@@ -57,7 +56,7 @@ def train_network(
     opened = open_dataset(dataset)
     staging = model_version.staging_folder(opened, settings, workspace)
     trained = train.train_network(TrainRequest(opened, settings, staging, feature_folder, cluster=cluster))
-    folder = publish.publish_bundle(opened, settings, trained, workspace)
+    folder = publish.publish_bundle(opened, settings, trained, workspace, watcher())
     write_run_record(folder, "train", run_id(), settings.model_dump(mode="json"))
     return folder
 
@@ -66,11 +65,3 @@ def train_network(
 def join_training(dataset: Path, settings: TrainSettings, cluster: Cluster, workspace: Workspace) -> Path:
     """Take part in the training that another machine leads, and wait for its bundle."""
     return multi_machine.join_training(open_dataset(dataset), settings, cluster, workspace)
-
-
-@task()
-def describe_bundle(folder: Path) -> BundleCard:
-    """Show the training's epochs on the run."""
-    card = open_bundle(folder).card
-    training_artifact(card)
-    return card

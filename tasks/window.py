@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from darkroom.data.files.lease import Lease
 from darkroom.data.files.parallel import STOP
-from darkroom.tasks.decorators import LazyTask, is_plain
+from darkroom.tasks.decorators import LazyTask
+from darkroom.tasks.progress import watcher
 
 logger = logging.getLogger(__name__)
 
@@ -120,25 +117,28 @@ def submit_all(
     """
     waiting: deque[Any] = deque()
     stop = threading.Event()
-    with _bar(total, what) as advance:
-        try:
-            for each in arguments:
-                before = STOP.set(stop)  # Prefect's threads take the variables of whoever submits
-                try:
-                    waiting.append(workers.submit(task, each))
-                finally:
-                    STOP.reset(before)
-                while len(waiting) >= max(_MIN_WINDOW, 2 * workers.num_slots()):
-                    yield _first(waiting)
-                    advance()
-            while waiting:
+    progress, done = watcher(), 0
+    progress(what, done, total)
+    try:
+        for each in arguments:
+            before = STOP.set(stop)  # Prefect's threads take the variables of whoever submits
+            try:
+                waiting.append(workers.submit(task, each))
+            finally:
+                STOP.reset(before)
+            while len(waiting) >= max(_MIN_WINDOW, 2 * workers.num_slots()):
                 yield _first(waiting)
-                advance()
-        finally:
-            stop.set()
-            if waiting and workers.lease:
-                workers.lease.end()
-            workers.wait(waiting)
+                done += 1
+                progress(what, done, total)
+        while waiting:
+            yield _first(waiting)
+            done += 1
+            progress(what, done, total)
+    finally:
+        stop.set()
+        if waiting and workers.lease:
+            workers.lease.end()
+        workers.wait(waiting)
 
 
 def _first(waiting: deque[Any]) -> Any:
@@ -146,12 +146,3 @@ def _first(waiting: deque[Any]) -> Any:
     result = waiting[0].result()
     waiting.popleft()
     return result
-
-
-@contextmanager
-def _bar(total: int, what: str) -> Iterator[Any]:
-    """A progress bar where a command runs in a terminal; nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=is_plain() or not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)

@@ -128,7 +128,7 @@ def corpus_scores(
     corpus.change()
     for index in range(planned.num_parts):
         score_part(root / "scores", index, runner, bundle, num_threads=1)
-    summary = summarize(root / "scores", 0, "2026-01-01T00:00:00+00:00", 1.0, None)
+    summary = summarize(root / "scores", (), "2026-01-01T00:00:00+00:00", 1.0, None)
     rows = [row for part in summary.parts for row in pq.read_table(root / "scores" / part.file).to_pylist()]
     return rows, runner.seen, corpus, summary
 

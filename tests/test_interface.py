@@ -233,7 +233,7 @@ def test_the_keras_model_gives_the_probabilities_of_the_rows(model: darkroom.Mod
 def test_unknown_and_wrong_settings_are_refused_by_their_python_names(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"train\(\) got an unexpected keyword argument 'epoch'"):
         darkroom.train("photos", epoch=3, workspace=tmp_path)  # type: ignore[call-arg]
-    with pytest.raises(darkroom.InputError, match=r"^batch_size must be greater than or equal to 1"):
+    with pytest.raises(darkroom.InputError, match=r"^batch_size takes a whole number from 1 to 8,192, not 0\.$"):
         darkroom.train("photos", batch_size=0, workspace=tmp_path)
     with pytest.raises(darkroom.InputError, match="no data set"):
         darkroom.train("photos", workspace=tmp_path)

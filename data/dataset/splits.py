@@ -35,7 +35,9 @@ class SplitRules(SettingsModel):
     @model_validator(mode="after")
     def _leaves_some_for_training(self) -> SplitRules:
         if self.validation + self.test >= 0.9:
-            raise ValueError("validation and test together leave under a tenth for training: lower one of them")
+            raise ValueError(
+                f"`validation` of {self.validation:g} and `test` of {self.test:g} leave under a tenth for training"
+            )
         return self
 
 

@@ -84,8 +84,12 @@ class IngestSettings(SettingsModel):
     @model_validator(mode="after")
     def _copies_differ(self) -> IngestSettings:
         if self.copies and self.augmentation.changes_nothing:
-            raise ValueError("copies would be the same image again: give --copy-augment as well, or no copies")
+            raise ValueError("`copies` would be the same image again: set `augmentation` too, or no copies")
         return self
+
+    def for_inspection(self) -> IngestSettings:
+        """The same, with all images as they are: no augmented copies, nothing quarantined for its content."""
+        return self.model_copy(update={"copies": 0, "leaks": "keep"})
 
 
 class IngestPlan(BaseModel):
@@ -190,7 +194,7 @@ def plan_ingest(
     if (staging / "plan.json").is_file() and _can_go_on(staging, decoder_mismatch):
         num_parts = read_plan(staging).num_parts
         done_before = (settings.name, _num_done(staging), num_parts)
-        logger.info("Resuming the ingest of %s: %d of %d parts are done.", *done_before)
+        logger.info("Resuming the ingest of %s: %d of %d parts done.", *done_before)
         return Planned(staging, num_parts)
     labelling = label_files(source.folder, entries, settings.labels)
     used = [file for file in labelling.files if file.label]

@@ -24,6 +24,7 @@ from darkroom.data.dataset.shard_names import part_shard_name, shard_name
 from darkroom.data.dataset.shards import copy_without, num_records
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import CountError, InputError
+from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.parallel import num_cpus, ordered_map
@@ -139,12 +140,12 @@ def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple
     summary = summarise(images, pairs, chosen, settings.leaks)
     if chosen and settings.leaks == "fail":
         raise InputError(
-            f"{plan.folder}: {len(chosen)} images must not be trained on: {describe(images, chosen)}. Remove them "
-            "from the source, quarantine them with --leaks drop, or use them with --leaks keep."
+            f"{plan.folder}: {count(len(chosen), 'image')} must not be trained on: {describe(images, chosen)}. Remove "
+            "them from the source, quarantine them with --leaks drop, or use them with --leaks keep."
         )
     if chosen:
         done = "quarantined" if settings.leaks == "drop" else "used anyway (leaks: keep)"
-        logger.warning("%s: %d images were %s: %s.", settings.name, len(chosen), done, describe(images, chosen))
+        logger.warning("%s: %s %s: %s.", settings.name, count(len(chosen), "image"), done, describe(images, chosen))
     if settings.leaks == "keep":
         chosen = {}
     manifest = set_aside(manifest, images, chosen).drop_columns("place").combine_chunks()

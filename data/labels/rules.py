@@ -84,9 +84,9 @@ class LabelRules(SettingsModel):
     def _names_one_source(self) -> LabelRules:
         of_csv = self.csv or self.path_column or self.label_column
         if self.pattern and of_csv:
-            raise ValueError("labels come from a file name pattern or from a CSV: give only one of the two")
+            raise ValueError("`pattern` reads labels from file names, `csv` from a table: give one of the two")
         if self.pattern and self.source not in ("auto", "filename"):
-            raise ValueError(f"a pattern is for labels from file names, not from {self.source}: leave one of them out")
+            raise ValueError(f"`pattern` reads labels from file names, and `source` says {self.source}: choose one")
         if of_csv and self.source not in ("auto", "csv"):
-            raise ValueError(f"a CSV and its columns do not fit labels from {self.source}: leave one of them out")
+            raise ValueError(f"`csv` and its columns are for tables, and `source` says {self.source}: choose one")
         return self

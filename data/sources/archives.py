@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from darkroom.data.errors import SourceError, WorkError
+from darkroom.data.figures import count, size
 from darkroom.data.files.atomic import atomic_folder
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.locks import exclusive
@@ -120,7 +121,7 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
         ) from None
     except _DAMAGE as error:
         raise unpacking.refusal(f"is cut short or damaged ({printable(str(error))})", _FETCH_AGAIN) from None
-    counts = f"{unpacking.num_files} files, {unpacking.unpacked_bytes / _MIB:.1f} MiB"
+    counts = f"{count(unpacking.num_files, 'file')}, {size(unpacking.unpacked_bytes)}"
     logger.info("Unpacked %s into %s: %s", printable(str(archive)), folder, counts)
     return folder
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.errors import SourceError, WorkError
+from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_folder
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.stores.listing import printable
@@ -93,7 +94,7 @@ def write_images(arrays: Path, workspace_sources: Path) -> Path:
         raise SourceError(
             f"{printable(str(arrays))} is damaged, or not what numpy.savez writes ({printable(str(error))}). {_FORM}."
         ) from None
-    logger.info("Wrote %d images of %s to %s", num_images, printable(str(arrays)), folder)
+    logger.info("Wrote %s of %s to %s", count(num_images, "image"), printable(str(arrays)), folder)
     return folder
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.data.errors import SourceError
+from darkroom.data.figures import count
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
 from darkroom.data.sources import archives, arrays, kaggle, parquet_images, samples
@@ -150,7 +151,7 @@ def _fetched(url: Url, workspace: Workspace) -> Source:
             if mirror.pull_one(url.name):
                 return _unpacked(str(url), mirror.folder / url.name, workspace)
         mirror = Mirror(url, base)
-        logger.info("%s: %d files fetched into %s", url, mirror.copy_exactly(), mirror.folder)
+        logger.info("%s: %s fetched into %s", url, count(mirror.copy_exactly(), "file"), mirror.folder)
         if not has_files(mirror.folder):
             raise SourceError(f"{url} holds no object. Give the URL of the folder that holds the images.")
         return Source(str(url), mirror.folder, name_from(url.name), "store")

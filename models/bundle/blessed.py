@@ -211,5 +211,6 @@ def _move(before: BlessedCard | None, place: Workspace, name: str, event: Blessi
     card = BlessedCard(name=name, current=event.version, history=(*(before.history if before else ()), event))
     write_json(place.blessed_card(name), card.model_dump(mode="json"))
     place.share_file(place.blessed_card(name))
-    logger.info("%s@%s is blessed (%s): %s.", name, event.version, event.action, event.why)
+    how = {"bless": "is blessed", "promote": "is blessed by hand", "rollback": "is blessed again"}[event.action]
+    logger.info("%s@%s %s: %s.", name, event.version, how, event.why)
     return card

@@ -107,7 +107,7 @@ def _settled(bundle: Path, card: BlessedCard) -> Decision | None:
     if card.current == bundle.name:
         return _decided_before(card)
     if any(event.version == bundle.name for event in card.history):
-        why = f"was blessed before and has been replaced; to bring it back: darkroom promote {card.name}@{bundle.name}"
+        why = "was blessed before and has been replaced"
         return Decision(blessed=False, why=why, current=card.current)
     return None
 

@@ -5,8 +5,8 @@ docs/evaluation.md explains them.
 
 from __future__ import annotations
 
+from darkroom.data.figures import percent
 from darkroom.models.measures.comparison import Check, Comparison, Pairs
-from darkroom.models.measures.figures import percent
 from darkroom.models.measures.metrics import Metrics
 from darkroom.models.settings import BlessingRules
 
@@ -65,7 +65,8 @@ def check_not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check
             name="Accuracy",
             passed=not _is_worse(overall, rules.accuracy_margin),
             found=f"{overall.num_new_correct} of {overall.num_images} correct, "
-            f"previously {overall.num_current_correct} (McNemar p = {overall.p_value:.2g})",
+            f"previously {overall.num_current_correct} (McNemar p = {overall.p_value:.2g}); "
+            f"{_allowed(rules.accuracy_margin)}",
         ),
         Check(
             name="Possible loss of accuracy",
@@ -75,13 +76,16 @@ def check_not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check
         Check(
             name="Recall per class",
             passed=not worse,
-            found="; ".join(_class_loss(pairs) for pairs in worse) or "no class lost more than margin and chance allow",
+            found="; ".join([*map(_class_loss, worse), _allowed(rules.recall_margin)])
+            if worse
+            else f"no class lost more than {_percent(rules.recall_margin)} and chance allow",
         ),
         Check(
             name="Calibration",
             passed=not (surplus > rules.calibration_margin and surplus_low > 0),
             found=f"error {_percent(comparison.new_calibration_error)}, "
-            f"previously {_percent(comparison.current_calibration_error)}",
+            f"previously {_percent(comparison.current_calibration_error)}; "
+            f"allowed: at most {_percent(rules.calibration_margin)} more, or what chance explains",
         ),
     )
 
@@ -89,6 +93,10 @@ def check_not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check
 def _is_worse(pairs: Pairs, margin: float) -> bool:
     """Lost more than the margin, and more than chance explains."""
     return -pairs.difference > margin and pairs.p_value < SIGNIFICANCE
+
+
+def _allowed(margin: float) -> str:
+    return f"allowed: at most {_percent(margin)} less, or what chance explains"
 
 
 def _class_loss(pairs: Pairs) -> str:

@@ -60,7 +60,7 @@ from darkroom.models.settings import BlessingRules
 logger = logging.getLogger(__name__)
 
 # Raised whenever the same bundle and images would give another report.
-_CODE_VERSION = 2
+_CODE_VERSION = 3
 _MAX_HEAT_MAPS = 8
 _MAX_CORRECT = 6  # of the most confident, and of the least
 

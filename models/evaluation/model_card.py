@@ -12,11 +12,11 @@ import yaml
 
 from darkroom.data.dataset.dataset import DatasetCard
 from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.figures import count, percent
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.evaluation.report import EvaluationReport, headline, percent_range
-from darkroom.models.measures.figures import percent
 from darkroom.models.measures.metrics import Interval
 from darkroom.models.pages.markdown import table, text
 
@@ -107,7 +107,7 @@ def _introduction(report: EvaluationReport, bundle: Bundle) -> list[str]:
     lines = [
         f"# {text(report.bundle.name)}",
         "",
-        f"Classifies images into {len(card.labels)} classes: {', '.join(text(label) for label in card.labels)}.",
+        f"Classifies images into {count(len(card.labels), 'class', 'classes')}: {', '.join(map(text, card.labels))}.",
         "",
         f"{headline(report.metrics)} on the {report.split} split of {text(report.dataset.name)}.",
         "",
@@ -168,7 +168,7 @@ def _figures(report: EvaluationReport) -> list[str]:
     return [
         "## Evaluation",
         "",
-        f"On {metrics.num_images} images of the {report.split} split, which took no part in training.",
+        f"On {count(metrics.num_images, 'image')} of the {report.split} split, which took no part in training.",
         "",
         *table(["metric", "value", "95 % interval"], rows),
         "",

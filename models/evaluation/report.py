@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
+from darkroom.data.figures import percent
 from darkroom.data.files.cards import read_card
 from darkroom.models.evaluation.slices import Slice
 from darkroom.models.measures.comparison import Decision
-from darkroom.models.measures.figures import percent
 from darkroom.models.measures.metrics import Frozen, Interval, Metrics, check_probabilities, wilson_interval
 from darkroom.models.measures.resampling import Intervals
 from darkroom.models.pages.navigation import REPORT_CARD

@@ -11,6 +11,7 @@ import pyarrow as pa
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.dataset.manifest import write_table
 from darkroom.data.errors import DarkroomError, SettingError, WorkError
+from darkroom.data.figures import count
 from darkroom.data.files.atomic import remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.locks import exclusive
@@ -83,7 +84,7 @@ def start(folder: Path, plan: ExperimentPlan, retry_failed: bool, workspace: Wor
                 (folder / EXPERIMENT_CARD).unlink(missing_ok=True)
                 record_file(folder, trial.number).unlink()
     missing = [trial for trial in plan.trials if not record_file(folder, trial.number).is_file()]
-    logger.info("%d trials, %d already finished.", len(plan.trials), len(plan.trials) - len(missing))
+    logger.info("%s, %d already finished.", count(len(plan.trials), "trial"), len(plan.trials) - len(missing))
     return missing
 
 
@@ -110,8 +111,8 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
         asked.report(log.val_accuracy, len(history))
         if plan.prune_after and asked.should_prune():
             raise Hopeless(
-                f"after {len(history)} epochs its best accuracy was {max(log.val_accuracy for log in history):.4f}, "
-                "below the median of the complete trials at that epoch"
+                f"after {count(len(history), 'epoch')} its best accuracy was "
+                f"{max(log.val_accuracy for log in history):.4f}, below the median of the complete trials at that epoch"
             )
 
     reason: str | None = None

@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import ImageError, InputError, SettingError
+from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_folder, remove_folder
 from darkroom.data.files.hashing import content_version
 from darkroom.data.images.decode import decode
 from darkroom.data.images.decoder import decoder
+from darkroom.data.progress import Progress, counted, unseen
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.listing import printable, read_file
 from darkroom.data.stores.workspace import Workspace
@@ -49,6 +51,7 @@ logger = logging.getLogger(__name__)
 # All of their pictures are in memory at once, about 1 MB per image.
 MAX_IMAGES = 64
 MAX_CLASSES = 10
+_STEP, _DRAW = "explain", "draw"
 # Raised whenever the same network and images would give other pictures.
 _CODE_VERSION = 2
 _OURS = re.compile(r"explain\.html|made\.json|(\d{3}-[A-Za-z0-9._-]+|filters|classes|channels)\.png")
@@ -62,11 +65,13 @@ class Explained:
         page: `explain.html`.
         pictures: The picture files.
         set_aside: Path and reason of each image that cannot be read.
+        reused: Whether all of it was up to date.
     """
 
     page: Path
     pictures: tuple[Path, ...]
     set_aside: tuple[tuple[str, str], ...]
+    reused: bool
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ def explain_images(
     dataset: Dataset | None = None,
     max_searched: int = MAX_SEARCHED,
     decoder_mismatch: DecoderMismatch = "warn",
+    progress: Progress = unseen,
 ) -> Explained:
     """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
 
@@ -102,6 +108,7 @@ def explain_images(
         max_searched: About how many of its training images are searched; 0 leaves them out.
         decoder_mismatch: What happens where the bundle was trained on another decoder's images: `warn` explains all the
             same, `strict` refuses.
+        progress: Told what is drawn, and how far that is.
 
     Raises:
         InputError: where not one image can be read, or `out` holds other files, or, with `strict`, the decoder is
@@ -114,9 +121,9 @@ def explain_images(
     loaded, set_aside = _load(bundle, images)
     fingerprint = _fingerprint(bundle, loaded, set_aside, dataset, max_searched, generated_by)
     if before := files_up_to_date(out, fingerprint):
-        logger.info("%d images already explained: %s", len(loaded), out / EXPLAIN_PAGE)
-        return _explained(out, before, set_aside)
-    logger.info("Explaining %s on %d images", bundle.reference, len(loaded))
+        logger.info("%s already explained: %s", count(len(loaded), "image"), out / EXPLAIN_PAGE)
+        return _explained(out, before, set_aside, reused=True)
+    logger.info("Explaining %s on %s", bundle.reference, count(len(loaded), "image"))
     labels, runner, model = bundle.card.labels, bundle.runner(), unmirrored(bundle.keras_model())
     feature_maps(model)  # refuses a network without, before any work
 
@@ -125,25 +132,29 @@ def explain_images(
 
     classes = _shown_classes(probabilities(np.stack([item.pixels for item in loaded])))
     views = []
+    progress(_STEP, 0, len(loaded))
     for number, item in enumerate(loaded, start=1):
         views.append(view_image(model, probabilities, item.pixels, item.truth, labels, classes))
         logger.info("Explained image %d of %d: %s", number, len(loaded), item.path)
-    logger.info("Drawing filters and what activates classes and channels; searching at most %d images", max_searched)
+        progress(_STEP, number, len(loaded))
+    logger.info(
+        "Drawing filters and what activates classes and channels; searching at most %s", count(max_searched, "image")
+    )
     contributions = np.mean([view.contributions for view in views], axis=0)
     image_size = bundle.card.policy.image_size
-    network = view_network(model, labels, classes, contributions, image_size, dataset, max_searched)
+    network = view_network(model, labels, classes, contributions, image_size, dataset, max_searched, progress)
     shown = [
         ShownImage(item.name, item.path, None if item.truth is None else labels[item.truth], view)
         for item, view in zip(loaded, views, strict=True)
     ]
     page = explain_page(Explanation(bundle, tuple(shown), network, set_aside, generated_by))
     with atomic_folder(out) as temporary:
-        names = _write_sheets(temporary, loaded, views, network)
+        names = _write_sheets(temporary, loaded, views, network, progress)
         write_page(temporary / EXPLAIN_PAGE, page)
         write_fingerprint(temporary, fingerprint, (*names, EXPLAIN_PAGE))
         remove_folder(out)
-    logger.info("explained %d images: %s", len(views), out / EXPLAIN_PAGE)
-    return _explained(out, names, set_aside)
+    logger.info("Explained %s: %s", count(len(views), "image"), out / EXPLAIN_PAGE)
+    return _explained(out, names, set_aside, reused=False)
 
 
 def find_explained(
@@ -162,7 +173,7 @@ def find_explained(
         return None  # without a look at the images
     loaded, set_aside = _load(bundle, images)
     names = files_up_to_date(out, _fingerprint(bundle, loaded, set_aside, dataset, max_searched, generated_by))
-    return _explained(out, names, set_aside) if names else None
+    return _explained(out, names, set_aside, reused=True) if names else None
 
 
 def _fingerprint(
@@ -186,8 +197,8 @@ def _fingerprint(
     )
 
 
-def _explained(out: Path, names: Sequence[str], set_aside: tuple[tuple[str, str], ...]) -> Explained:
-    return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names if name != EXPLAIN_PAGE), set_aside)
+def _explained(out: Path, names: Sequence[str], set_aside: tuple[tuple[str, str], ...], reused: bool) -> Explained:
+    return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names if name != EXPLAIN_PAGE), set_aside, reused)
 
 
 def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:
@@ -306,7 +317,7 @@ def _shown_classes(chances: NDArray[np.float64]) -> list[int]:
 
 
 def _write_sheets(
-    folder: Path, loaded: Sequence[_Loaded], views: Sequence[ImageView], network: NetworkView
+    folder: Path, loaded: Sequence[_Loaded], views: Sequence[ImageView], network: NetworkView, progress: Progress
 ) -> list[str]:
     """Write every picture to a file; returns their names."""
     sheets: dict[str, Sequence[Sequence[Panel]]] = {}
@@ -316,7 +327,8 @@ def _write_sheets(
     sheets["filters.png"] = [[panel] for panel in network.filters]
     sheets["classes.png"] = [network.classes[at : at + 5] for at in range(0, len(network.classes), 5)]
     sheets["channels.png"] = [(view.maximised, *(image.panel for image in view.images)) for view in network.channels]
-    for name, rows in sheets.items():
+    progress(_DRAW, 0, len(sheets))
+    for name, rows in counted(sheets.items(), progress, _DRAW, 0, len(sheets)):
         if rows:
             (folder / name).write_bytes(sheet(rows, 2.2 if len(rows[0]) > 1 else 5.5))
     return [name for name, rows in sheets.items() if rows]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.progress import Progress, unseen
 from darkroom.models.explaining.techniques.activation_maximisation import Goal, maximise
 from darkroom.models.explaining.techniques.activations import first_filters, strongest_activations
 from darkroom.models.explaining.techniques.gradcam import find_evidence
@@ -170,6 +171,7 @@ def view_network(
     image_size: tuple[int, int],
     dataset: Dataset | None,
     max_searched: int,
+    progress: Progress = unseen,
 ) -> NetworkView:
     """Look at the network as a whole.
 
@@ -181,15 +183,17 @@ def view_network(
         image_size: (height, width) in pixels.
         dataset: Searched for the images that activate a channel most; None leaves them out.
         max_searched: About how many of its training images are searched; 0 leaves them out.
+        progress: Told how far the patterns and the search are.
     """
     layer = feature_maps(model)[-1]
     channels = strongest_channels(contributions)
     goals = [Goal(index) for index in classes] + [Goal(channel, layer) for _, channel in channels]
-    maximised = [enlarged(image) for image in maximise(model, goals, image_size)]
+    maximised = [enlarged(image) for image in maximise(model, goals, image_size, progress=progress)]
     activating: list[tuple[ActivatingImage, ...]] = [() for _ in channels]
     num_searched = 0
     if dataset and max_searched and channels:
-        found, num_searched = most_activating(model, layer, [channel for _, channel in channels], dataset, max_searched)
+        numbers = [channel for _, channel in channels]
+        found, num_searched = most_activating(model, layer, numbers, dataset, max_searched, progress=progress)
         activating = [tuple(_activating(item) for item in row) for row in found]
     return NetworkView(
         filters=tuple(

@@ -3,6 +3,7 @@
 <folder>/
   dataset.html       one file for people: pictures inside, no script, nothing fetched from anywhere
   inspection.json    the same for programs; written last, its presence means done
+  made.json          of a source: what both were made from (models/pages/fingerprint.py)
 """
 
 from __future__ import annotations
@@ -16,14 +17,21 @@ from PIL import Image
 from darkroom.data.errors import ImageError, SourceError
 from darkroom.data.files.atomic import write_json
 from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decoder import decoder
 from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.ingest.dataset_version import listing_fingerprint
+from darkroom.data.ingest.plan import IngestSettings
 from darkroom.data.quality.assessment import Check, ClassBalance
+from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.listing import list_files, read_file
 from darkroom.data.stores.workspace import INSPECTION_CARD
-from darkroom.models.inspecting.inspection import Inspection, SetAsideFile
+from darkroom.models.inspecting.inspection import Inspection, SetAsideFile, read_inspection
+from darkroom.models.pages.fingerprint import MADE_CARD, files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import DATASET_PAGE
 from darkroom.models.pages.page import data_uri, render, write_page
 
+# Raised whenever the same source would give another page.
+_CODE_VERSION = 1
 # Of each kind; a thumbnail is about 5 KB, so a page with all of them has 2 MB.
 MAX_SHOWN = 24
 MAX_LABEL_ERRORS = 60
@@ -76,6 +84,38 @@ def write_inspection(folder: Path, inspection: Inspection, thumbnails: Mapping[s
     folder.mkdir(parents=True, exist_ok=True)
     write_page(folder / DATASET_PAGE, page)
     write_json(folder / INSPECTION_CARD, inspection.model_dump(mode="json"))
+
+
+def mark_up_to_date(folder: Path, listing: str, generated_by: str) -> None:
+    """Write what the inspection of a source was made from, by which `find_inspection` finds it.
+
+    Args:
+        folder: Of the page.
+        listing: The source's `listing_fingerprint`.
+        generated_by: See `Inspection`; with all options that change the page.
+    """
+    fingerprint = _fingerprint(listing, generated_by)
+    write_fingerprint(folder, fingerprint, (DATASET_PAGE, INSPECTION_CARD))
+
+
+def find_inspection(source: Source, settings: IngestSettings, folder: Path, generated_by: str) -> Inspection | None:
+    """The inspection of a source that would be made again as it is; None where it would be another.
+
+    Args:
+        source: The source.
+        settings: Of the inspection.
+        folder: Of the page.
+        generated_by: See `mark_up_to_date`.
+    """
+    if not (folder / MADE_CARD).is_file():
+        return None  # without a look at the files
+    listing = listing_fingerprint(settings.model_dump(mode="json"), source.location, list_files(source.folder))
+    is_done = files_up_to_date(folder, _fingerprint(listing, generated_by))
+    return read_inspection(folder) if is_done else None
+
+
+def _fingerprint(listing: str, generated_by: str) -> str:
+    return fingerprint_of(_CODE_VERSION, listing, generated_by, decoder().fingerprint)
 
 
 def source_thumbnails(folder: Path, inspection: Inspection) -> dict[str, bytes]:

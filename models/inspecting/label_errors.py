@@ -22,6 +22,7 @@ from PIL import Image
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.shards import Record, read_shard
+from darkroom.data.figures import count
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import decode_stored
 from darkroom.models.measures.metrics import Frozen
@@ -168,7 +169,7 @@ def find_label_errors(judged: Judged, labels: LabelMap, max_listed: int = 1000) 
     suspected &= probabilities.max(axis=1) > _TIMES_AS_PROBABLE * given
     paths = [judged.paths[row] for row in rows]
     order = sorted(np.flatnonzero(suspected).tolist(), key=lambda place: (given[place], paths[place]))
-    logger.info("Checked the labels of %d images out of fold: %d may be wrong.", len(rows), len(order))
+    logger.info("Checked the labels of %s: %s may be wrong.", count(len(rows), "image"), f"{len(order):,}")
     return LabelErrors(
         num_images=len(rows),
         accuracy=float((predicted == truth).mean()),

@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.images.decode import decode_stored
+from darkroom.data.progress import Progress, counted, unseen
 from darkroom.models.measures.metrics import Frozen, expected_calibration_error, reliability_bins
 from darkroom.models.measures.threshold import coverage_and_accuracy
 from darkroom.models.onnx.bias_correction import correct_biases
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 NUM_CALIBRATION_IMAGES = 200
 _BATCH = 8
+_STEP = "quantize"
 
 # The gate's limits. One image is never too many for the figures below the first, however few there are.
 _MIN_IMAGES = 100
@@ -100,13 +102,14 @@ def calibration_images(dataset: Dataset) -> NDArray[np.uint8]:
     return np.stack([decode_stored(record.encoded) for record in islice(originals, NUM_CALIBRATION_IMAGES)])
 
 
-def quantize(source: Path, target: Path, images: NDArray[np.uint8]) -> str | None:
+def quantize(source: Path, target: Path, images: NDArray[np.uint8], progress: Progress = unseen) -> str | None:
     """Write the int8 network of `source` to `target`; the same source and images give the same bytes.
 
     Args:
         source: An `.onnx` network from `darkroom.models.onnx.runtime.export_onnx`.
         target: The file to write.
         images: `uint8[N, H, W, 3]`; they give the ranges of the activations.
+        progress: Told how many batches have been run: all of them twice, to calibrate and to correct the biases.
 
     Returns:
         Why there is none, where ONNX Runtime's tool cannot quantize this network; None where it did.
@@ -114,6 +117,8 @@ def quantize(source: Path, target: Path, images: NDArray[np.uint8]) -> str | Non
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    num_batches = -(-len(images) // _BATCH)
+    progress(_STEP, 0, 2 * num_batches)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         prepared = Path(folder) / "prepared.onnx"
         try:
@@ -122,18 +127,20 @@ def quantize(source: Path, target: Path, images: NDArray[np.uint8]) -> str | Non
             quantize_static(
                 prepared,
                 target,
-                _Reader(prepared, images),
+                _Reader(prepared, counted(_batches(images), progress, _STEP, 0, 2 * num_batches)),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 nodes_to_exclude=_kept_in_fp32(prepared),
             )
-            correct_biases(prepared, target, _batches(images))
+            batches = counted(_batches(images), progress, _STEP, num_batches, 2 * num_batches)
+            correct_biases(prepared, target, batches)
         except Exception as error:  # the tool raises whatever its parts raise
             logger.warning("%s cannot be quantized, so there is no int8: %s", source.name, type(error).__name__)
             logger.debug("quantization failed", exc_info=True)
             target.unlink(missing_ok=True)
+            progress(_STEP, 2 * num_batches, 2 * num_batches)
             return f"ONNX Runtime cannot quantize this network ({type(error).__name__})"
     return None
 
@@ -214,11 +221,11 @@ def _batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 class _Reader:
     """The calibration images in batches, as ONNX Runtime's tool reads them."""
 
-    def __init__(self, network: Path, images: NDArray[np.uint8]) -> None:
+    def __init__(self, network: Path, batches: Iterator[NDArray[np.uint8]]) -> None:
         import onnx
 
         name = onnx.load(network).graph.input[0].name
-        self._feeds = ({name: batch} for batch in _batches(images))
+        self._feeds = ({name: batch} for batch in batches)
 
     def __iter__(self) -> Self:
         return self

@@ -17,8 +17,8 @@ from typing import Any
 import jinja2
 
 from darkroom.data.errors import WorkError
+from darkroom.data.figures import count, duration, percent
 from darkroom.data.files.atomic import atomic_file
-from darkroom.models.measures.figures import percent
 from darkroom.models.pages.navigation import NO_LINKS
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -64,6 +64,7 @@ def render(template: str, links: str = NO_LINKS, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = percent
+    environment.globals.update(count=count, duration=duration)
     style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return environment.get_template(template).render(style=style, style_hash=style_hash, links=links, **values)

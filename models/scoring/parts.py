@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,26 @@ class PartDone:
         index: The part, from 0.
         num_rows: Its rows.
         num_reused: Those that an earlier run had made.
+        began: When the others began to be computed: seconds since 1970, by the clock of the worker.
+        ended: When they were written.
     """
 
     index: int
     num_rows: int
     num_reused: int
+    began: float = 0.0
+    ended: float = 0.0
+
+
+def images_per_second(parts: Iterable[PartDone]) -> float | None:
+    """The rows that were computed, by the time in which at least one worker computed some; None where none was."""
+    num_rows, seconds, until = 0, 0.0, 0.0
+    for part in sorted(parts, key=lambda part: part.began):
+        if part.num_rows > part.num_reused:
+            num_rows += part.num_rows - part.num_reused
+            seconds += max(0.0, part.ended - max(part.began, until))
+            until = max(until, part.ended)
+    return round(num_rows / max(seconds, 1e-9), 1) if num_rows else None
 
 
 def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_threads: int | None = None) -> PartDone:
@@ -61,13 +78,14 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
     known = known_rows(table, files, facts.rows_key)
     unknown = [file for file in files if file["path"] not in known]
     embeddings = plan.embedding_size is not None
+    began = time.time()
     with watched_decode(table.work, index, [file["path"] for file in files]) as decode:
         scored = score_rows(unknown, folder_at(plan.folder), runner, bundle, num_threads, embeddings, decode)
         rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
     write_part(final, as_table(rows, plan.embedding_size), facts, table.work, plain=EMBEDDING if embeddings else None)
-    return PartDone(index, len(files), len(known))
+    return PartDone(index, len(files), len(known), began, time.time())
 
 
 def open_runner(bundle_folder: Path, engine: Engine = "fp32") -> tuple[Runner, Bundle]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import InputError, SettingError
+from darkroom.data.figures import listed
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.storage import Url
@@ -52,9 +53,9 @@ class ScoreRequest:
 
     def __post_init__(self) -> None:
         if self.rows_per_part < 1:
-            raise SettingError(f"rows_per_part must be at least 1. Received: {self.rows_per_part}.")
+            raise SettingError(f"--rows-per-part takes a whole number of at least 1, not {self.rows_per_part}.")
         if self.split not in SPLITS:
-            raise SettingError(f"split must be {', '.join(SPLITS[:-1])} or {SPLITS[-1]}. Received: {self.split!r}.")
+            raise SettingError(f"--split takes {listed(SPLITS)}, not {self.split!r}.")
         image_folder(self.folder).check()
         self._check_out()
 

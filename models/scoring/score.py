@@ -25,10 +25,10 @@ def score(request: ScoreRequest) -> ScoreSummary:
     with exclusive(out.paths.work):
         plan = plan_scoring(request, open_bundle(request.bundle))
         runner, bundle = open_runner(request.bundle, plan.engine)
-        num_reused = 0
+        parts = []
         for index in range(plan.num_parts):
-            num_reused += score_part(out.folder, index, runner, bundle).num_reused
+            parts.append(score_part(out.folder, index, runner, bundle))
             out.share_part(index)
-        summary = summarize(out.folder, num_reused, started_at, time.monotonic() - clock, None)
+        summary = summarize(out.folder, parts, started_at, time.monotonic() - clock, None)
         out.share_table()
     return summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.manifest import OK
 from darkroom.data.errors import CountError, FormatError
+from darkroom.data.figures import count, duration
 from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.provenance import run_record
@@ -20,6 +22,7 @@ from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout
 from darkroom.models.prediction_table.schema import SCHEMA_VERSION
+from darkroom.models.scoring.parts import PartDone, images_per_second
 from darkroom.models.scoring.plan import read_plan, remove_plan
 
 logger = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class ScoreSummary(BaseModel):
         bundle: `name@version`.
         precision: Of the network that scored: `fp32` or `int8`.
         engine: What ran it, see `darkroom.models.onnx.runtime`.
+        images_per_second: Of the rows that the run computed; None where all were there before.
         embedding_size: Numbers in the column `embedding`; None where there is none.
         decoder: Of the images, in every row; None in a summary of an earlier Darkroom.
         num_files: Files in the folder, and rows.
@@ -80,18 +84,18 @@ class ScoreSummary(BaseModel):
     rows_reused: int
     started_at: str
     seconds: float
-    images_per_second: float
+    images_per_second: float | None
     run_id: str | None
 
 
-def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
+def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
     """Count the rows of all parts, remove parts of a longer earlier table, and write run record and summary.
 
     Where the table was complete before and nothing about it changed, nothing is written.
 
     Args:
         out: The table's folder.
-        rows_reused: Rows that an earlier run had made.
+        done: The parts as the run left them; () where it did none.
         started_at: UTC, ISO 8601.
         seconds: How long the run took.
         run_id: Prefect's ID of the flow run; None outside Prefect.
@@ -127,10 +131,10 @@ def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_
         reasons=_named(counts["reason"]),
         num_abstained=num_abstained,
         parts=tuple(FileFact.of(out, part.name) for part in parts),
-        rows_reused=rows_reused,
+        rows_reused=sum(part.num_reused for part in done),
         started_at=started_at,
         seconds=round(seconds, 3),
-        images_per_second=round(plan.num_files / max(seconds, 1e-9), 1),
+        images_per_second=images_per_second(done),
         run_id=run_id,
     )
     if not _is_written(table, summary):
@@ -141,8 +145,8 @@ def summarize(out: Path, rows_reused: int, started_at: str, seconds: float, run_
     remove_plan(table)
     quarantined = plan.num_files - counts["status"][OK]
     logger.info(
-        "%s: %d files scored in %.1f s, %d of them by an earlier run, %d of them quarantined.",
-        plan.folder, total, seconds, rows_reused, quarantined,
+        "%s: %s scored in %s: %s reused from an earlier run, %s quarantined.",
+        plan.folder, count(total, "file"), duration(seconds), f"{summary.rows_reused:,}", f"{quarantined:,}",
     )  # fmt: skip
     return summary
 

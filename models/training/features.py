@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.shards import Record, read_shard
 from darkroom.data.errors import FormatError
+from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.hashing import content_version
 from darkroom.models.networks.architectures import build_backbone
@@ -75,7 +76,7 @@ def prepare_backbone(dataset: Dataset, network: str, weights: str) -> Path:
     done = sum(file.is_file() for file in files)
     if done < len(files):
         find_known(folder)
-    logger.info("Features of %s with %s: %d of %d shards are done.", dataset.reference, network, done, len(files))
+    logger.info("Features of %s with %s: %d of %d shards done.", dataset.reference, network, done, len(files))
     return folder
 
 
@@ -139,7 +140,10 @@ def finish_features(dataset: Dataset, folder: Path, counts: Sequence[FeatureCoun
     computed, known = (sum(getattr(each, name) for each in counts) for name in ("num_computed", "num_known"))
     if computed or known:
         logger.info(
-            "Features of %s: %d images computed, %d reused from other versions.", dataset.reference, computed, known
+            "Features of %s: %s computed, %s reused from other versions.",
+            dataset.reference,
+            count(computed, "image"),
+            f"{known:,}",
         )
 
 

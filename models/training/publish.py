@@ -15,9 +15,10 @@ from darkroom.data.errors import SettingError
 from darkroom.data.files.atomic import atomic_folder, remove_folder
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.provenance import library_versions
+from darkroom.data.progress import Progress, unseen
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, INT8_FILE, BundleCard, write_card
-from darkroom.models.measures.calibration import Calibration, fit_calibration
+from darkroom.models.measures.calibration import fit_calibration
 from darkroom.models.measures.threshold import choose_threshold, threshold_for_coverage
 from darkroom.models.networks.architectures import with_embeddings
 from darkroom.models.onnx.inference import split_logits, stored_batches
@@ -33,9 +34,12 @@ logger = logging.getLogger(__name__)
 
 # Images a batch, and batches: enough for a wrong operator to show.
 _PARITY_BATCH, _PARITY_BATCHES = 8, 8
+_EXPORT = "export"
 
 
-def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, workspace: Workspace) -> Path:
+def publish_bundle(
+    dataset: Dataset, settings: TrainSettings, trained: Trained, workspace: Workspace, progress: Progress = unseen
+) -> Path:
     """Calibrate on validation, export, quantize, and write the bundle, whole or not at all; remove its staging folder.
 
     Args:
@@ -43,6 +47,7 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
         settings: Of the training.
         trained: The network and its history.
         workspace: Where the bundle goes.
+        progress: Told what is done: the export, the quantization, and how far each is.
 
     Returns:
         The bundle's folder, `models/<name>/<version>`.
@@ -53,18 +58,27 @@ def publish_bundle(dataset: Dataset, settings: TrainSettings, trained: Trained, 
     """
     final = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
     with atomic_folder(final) as temporary:
+        progress(_EXPORT, 0, 3)
         _without_optimizer(trained.model).save(temporary / "model.keras")
         network = with_embeddings(trained.model)
         logger.info("Exporting %s to ONNX, and comparing both networks on validation images", final.parent.name)
         export_onnx(network, temporary / "model.onnx")
+        progress(_EXPORT, 1, 3)
         runner = OnnxRunner(temporary / "model.onnx")
         logits, truth = split_logits(dataset, "validation", runner)
+        progress(_EXPORT, 2, 3)
         first = islice(stored_batches(dataset.records("validation"), _PARITY_BATCH), _PARITY_BATCHES)
         difference = check_parity(network, runner, (images for images, _ in first))
+        progress(_EXPORT, 3, 3)
         calibration = fit_calibration(logits, truth, settings.calibration)
         chances = calibration.apply(logits)
         threshold = _abstain_threshold(chances, truth, settings)
-        int8 = _make_int8(dataset, temporary, calibration, threshold, chances)
+        quantized = _int8_logits(dataset, temporary, progress)
+        int8 = (
+            Int8Facts(refused=quantized)
+            if isinstance(quantized, str)
+            else judge(chances, calibration.apply(quantized), truth, threshold)
+        )
         for network_file in ("model.onnx", *([INT8_FILE] if int8.gate else [])):
             describe_network(
                 temporary / network_file,
@@ -110,7 +124,9 @@ def _abstain_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int
         return 0.0
     threshold = choose_threshold(probabilities, truth, settings.min_precision)
     if threshold is None:
-        raise SettingError(f"No threshold gives a precision of {settings.min_precision} on validation: lower it.")
+        raise SettingError(
+            f"No threshold gives a precision of {settings.min_precision:g} on validation: lower --min-precision."
+        )
     return threshold
 
 
@@ -121,14 +137,9 @@ def _without_optimizer(model: Any) -> Any:
     return copy
 
 
-def _make_int8(
-    dataset: Dataset, folder: Path, calibration: Calibration, threshold: float, chances: NDArray[np.float64]
-) -> Int8Facts:
-    """Quantize `model.onnx` beside itself and compare it with `chances`, what `model.onnx` gives on validation."""
+def _int8_logits(dataset: Dataset, folder: Path, progress: Progress) -> NDArray[np.float32] | str:
+    """Quantize `model.onnx` beside itself; gives the logits of the validation images, or why there is no int8."""
     images = calibration_images(dataset)
     logger.info("Quantizing to int8, with the ranges of activations that %d training images give", len(images))
-    refused = quantize(folder / "model.onnx", folder / INT8_FILE, images)
-    if refused:
-        return Int8Facts(refused=refused)
-    logits, truth = split_logits(dataset, "validation", OnnxRunner(folder / INT8_FILE))
-    return judge(chances, calibration.apply(logits), truth, threshold)
+    refused = quantize(folder / "model.onnx", folder / INT8_FILE, images, progress)
+    return refused or split_logits(dataset, "validation", OnnxRunner(folder / INT8_FILE))[0]

@@ -64,13 +64,13 @@ def train_network(request: TrainRequest) -> Trained:
     if settings.workers > 1 and shared_stage(settings) is None:
         raise SettingError(
             f"{settings.workers} workers have nothing to share: a head on cached features is trained by one process in "
-            "seconds. Set workers to 1, or fine_tune_layers above 0."
+            "seconds. Leave out --workers, or give --fine-tune-layers."
         )
     if not describe(settings.model, settings.weights).pretrained:
         if settings.fine_tune_blocks:
             raise SettingError(
                 f"{settings.model} is trained whole, from scratch: there is no backbone with pretrained weights to "
-                "fine-tune. Set fine_tune_layers to 0, or take a pretrained network."
+                "fine-tune. Leave out --fine-tune-layers, or choose a pretrained network with --architecture."
             )
         return _trained(*_train_scratch(request), settings)
     if request.features is None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.errors import InputError, WorkError
+from darkroom.data.figures import count
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.settings import TrainSettings
 
@@ -123,7 +124,7 @@ def run_workers(
             stack.callback(_end, process)
             running[worker] = process
             threading.Thread(target=_listen, args=(worker, process, answers), daemon=True).start()
-        logger.info("%s: %d workers, %d on this machine.", stage, len(cluster.addresses), len(running))
+        logger.info("%s: %s, %d on this machine.", stage, count(len(cluster.addresses), "worker"), len(running))
         while running:
             worker, answer = answers.get()
             if answer is None:

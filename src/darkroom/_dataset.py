@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkroom.data.dataset import dataset as stored
 from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.figures import count
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.flows.settings import open_workspace
 
@@ -37,7 +38,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         card = self._dataset.card
-        return f"<Dataset {self._dataset.reference}: {card.num_ok} images, {len(self.labels)} classes>"
+        counts = f"{count(card.num_ok, 'image')}, {count(len(self.labels), 'class', 'classes')}"
+        return f"<Dataset {self._dataset.reference}: {counts}>"
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from darkroom._images import ImageInput, check_images, read_image
 from darkroom.data.errors import InputError
+from darkroom.data.figures import count
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import decoder
 from darkroom.data.stores.workspace import Workspace
@@ -50,7 +51,7 @@ class Model:
         self._runners: dict[Engine, Runner] = {}
 
     def __repr__(self) -> str:
-        return f"<Model {self._bundle.reference}: {len(self.labels)} classes>"
+        return f"<Model {self._bundle.reference}: {count(len(self.labels), 'class', 'classes')}>"
 
     @property
     def name(self) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -129,8 +128,7 @@ def told_in_a_sentence() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        said = re.sub(r"^--([a-z-]+)", lambda option: option[1].replace("-", "_"), wrong_setting(error))
-        raise SettingError(said) from None
+        raise SettingError(wrong_setting(error, lambda option: option.replace("-", "_"))) from None
 
 
 def _as_typed(value: Any) -> Any:

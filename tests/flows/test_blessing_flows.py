@@ -19,11 +19,11 @@ from darkroom.flows.promote import promote
 from darkroom.flows.results import EvaluateResult
 from darkroom.flows.rollback import rollback
 from darkroom.flows.score import score
-from darkroom.flows.terminal import summary_lines
 from darkroom.flows.train import train
 from darkroom.flows.versus import versus
 from darkroom.models.settings import BlessingRules, TrainSettings
 from tests.datasets import write_images
+from tests.told import told
 
 # Eighteen test images rule out no loss, and an untrained network need not beat guessing by much.
 RULES = BlessingRules(max_possible_loss=1.0, recall_margin=1.0, calibration_margin=1.0)
@@ -79,7 +79,7 @@ def test_the_decision_is_in_the_result_the_pointer_and_the_runs_artifact(
     first, second = judged
     assert first.blessed
     assert first.blessing == "first version; meets the minimum thresholds"
-    assert dict(summary_lines(first))["blessed"] == f"yes: {first.blessing}"
+    assert told(first)["blessed"] == f"yes: {first.blessing}"
     version = (second if second.blessed else first).bundle.partition("@")[2]
     card = blessed_card(place)
     assert card["current"] == version
@@ -100,9 +100,9 @@ def test_a_table_of_other_answers_is_shown_beside_the_models_own(
     assert (result.overall.table.num_correct, result.overall.table.num_images) == (num_images - 2, num_images)
     assert (result.overall.model.num_correct, result.num_unanswered) == (judged[0].num_correct, 2)
     assert Path(result.rows).is_file()
-    lines = dict(summary_lines(result))
+    lines = told(result)
     assert lines["table"].endswith("service.csv; 2 images without an answer count as wrong")
-    assert lines["answered"].startswith(f"on the {num_images - 2} answered images: model ")
+    assert lines["answered"].startswith(f"{num_images - 2} images: model ")
     assert f"| all | {num_images} | {judged[0].num_correct} | {num_images - 2} |" in artifact("versus-night")
 
 
@@ -112,8 +112,8 @@ def test_promote_and_rollback_move_what_scores(place: Workspace, judged: list[Ev
     (other,) = set(versions) - {current}
     promoted = promote(f"night@{other}", "the camera was changed", str(place.root))
     assert (promoted.blessed, promoted.replaced, promoted.why) == (other, current, "the camera was changed")
-    assert "promote by hand: the camera was changed" in artifact("blessing-night")
-    assert dict(summary_lines(promoted))["blessed"] == f"night@{other}, replaces night@{current}"
+    assert "the camera was changed" in artifact("blessing-night")
+    assert told(promoted)["blessed"] == f"night@{other}, replaces night@{current}"
     folder = str(place.root / "source/colours/test")
     table = score(folder, "night@blessed", str(place.root / "table"), workspace=str(place.root))
     assert table.bundle == f"night@{other}"

@@ -101,12 +101,12 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for flow in ("run", "ingest", "train", "evaluate", "versus"):
         module = importlib.import_module(f"darkroom.flows.{flow}")
         monkeypatch.setattr(module, flow, lambda *arguments, **_: calls.append(arguments))
-    for find in ("ran", "ingested", "trained", "evaluated", "explained", "scored"):
+    for find in ("ran", "ingested", "inspected", "trained", "evaluated", "explained", "scored"):
         monkeypatch.setattr(up_to_date, find, lambda *_, **__: None)
     monkeypatch.setattr(Workspace, "find_model", lambda *_: Path())
     monkeypatch.setattr(resolve, "at_hand", lambda *_: None)
     monkeypatch.setattr(settings, "local_copy", lambda *_: None)
-    monkeypatch.setattr(launch, "prepared", lambda verbose, tensorflow: nullcontext())
+    monkeypatch.setattr(launch, "prepared", lambda *_, **__: nullcontext())
     monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     return calls
 
@@ -235,15 +235,29 @@ def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], mon
         (["ingset", "x"], "No such command 'ingset'. Did you mean 'ingest'? See: darkroom --help"),
         (["train", "x", "--epoch", "1"], "No such option: --epoch (Possible options: --epochs). See: "),
         (["ingest", "x", "--image-size", "big"], "--image-size: 'big' is not a size; write 160, or"),
-        (["ingest", "x", "--image-size", "7"], "--image-size must be greater than or equal to 8. Received: 7."),
-        (["ingest", "x", "--validation", "2"], "--validation must be less than 1. Received: '2'."),
-        (["ingest", "x", "--copies", "many"], "--copies must be a valid integer. Received: 'many'."),
-        (["ingest", "x", "--resize", "squash"], "--resize must be 'stretch', 'pad' or 'crop'. Received: 'squash'."),
-        (["train", "x", "--optimizer", "best"], "--optimizer must be 'adam', "),
-        (["train", "x", "--epochs", "0"], "--epochs must be greater than or equal to 1. Received: '0'."),
+        (["ingest", "x", "--image-size", "7"], "--image-size takes a whole number from 8 to 4,096, not 7."),
+        (["ingest", "x", "--validation", "2"], "--validation takes a number above 0 and below 1, not 2."),
+        (["ingest", "x", "--copies", "many"], "--copies takes a whole number from 0 to 100, not 'many'."),
+        (["ingest", "x", "--resize", "squash"], "--resize takes stretch, pad or crop, not 'squash'."),
+        (["train", "x", "--optimizer", "best"], "--optimizer takes adam, "),
+        (["train", "x", "--epochs", "0"], "--epochs takes a whole number from 1 to 10,000, not 0."),
         (["train", "x", "--augment", "wild"], "--augment: There is no augmentation 'wild'. Use one of none, light, "),
         (["train", "x", "--architecture", "nonet"], "There is no network 'nonet'. Use starter, "),
-        (["run", "digits", "--learning-rate", "-1"], "--learning-rate must be greater than 0. Received: '-1'."),
+        (["run", "digits", "--learning-rate", "-1"], "--learning-rate takes a number above 0 and at most 10, not -1."),
+        (
+            ["run", "digits", "--min-precision", "0.9", "--min-coverage", "0.5"],
+            "--min-precision and --min-coverage each decide the abstain threshold",
+        ),
+        (["train", "x", "--workers", "64"], "A batch of 32 images cannot be shared by 64 workers: raise --batch-size"),
+        (["ingest", "x", "--copies", "3"], "--copies would be the same image again: set --copy-augment too"),
+        (
+            ["ingest", "x", "--labels-csv", "a.csv", "--label-pattern", "(.*)"],
+            "--label-pattern reads labels from file names, --labels-csv from a table",
+        ),
+        (["ingest", "x", "--max-judged", "-1"], "--max-judged takes a whole number of at least 0, not -1. See: "),
+        (["score", "x", "--precision", "fast"], "--precision takes auto, fp32 or int8, not 'fast'. See: "),
+        (["evaluate", "x", "--split", "best"], "--split takes train, validation or test, not 'best'. See: "),
+        (["server", "--port", "many"], "--port takes a whole number from 1 to 65,535, not 'many'. See: "),
         (["versus", "x", "t.csv", "--means", "Feline"], "--means takes WORD=CLASS, such as --means Feline=cats."),
         (["run", "no.yaml"], "The recipe no.yaml cannot be read: No such file or directory. Check the path."),
     ],
@@ -367,7 +381,7 @@ def test_json_is_one_object_on_standard_output_from_any_folder(prefect_server: s
     shown = darkroom(*command, folder=tmp_path, PREFECT_API_URL=prefect_server)
     assert shown.returncode == 0
     assert "\x1b" not in shown.stdout + shown.stderr
-    assert "2 files (2 unchanged): 1 ok, 1 quarantined" in shown.stdout
+    assert "2 files (up to date): 1 ok, 1 quarantined" in shown.stdout
 
 
 def test_wrong_input_ends_with_status_2_and_failed_work_with_1(prefect_server: str, tmp_path: Path) -> None:
@@ -380,7 +394,7 @@ def test_wrong_input_ends_with_status_2_and_failed_work_with_1(prefect_server: s
     command = ("score", "images", "--model", bundle, "--out", "table")
     wrong = darkroom(*command, folder=tmp_path, PREFECT_API_URL=prefect_server, DARKROOM_MAX_WORKERS="many")
     assert wrong.returncode == 2
-    assert sentence(wrong) == "DARKROOM_MAX_WORKERS must be a valid integer. Received: 'many'."
+    assert sentence(wrong) == "DARKROOM_MAX_WORKERS takes a whole number of at least 1, not 'many'."
     unreachable = darkroom(*command, folder=tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert unreachable.returncode == 1
     assert "Start it with 'darkroom server', or unset PREFECT_API_URL." in sentence(unreachable)

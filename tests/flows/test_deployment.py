@@ -109,7 +109,7 @@ def test_the_run_shows_its_counts_and_the_log_lines_of_darkroom(client: Any, sco
     wait_for(arrived, 20, table)
     assert len(found) == 1
     assert "12 files scored" in found[0]
-    assert "1 of them quarantined" in found[0]
+    assert "1 quarantined" in found[0]
 
 
 def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(

@@ -42,6 +42,7 @@ def test_every_command_explains_each_of_its_options(
         monkeypatch.setattr(sys, "argv", ["darkroom", name, "--help"])
         cli.main()
         shown = capsys.readouterr().out
+        assert not re.search(r"<\w+(\[\w+\])?>|[{}]", shown), name  # Python's types, and Typer's braces
         for parameter in command.params:
             assert getattr(parameter, "help", "").strip(), (name, parameter.name)
             hidden = getattr(parameter, "hidden", False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.plan import IngestSettings
+from darkroom.flows import up_to_date
 from darkroom.flows.inspect_source import inspect
 from darkroom.models.inspecting.inspection import read_inspection
 from tests.datasets import BAD_FILES, NUM_IMAGES, write_images
@@ -35,7 +37,7 @@ def test_every_file_is_counted_every_label_judged_and_nothing_ingested(
     assert read_inspection(folder).quality.num_ok == NUM_OK
     assert not (tmp_path / "datasets").exists()
     left = [path.name for path in (tmp_path / "inspections").rglob("*") if path.is_file()]
-    assert sorted(left) == [".lock", "dataset.html", "inspection.json"]
+    assert sorted(left) == [".lock", "dataset.html", "inspection.json", "made.json"]
 
 
 def test_no_label_is_judged_where_none_is_asked_for_and_the_page_goes_where_it_is_told(
@@ -45,3 +47,25 @@ def test_no_label_is_judged_where_none_is_asked_for_and_the_page_goes_where_it_i
     assert (found.num_judged, found.num_suspected) == (0, None)
     assert Path(found.page).is_file()
     assert read_inspection(tmp_path / "page").label_errors is None
+
+
+def test_an_inspection_is_up_to_date_until_the_source_or_a_setting_changes(
+    prefect_server: str, images: Path, tmp_path: Path
+) -> None:
+    source, place = tmp_path / "colours", str(tmp_path / "work")
+    shutil.copytree(images, source)
+    assert up_to_date.inspected(str(source), SETTINGS, None, 0, place) is None
+    first = inspect(str(source), SETTINGS, max_judged=0, workspace=place)
+    again = first.model_copy(update={"reused": True})
+    assert not first.reused
+    assert up_to_date.inspected(str(source), SETTINGS, None, 0, place) == again
+    assert inspect(str(source), SETTINGS, max_judged=0, workspace=place) == again
+    assert up_to_date.inspected(str(source), SETTINGS, None, 5, place) is None
+    other = SETTINGS.model_copy(update={"policy": DecodePolicy(image_size=(16, 16))})
+    assert up_to_date.inspected(str(source), other, None, 0, place) is None
+    page = Path(first.page)
+    page.write_text(page.read_text() + "edited")
+    assert up_to_date.inspected(str(source), SETTINGS, None, 0, place) is None
+    assert not inspect(str(source), SETTINGS, max_judged=0, workspace=place).reused
+    next(source.rglob("*.png")).unlink()
+    assert up_to_date.inspected(str(source), SETTINGS, None, 0, place) is None

@@ -53,18 +53,24 @@ def test_anything_else_is_a_source_with_all_defaults() -> None:
     ("text", "said"),
     [
         ("name: x\nsource: y\ntrain:\n  epoch: 3\n", "line 4: train.epoch is not a setting."),
-        ("name: x\nsource: y\ntrain:\n  seed: 1\n  epochs: many\n", "line 5: train.epochs must be a valid integer."),
+        (
+            "name: x\nsource: y\ntrain:\n  seed: 1\n  epochs: many\n",
+            "line 5: train.epochs takes a whole number from 1 to 10,000, not 'many'.",
+        ),
         ("# a comment\nname: x\ntrain:\n  epochs: 3\n", "line 2: source is missing."),
         (
             "name: x\nsource: y\nsplits:\n  test: 0.7\n  validation: 0.7\n",
-            "line 3: splits: validation and test",
+            "line 3: splits.validation of 0.7 and splits.test of 0.7",
         ),
         (
             "name: x\nsource: y\ntrain: {augmentation: wild}\n",
             "line 3: train.augmentation: There is no augmentation 'wild'",
         ),
-        ("name: x\nsource: y\ntrain: 3\n", "line 3: train must be a group of settings."),
-        ("name: x\nsource: y\npolicy:\n  image_size:\n  - 1\n  - 2\n", "line 4: policy.image_size.0 must be greater"),
+        ("name: x\nsource: y\ntrain: 3\n", "line 3: train takes a group of settings, not 3."),
+        (
+            "name: x\nsource: y\npolicy:\n  image_size:\n  - 1\n  - 2\n",
+            "line 4: policy.image_size.0 takes a whole number from 8 to",
+        ),
         ("name: x\nsource: [\n", "is not YAML: "),
         ("- name: x\n", "holds no settings. Begin it with 'name:' and 'source:'."),
         ("", "holds no settings."),

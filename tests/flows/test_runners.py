@@ -346,7 +346,7 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("kind", "address", "said"),
     [
-        ("best", None, "--runner must be 'threads', 'processes', 'dask' or 'ray'. Received: 'best'."),
+        ("best", None, "--runner takes threads, processes, dask or ray, not 'best'."),
         ("threads", "tcp://127.0.0.1:9", "--address is that of a Dask or Ray cluster, and the runner is threads."),
         ("dask", None, "The runner dask needs the address of a cluster: give --address, such as tcp://host:8786"),
         ("dask", "somewhere", "--address: 'somewhere' is not the address of a cluster. Write it as tcp://host:8786."),

@@ -67,4 +67,4 @@ def test_another_decoder_is_a_warning_unless_the_environment_or_the_caller_says_
     monkeypatch.setenv("DARKROOM_DECODER_MISMATCH", "perhaps")
     with pytest.raises(ValidationError) as refused:
         decoder_rule()
-    assert wrong_setting(refused.value).startswith("DARKROOM_DECODER_MISMATCH must be 'warn' or 'strict'")
+    assert wrong_setting(refused.value).startswith("DARKROOM_DECODER_MISMATCH takes warn or strict, not 'perhaps'")

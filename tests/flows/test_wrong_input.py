@@ -62,7 +62,7 @@ def test_the_only_model_is_the_one_that_scores_and_is_named(
     monkeypatch.chdir(tmp_path)
     calls: list[Any] = []
     monkeypatch.setattr("darkroom.flows.score.score", lambda *arguments, **_: calls.append(arguments[:2]))
-    monkeypatch.setattr(launch, "prepared", lambda verbose, tensorflow: nullcontext())
+    monkeypatch.setattr(launch, "prepared", lambda *_, **__: nullcontext())
     monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     (tmp_path / "new").mkdir()
     call(monkeypatch, "score", "new")

@@ -8,13 +8,14 @@ that it has in photographs, on colours that vary as those of photographs do, und
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from darkroom.data.progress import Progress, counted, unseen
 from darkroom.models.networks.layers import Probe
 
 NUM_STEPS = 96
@@ -23,6 +24,8 @@ _FIRST_DEVIATION = 0.05
 # Columns: how the colours of ImageNet's photographs vary together, most first (Olah et al. 2017, the code `lucid`).
 _COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
 _BATCH = 8
+_SEED = 0  # of the first noise and of the shifts
+_STEP = "patterns"
 
 
 @dataclass(frozen=True)
@@ -41,31 +44,38 @@ class Goal:
 
 
 def maximise(
-    model: Any, goals: Sequence[Goal], image_size: tuple[int, int], num_steps: int = NUM_STEPS, seed: int = 0
+    model: Any,
+    goals: Sequence[Goal],
+    image_size: tuple[int, int],
+    num_steps: int = NUM_STEPS,
+    progress: Progress = unseen,
 ) -> NDArray[np.uint8]:
-    """One image per goal that maximises it, `uint8[N, H, W, 3]`; the same seed gives the same images.
+    """One image per goal that maximises it, `uint8[N, H, W, 3]`; the same goals give the same images.
 
     Args:
         model: Keras, `uint8[N, H, W, 3]` to logits.
         goals: N of them, each maximised on its own.
         image_size: (height, width) in pixels.
         num_steps: Steps of gradient ascent.
-        seed: Of the initial noise and of the shifts.
+        progress: Told how many steps have been taken.
     """
     if not goals:
         return np.zeros((0, *image_size, 3), np.uint8)
-    return np.concatenate(
-        [_batch(model, goals[at : at + _BATCH], image_size, num_steps, seed) for at in range(0, len(goals), _BATCH)]
-    )
+    starts = range(0, len(goals), _BATCH)
+    total = num_steps * len(starts)
+    progress(_STEP, 0, total)
+    found = []
+    for number, at in enumerate(starts):
+        steps = counted(range(num_steps), progress, _STEP, number * num_steps, total)
+        found.append(_batch(model, goals[at : at + _BATCH], image_size, steps))
+    return np.concatenate(found)
 
 
-def _batch(
-    model: Any, goals: Sequence[Goal], image_size: tuple[int, int], num_steps: int, seed: int
-) -> NDArray[np.uint8]:
+def _batch(model: Any, goals: Sequence[Goal], image_size: tuple[int, int], steps: Iterable[int]) -> NDArray[np.uint8]:
     import keras
     import tensorflow as tf
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     height, width = image_size
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     scale = np.sqrt(height * width) / np.maximum(frequency, 1 / max(image_size))
@@ -96,6 +106,6 @@ def _batch(
 
     compiled = tf.function(tf.autograph.experimental.do_not_convert(step))
     reach = np.maximum(np.array(image_size) // 16, 1)
-    for _ in range(num_steps):
+    for _ in steps:
         compiled(tf.constant(rng.integers(-reach, reach + 1), tf.int32))
     return np.asarray(np.round(images().numpy()), np.uint8)

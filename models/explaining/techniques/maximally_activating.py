@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.shards import Record
 from darkroom.data.images.decode import decode_stored
+from darkroom.data.progress import Progress, unseen
 from darkroom.models.networks.layers import Probe
 
 MAX_SEARCHED = 1000
 NUM_IMAGES = 4
+_STEP = "search"
 _BATCH = 8  # the outputs of all layers are held at once, 80 MB an image of 224 x 224
 
 
@@ -47,6 +49,7 @@ def most_activating(
     dataset: Dataset,
     max_searched: int = MAX_SEARCHED,
     num_images: int = NUM_IMAGES,
+    progress: Progress = unseen,
 ) -> tuple[list[list[ActiveImage]], int]:
     """The training images that activate each channel most, strongest first, and how many were searched.
 
@@ -57,6 +60,7 @@ def most_activating(
         dataset: Whose training images are looked at, copies left out.
         max_searched: About how many of them, chosen by their hashes where there are more.
         num_images: For each channel.
+        progress: Told how many images have been looked at.
     """
     import tensorflow as tf
 
@@ -68,16 +72,19 @@ def most_activating(
 
     images = tf.TensorSpec((None, *dataset.card.policy.image_size, 3), tf.uint8)
     compiled = tf.function(tf.autograph.experimental.do_not_convert(strengths), input_signature=[images])
-    share = max_searched / max(dataset.card.num_images("train"), 1)
+    num_train = dataset.card.num_images("train")
+    share, expected = max_searched / max(num_train, 1), min(max_searched, num_train)
     records = (record for record in dataset.records("train") if record.copy == 0 and _chosen(record, share))
     best: list[list[tuple[float, str, Record]]] = [[] for _ in channels]
     num_searched = 0
     while batch := list(islice(records, _BATCH)):
+        progress(_STEP, min(num_searched, expected - 1), expected)
         num_searched += len(batch)
         found = compiled(np.stack([decode_stored(record.encoded) for record in batch])).numpy()
         for place, column in enumerate(found.T):
             pairs = [(-float(value), record.path, record) for value, record in zip(column, batch, strict=True)]
             best[place] = sorted(best[place] + pairs, key=lambda pair: pair[:2])[:num_images]
+    progress(_STEP, expected, expected)
     return [
         [ActiveImage(path, record.label, -value, decode_stored(record.encoded)) for value, path, record in rows]
         for rows in best

@@ -408,7 +408,7 @@ def test_copies_are_written_for_training_alone_and_are_what_the_policy_gives(
 
 
 def test_copies_that_would_all_be_the_same_image_are_refused() -> None:
-    with pytest.raises(ValidationError, match="copies would be the same image again"):
+    with pytest.raises(ValidationError, match="`copies` would be the same image again"):
         settings(copies=2)
 
 

@@ -34,8 +34,8 @@ def run(folder: Path, bundle: Bundle, out: Path, engine: Any = "fp32", embedding
     """Plan, score in parts of 10 and summarize."""
     planned = plan(folder, bundle, out, 10, engine, embeddings=embeddings)
     runner, _ = open_runner(bundle.folder, planned.engine)
-    reused = sum(score_part(out, index, runner, bundle).num_reused for index in range(planned.num_parts))
-    return summarize(out, reused, "", 1.0, None)
+    parts = [score_part(out, index, runner, bundle) for index in range(planned.num_parts)]
+    return summarize(out, parts, "", 1.0, None)
 
 
 def table(out: Path) -> pa.Table:
@@ -150,7 +150,7 @@ def test_embeddings_of_known_rows_are_taken_over(images, bundle, tmp_path):
     planned = plan(images, bundle, out, 31, embeddings=True)  # other parts, the same rows
     done = [score_part(out, index, bundle.runner(), bundle) for index in range(planned.num_parts)]
     assert sum(part.num_reused for part in done) == 72
-    summarize(out, 72, "", 1.0, None)
+    summarize(out, done, "", 1.0, None)
     assert table(out).equals(before)
 
 

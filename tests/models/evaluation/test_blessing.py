@@ -395,7 +395,7 @@ def test_a_bundle_that_was_rolled_back_is_not_blessed_by_the_next_evaluation(tem
     roll_back("night", place, "by hand", None)
     decision = decision_on(second, photos, place)
     assert not decision.blessed
-    assert "darkroom promote night@a2" in decision.why
+    assert "has been replaced" in decision.why
     assert place.find_model("night@blessed") == first.folder
 
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import FormatError, WorkError
+from darkroom.data.figures import percent
 from darkroom.models.evaluation.report import (
     CorrectPrediction,
     EvaluationReport,
@@ -33,7 +34,6 @@ from darkroom.models.evaluation.report import (
 )
 from darkroom.models.evaluation.report_page import Illustrations, write_report
 from darkroom.models.measures.curves import Curve
-from darkroom.models.measures.figures import percent
 from darkroom.models.measures.metrics import Interval, measure
 from darkroom.models.measures.resampling import resampled_intervals
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def quick(monkeypatch):
     """A few steps of gradient ascent in place of many."""
     monkeypatch.setattr(
         "darkroom.models.explaining.views.maximise",
-        lambda model, goals, size: maximise(model, goals, size, num_steps=2),
+        lambda model, goals, size, progress: maximise(model, goals, size, num_steps=2, progress=progress),
     )
 
 
@@ -141,7 +142,7 @@ def test_what_was_explained_is_not_drawn_again_unless_something_it_shows_has_cha
 
     monkeypatch.setattr("darkroom.models.explaining.explain.view_network", counting)
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-    assert explain_images(bundle, given, out, "pytest", dataset) == done
+    assert explain_images(bundle, given, out, "pytest", dataset) == replace(done, reused=True)
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
     assert not drawn
     explain_images(bundle, given, out, "pytest", dataset, max_searched=3)

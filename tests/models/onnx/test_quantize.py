@@ -81,6 +81,14 @@ def test_quantizing_again_gives_the_same_bytes(network, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["again.onnx"]
 
 
+@pytest.mark.parametrize("num_images", [1, 20])
+def test_every_batch_is_reported_to_the_end_both_times(network, tmp_path, num_images):
+    told: list[tuple[str, int, int]] = []
+    refused = quantize(network, tmp_path / "int8.onnx", images(num_images), lambda *step: told.append(step))
+    total = 2 * -(-num_images // 8)
+    assert (refused, told) == (None, [("quantize", done, total) for done in range(total + 1)])
+
+
 def test_a_flip_averaged_network_can_be_quantized(tmp_path):
     model = flip_averaged(trained_like())
     export_onnx(with_embeddings(model), tmp_path / "model.onnx")

@@ -68,15 +68,15 @@ def run(folder: Path | Url, bundle: Bundle, out: TableOutput, stop_after: int | 
     """All of a scoring run, as the flow does it, or killed after some parts; gives the rows reused, and the summary."""
     runner, opened = open_runner(bundle.folder)
     planned = plan(folder, opened, out, ROWS_PER_PART)
-    reused = 0
+    done = []
     for index in range(planned.num_parts):
         if index == stop_after:
             raise Killed
-        reused += score_part(out.folder, index, runner, opened).num_reused
+        done.append(score_part(out.folder, index, runner, opened))
         out.share_part(index)
-    summary = summarize(out.folder, reused, "2026-11-21T00:00:00Z", 1.0, None)
+    summary = summarize(out.folder, done, "2026-11-21T00:00:00Z", 1.0, None)
     out.share_table()
-    return reused, summary
+    return sum(part.num_reused for part in done), summary
 
 
 def output(cache: Path, name: str = "tables/run") -> TableOutput:

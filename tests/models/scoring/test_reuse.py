@@ -63,11 +63,11 @@ def score(folder: Path, bundle: Path, out: Path, num_parts: int | None = None, *
     counting = Counting(runner)
     planned = plan(folder, opened, out, how.pop("rows_per_part", 4), **how)
     parts = range(planned.num_parts if num_parts is None else num_parts)
-    reused = sum(score_part(out, index, counting, opened).num_reused for index in parts)  # type: ignore[arg-type, misc]
+    done = [score_part(out, index, counting, opened) for index in parts]  # type: ignore[arg-type, misc]
     if num_parts is None:
-        summarize(out, reused, "", 1.0, None)
+        summarize(out, done, "", 1.0, None)
         assert not TablePaths(out).known_rows.exists()
-    return counting.num_images, reused
+    return counting.num_images, sum(part.num_reused for part in done)
 
 
 def table_bytes(out: Path) -> dict[str, bytes]:

@@ -36,7 +36,7 @@ def run(folder: Path, bundle: Bundle, out: Path, rows_per_part: int = 20, **how:
     planned = plan(folder, opened, out, rows_per_part, **how)
     parts = [score_part(out, index, runner, opened) for index in range(planned.num_parts)]
     assert sum(part.num_rows for part in parts) == planned.num_files
-    return summarize(out, sum(part.num_reused for part in parts), "2026-11-21T00:00:00Z", 1.0, None)
+    return summarize(out, parts, "2026-11-21T00:00:00Z", 1.0, None)
 
 
 def table(out: Path) -> pa.Table:
@@ -209,7 +209,7 @@ def test_a_missing_row_is_an_error(folder, bundle, tmp_path):
     plan(folder, bundle, out, 50)
     pq.write_table(table(out).slice(1), out / "part-00000.parquet")
     with pytest.raises(CountError, match=r"21 files .* were planned and 20 rows written"):
-        summarize(out, 0, "", 1.0, None)
+        summarize(out, (), "", 1.0, None)
 
 
 @pytest.mark.parametrize("name", ["out/part-00000.parquet", "out/part-0.parquet", "out.summary.json"])
@@ -238,9 +238,9 @@ def test_other_files_in_the_output_folder_stay(folder, bundle, tmp_path):
 def test_arguments_that_cannot_be_right_are_refused_with_a_sentence(folder, bundle, images, dataset, tmp_path):
     with pytest.raises(InputError, match="lies inside the scored folder"):
         plan(folder, bundle, folder / "scores", 5)
-    with pytest.raises(SettingError, match=r"rows_per_part must be at least 1\. Received: 0"):
+    with pytest.raises(SettingError, match="--rows-per-part takes a whole number of at least 1, not 0"):
         plan(folder, bundle, tmp_path / "out", 0)
-    with pytest.raises(SettingError, match=r"split must be train, validation or test\. Received: 'tset'"):
+    with pytest.raises(SettingError, match="--split takes train, validation or test, not 'tset'"):
         plan(folder, bundle, tmp_path / "out", 5, dataset=dataset.folder, split="tset")
     gone = shutil.copytree(images, tmp_path / "images")
     (gone / dataset.paths("test")[0]).unlink()

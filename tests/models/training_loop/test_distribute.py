@@ -258,7 +258,7 @@ def test_all_workers_have_as_many_batches_and_every_image_once_an_epoch(dataset:
 def test_workers_that_have_nothing_to_share_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     head = TrainSettings(model="efficientnet-lite0", workers=2)
     assert shared_stage(head) is None
-    with pytest.raises(SettingError, match=r"2 workers have nothing to share: .* fine_tune_layers above 0"):
+    with pytest.raises(SettingError, match=r"2 workers have nothing to share: .* give --fine-tune-layers"):
         train_network(TrainRequest(dataset, head, tmp_path, tmp_path))
     with pytest.raises(ValueError, match="a batch of 4 images cannot be shared by 5 workers"):
         TrainSettings(batch_size=4, workers=5)

@@ -35,12 +35,11 @@ def test_a_channel_that_is_silent_at_first_is_found_all_the_same():
     assert np.asarray(model(images))[0, 1] > 0.05
 
 
-def test_the_same_seed_gives_the_same_images_and_more_steps_a_stronger_answer():
+def test_the_same_goals_give_the_same_images_and_more_steps_a_stronger_answer():
     model = planted(head=AGAINST)
     goals = [Goal(0), Goal(1)]
     once, again = maximise(model, goals, SIZE, 8), maximise(model, goals, SIZE, 8)
     np.testing.assert_array_equal(once, again)
-    assert np.any(maximise(model, goals, SIZE, 8, seed=1) != once)
     more = maximise(model, goals, SIZE, 32)
     assert np.all(np.diag(np.asarray(model(more))) > np.diag(np.asarray(model(once))))
 

@@ -1,0 +1,362 @@
+"""Each result in words: the only file that words one. `terminal.py` prints it, an artifact shows it as Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import singledispatch
+from pathlib import Path
+
+from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
+from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.figures import count, duration, fraction, interval, percent
+from darkroom.flows.results import (
+    BlessingResult,
+    CompareResult,
+    EvaluateResult,
+    ExplainResult,
+    IngestResult,
+    InspectResult,
+    Result,
+    Right,
+    RunResult,
+    ScoreResult,
+    TrainResult,
+    VersusResult,
+)
+from darkroom.models.bundle.bundle import EpochLog
+from darkroom.models.experiments.experiment import TrialRow
+from darkroom.models.measures.comparison import Decision
+from darkroom.models.measures.metrics import Metrics
+from darkroom.models.pages.description import Description, Row, Table
+from darkroom.models.scoring.summary import NamedCount
+
+_ENDED = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
+_UP_TO_DATE = " (up to date)"
+# A line names so many labels; a larger confusion matrix is for programs, which read `report.json`.
+_MAX_LABELS = 10
+_MAX_MATRIX = 50
+_FIRST_ROWS = 5
+
+
+@singledispatch
+def describe(result: Result) -> Description:
+    """A result in words."""
+    raise TypeError(type(result).__name__)
+
+
+@describe.register
+def _(result: IngestResult) -> Description:
+    known = f" ({result.num_known:,} unchanged)" if result.num_known else ""
+    classes = count(len(result.labels), "class", "classes")
+    used = _named((size.split, size.num_images) for size in result.splits)
+    rows = [
+        ("data set", _with_state(result.dataset, result.reused)),
+        ("read", f"{count(result.num_files, 'file')}{known}, {classes}; {'; '.join(result.decisions)}"),
+        ("used", f"{count(result.num_ok, 'image')}: {used}"),
+        ("quarantined", _quarantined(result.num_files - result.num_ok, result.quarantined)),
+    ]
+    pairs = result.duplicates
+    if pairs.num_exact or pairs.num_near:
+        treated = f"{pairs.num_conflicting:,} with conflicting labels, {pairs.num_set_aside:,} quarantined"
+        rows.append(("duplicates", f"{_pairs(pairs.num_exact, pairs.num_near, pairs.num_leaked)}, {treated}"))
+    return _description(f"Data set {result.dataset}", *rows, ("page", result.page), ("folder", result.folder))
+
+
+@describe.register
+def _(result: InspectResult) -> Description:
+    outliers = ", ".join(f"{found.num_images:,} {found.name}" for found in result.outliers if found.num_images)
+    classes = count(result.num_classes, "class", "classes")
+    suspected = f"{result.num_suspected or 0:,} of {result.num_judged:,} may be wrong"
+    return _description(
+        f"Inspection of {result.source}",
+        ("read", f"{count(result.num_files, 'file')}, {result.num_ok:,} usable, {classes}"),
+        ("quarantined", _quarantined(result.num_files - result.num_ok, result.quarantined)),
+        ("labels", "not checked" if result.num_suspected is None else suspected),
+        ("duplicates", _pairs(result.num_exact_duplicates, result.num_near_duplicates, result.num_leaked)),
+        ("outliers", outliers or "none"),
+        ("page", result.page + (_UP_TO_DATE if result.reused else "")),
+        remarks=result.remarks,
+    )
+
+
+@describe.register
+def _(result: TrainResult) -> Description:
+    epochs = f"{count(result.num_epochs, 'epoch')} in {duration(result.train_seconds)}, best epoch {result.best_epoch}"
+    int8 = (
+        f"not used for scoring: {result.int8_refused}"
+        if result.int8_refused
+        else f"used for scoring: same label as fp32 for {percent(result.int8_same_label or 0)} of the validation images"
+    )
+    return _description(
+        f"Model {result.bundle}",
+        ("model", _with_state(result.bundle, result.reused)),
+        ("trained", f"{result.model}, {epochs}; validation accuracy {fraction(result.validation_accuracy)}"),
+        ("int8", int8),
+        ("folder", result.folder),
+    )
+
+
+@describe.register
+def _(result: CompareResult) -> Description:
+    ended = Counter[str](row.status for row in result.trials)
+    said = ", ".join(f"{ended[status]:,} {word}" for status, word in _ENDED.items() if ended[status])
+    best, test = result.best, result.test
+    optimistic = f"optimistic: the best of {ended['complete']:,}"
+    rows = [
+        ("experiment", _with_state(result.experiment, result.reused)),
+        ("trials", f"{len(result.trials):,} of {count(result.num_combinations, 'combination')}: {said}"),
+        ("best", ", ".join(f"{varied.option}={varied.value}" for varied in best.values)),
+        ("model", result.bundle),
+        ("validation", f"{fraction(best.accuracy)} on {count(best.num_images, 'image')} ({optimistic})"),
+    ]
+    if test:
+        images, bounds = count(test.num_images, "test image"), interval(test.interval.low, test.interval.high)
+        rows.append(("accuracy", f"{fraction(test.accuracy)} on {images} (95 % interval {bounds})"))
+    described = _description(f"Experiment {result.experiment}", *rows, ("page", result.page))
+    return described.with_tables(_trials(result.trials))
+
+
+@describe.register
+def _(result: EvaluateResult) -> Description:
+    images = count(result.num_images, f"{result.split} image")
+    bounds = interval(result.accuracy_low, result.accuracy_high)
+    rows = [
+        ("accuracy", f"{fraction(result.accuracy)} on {images} (95 % interval {bounds})"),
+        ("macro F1", fraction(result.macro_f1)),
+    ]
+    if result.blessing:
+        rows.append(("blessed", f"{'yes' if result.blessed else 'no'}: {result.blessing}"))
+    return _description(
+        f"{result.bundle} on the {result.split} split of {result.dataset}",
+        *rows,
+        ("report", result.report + (_UP_TO_DATE if result.reused else "")),
+        remarks=_way_out(result.bundle, result.blessed),
+    )
+
+
+@describe.register
+def _(result: VersusResult) -> Description:
+    overall, answered, num_missing = result.overall, result.answered, result.num_unanswered
+    missing = f"; {count(num_missing, 'image')} without an answer {_verb(num_missing, 'counts', 'count')} as wrong"
+    num_unknown = result.num_unknown_rows
+    unknown = f"; {count(num_unknown, 'row')} {_verb(num_unknown, 'matches', 'match')} no image"
+    alone = f"{result.num_only_model:,} right by the model only, {result.num_only_table:,} by the table only"
+    rows = [
+        ("evaluated", f"{count(overall.model.num_images, f'{result.split} image')} of {result.dataset}"),
+        ("model", f"{_share(overall.model)}: {result.bundle}"),
+        ("table", f"{_share(overall.table)}: {result.table}{missing * bool(num_missing)}{unknown * bool(num_unknown)}"),
+        ("difference", f"{alone}; McNemar p = {result.p_value:.2g}"),
+    ]
+    if num_missing:
+        shares = f"model {_share(answered.model)}, table {_share(answered.table)}"
+        rows.append(("answered", f"{count(answered.model.num_images, 'image')}: {shares}"))
+    sides = [("all", overall), ("all with an answer", answered), *((each.label, each) for each in result.classes)]
+    by_class = Table(
+        title="Images and correct answers, by class",
+        columns=("class", "images", "model", "table"),
+        cells=_cells((name, s.model.num_images, s.model.num_correct, s.table.num_correct) for name, s in sides),
+    )
+    described = _description(f"{result.bundle} against {result.table}", *rows, ("rows", result.rows))
+    return described.with_tables(by_class)
+
+
+@describe.register
+def _(result: BlessingResult) -> Description:
+    before = f", replaces {result.name}@{result.replaced}" if result.replaced else ""
+    blessed = f"{result.name}@{result.blessed}"
+    rows = (("blessed", f"{blessed}{before}"), ("why", result.why), ("folder", result.folder))
+    return _description(f"{blessed} is blessed", *rows)
+
+
+@describe.register
+def _(result: ExplainResult) -> Description:
+    state = _UP_TO_DATE if result.reused else ""
+    rows = [("pictures", f"{len(result.pictures):,}{state}, see {result.page}")]
+    if result.quarantined:
+        num_files = sum(found.num_files for found in result.quarantined)
+        rows.append(("quarantined", _quarantined(num_files, result.quarantined)))
+    return _description(f"What {result.bundle} looks at", *rows)
+
+
+@describe.register
+def _(result: ScoreResult) -> Description:
+    is_done = result.rows_reused == result.num_files
+    some = f" ({result.rows_reused:,} unchanged)" if result.rows_reused else ""
+    pace = f"{result.images_per_second:,.0f} images/s, " if result.images_per_second else ""
+    files = f"{count(result.num_files, 'file')}{_UP_TO_DATE if is_done else some}"
+    rows = [
+        ("scored", f"{files}: {_counted(result.statuses)}; {pace}{result.precision}"),
+        ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
+        ("quarantined", _counted(result.reasons)),
+        ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),
+        ("table", result.out),
+    ]
+    return _description(f"{count(result.num_files, 'file')} scored by {result.bundle}", *rows)
+
+
+@describe.register
+def _(result: RunResult) -> Description:
+    steps = [describe(step) for step in (result.ingest, result.train, result.evaluate, result.explain, result.score)]
+    rows = [(row.label, row.text) for step in steps for row in step.rows if row.label != "folder"]
+    for goal in result.targets:
+        reached = "reached" if goal.reached else "not reached"
+        public = f"; public: {goal.public}" if goal.public else ""
+        rows.append(("target", f"{goal.figure} {goal.target:g}: {reached} ({fraction(goal.value)}){public}"))
+    remarks = tuple(remark for step in steps for remark in step.remarks)
+    return _description(f"Run of {result.ingest.dataset}", *rows, remarks=remarks)
+
+
+def describe_decision(bundle: str, decision: Decision) -> Description:
+    """Whether a bundle is blessed, why, and what was checked."""
+    checks = Table(
+        title="Checks",
+        columns=("check", "passed", "result"),
+        cells=_cells((check.name, "yes" if check.passed else "no", check.found) for check in decision.checks),
+    )
+    title = f"{bundle} is {'blessed' if decision.blessed else 'not blessed'}"
+    return _description(title, ("why", decision.why), remarks=_way_out(bundle, decision.blessed)).with_tables(checks)
+
+
+def class_counts(card: DatasetCard) -> Table:
+    """Images of a data set by class and split."""
+    numbers = {(each.label, each.split): each.num_images for each in card.counts}
+    cells = _cells((label, *(numbers.get((label, split), 0) for split in SPLITS)) for label in card.labels)
+    return Table(title="Images by class and split", columns=("class", *SPLITS), cells=cells)
+
+
+def epochs_table(history: Sequence[EpochLog]) -> Table:
+    """The epochs of a training."""
+    columns = ("epoch", "stage", "loss", "accuracy", "validation loss", "validation accuracy", "time")
+    cells = _cells(
+        (
+            *(log.epoch, log.stage),
+            *map(fraction, (log.loss, log.accuracy, log.val_loss, log.val_accuracy)),
+            duration(log.seconds),
+        )
+        for log in history
+    )
+    return Table(title="Epochs", columns=columns, cells=cells)
+
+
+def metric_tables(metrics: Metrics) -> tuple[Table, ...]:
+    """Metrics by class and, of at most 50 classes, the confusion matrix."""
+    classes = metrics.per_class
+    by_class = Table(
+        title="Metrics by class",
+        columns=("class", "precision", "recall", "F1", "images"),
+        cells=_cells((row.label, *map(fraction, (row.precision, row.recall, row.f1)), row.support) for row in classes),
+    )
+    if len(classes) > _MAX_MATRIX:
+        return (by_class,)
+    matrix = Table(
+        title="Confusion matrix: a row per true class, a column per predicted class",
+        columns=("", *(row.label for row in classes)),
+        cells=_cells((row.label, *numbers) for row, numbers in zip(classes, metrics.confusion_matrix, strict=True)),
+    )
+    return by_class, matrix
+
+
+def describe_trials(experiment: str, trials: Sequence[TrialRow]) -> Description:
+    """The trials of an experiment that have ended."""
+    row = ("trials", f"{len(trials):,} ended")
+    return _description(f"Trials of {experiment}", row).with_tables(_trials(trials))
+
+
+def _trials(trials: Sequence[TrialRow]) -> Table:
+    """The trials of an experiment, in the order given."""
+    options = [varied.option for varied in trials[0].values] if trials else []
+    cells = _cells(
+        (
+            row.number,
+            *(varied.value for varied in row.values),
+            *(_ENDED[row.status], row.num_epochs, fraction(row.accuracy)),
+            interval(row.interval.low, row.interval.high) if row.interval else "",
+            *(duration(row.seconds), row.reason),
+        )
+        for row in trials
+    )
+    columns = ("trial", *options, "ended", "epochs", "validation", "95 % interval", "time", "reason")
+    return Table(title="Trials, the best first", columns=columns, cells=cells)
+
+
+def first_rows(out: Path) -> Table:
+    """The first rows of a prediction table."""
+    import pyarrow.parquet as pq
+
+    columns = ("path", "status", "label", "confidence", "reason")
+    with pq.ParquetFile(out / "part-00000.parquet") as file:
+        batch = next(file.iter_batches(batch_size=_FIRST_ROWS, columns=list(columns)))
+    cells = _cells(
+        (row["path"], row["status"], row["label"], _confidence(row["confidence"]), row["reason"])
+        for row in batch.to_pylist()
+    )
+    return Table(title="First rows", columns=columns, cells=cells)
+
+
+def count_tables(result: ScoreResult) -> tuple[Table, ...]:
+    """The rows of a prediction table by status, label and reason."""
+    counts = {"status": result.statuses, "label": result.labels, "reason": result.reasons}
+    return tuple(
+        Table(
+            title=f"Rows by {name}", columns=(name, "rows"), cells=_cells((each.name, each.num_rows) for each in found)
+        )
+        for name, found in counts.items()
+    )
+
+
+def _description(title: str, *rows: tuple[str, str], remarks: Iterable[str] = ()) -> Description:
+    """A description, without the rows that have nothing to say."""
+    said = tuple(Row(label=label, text=text) for label, text in rows if text)
+    return Description(title=title, rows=said, remarks=tuple(remarks))
+
+
+def _cells(rows: Iterable[Iterable[str | int | None]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(f"{cell:,}" if isinstance(cell, int) else cell or "" for cell in row) for row in rows)
+
+
+def _with_state(name: str, reused: bool) -> str:
+    return f"{name} (already built)" if reused else name
+
+
+def _way_out(bundle: str, blessed: bool | None) -> tuple[str, ...]:
+    """What can be done where a bundle was found not to be good enough."""
+    if blessed is not False:
+        return ()
+    limits = "change the limits with the options of darkroom evaluate under Approval for scoring"
+    return (f"To approve {bundle} for scoring by hand: darkroom promote {bundle}. Or {limits}.",)
+
+
+def _quarantined(num_files: int, reasons: Iterable[ReasonCount]) -> str:
+    reasons_said = ", ".join(f"{found.num_files:,} {found.reason}" for found in reasons)
+    return f"{count(num_files, 'file')}{': ' if reasons_said else ''}{reasons_said}"
+
+
+def _pairs(num_exact: int, num_near: int, num_leaked: int) -> str:
+    leaked = f"{count(num_leaked, 'image')} {_verb(num_leaked, 'duplicates', 'duplicate')} a held-out one"
+    return f"{count(num_exact, 'exact pair')}, {num_near:,} near; {leaked}"
+
+
+def _verb(number: int, one: str, many: str) -> str:
+    return one if number == 1 else many
+
+
+def _named(counts: Iterable[tuple[str, int]]) -> str:
+    """Names with their counts, the most frequent of very many: `train 1,073, validation 273`."""
+    every = list(counts)
+    shown = every if len(every) <= _MAX_LABELS else sorted(every, key=lambda pair: -pair[1])[: _MAX_LABELS - 1]
+    more = f" and {len(every) - len(shown):,} more" if len(shown) < len(every) else ""
+    return ", ".join(f"{name} {number:,}" for name, number in shown) + more
+
+
+def _counted(counts: Iterable[NamedCount]) -> str:
+    """Counts before what they are of: `98 ok, 2 quarantined`."""
+    return ", ".join(f"{found.num_rows:,} {found.name}" for found in counts)
+
+
+def _share(right: Right) -> str:
+    return f"{fraction(right.num_correct / right.num_images)} ({interval(right.interval.low, right.interval.high)})"
+
+
+def _confidence(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
