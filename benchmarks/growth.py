@@ -82,14 +82,15 @@ def scan(tree: Path, work: Path) -> int:
 
 def plan_ingest(tree: Path, work: Path) -> int:
     """List, label, plan the splits and the parts."""
-    from darkroom.data.ingest.plan import IngestSettings, plan_ingest, read_plan
+    from darkroom.data.ingest.plan import plan_ingest, read_plan
+    from darkroom.data.ingest.request import IngestRequest, IngestSettings
     from darkroom.data.labels.rules import LabelRules
     from darkroom.data.sources.resolve import resolve
     from darkroom.data.stores.workspace import Workspace
 
     workspace = Workspace(work / f"workspace-{time.time_ns()}")
     settings = IngestSettings(name="growth", labels=LabelRules(source="filename", pattern=r"(?P<label>[0-9])\.png$"))
-    return read_plan(plan_ingest(resolve(str(tree), workspace), settings, workspace).staging).num_files
+    return read_plan(plan_ingest(IngestRequest(resolve(str(tree), workspace), settings, workspace)).staging).num_files
 
 
 def draw_splits(tree: Path, work: Path) -> int:
@@ -135,8 +136,9 @@ def ingest(tree: Path, work: Path) -> int:
     from darkroom.data.dataset.dataset import open_dataset
     from darkroom.data.images.decode import DecodePolicy
     from darkroom.data.ingest.parts import write_part
-    from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+    from darkroom.data.ingest.plan import plan_ingest
     from darkroom.data.ingest.publication import publish
+    from darkroom.data.ingest.request import IngestRequest, IngestSettings
     from darkroom.data.labels.rules import LabelRules
     from darkroom.data.sources.resolve import resolve
     from darkroom.data.stores.workspace import Workspace
@@ -144,7 +146,7 @@ def ingest(tree: Path, work: Path) -> int:
     workspace = Workspace(work / f"workspace-{time.time_ns()}")
     rules = LabelRules(source="filename", pattern=r"(?P<label>[0-9])\.png$")
     settings = IngestSettings(name="growth", labels=rules, policy=DecodePolicy(image_size=(8, 8)), leaks="keep")
-    plan = plan_ingest(resolve(str(tree), workspace), settings, workspace)
+    plan = plan_ingest(IngestRequest(resolve(str(tree), workspace), settings, workspace))
     for index in range(plan.num_parts):
         write_part(plan.staging, index)
     return open_dataset(publish(plan.staging, workspace)).card.num_files

@@ -59,8 +59,9 @@ from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.images.encode import encode_jpeg
 from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.quality.perceptual import perceptual_hash, thumbnail
 from darkroom.data.quality.pixel_statistics import pixel_statistics
 from darkroom.data.sources.resolve import resolve
@@ -201,7 +202,7 @@ def ours(workers: Executor, source: Path, num_files: int, shard_format: str, enc
     )
     settings = IngestSettings.model_validate({"name": "b", "shards": shards, "policy": {"image_size": (SIDE, SIDE)}})
     wall, cpu = time.perf_counter(), time.process_time()
-    planned = plan_ingest(resolve(str(source), workspace), settings, workspace)
+    planned = plan_ingest(IngestRequest(resolve(str(source), workspace), settings, workspace))
     parts = sum(workers.map(partial(part_cpu_seconds, planned.staging), range(planned.num_parts)))
     publish(planned.staging, workspace)
     cost = Cost((time.perf_counter() - wall) / num_files, (time.process_time() - cpu + parts) / num_files)

@@ -31,8 +31,9 @@ from benchmarks.side_by_side import compare_rates, show, write
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.dataset.input import Shuffle, batches
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 
@@ -94,7 +95,7 @@ def ingest(source: Path, root: Path, shard_format: str) -> Dataset:
             "shards": {"format": shard_format, "rows_per_shard": 500},
         }
     )
-    planned = plan_ingest(resolve(str(source), workspace), settings, workspace)
+    planned = plan_ingest(IngestRequest(resolve(str(source), workspace), settings, workspace))
     for index in range(planned.num_parts):
         write_part(planned.staging, index)
     return open_dataset(publish(planned.staging, workspace))

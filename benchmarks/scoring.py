@@ -59,7 +59,7 @@ from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.scoring.parts import score_part
 from darkroom.models.scoring.plan import plan_scoring
 from darkroom.models.scoring.request import ScoreRequest
-from darkroom.models.scoring.rows import score_rows
+from darkroom.models.scoring.rows import Scorer, score_rows
 from darkroom.models.scoring.summary import summarize
 
 INT8_RATIO, FP32_RATIO, OF_THE_LIMIT = 5.0, 2.0, 0.90
@@ -206,7 +206,7 @@ def stages(tree: Path, bundle: Bundle, runner: Runner, out: Path) -> dict[str, f
     pixels = np.stack([decode(data, policy) for data in contents])
     found["inference"] = seconds(lambda: runner(pixels)) / len(names) * 1e3
     files = [{"path": name, "os_path": name.encode(), "reason": None} for name in names]
-    rows = seconds(lambda: list(score_rows(files, folder, runner, bundle, num_threads=1))) / len(names) * 1e3
+    rows = seconds(lambda: list(score_rows(files, folder, Scorer(runner, bundle, num_threads=1)))) / len(names) * 1e3
     found["rows, and the rest"] = max(0.0, rows - sum(found.values()))
     score(tree, bundle, runner, out)
     table = pq.read_table(out / "part-00000.parquet")

@@ -40,8 +40,9 @@ from benchmarks.side_by_side import Ratio, show, write
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.dataset.input import Shuffle, batches, keep
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.networks.architectures import build_backbone, build_scratch, with_head
@@ -147,7 +148,7 @@ def ingest(source: Path, root: Path, side: int) -> Dataset:
             "leaks": "keep",
         }
     )
-    planned = plan_ingest(resolve(str(source), workspace), settings, workspace)
+    planned = plan_ingest(IngestRequest(resolve(str(source), workspace), settings, workspace))
     for index in range(planned.num_parts):
         write_part(planned.staging, index)
     return open_dataset(publish(planned.staging, workspace))
@@ -213,7 +214,7 @@ def steps(name: str, source: Path, place: Path, side: int, build: Callable[[], A
         raise SystemExit(f"{name}: the two sides would not be fed the same images.")
     kept = keep(dataset, "train")
     feeds: tuple[Callable[[int], Any], ...] = (
-        lambda epoch: batches(dataset, "train", BATCH, Shuffle(0, epoch), kept=kept),
+        lambda epoch: batches(dataset, "train", BATCH, Shuffle(0, epoch), kept),
         lambda _: by_hand,
     )
     rates: tuple[list[float], ...] = ([], [])

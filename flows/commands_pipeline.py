@@ -40,7 +40,7 @@ from darkroom.flows.shared_options import (
 )
 
 if TYPE_CHECKING:
-    from darkroom.data.ingest.plan import IngestSettings
+    from darkroom.data.ingest.request import IngestSettings
 
 _PANEL = "Pipeline"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.descriptions import describe, describe_decision, metric_tables
+from darkroom.flows.requested import evaluate_request
 from darkroom.flows.results import EvaluateResult
-from darkroom.flows.settings import decoder_rule, open_workspace
-from darkroom.flows.up_to_date import evaluate_command
+from darkroom.flows.settings import open_workspace
 from darkroom.models.bundle.blessed import held
-from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.evaluation.evaluate import find_report
 from darkroom.models.pages.navigation import REPORT_PAGE
 from darkroom.models.settings import BlessingRules
@@ -37,17 +35,14 @@ def evaluate(
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
-    folder = place.find_model(bundle)
-    opened = open_bundle(folder)
-    judge = place.find_dataset(dataset or opened.card.dataset)
-    command = evaluate_command(opened, dataset, split)
-    rules = rules or BlessingRules()
-    with held(folder.parent.name, place):
-        reused = find_report(opened, open_dataset(judge), split, command, place, rules) is not None
-        report = tasks.evaluate_bundle(folder, judge, split, rules, place, command, decoder_rule())
-        tasks.bless_bundle(folder, report, place)
-        place.share(folder, BUNDLE_CARD)
-    link_pages(folder, place)
+    request = evaluate_request(bundle, dataset, split, rules, place)
+    opened = request.bundle
+    with held(opened.folder.parent.name, place):
+        reused = find_report(request) is not None
+        report = tasks.evaluate_bundle(request)
+        tasks.bless_bundle(opened.folder, report, place)
+        place.share(opened.folder, BUNDLE_CARD)
+    link_pages(opened.folder, place)
     result = EvaluateResult.of(report, opened.report_folder / REPORT_PAGE, reused)
     show_result(describe(result).with_tables(*metric_tables(report.metrics)), "metrics", opened.card.name)
     if report.blessing:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from darkroom.flows.descriptions import describe
+from darkroom.flows.requested import explain_request
 from darkroom.flows.results import ExplainResult
-from darkroom.flows.settings import decoder_rule, local_copy, open_folder, open_workspace
-from darkroom.flows.up_to_date import explain_command
-from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.explaining.explain import explanation_folder, find_searched
+from darkroom.flows.settings import local_copy, open_workspace
 from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.tasks import explain as tasks
 from darkroom.tasks.artifacts import show_result
@@ -37,14 +35,11 @@ def explain(
     """
     place = open_workspace(workspace)
     folder = place.find_model(bundle)
-    opened = open_bundle(folder)
     files = [local_copy(image) for image in images]
-    target, at = open_folder(out, explanation_folder(opened, [str(file.resolve()) for file in files]), place)
-    searched = find_searched(place, dataset, opened.card.dataset)
-    command = explain_command(opened)
-    done = tasks.explain_images(folder, files, target, command, searched, max_searched, decoder_rule())
-    at.replace(target, done.page.name)
+    request, at = explain_request(folder, files, out, dataset, max_searched, place)
+    done = tasks.explain_images(request)
+    at.replace(request.out, done.page.name)
     link_pages(folder, place)
-    result = ExplainResult.of(done, opened.reference)
-    show_result(describe(result), "explanation", opened.card.name)
+    result = ExplainResult.of(done, request.bundle.reference)
+    show_result(describe(result), "explanation", request.bundle.card.name)
     return result

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.locks import exclusive
-from darkroom.data.ingest.plan import IngestSettings, share_dataset
+from darkroom.data.ingest.plan import share_dataset
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.settings import DecoderMismatch
-from darkroom.data.stores.workspace import check_name, name_from
+from darkroom.data.stores.workspace import name_from
 from darkroom.flows.descriptions import class_counts, describe
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import IngestResult
@@ -45,10 +46,10 @@ def ingest(
     """
     place, workers = open_workspace(workspace), choose_runner(runner, address)
     rules = settings or IngestSettings(name=name_from(source))
-    check_name(rules.name)
     found = tasks.fetch_source(source, place)
-    with exclusive(place.datasets / rules.name), open_workers(workers, place.datasets / rules.name) as pool:
-        plan = tasks.plan_ingest(found, rules, place, retry_quarantined, decoder_rule(decoder_mismatch))
+    request = IngestRequest(found, rules, place, retry_quarantined, decoder_rule(decoder_mismatch))
+    with exclusive(request.folder), open_workers(workers, request.folder) as pool:
+        plan = tasks.plan_ingest(request)
         folder, num_known = plan.published, 0
         if folder is None:
             arguments = ((plan.staging, index) for index in range(plan.num_parts))

@@ -6,8 +6,8 @@ The file is not called `inspect.py`: run as a script from this folder, another f
 from __future__ import annotations
 
 from darkroom.data.files.locks import exclusive
-from darkroom.data.ingest.plan import IngestSettings
-from darkroom.data.stores.workspace import INSPECTION_CARD, check_name, name_from
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
+from darkroom.data.stores.workspace import INSPECTION_CARD, name_from
 from darkroom.flows.descriptions import describe
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import InspectResult
@@ -45,15 +45,15 @@ def inspect(
     """
     place, workers = open_workspace(workspace), choose_runner(runner, address)
     rules = (settings or IngestSettings(name=name_from(source))).for_inspection()
-    folder, at = open_folder(out, place.inspection(check_name(rules.name)), place)
+    folder, at = open_folder(out, place.inspection(rules.name), place)
     found = ingest_tasks.fetch_source(source, place)
     command = inspect_command(source, max_judged)
     if done := find_inspection(found, rules, folder, command):
         at.replace(folder, INSPECTION_CARD)
         return InspectResult.of(done, folder, reused=True)
-    work = place.inspection_work.datasets / rules.name
-    with exclusive(work), open_workers(workers, work) as pool:
-        plan = ingest_tasks.plan_ingest(found, rules, place.inspection_work, retry_quarantined=False)
+    request = IngestRequest(found, rules, place.inspection_work)
+    with exclusive(request.folder), open_workers(workers, request.folder) as pool:
+        plan = ingest_tasks.plan_ingest(request)
         arguments = ((plan.staging, index) for index in range(plan.num_parts))
         parts = list(submit_all(pool, ingest_tasks.write_part, arguments, plan.num_parts, "read"))
         chosen = tasks.choose_judged(plan.staging, parts, max_judged)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from darkroom.data.errors import SettingError
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.settings import SettingsModel, what_is_wrong
 from darkroom.data.stores.storage import refuse_secrets
 from darkroom.data.stores.workspace import name_from

@@ -28,7 +28,7 @@ from darkroom.data.figures import listed
 from darkroom.data.files.lease import grant
 from darkroom.data.files.parallel import num_cpus
 from darkroom.flows.settings import RunnerKind, Settings
-from darkroom.tasks.decorators import is_plain
+from darkroom.tasks.decorators import is_plain, log_to_prefect
 from darkroom.tasks.window import PlainWorkers, Workers
 
 _NUM_THREADS = 2  # a part keeps all processors busy, and a second one while the first is read or written
@@ -157,6 +157,7 @@ def _processes(runner: Runner, folder: Path) -> Iterator[Workers]:
 
 def _begin_process() -> None:
     """In a worker process: Ctrl-C is its parent's to answer, who tells it to stop; without a parent it ends."""
+    log_to_prefect()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 

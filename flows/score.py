@@ -74,12 +74,13 @@ def score(
     table = request.out
     with exclusive(table.paths.work), open_workers(workers, table.paths.work) as pool:
         plan = tasks.plan_scoring(request)
-        arguments = ((table.folder, index, bundle) for index in range(plan.num_parts))
         done = []
-        with closing(submit_all(pool, tasks.score_part, arguments, plan.num_parts, "score")) as parts:
-            for part in parts:
-                table.share_part(part.index)
-                done.append(part)
+        with tasks.share_network(bundle, plan.engine) as network:
+            arguments = ((table.folder, index, network) for index in range(plan.num_parts))
+            with closing(submit_all(pool, tasks.score_part, arguments, plan.num_parts, "score")) as parts:
+                for part in parts:
+                    table.share_part(part.index)
+                    done.append(part)
         summary = tasks.summarize(table, done, started.isoformat(timespec="seconds"), time.monotonic() - clock)
     result = ScoreResult.of(summary, table.reference)
     show_result(describe(result).with_tables(*count_tables(result)), "scoring")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,9 +20,6 @@ from darkroom.data.stores.workspace import Workspace, name_from
 
 if TYPE_CHECKING:
     from darkroom.models.prediction_table.output import TableOutput
-
-# Prefect carries the lines of another logger to its UI only where it has a level of its own.
-logging.getLogger("darkroom").setLevel(logging.INFO)
 
 RunnerKind = Literal["threads", "processes", "dask", "ray"]
 

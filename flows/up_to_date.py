@@ -13,12 +13,14 @@ from pathlib import Path
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.images.decoder import Decoder, decoder
-from darkroom.data.ingest.plan import IngestSettings, find_dataset
+from darkroom.data.ingest.plan import find_dataset
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import at_hand
 from darkroom.data.stores.storage import Url, place_from
-from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace, check_name
+from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
 from darkroom.flows.options import MAX_JUDGED, ROWS_PER_PART
 from darkroom.flows.recipe import Recipe
+from darkroom.flows.requested import evaluate_request, explain_request
 from darkroom.flows.results import (
     EvaluateResult,
     ExplainResult,
@@ -56,7 +58,7 @@ def ingested(source: str, settings: IngestSettings, workspace: str | None) -> In
     found = at_hand(source, place)
     if found is None or place.mirror:
         return None
-    folder = find_dataset(found, settings, place)
+    folder = find_dataset(IngestRequest(found, settings, place))
     if folder is None or not all((folder / name).is_file() for name in (INSPECTION_CARD, RUN_RECORD)):
         return None
     return IngestResult.of(open_dataset(folder).card, folder, found, reused=True, num_known=0)
@@ -70,7 +72,7 @@ def inspected(
 
     place = open_workspace(workspace)
     found, rules = at_hand(source, place), settings.for_inspection()
-    folder, at = open_folder(out, place.inspection(check_name(rules.name)), place)
+    folder, at = open_folder(out, place.inspection(rules.name), place)
     if found is None or at.mirror:
         return None
     done = find_inspection(found, rules, folder, inspect_command(source, max_judged))
@@ -117,11 +119,11 @@ def evaluated(
     from darkroom.models.pages.navigation import REPORT_PAGE
 
     place = open_workspace(workspace)
-    opened = open_bundle(place.find_model(bundle))
-    judge = open_dataset(place.find_dataset(dataset or opened.card.dataset))
-    if place.mirror or not _is_same_decoder(opened, judge.card.decoder):
+    request = evaluate_request(bundle, dataset, split, rules, place)
+    opened = request.bundle
+    if place.mirror or not _is_same_decoder(opened, request.dataset.card.decoder):
         return None
-    report = find_report(opened, judge, split, evaluate_command(opened, dataset, split), place, rules)
+    report = find_report(request)
     if report is None or (report.blessing and report.blessing.blessed and not _is_blessed(opened, place)):
         return None
     return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE, reused=True)
@@ -143,23 +145,18 @@ def explained(
     Raises:
         InputError: where there is no such model, image or data set.
     """
-    from darkroom.models.explaining.explain import (  # which load what draws
-        explanation_folder,
-        find_explained,
-        find_searched,
-    )
+    from darkroom.models.explaining.explain import find_explained  # which loads what draws
 
     place = open_workspace(workspace)
-    opened = open_bundle(place.find_model(bundle))
+    folder = place.find_model(bundle)
     files = [local_copy(image) for image in images if isinstance(place_from(image), Path)]
-    searched = find_searched(place, dataset, opened.card.dataset)
-    default = explanation_folder(opened, [str(file.resolve()) for file in files])
-    target, at = open_folder(out, default, place)
-    if place.mirror or at.mirror or len(files) < len(images) or not _is_same_decoder(opened, decoder()):
+    if len(files) < len(images):
         return None
-    shown = open_dataset(searched) if searched else None
-    done = find_explained(opened, files, target, explain_command(opened), shown, max_searched)
-    return ExplainResult.of(done, opened.reference) if done else None
+    request, at = explain_request(folder, files, out, dataset, max_searched, place)
+    if place.mirror or at.mirror or not _is_same_decoder(request.bundle, decoder()):
+        return None
+    done = find_explained(request)
+    return ExplainResult.of(done, request.bundle.reference) if done else None
 
 
 def scored(
@@ -249,22 +246,6 @@ def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Prec
 def inspect_command(source: str, max_judged: int) -> str:
     """The command line that the page of a source says it is from."""
     return f"darkroom inspect {source}" + (f" --max-judged {max_judged}" if max_judged != MAX_JUDGED else "")
-
-
-def evaluate_command(bundle: Bundle, dataset: str | None, split: str) -> str:
-    """The command line that a report names as its origin.
-
-    Args:
-        bundle: What is evaluated.
-        dataset: As given; None for the one that it was trained on.
-        split: `train`, `validation` or `test`.
-    """
-    return f"darkroom evaluate {bundle.reference} {dataset or bundle.card.dataset} --split {split}"
-
-
-def explain_command(bundle: Bundle) -> str:
-    """The command line that the pictures' page names as its origin."""
-    return f"darkroom explain {bundle.reference} IMAGE..."
 
 
 def _is_same_decoder(bundle: Bundle, used: Decoder | None) -> bool:

@@ -7,6 +7,7 @@ imported, so that a notebook or a script can use them as it would any library.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cached_property, update_wrapper
@@ -32,6 +33,13 @@ def run_id() -> str | None:
 
     found: str | None = flow_run.get_id()
     return found
+
+
+def log_to_prefect() -> None:
+    """Let this process log all that Prefect shows of a run: a logger with no level of its own logs warnings alone."""
+    logger = logging.getLogger("darkroom")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
 
 
 class LazyTask(Generic[P, R]):
@@ -76,9 +84,10 @@ class LazyFlow(Generic[P, R]):
 
     @cached_property
     def prefect(self) -> Any:
-        """Prefect's flow."""
+        """Prefect's flow; from now on this process gives Darkroom's log lines to Prefect, warnings and others."""
         import prefect
 
+        log_to_prefect()
         decorate: Any = prefect.flow(**self._options)
         return decorate(self.fn)
 

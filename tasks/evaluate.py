@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from darkroom.data.dataset.dataset import open_dataset
-from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle import blessed
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.evaluation import evaluate, versus
+from darkroom.models.evaluation.evaluate import EvaluateRequest
 from darkroom.models.evaluation.report import EvaluationReport
-from darkroom.models.settings import BlessingRules
 from darkroom.tasks.decorators import run_id, task
 from darkroom.tasks.progress import one_step
 
 
 @task()
-def evaluate_bundle(
-    bundle: Path,
-    dataset: Path,
-    split: str,
-    rules: BlessingRules,
-    place: Workspace,
-    generated_by: str,
-    decoder_mismatch: DecoderMismatch = "warn",
-) -> EvaluationReport:
+def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
     """Evaluate a bundle on a split, decide whether it is blessed, and write the report."""
-    opened = open_bundle(bundle)
     with one_step("evaluate"):
-        return evaluate.evaluate_bundle(
-            opened, open_dataset(dataset), split, generated_by, place, rules, decoder_mismatch
-        )
+        return evaluate.evaluate_bundle(request)
 
 
 @task()

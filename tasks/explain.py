@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from darkroom.data.dataset.dataset import open_dataset
-from darkroom.data.settings import DecoderMismatch
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.explaining import explain
-from darkroom.models.explaining.explain import Explained
+from darkroom.models.explaining.explain import Explained, ExplainRequest
 from darkroom.tasks.decorators import task
 from darkroom.tasks.progress import watcher
 
 
 @task()
-def explain_images(
-    bundle: Path,
-    images: list[Path],
-    out: Path,
-    generated_by: str,
-    dataset: Path | None,
-    max_searched: int,
-    decoder_mismatch: DecoderMismatch = "warn",
-) -> Explained:
+def explain_images(request: ExplainRequest) -> Explained:
     """Draw what the network looks at, and the page."""
-    opened = open_dataset(dataset) if dataset else None
-    return explain.explain_images(
-        open_bundle(bundle), images, out, generated_by, opened, max_searched, decoder_mismatch, watcher()
-    )
+    return explain.explain_images(request, watcher())
 
 
 @task()

@@ -8,8 +8,8 @@ from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.files.provenance import complete_run_record, write_run_record
 from darkroom.data.ingest import parts, plan, publication
 from darkroom.data.ingest.parts import PartCounts
-from darkroom.data.ingest.plan import IngestSettings, Planned
-from darkroom.data.settings import DecoderMismatch
+from darkroom.data.ingest.plan import Planned
+from darkroom.data.ingest.request import IngestRequest
 from darkroom.data.sources.resolve import Source, resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.tasks.decorators import run_id, task
@@ -23,17 +23,11 @@ def fetch_source(reference: str, workspace: Workspace) -> Source:
 
 
 @task()
-def plan_ingest(
-    source: Source,
-    settings: IngestSettings,
-    workspace: Workspace,
-    retry_quarantined: bool,
-    decoder_mismatch: DecoderMismatch = "warn",
-) -> Planned:
-    """List and label the files, and write the plan."""
-    planned = plan.plan_ingest(source, settings, workspace, retry_quarantined, decoder_mismatch)
+def plan_ingest(request: IngestRequest) -> Planned:
+    """List and label the files."""
+    planned = plan.plan_ingest(request)
     if planned.published:
-        complete_run_record(planned.published, "ingest", run_id(), settings.model_dump(mode="json"))
+        complete_run_record(planned.published, "ingest", run_id(), request.settings.model_dump(mode="json"))
     return planned
 
 

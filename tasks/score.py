@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
-from darkroom.data.files.lease import Lease, working_under
-from darkroom.data.stores.workspace import TablePaths, Workspace
+from darkroom.data.files.lease import Lease, Shared, working_under
+from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle import imagenet
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.onnx.runtime import Engine, Runner
@@ -20,11 +20,18 @@ from darkroom.models.scoring.summary import ScoreSummary
 from darkroom.tasks.decorators import run_id, task
 from darkroom.tasks.retries import PART_DELAY_SECONDS, RETRIES, machine_failed
 
+SharedNetwork = Shared[tuple[Runner, Bundle]]
+
 
 @task()
 def find_bundle(model: str, workspace: Workspace) -> Path:
     """The folder of a bundle by its reference; the ready-made one is built on first use."""
     return imagenet.find_bundle(model, workspace)
+
+
+def share_network(bundle: Path, engine: Engine) -> SharedNetwork:
+    """The network for all parts of a run, loaded by the first one in each process."""
+    return Shared(partial(parts.open_runner, bundle, engine))
 
 
 @task()
@@ -39,10 +46,10 @@ def plan_scoring(request: ScoreRequest) -> ScorePlan:
     retry_delay_seconds=PART_DELAY_SECONDS,
     retry_condition_fn=machine_failed,
 )
-def score_part(out: Path, index: int, bundle: Path, lease: Lease | None = None) -> PartDone:
+def score_part(out: Path, index: int, network: SharedNetwork, lease: Lease | None = None) -> PartDone:
     """Score the files of one part and write it."""
     with working_under(lease):
-        return parts.score_part(out, index, *_runner(bundle, plan.read_plan(TablePaths(out)).engine))
+        return parts.score_part(out, index, *network.get(lease))
 
 
 @task()
@@ -51,9 +58,3 @@ def summarize(out: TableOutput, done: Sequence[PartDone], started_at: str, secon
     made = summary.summarize(out.folder, done, started_at, seconds, run_id())
     out.share_table()
     return made
-
-
-@lru_cache(maxsize=1)
-def _runner(bundle: Path, engine: Engine) -> tuple[Runner, Bundle]:
-    """A bundle's folder is never changed once it is published, so one loaded network serves all parts of a run."""
-    return parts.open_runner(bundle, engine)

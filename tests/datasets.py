@@ -13,8 +13,9 @@ from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 
@@ -56,7 +57,7 @@ def ingest(folder: Path, workspace: Path, settings: IngestSettings | None = None
         name="tiny", policy=DecodePolicy(image_size=(32, 32)), shards=ShardRules(rows_per_shard=30)
     )
     place = Workspace(workspace)
-    planned = plan_ingest(resolve(str(folder), place), settings, place)
+    planned = plan_ingest(IngestRequest(resolve(str(folder), place), settings, place))
     if planned.published:
         return open_dataset(planned.published)
     for index in range(planned.num_parts):

@@ -15,8 +15,9 @@ from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import ImageError
 from darkroom.data.images.decode import decode_stored, decode_with_header
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.listing import list_files, printable, read_file
@@ -96,7 +97,7 @@ def corpus_dataset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, C
     )
     workspace = Workspace(root / "workspace")
     source = Source(str(corpus.folder), corpus.folder, "hostile", "folder")
-    planned = plan_ingest(source, settings, workspace)
+    planned = plan_ingest(IngestRequest(source, settings, workspace))
     corpus.change()
     for index in range(planned.num_parts):
         write_part(planned.staging, index)

@@ -21,7 +21,7 @@ from darkroom.data.dataset.input import Shuffle, batches
 from darkroom.data.errors import InputError
 from darkroom.data.images.decode import decode
 from darkroom.models.bundle.bundle import Bundle, EpochLog, open_bundle, write_card
-from darkroom.models.evaluation.evaluate import evaluate_bundle
+from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.networks.architectures import build_scratch
 from darkroom.models.onnx.inference import stored_batches
 from darkroom.models.scoring.parts import open_runner, score_part
@@ -91,7 +91,7 @@ def test_the_order_in_which_images_are_read_changes_no_figure(
     bundle: Bundle, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tutorial compared the truth of one order with the predictions of another, and got the figures of guessing."""
-    straight = evaluate_bundle(bundle, dataset, "test", "pytest")
+    straight = evaluate_bundle(EvaluateRequest(bundle, dataset, "test", "pytest"))
     rows = pq.read_table(bundle.report_folder / "predictions.parquet")
     records = Dataset.records
 
@@ -100,7 +100,7 @@ def test_the_order_in_which_images_are_read_changes_no_figure(
         return iter([found[place] for place in np.random.default_rng(7).permutation(len(found))])
 
     monkeypatch.setattr(Dataset, "records", shuffled)
-    again = evaluate_bundle(bundle, dataset, "test", "pytest")
+    again = evaluate_bundle(EvaluateRequest(bundle, dataset, "test", "pytest"))
     assert again.metrics.confusion_matrix == straight.metrics.confusion_matrix
     assert again.metrics.accuracy == straight.metrics.accuracy
     assert again.metrics.log_loss == pytest.approx(straight.metrics.log_loss)
@@ -112,7 +112,7 @@ def test_the_order_in_which_images_are_read_changes_no_figure(
 
 
 def test_the_truth_of_every_judged_image_is_the_folder_that_it_lies_in(bundle: Bundle, dataset: Dataset) -> None:
-    evaluate_bundle(bundle, dataset, "test", "pytest")
+    evaluate_bundle(EvaluateRequest(bundle, dataset, "test", "pytest"))
     rows = pq.read_table(bundle.report_folder / "predictions.parquet").to_pylist()
     assert [row["truth"] for row in rows] == [Path(row["path"]).parent.name for row in rows]
     assert {row["truth"] for row in rows} == set(COLOURS)
@@ -171,7 +171,7 @@ def test_what_stops_training_is_measured_on_images_that_are_not_trained_on(datas
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_no_figure_is_reported_on_what_the_network_was_made_with(bundle: Bundle, dataset: Dataset, split: str) -> None:
     with pytest.raises(InputError, match=f"with the {split} split"):
-        evaluate_bundle(bundle, dataset, split, "pytest")
+        evaluate_bundle(EvaluateRequest(bundle, dataset, split, "pytest"))
     assert not bundle.report_folder.exists()
 
 

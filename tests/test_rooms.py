@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 400
+MAX_ARGUMENTS = 5
 # Each imports nothing of a later one; docs/architecture.md has them in this order, with a line for each. What lies in
 # `data/` or `models/` itself, beside the rooms, comes before them.
 ORDER = (
@@ -131,6 +132,32 @@ def test_the_documentation_gives_the_rooms_in_their_order() -> None:
 @pytest.mark.parametrize("path", [*FILES, *sorted((ROOT / "src/darkroom").glob("*.py"))], ids=name_of)
 def test_no_file_is_longer_than_one_reads_at_a_time(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if not room_of(path).startswith("flows")], ids=name_of)
+def test_no_function_below_the_flows_takes_more_than_five_arguments(path: Path) -> None:
+    """What travels together is a frozen dataclass with a name of its own, such as `ScoreRequest`."""
+    found = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            given = node.args
+            names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            names += [each.arg for each in (given.vararg, given.kwarg) if each]
+            found[getattr(node, "name", "lambda"), node.lineno] = [
+                name for name in names if name not in ("self", "cls")
+            ]
+    assert [name for (name, _), names in found.items() if len(names) > MAX_ARGUMENTS] == []
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if not room_of(path).startswith("flows")], ids=name_of)
+def test_a_file_below_the_flows_only_defines_things_when_it_is_imported(path: Path) -> None:
+    """It sets nothing that others see, such as a log level or a filter of warnings; a script's last lines run alone."""
+    quiet = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+    (docstring, *rest) = ast.parse(path.read_text(encoding="utf-8")).body
+    assert isinstance(docstring, ast.Expr)
+    done = [ast.unparse(node) for node in rest if not isinstance(node, quiet)]
+    guards = ("if TYPE_CHECKING:", "if __name__ == '__main__':")
+    assert [said for said in done if not said.startswith(guards)] == []
 
 
 def test_the_tests_lie_in_the_rooms_of_what_they_test() -> None:

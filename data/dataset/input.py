@@ -8,7 +8,7 @@ all decoded images take little memory they may be kept there from epoch to epoch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,16 @@ _PREFETCHED = 2
 
 @dataclass(frozen=True)
 class Shuffle:
-    """The order and the augmentation of one epoch: the same pair gives the same batches.
+    """Order and augmentation of one epoch: the same shuffle gives the same batches.
 
     Attributes:
-        seed: `TrainSettings.seed`.
-        epoch: From 0.
+        seed, epoch: What order and augmentation are drawn from.
+        augmentation: Changes to each image, drawn from its hash, the seed and the epoch.
     """
 
     seed: int
     epoch: int
+    augmentation: AugmentPolicy | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class Share:
     Attributes:
         reader: From 0.
         num_readers: How many there are.
+        kept: The decoded elements by shard, where `keep` holds them in memory.
     """
 
     reader: int = 0
     num_readers: int = 1
+    kept: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def shards(self, dataset: Dataset, split: str) -> list[ShardFact]:
         """The shards that this reader opens.
@@ -98,38 +101,26 @@ class Share:
 WHOLE = Share()
 
 
-def batches(
-    dataset: Dataset,
-    split: str,
-    batch_size: int,
-    shuffle: Shuffle | None = None,
-    augmentation: AugmentPolicy | None = None,
-    share: Share = WHOLE,
-    kept: Mapping[str, Any] | None = None,
-) -> Any:
+def batches(dataset: Dataset, split: str, batch_size: int, shuffle: Shuffle | None = None, share: Share = WHOLE) -> Any:
     """A `tf.data.Dataset` of `(uint8[N, H, W, 3], int32[N])`, every image once; the last batch may be smaller.
 
     Args:
         dataset: Where the shards are.
         split: `train`, `validation` or `test`.
-        batch_size: Images per batch.
-        shuffle: None keeps the order of the shards.
-        augmentation: Changes to each image, drawn from its hash, the seed and the epoch; needs `shuffle`.
-        share: The part of the split that is read.
-        kept: What `keep` returned for the same split and share: the same batches without decoding an image.
+        batch_size: Images in a batch.
+        shuffle: None keeps the order of the shards, and the images as they are stored.
+        share: The part of the split that is read; one that `keep` gave decodes no image.
 
     Raises:
         InputError: where the split is empty.
         FormatError: where a shard is not what the card says.
-        ValueError: where an augmentation is given without a shuffle.
     """
     import tensorflow as tf
 
-    if augmentation is not None and shuffle is None:
-        raise ValueError("Augmentation needs the seed and the epoch of a shuffle: give both or neither.")
     shards = share.shards(dataset, split)
     order = np.random.default_rng(_mix(shuffle)).permutation(len(shards)) if shuffle else range(len(shards))
     ordered = [shards[place] for place in order]
+    kept = share.kept
     if kept is None:
         elements, decoded = _stored(dataset, ordered)
     else:
@@ -140,7 +131,9 @@ def batches(
         mean_bytes = sum(shard.bytes for shard in shards) / sum(shard.num_rows for shard in shards)
         buffer = max(1, min(_MAX_SHUFFLED, int(_SHUFFLED_BYTES / mean_bytes)))
         elements = elements.shuffle(buffer, seed=_mix(shuffle), reshuffle_each_iteration=False)
-    wanted = None if augmentation is None or augmentation.changes_nothing else augmentation
+    wanted = shuffle.augmentation if shuffle else None
+    if wanted and wanted.changes_nothing:
+        wanted = None
 
     def ready(*element: Any) -> tuple[Any, Any]:
         image, label, sha256, copy = decoded(*element)
@@ -156,13 +149,13 @@ def batches(
     return untuned(_mapped(counted, ready).batch(batch_size).prefetch(_PREFETCHED))
 
 
-def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Mapping[str, Any] | None:
-    """The decoded images of each shard in memory; None where they would take over 256 MiB.
+def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Share:
+    """The same share with its images decoded and held in memory, or as it is where they would take over 256 MiB.
 
-    For training over many epochs, none of which then decodes an image.
+    For training in many epochs: `batches` of the same split then decodes no image.
 
     Args:
-        dataset, split, share: As for `batches`, which takes the result as `kept`.
+        dataset, split, share: As for `batches`.
 
     Raises:
         InputError: where the split is empty.
@@ -173,13 +166,13 @@ def keep(dataset: Dataset, split: str, share: Share = WHOLE) -> Mapping[str, Any
     shards = share.shards(dataset, split)
     height, width = dataset.card.policy.image_size
     if sum(shard.num_rows for shard in shards) * height * width * 3 > _KEPT_BYTES:
-        return None
+        return share
 
     def in_memory(shard: ShardFact) -> Any:
         whole = _mapped(*_stored(dataset, [shard])).batch(shard.num_rows)
         return tf.data.Dataset.from_tensor_slices(next(iter(untuned(whole))))
 
-    return {shard.file: in_memory(shard) for shard in shards}
+    return replace(share, kept={shard.file: in_memory(shard) for shard in shards})
 
 
 def untuned(feed: Any) -> Any:

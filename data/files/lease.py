@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from darkroom.data.errors import WorkError
 from darkroom.data.files.atomic import temporary_beside
 from darkroom.data.files.parallel import CPU_SHARE, STOP
+
+T = TypeVar("T")
 
 _LOOK_EVERY_SECONDS = 0.5
 
@@ -80,6 +86,67 @@ def working_under(lease: Lease | None) -> Iterator[None]:
     finally:
         STOP.reset(stop)
         CPU_SHARE.reset(share)
+
+
+class Shared(Generic[T]):
+    """What the parts of one run share, such as a loaded network: made once in each process that works for the run.
+
+    The run holds it and gives it to each part. Threads of the run's own process get this very object, which lets go of
+    what it made when its block ends. All parts that are sent to another process get the same object there, which is let
+    go of when the lease of the run has ended. No two runs have one together, so neither have two versions of a model.
+
+    Args:
+        make: Makes it; pickled where parts are worked on by other processes.
+        run: Identifies the run; None where this is its beginning.
+    """
+
+    def __init__(self, make: Callable[[], T], run: str | None = None) -> None:
+        self._make = make
+        self._run = run or uuid4().hex
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+
+    def get(self, lease: Lease | None) -> T:
+        """What is shared, made by the first part that asks; the others wait for it.
+
+        Args:
+            lease: The one that the part works under; None in the run's own process.
+        """
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+                if lease:
+                    threading.Thread(target=_hold, args=(self, lease), daemon=True).start()
+            return self._made[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._made.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _shared_here, (self._make, self._run)
+
+
+# In a process that works for others: of each run what its parts share. Held by the parts that have it and by `_hold`.
+_SHARED_HERE: WeakValueDictionary[str, Shared[Any]] = WeakValueDictionary()
+_SHARED_HERE_LOCK = threading.Lock()
+
+
+def _shared_here(make: Callable[[], T], run: str) -> Shared[T]:
+    """What the parts of a run share in this process."""
+    with _SHARED_HERE_LOCK:
+        found = _SHARED_HERE.get(run)
+        if found is None:
+            found = _SHARED_HERE[run] = Shared(make, run)
+        return found
+
+
+def _hold(shared: Shared[Any], lease: Lease) -> None:
+    """Keep what is shared between one part and the next, until the lease ends."""
+    while _is_there(lease.file):
+        time.sleep(_LOOK_EVERY_SECONDS)
 
 
 class _Watched:

@@ -23,7 +23,6 @@ import io
 import re
 import struct
 import threading
-import warnings
 import zlib
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -37,19 +36,12 @@ from pydantic_core import PydanticCustomError
 
 from darkroom.data.errors import ImageError
 from darkroom.data.images.colour import to_rgb
+from darkroom.data.images.formats import FORMATS, settle_pillow
 from darkroom.data.images.limits import MAX_EXIF_BYTES, check_bytes, check_cost
 from darkroom.data.images.resizing import resize
 from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
 from darkroom.data.settings import SettingsModel
 
-# Pillow warns of broken metadata and of size; the reason code says what matters.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-
-# EPS, PDF and the like are left out: they start other programs or are no photographs. JPEG 2000 too: OpenJPEG takes
-# 100 bytes for each pixel that a file of 2 KB promises, and gives a file cut short as if it were whole. MPO comes as
-# JPEG.
-Image.init()
-FORMATS = tuple(name for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM") if name in Image.OPEN)
 # Images that people have and that are not decoded here: HEIC, JPEG XL, JPEG 2000, Photoshop.
 _UNSUPPORTED = re.compile(
     rb".{4}ftyp(hei|hev|mif1(?!.{0,48}avif))|\xff\x0a|\0\0\0\x0c(JXL |jP  )|\xff\x4f\xff\x51|8BPS", re.DOTALL
@@ -57,8 +49,6 @@ _UNSUPPORTED = re.compile(
 
 _BIG_PIXELS = 20_000_000
 _one_big_image = threading.Lock()
-# glibc keeps blocks under 32 MB for the thread that freed them, so that the big images of all threads add up.
-Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
 
 # EXIF tag 0x0112 to the transpositions that undo it (EXIF 2.32, 4.6.4.A).
 _ORIENTATION = {
@@ -211,6 +201,7 @@ def decode(data: bytes, policy: DecodePolicy) -> NDArray[np.uint8]:
 
 def read_header(data: bytes) -> Header | None:
     """The header of an image file, without decoding; None where the bytes are no image."""
+    settle_pillow()
     try:
         check_bytes(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -228,6 +219,7 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
     Raises:
         ImageError: `empty`, `not_an_image`, `too_large`, `too_costly`, `truncated`, `corrupt` or `unsupported`.
     """
+    settle_pillow()
     if not data:
         raise ImageError("empty")
     if len(data) > policy.max_bytes:
@@ -266,6 +258,7 @@ def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:
     Raises:
         ImageError: `too_large`, `truncated`, `corrupt` or `unsupported`.
     """
+    settle_pillow()
     try:
         if image.format == "PNG":
             image.load()  # its EXIF may come after the pixels

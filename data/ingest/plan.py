@@ -16,28 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import is_whole
 from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.leaks import Leaks
 from darkroom.data.dataset.manifest import write_table
-from darkroom.data.dataset.shards import ShardRules
-from darkroom.data.dataset.splits import SplitPlan, SplitRules
+from darkroom.data.dataset.splits import SplitPlan
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import remove_folder, write_json
-from darkroom.data.images.augment import AugmentPolicy
-from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.ingest.reuse import keep_work, with_earlier
 from darkroom.data.labels.labelling import Labelling, label_files
 from darkroom.data.labels.reading import Reading
-from darkroom.data.labels.rules import LabelRules
-from darkroom.data.settings import DecoderMismatch, SettingsModel
+from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.listing import list_files
-from darkroom.data.stores.workspace import DATASET_CARD, Workspace, check_name
+from darkroom.data.stores.workspace import DATASET_CARD, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -53,43 +49,6 @@ _PLAN_SCHEMA = pa.schema(
         ("part", pa.int32()),
     ]
 )
-
-
-class IngestSettings(SettingsModel):
-    """All settings of an ingest."""
-
-    name: str = Field(description="Name of the data set")
-    labels: LabelRules = Field(default=LabelRules(), description="How labels are found")
-    splits: SplitRules = Field(default=SplitRules(), description="How images are split")
-    policy: DecodePolicy = Field(default=DecodePolicy(), description="How images are decoded")
-    shards: ShardRules = Field(default=ShardRules(), description="How images are stored")
-    augmentation: AugmentPolicy = Field(
-        default=AugmentPolicy(),
-        description="Augmentation of the copies: none, light, standard, strong or scans; in a recipe also a policy",
-    )
-    copies: int = Field(
-        default=0, ge=0, le=100, description="Augmented copies of each training image to write into the shards"
-    )
-    seed: int = Field(default=0, description="Seed of the copies")
-    max_quarantined_share: float = Field(
-        default=0.5, ge=0, le=1, description="Fail where more than this share of the labelled images cannot be used"
-    )
-    leaks: Leaks = Field(
-        default="drop",
-        description="What to do with training images that duplicate a test or validation image or carry two labels, "
-        "and with validation images that duplicate a test image: drop (quarantine them), fail (stop and name "
-        "them) or keep (only list them)",
-    )
-
-    @model_validator(mode="after")
-    def _copies_differ(self) -> IngestSettings:
-        if self.copies and self.augmentation.changes_nothing:
-            raise ValueError("`copies` would be the same image again: set `augmentation` too, or no copies")
-        return self
-
-    def for_inspection(self) -> IngestSettings:
-        """The same, with all images as they are: no augmented copies, nothing quarantined for its content."""
-        return self.model_copy(update={"copies": 0, "leaks": "keep"})
 
 
 class IngestPlan(BaseModel):
@@ -161,37 +120,23 @@ class Planned:
     published: Path | None = None
 
 
-def plan_ingest(
-    source: Source,
-    settings: IngestSettings,
-    workspace: Workspace,
-    retry_quarantined: bool = False,
-    decoder_mismatch: DecoderMismatch = "warn",
-) -> Planned:
-    """List and label the files of a source, and write the plan.
-
-    Args:
-        source: Where the files are.
-        settings: How they are read, split and stored.
-        workspace: Where the data set goes.
-        retry_quarantined: Read files again that an earlier ingest quarantined, even if unchanged.
-        decoder_mismatch: Where an earlier ingest used another decoder, `warn` decodes all files again, so that a data
-            set is always the work of one decoder; `strict` refuses.
+def plan_ingest(request: IngestRequest) -> Planned:
+    """List and label the files of a source and write down the plan.
 
     Raises:
         InputError: where the folder holds no labelled image or fewer than two classes, or, with `strict`, where an
             earlier ingest used another decoder.
     """
-    check_name(settings.name)
+    source, settings = request.source, request.settings
     entries = list_files(source.folder)
     fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.location, entries)
-    staging = _staging(workspace, settings.name, fingerprint)
-    done = _published(workspace, settings.name, fingerprint)
-    if done and not retry_quarantined:
+    staging = _staging(request, fingerprint)
+    done = _published(request, fingerprint)
+    if done and not request.retry_quarantined:
         if (staging / "plan.json").is_file() and _num_done(staging) == read_plan(staging).num_parts:
             keep_work(staging)  # the run that published it was killed before it came to that
         return Planned(staging, 0, done)
-    if (staging / "plan.json").is_file() and _can_go_on(staging, decoder_mismatch):
+    if (staging / "plan.json").is_file() and _can_go_on(staging, request.decoder_mismatch):
         num_parts = read_plan(staging).num_parts
         done_before = (settings.name, _num_done(staging), num_parts)
         logger.info("Resuming the ingest of %s: %d of %d parts done.", *done_before)
@@ -212,10 +157,10 @@ def plan_ingest(
         splits=splits,
         num_files=len(entries),
         num_parts=-(-len(entries) // settings.shards.rows_per_shard),
-        retry_quarantined=retry_quarantined,
+        retry_quarantined=request.retry_quarantined,
         decoder=decoder(),
     )
-    earlier = _earlier_work(plan, staging, decoder_mismatch)
+    earlier = _earlier_work(plan, staging, request.decoder_mismatch)
     table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), earlier)
     # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
@@ -225,25 +170,20 @@ def plan_ingest(
     return Planned(staging, plan.num_parts)
 
 
-def find_dataset(source: Source, settings: IngestSettings, workspace: Workspace) -> Path | None:
-    """The data set that `plan_ingest` would find; None where work is left, if only to tidy up.
-
-    Args:
-        source: Where the files are.
-        settings: How they are read, split and stored.
-        workspace: Where the data set would be.
-    """
-    if not version_note(workspace, check_name(settings.name), "").parent.is_dir():
+def find_dataset(request: IngestRequest) -> Path | None:
+    """The data set that `plan_ingest` would find; None where there is work left, if only to tidy up."""
+    settings = request.settings
+    if not version_note(request.workspace, settings.name, "").parent.is_dir():
         return None  # without a look at the files
-    entries = list_files(source.folder)
-    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.location, entries)
-    if _staging(workspace, settings.name, fingerprint).exists():
+    entries = list_files(request.source.folder)
+    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), request.source.location, entries)
+    if _staging(request, fingerprint).exists():
         return None
-    return _published(workspace, settings.name, fingerprint)
+    return _published(request, fingerprint)
 
 
-def _staging(workspace: Workspace, name: str, fingerprint: str) -> Path:
-    return workspace.datasets / name / f".staging-{fingerprint}"
+def _staging(request: IngestRequest, fingerprint: str) -> Path:
+    return request.folder / f".staging-{fingerprint}"
 
 
 def read_source(source: Source, settings: IngestSettings) -> Reading:
@@ -328,7 +268,8 @@ def share_dataset(folder: Path, workspace: Workspace) -> None:
         workspace.share_file(note)
 
 
-def _published(workspace: Workspace, name: str, fingerprint: str) -> Path | None:
+def _published(request: IngestRequest, fingerprint: str) -> Path | None:
+    workspace, name = request.workspace, request.settings.name
     note = version_note(workspace, name, fingerprint)
     workspace.fetch_file(note)
     try:

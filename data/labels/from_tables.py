@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from darkroom.data.errors import LabelError
@@ -14,15 +15,34 @@ from darkroom.data.split_names import split_named
 from darkroom.data.tables.label_tables import (
     FoundTables,
     LabelTable,
-    TableLabels,
-    labels_of,
 )
-from darkroom.data.tables.matching import Names
 
 # More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
 _SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
+_NUM_EXAMPLES = 3
 # Of rows and of images: where more of both are lost, paths and files do not fit each other.
 _MAX_LOST_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class TableLabels:
+    """What the rows of a table say.
+
+    Attributes:
+        labels: By path.
+        splits: By path, where the table has a column of them.
+        decision: In words, with what is lost.
+        unmatched: Paths as written that name no image here.
+        unclear: Paths as written that could mean several.
+        bad_rows: Rows without a label, or that contradict an earlier one, in words.
+    """
+
+    labels: dict[str, str]
+    splits: dict[str, str]
+    decision: str
+    unmatched: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+    bad_rows: tuple[str, ...] = ()
 
 
 def chosen_tables(tables: FoundTables, source: Source) -> list[LabelTable]:
@@ -62,20 +82,19 @@ def _split_of_table(table: LabelTable) -> str | None:
     return of_name or next((split for part in table.table.folder.split("/") if (split := split_named(part))), None)
 
 
-def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> Found:
+def from_tables(source: Source, tables: Sequence[LabelTable]) -> Found:
     """Labels from one table, or from one per split.
 
     Args:
         source: What to label.
         tables: One, or one per split.
-        names: The images of the source.
 
     Raises:
         LabelError: where no row names an image, tables overlap or contradict the split folders, a cell holds several
             labels, or many rows and many images do not match.
     """
     rules = source.rules
-    said = [labels_of(table, names, rules.classes, rules.bad_rows == "leave-out") for table in tables]
+    said = [labels_of(table, rules.classes, rules.bad_rows == "leave-out") for table in tables]
     labels: dict[str, str] = {}
     splits: dict[str, str] = {}
     for table, found in zip(tables, said, strict=True):
@@ -87,7 +106,7 @@ def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> F
             )
         labels |= found.labels
         splits |= found.splits
-        if len(tables) > 1 and not table.splits and one_a_split(tables):
+        if len(tables) > 1 and not table.split_column and one_a_split(tables):
             splits |= dict.fromkeys(found.labels, str(_split_of_table(table)))
     _stop_at_several_labels(source, tables, labels)
     _stop_at_paths_that_do_not_fit(source, tables, said, labels)
@@ -116,6 +135,62 @@ def from_tables(source: Source, tables: Sequence[LabelTable], names: Names) -> F
         raise _nothing_named(source, tables, said)
     used = tuple(path for table in tables for path in table.table.files or (table.table.path,))
     return Found(labels, decision, _checked_splits(source, splits), splits_from, tuple(left_out), used)
+
+
+def labels_of(table: LabelTable, classes: Sequence[str], leave_out_bad_rows: bool = False) -> TableLabels:
+    """Labels by path, and the rows that could not be used.
+
+    Args:
+        table: The label file.
+        classes: The only labels allowed; () allows any.
+        leave_out_bad_rows: Leave out rows without a label and rows that contradict each other.
+
+    Raises:
+        LabelError: where there are such rows and they are not left out, or a label is not one of `classes`.
+    """
+    labels: dict[str, str] = {}
+    splits: dict[str, str] = {}
+    unmatched: list[str] = []
+    unclear: list[str] = []
+    bad: list[str] = []
+    contradicted: set[str] = set()
+    allowed = set(classes)
+    for line, written, label, split, paths in table.rows:
+        if not label:
+            bad.append(f"{table.table.unit} {line} has no {table.label_column or 'class'}")
+            continue
+        if allowed and label not in allowed:
+            raise LabelError(
+                f"Label {label!r} in {table.name} {table.table.unit} {line} is not one of {', '.join(classes)}. "
+                "Correct the row, or add the label to the classes of the recipe."
+            )
+        if len(paths) != 1:
+            (unclear if paths else unmatched).append(written)
+            continue
+        if labels.setdefault(paths[0], label) != label:
+            bad.append(
+                f"{table.table.unit} {line} gives {written!r} the label {label!r}, an earlier row {labels[paths[0]]!r}"
+            )
+            contradicted.add(paths[0])
+        if split:
+            splits[paths[0]] = split
+    if bad and not leave_out_bad_rows:
+        shown = "; ".join(bad[:_NUM_EXAMPLES])
+        more = f" (and {len(bad) - _NUM_EXAMPLES} more rows)" if len(bad) > _NUM_EXAMPLES else ""
+        raise LabelError(f"{table.name}: {shown}{more}. Correct the rows, or leave them out with --bad-rows leave-out.")
+    for path in contradicted:
+        del labels[path]
+        splits.pop(path, None)
+    lost = f", {len(unmatched)} rows name no file here" if unmatched else ""
+    several = f", {len(unclear)} rows name more than one file and are left out" if unclear else ""
+    wrong = f", {len(bad)} rows left out that have no label or contradict another" if bad else ""
+    columns = (
+        f"columns {table.path_column!r} and {table.label_column!r}"
+        if table.label_column is not None
+        else f"column {table.path_column!r} and one column a class"
+    )
+    decision = f"labels from {table.name}, {columns}{lost}{several}{wrong}"
+    return TableLabels(labels, splits, decision, tuple(unmatched), tuple(unclear), tuple(bad))
 
 
 def _nothing_named(source: Source, tables: Sequence[LabelTable], said: Sequence[TableLabels]) -> LabelError:

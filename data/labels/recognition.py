@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from darkroom.data.errors import LabelError
 from darkroom.data.labels.evidence import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
-from darkroom.data.labels.from_tables import chosen_tables, from_tables, one_a_split
+from darkroom.data.labels.from_tables import chosen_tables, from_tables, labels_of, one_a_split
 from darkroom.data.labels.layout import is_session
 from darkroom.data.labels.listings import stop_at_references, stop_at_unread_lists
 from darkroom.data.labels.reading import LeftOut, ambiguous
@@ -23,7 +23,6 @@ from darkroom.data.tables.label_tables import (
     FoundTables,
     find_tables,
     label_table,
-    labels_of,
 )
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.sidecars import sidecar_tables
@@ -48,15 +47,15 @@ def find_labels(source: Source) -> Found:
         given = [label_table(table, names, columns) for table in _given_tables(source, rules.csv, names)]
         for table in given:
             stop_at_references(source, table, names)
-        return from_tables(source, given, names)
+        return from_tables(source, given)
     tables = find_tables(source.folder, source.entries, names, columns)
     for table in tables.usable:
         stop_at_references(source, table, names)
     if rules.source == "csv" or rules.path_column or rules.label_column:
-        return from_tables(source, chosen_tables(tables, source), names)
+        return from_tables(source, chosen_tables(tables, source))
     read = {path for table in tables.usable for path in (table.table.path, *table.table.files)} | set(tables.unusable)
     stop_at_unread_lists(source, names, read)
-    return _recognised(source, tables, names)
+    return _recognised(source, tables)
 
 
 def _given_tables(source: Source, text: str, names: Names) -> list[Table]:
@@ -82,14 +81,14 @@ def _given_tables(source: Source, text: str, names: Names) -> list[Table]:
     return [table for table in tables if table]
 
 
-def _recognised(source: Source, tables: FoundTables, names: Names) -> Found:
+def _recognised(source: Source, tables: FoundTables) -> Found:
     """Folders and tables where they agree; either where the other says nothing; neither where they disagree."""
     if tables.usable and len(source.layout.classes()) < 2:
-        return from_tables(source, chosen_tables(tables, source), names)
+        return from_tables(source, chosen_tables(tables, source))
     folders = from_folders(source, doubted=False)
     has_classes = len(set(folders.labels.values())) >= 2
     if tables.usable:
-        return _folders_and_tables(source, folders, tables, names)
+        return _folders_and_tables(source, folders, tables)
     _stop_at_unread_tables(source, tables, folders)
     by_name = from_names(source, FILE_NAME)
     judged = [entry for entry in source.images if source.place(entry).split == "train"] or source.images
@@ -107,9 +106,9 @@ def _recognised(source: Source, tables: FoundTables, names: Names) -> Found:
     )
 
 
-def _folders_and_tables(source: Source, folders: Found, tables: FoundTables, names: Names) -> Found:
+def _folders_and_tables(source: Source, folders: Found, tables: FoundTables) -> Found:
     """Class folders, and tables beside them."""
-    said = [labels_of(table, names, source.rules.classes, leave_out_bad_rows=True) for table in tables.usable]
+    said = [labels_of(table, source.rules.classes, leave_out_bad_rows=True) for table in tables.usable]
     differ = [
         table
         for table, found in zip(tables.usable, said, strict=True)
@@ -137,7 +136,7 @@ def _folders_and_tables(source: Source, folders: Found, tables: FoundTables, nam
     classes = set(folders.labels.values())
     whole = len(tables.usable) == 1 and set(folders.labels) <= set(said[0].labels)
     if whole and all(is_session(label) for label in classes):
-        return from_tables(source, list(tables.usable), names)
+        return from_tables(source, list(tables.usable))
     readings = [(f"the folders are the classes ({listed(classes)})", "--labels-from folders")]
     if len(tables.usable) > 1 and one_a_split(tables.usable):
         names_of = ", ".join(table.name for table in tables.usable)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -242,37 +243,45 @@ def _checks(
     blank = columns["contrast"] < _BLANK  # which is one finding, not three
     sharpness, entropy = (np.where(blank, np.nan, columns[name]) for name in ("sharpness", "entropy"))
     entropy_fence, _ = _fences(entropy)
-    measured: tuple[tuple[str, NDArray[np.float64], float, bool], ...] = (
-        ("blank", columns["contrast"], _BLANK, True),
-        ("blurry", sharpness, min(_BLURRY, _lower_fence_of_logarithms(sharpness)), True),
-        ("few_tones", entropy, min(_FEW_TONES, entropy_fence), True),
-        ("dark", luminance, min(_DARK, dark_fence), True),
-        ("bright", luminance, max(_BRIGHT, bright_fence), False),
-        ("clipped", clipped, max(_CLIPPED, clipped_fence), False),
-        ("small", short, min(min(policy.image_size) / _ENLARGED, _median(short) * _SHARE_OF_MEDIAN_SIDE), True),
-        ("elongated", elongation, max(_ELONGATED, _median(elongation) * _TIMES_MEDIAN_ELONGATION), False),
+    measured = (
+        _Measured("blank", columns["contrast"], _BLANK, True),
+        _Measured("blurry", sharpness, min(_BLURRY, _lower_fence_of_logarithms(sharpness)), True),
+        _Measured("few_tones", entropy, min(_FEW_TONES, entropy_fence), True),
+        _Measured("dark", luminance, min(_DARK, dark_fence), True),
+        _Measured("bright", luminance, max(_BRIGHT, bright_fence), False),
+        _Measured("clipped", clipped, max(_CLIPPED, clipped_fence), False),
+        _Measured(
+            "small", short, min(min(policy.image_size) / _ENLARGED, _median(short) * _SHARE_OF_MEDIAN_SIDE), True
+        ),
+        _Measured("elongated", elongation, max(_ELONGATED, _median(elongation) * _TIMES_MEDIAN_ELONGATION), False),
     )
     paths, labels = used["path"].to_pylist(), used["label"].to_pylist()
-    return tuple(
-        _check(name, values, limit, below, paths, labels, max_listed) for name, values, limit, below in measured
-    )
+
+    def check(measure: _Measured) -> Check:
+        beyond = measure.beyond()
+        findings = tuple(
+            Finding(path=paths[row], label=labels[row], value=round(float(measure.values[row]), 3))
+            for row in beyond[:max_listed]
+        )
+        return Check(name=measure.name, limit=round(measure.limit, 3), num_images=len(beyond), findings=findings)
+
+    return tuple(check(measure) for measure in measured)
 
 
-def _check(
-    name: str,
-    values: NDArray[np.float64],
-    limit: float,
-    below: bool,
-    paths: Sequence[str],
-    labels: Sequence[str],
-    max_listed: int,
-) -> Check:
-    beyond = np.flatnonzero(values < limit if below else values > limit)
-    order = beyond[np.argsort(values[beyond] if below else -values[beyond], kind="stable")]
-    findings = tuple(
-        Finding(path=paths[row], label=labels[row], value=round(float(values[row]), 3)) for row in order[:max_listed]
-    )
-    return Check(name=name, limit=round(limit, 3), num_images=len(beyond), findings=findings)
+@dataclass(frozen=True)
+class _Measured:
+    """A figure of every image, and the limit below or above which one stands out."""
+
+    name: str
+    values: NDArray[np.float64]
+    limit: float
+    below: bool
+
+    def beyond(self) -> NDArray[np.int64]:
+        """The rows of the images that stand out, the most extreme first."""
+        rows = np.flatnonzero(self.values < self.limit if self.below else self.values > self.limit)
+        order = np.argsort(self.values[rows] if self.below else -self.values[rows], kind="stable")
+        return rows[order]
 
 
 def _median(values: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""Which columns of a table are paths, labels and splits, and what its rows say of the listed images."""
+"""Which columns of a table are paths, labels and splits, and the images that its rows name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from darkroom.data.errors import LabelError
 from darkroom.data.stores.listing import FileEntry
@@ -30,7 +31,6 @@ _LABEL_COLUMNS = (
 NAMES_NO_IMAGE = "names no image here"
 NO_LABELS = "has no column of labels"
 _SAMPLE_ROWS = 500
-_NUM_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,23 @@ class Columns:
     split: str | None = None
 
 
+class LabelRow(NamedTuple):
+    """A row of a label file.
+
+    Attributes:
+        line: Its number in the file, counted in `Table.unit`.
+        path, label: As written.
+        split: None where it has none.
+        images: Those that the path can mean: see `Names.find`.
+    """
+
+    line: int
+    path: str
+    label: str
+    split: str | None
+    images: list[str]
+
+
 @dataclass(frozen=True)
 class LabelTable:
     """A label file and its columns.
@@ -55,16 +72,15 @@ class LabelTable:
     Attributes:
         table: Its cells.
         path_column, label_column: Their names; `label_column` is None for one column of 0 and 1 per class.
-        rows: Line in the file, path and label, as written.
-        splits, split_column: The split of each row, and the column's name; () and None without one.
+        rows: In the order of the file.
+        split_column: The name of the column of splits; None without one.
         fold_column: A column of cross-validation folds, which is not used.
     """
 
     table: Table
     path_column: str
     label_column: str | None
-    rows: tuple[tuple[int, str, str], ...]
-    splits: tuple[str | None, ...] = ()
+    rows: tuple[LabelRow, ...]
     split_column: str | None = None
     fold_column: str | None = None
 
@@ -73,39 +89,10 @@ class LabelTable:
         """The file's name."""
         return self.table.name
 
-    def find(self, written: str, names: Names) -> list[str]:
-        """The images that a path in this table can mean.
-
-        Args:
-            written: The path, as in the table.
-            names: The images of the source.
-        """
-        return names.find(written, self.table.folder, self.table.name)
-
-    def num_named(self, names: Names) -> int:
-        """How many images its rows name."""
-        return names.count([written for _, written, _ in self.rows], self.table.folder, self.table.name)
-
-
-@dataclass(frozen=True)
-class TableLabels:
-    """What the rows of a table say.
-
-    Attributes:
-        labels: By path.
-        splits: By path, where the table has a column of them.
-        decision: In words, with what is lost.
-        unmatched: Paths as written that name no image here.
-        unclear: Paths as written that could mean several.
-        bad_rows: Rows without a label, or that contradict an earlier one, in words.
-    """
-
-    labels: dict[str, str]
-    splits: dict[str, str]
-    decision: str
-    unmatched: tuple[str, ...] = ()
-    unclear: tuple[str, ...] = ()
-    bad_rows: tuple[str, ...] = ()
+    @property
+    def names_an_image(self) -> bool:
+        """Whether a row names one image."""
+        return any(len(row.images) == 1 for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -152,14 +139,13 @@ def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, column
             logger.debug("Not a label file: %s", error)
             unusable[path] = str(error)
             continue
-        named = table.num_named(names)
-        if named and any(label for _, _, label in table.rows):
+        if table.names_an_image and any(row.label for row in table.rows):
             usable.append(table)
             continue
-        unclear = next((written for _, written, _ in table.rows if len(table.find(written, names)) > 1), None)
+        unclear = next((row.path for row in table.rows if len(row.images) > 1), None)
         if unclear:
             unusable[path] = f"its paths name several images each, as {unclear!r}: write them with their folders"
-        elif not named:
+        elif not table.names_an_image:
             unusable[path] = f"{table.name} {NAMES_NO_IMAGE}"
     return FoundTables(tuple(usable), unusable, splits, tuple(of_splits))
 
@@ -196,7 +182,7 @@ def _splits_alone(table: Table, names: Names, columns: Columns) -> dict[str, str
 
 
 def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
-    """Find the columns of a table: those asked for, those with a usual name, or the only ones that fit.
+    """Find the columns of a table, those asked for, with a usual name, or the only ones that fit, and match its rows.
 
     Args:
         table: The cells of the file.
@@ -226,7 +212,13 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
     if label == path:
         raise LabelError(f"{table.path}: column {table.header[path]!r} cannot be both path and label.")
     rows = tuple(
-        (line, cells[path], cells[label] if label is not None else _hot(table, line, cells, one_hot))
+        LabelRow(
+            line,
+            cells[path],
+            cells[label] if label is not None else _hot(table, line, cells, one_hot),
+            split_of_cell(table, split, cells[split]) if split is not None else None,
+            names.find(cells[path], table.folder, table.name),
+        )
         for line, cells in table.rows
     )
     return LabelTable(
@@ -234,68 +226,9 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
         table.header[path],
         table.header[label] if label is not None else None,
         rows,
-        tuple(split_of_cell(table, split, cell) for cell in table.column(split)) if split is not None else (),
         table.header[split] if split is not None else None,
         unused_folds(table),
     )
-
-
-def labels_of(table: LabelTable, names: Names, classes: Sequence[str], leave_out_bad_rows: bool = False) -> TableLabels:
-    """Labels by path, and the rows that could not be used.
-
-    Args:
-        table: The label file.
-        names: The images of the source.
-        classes: The only labels allowed; () allows any.
-        leave_out_bad_rows: Leave out rows without a label and rows that contradict each other.
-
-    Raises:
-        LabelError: where there are such rows and they are not left out, or a label is not one of `classes`.
-    """
-    labels: dict[str, str] = {}
-    splits: dict[str, str] = {}
-    unmatched: list[str] = []
-    unclear: list[str] = []
-    bad: list[str] = []
-    contradicted: set[str] = set()
-    allowed = set(classes)
-    for index, (line, written, label) in enumerate(table.rows):
-        if not label:
-            bad.append(f"{table.table.unit} {line} has no {table.label_column or 'class'}")
-            continue
-        if allowed and label not in allowed:
-            raise LabelError(
-                f"Label {label!r} in {table.name} {table.table.unit} {line} is not one of {', '.join(classes)}. "
-                "Correct the row, or add the label to the classes of the recipe."
-            )
-        paths = table.find(written, names)
-        if len(paths) != 1:
-            (unclear if paths else unmatched).append(written)
-            continue
-        if labels.setdefault(paths[0], label) != label:
-            bad.append(
-                f"{table.table.unit} {line} gives {written!r} the label {label!r}, an earlier row {labels[paths[0]]!r}"
-            )
-            contradicted.add(paths[0])
-        if table.splits and (split := table.splits[index]):
-            splits[paths[0]] = split
-    if bad and not leave_out_bad_rows:
-        shown = "; ".join(bad[:_NUM_EXAMPLES])
-        more = f" (and {len(bad) - _NUM_EXAMPLES} more rows)" if len(bad) > _NUM_EXAMPLES else ""
-        raise LabelError(f"{table.name}: {shown}{more}. Correct the rows, or leave them out with --bad-rows leave-out.")
-    for path in contradicted:
-        del labels[path]
-        splits.pop(path, None)
-    lost = f", {len(unmatched)} rows name no file here" if unmatched else ""
-    several = f", {len(unclear)} rows name more than one file and are left out" if unclear else ""
-    wrong = f", {len(bad)} rows left out that have no label or contradict another" if bad else ""
-    columns = (
-        f"columns {table.path_column!r} and {table.label_column!r}"
-        if table.label_column is not None
-        else f"column {table.path_column!r} and one column a class"
-    )
-    decision = f"labels from {table.name}, {columns}{lost}{several}{wrong}"
-    return TableLabels(labels, splits, decision, tuple(unmatched), tuple(unclear), tuple(bad))
 
 
 def _path_column(table: Table, names: Names, asked: str | None) -> int:

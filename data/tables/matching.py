@@ -76,17 +76,6 @@ class Names:
         first = list(islice(written, _SAMPLE))
         return 0 < len(first) <= 2 * self.count_any(first, "", "")
 
-    def count(self, written: Sequence[str], folder: str, table_name: str) -> int:
-        """How many images the paths name, each image counted once.
-
-        Args:
-            written: Paths as in the table.
-            folder: The table's folder in the source.
-            table_name: The table's file name.
-        """
-        found = (self.find(each, folder, table_name) for each in written)
-        return len({paths[0] for paths in found if len(paths) == 1})
-
     def count_any(self, written: Sequence[str], folder: str, table_name: str) -> int:
         """How many of the paths name an image, or several.
 

@@ -32,7 +32,7 @@ from darkroom.models.networks.efficientnet_lite import (
     check_weights,
     load_pretrained,
 )
-from darkroom.models.onnx.metadata import describe_network
+from darkroom.models.onnx.metadata import NetworkDescription, describe_network
 from darkroom.models.onnx.parity import check_parity
 from darkroom.models.onnx.quantize import Int8Facts
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
@@ -81,7 +81,8 @@ def ready_made_bundle(workspace: Workspace) -> Path:
         model.save(temporary / "model.keras")
         export_onnx(with_embeddings(model), temporary / "model.onnx")
         calibration, labels = Calibration(), LabelMap.of(names).names
-        describe_network(temporary / "model.onnx", f"{READY_MADE}@{final.name}", labels, _POLICY, calibration)
+        description = NetworkDescription(f"{READY_MADE}@{final.name}", labels, _POLICY, calibration)
+        describe_network(temporary / "model.onnx", description)
         card = BundleCard(
             name=READY_MADE,
             version=final.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow.compute as pc
@@ -38,7 +39,7 @@ from darkroom.models.evaluation.report import (
 )
 from darkroom.models.evaluation.report_page import Illustrations, write_report
 from darkroom.models.evaluation.slices import slices_of
-from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions, predict_split
+from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions, check_fits, predict_split
 from darkroom.models.explaining.techniques.gradcam import grad_cam
 from darkroom.models.measures.calibration import UNCALIBRATED
 from darkroom.models.measures.curves import precision_recall_curves, roc_curves
@@ -65,24 +66,14 @@ _MAX_HEAT_MAPS = 8
 _MAX_CORRECT = 6  # of the most confident, and of the least
 
 
-def evaluate_bundle(
-    bundle: Bundle,
-    dataset: Dataset,
-    split: str,
-    generated_by: str,
-    place: Workspace | None = None,
-    rules: BlessingRules | None = None,
-    decoder_mismatch: DecoderMismatch = "warn",
-) -> EvaluationReport:
-    """Evaluate a bundle on a split and write its report; the bundle itself is not changed.
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """A bundle to evaluate, and on what.
 
-    An existing report is kept where it was made from the same bundle, data set, rules and libraries, and the decision
-    on the blessing would be the same.
-
-    Args:
+    Attributes:
         bundle: What is evaluated.
         dataset: Images of the same classes, decoded by the same policy.
-        split: `train`, `validation` or `test`; only `test` of the data set that the bundle was trained on.
+        split: Its split; of the bundle's own data set, only `test`.
         generated_by: See `EvaluationReport`.
         place: Where the blessed bundle is looked for; None decides nothing on the blessing.
         rules: Of the blessing.
@@ -91,12 +82,45 @@ def evaluate_bundle(
 
     Raises:
         InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
-            was trained or calibrated on, or, with `strict`, the decoder is another one.
+            was trained or calibrated on.
     """
-    check_decoder(bundle, dataset.card.decoder, decoder_mismatch)
-    rules = rules or BlessingRules()
-    fingerprint = _fingerprint(bundle, dataset, split, generated_by, rules)
-    if report := find_report(bundle, dataset, split, generated_by, place, rules):
+
+    bundle: Bundle
+    dataset: Dataset
+    split: str
+    generated_by: str
+    place: Workspace | None = None
+    rules: BlessingRules = field(default_factory=BlessingRules)
+    decoder_mismatch: DecoderMismatch = "warn"
+
+    def __post_init__(self) -> None:
+        check_fits(self.bundle, self.dataset, self.split)
+
+    @property
+    def fingerprint(self) -> str:
+        """A content version of all that the report is made from."""
+        return fingerprint_of(
+            _CODE_VERSION,
+            self.bundle.card.model_dump(mode="json"),
+            self.dataset.card.model_dump(mode="json"),
+            self.split,
+            self.rules.model_dump(mode="json"),
+            self.generated_by,
+        )
+
+
+def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
+    """Evaluate a bundle on a split and write its report; the bundle itself is not touched.
+
+    The report that is there stays where it was made from the same bundle, data set, rules and libraries, and the
+    decision on the blessing would be the same.
+
+    Raises:
+        InputError: where, with `strict`, the decoder is another one.
+    """
+    bundle, dataset, split = request.bundle, request.dataset, request.split
+    check_decoder(bundle, dataset.card.decoder, request.decoder_mismatch)
+    if report := find_report(request):
         logger.info("%s: the evaluation on %s of %s is up to date.", bundle.reference, split, dataset.reference)
         return report
     num_images = dataset.card.num_images(split)
@@ -123,7 +147,7 @@ def evaluate_bundle(
         accuracy_at_threshold=accuracy,
         accuracy_at_threshold_interval=None if accuracy is None else _share_interval(accuracy, coverage * len(truth)),
         leaks=_leaks(judged),
-        blessing=decide(judged, metrics, rules, place) if place else None,
+        blessing=decide(judged, metrics, request.rules, request.place) if request.place else None,
         training=TrainingSummary(
             model=card.settings.model,
             num_epochs=len(card.history),
@@ -132,42 +156,25 @@ def evaluate_bundle(
         ),
         worst_mistakes=worst_mistakes(judged.paths, chances, truth, dataset.labels),
         library_versions={library.name: library.version for library in card.libraries},
-        generated_by=generated_by,
+        generated_by=request.generated_by,
     )
     folder = bundle.report_folder
     folder.mkdir(exist_ok=True)
     write_table(folder / PREDICTIONS, judged.predictions())
     write_model_card(folder, report, bundle, dataset.card)
     write_report(folder, report, _illustrations(judged, report.worst_mistakes))
-    write_fingerprint(folder, fingerprint, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
+    write_fingerprint(folder, request.fingerprint, (PREDICTIONS, MODEL_CARD, REPORT_PAGE, REPORT_CARD))
     return report
 
 
-def find_report(
-    bundle: Bundle, dataset: Dataset, split: str, generated_by: str, place: Workspace | None, rules: BlessingRules
-) -> EvaluationReport | None:
-    """The report that `evaluate_bundle` would keep; None where it would write one.
-
-    Args:
-        bundle, dataset, split, generated_by, place, rules: As for `evaluate_bundle`.
-    """
-    if files_up_to_date(bundle.report_folder, _fingerprint(bundle, dataset, split, generated_by, rules)):
-        report = read_report(bundle.report_folder)
-        if still_stands(report.blessing, bundle, split, place):
+def find_report(request: EvaluateRequest) -> EvaluationReport | None:
+    """The report that `evaluate_bundle` would leave as it is; None where it would write one."""
+    folder = request.bundle.report_folder
+    if files_up_to_date(folder, request.fingerprint):
+        report = read_report(folder)
+        if still_stands(report.blessing, request.bundle, request.split, request.place):
             return report
     return None
-
-
-def _fingerprint(bundle: Bundle, dataset: Dataset, split: str, generated_by: str, rules: BlessingRules) -> str:
-    """A content version of all that a report is made from."""
-    return fingerprint_of(
-        _CODE_VERSION,
-        bundle.card.model_dump(mode="json"),
-        dataset.card.model_dump(mode="json"),
-        split,
-        rules.model_dump(mode="json"),
-        generated_by,
-    )
 
 
 def _share_interval(share: float, num_images: float) -> Interval:

@@ -61,14 +61,9 @@ def predict_split(bundle: Bundle, dataset: Dataset, split: str) -> SplitPredicti
 
     Args:
         bundle: What predicts.
-        dataset: Images of the same classes, decoded by the same policy.
+        dataset: Images of the same classes, decoded by the same policy: see `check_fits`.
         split: `train`, `validation` or `test`.
-
-    Raises:
-        InputError: where the data set has other labels or another decode policy, or the bundle was trained or
-            calibrated on the split.
     """
-    _check_fits(bundle, dataset, split)
     logits, truth = split_logits(dataset, split, bundle.runner())
     records = [(record.path, record.sha256) for record in dataset.records(split)]
     return SplitPredictions(
@@ -83,7 +78,18 @@ def predict_split(bundle: Bundle, dataset: Dataset, split: str) -> SplitPredicti
     )
 
 
-def _check_fits(bundle: Bundle, dataset: Dataset, split: str) -> None:
+def check_fits(bundle: Bundle, dataset: Dataset, split: str) -> None:
+    """Refuse a split that says nothing about a bundle.
+
+    Args:
+        bundle: What is to predict.
+        dataset: Where the split is.
+        split: `train`, `validation` or `test`.
+
+    Raises:
+        InputError: where the data set has other labels or another decode policy, or the split is one that the bundle
+            was trained or calibrated on.
+    """
     if dataset.card.labels != bundle.card.labels:
         raise InputError(
             f"{dataset.reference} has the labels {', '.join(dataset.card.labels)}, the model {bundle.reference} has "

@@ -86,7 +86,7 @@ def versus(
     judged = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted"]).to_pydict()
     names = Names([FileEntry(path, path, 0, 0) for path in judged["path"]])
     written = label_table(read_csv(table, table.parent), names, Columns(path_column, label_column))
-    answers, num_unknown = _answers(written, names, labels, means)
+    answers, num_unknown = _answers(written, labels, means)
     if not answers:
         raise InputError(
             f"No row of {written.name} names both an image that {bundle.reference} was evaluated on and one of its "
@@ -118,17 +118,16 @@ def versus(
     )
 
 
-def _answers(table: LabelTable, names: Names, labels: LabelMap, means: Mapping[str, str]) -> tuple[dict[str, str], int]:
+def _answers(table: LabelTable, labels: LabelMap, means: Mapping[str, str]) -> tuple[dict[str, str], int]:
     """The class that the table names for each image, and how many of its rows name no image, or several."""
     classes = {label.casefold(): label for label in labels.names}
     classes |= {word.casefold(): label for word, label in means.items()}
     exact = {label: label for label in labels.names} | dict(means)  # classes may differ by their case alone
     answers: dict[str, str] = {}
     num_unknown = 0
-    for _, name, word in table.rows:
-        found = table.find(name, names)
-        num_unknown += len(found) != 1
-        answer = exact.get(word) or classes.get(word.casefold())
-        if len(found) == 1 and answer:
-            answers.setdefault(found[0], answer)
+    for row in table.rows:
+        num_unknown += len(row.images) != 1
+        answer = exact.get(row.label) or classes.get(row.label.casefold())
+        if len(row.images) == 1 and answer:
+            answers.setdefault(row.images[0], answer)
     return answers, num_unknown

@@ -38,8 +38,8 @@ from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.evaluation.report import CorrectPrediction, most_confident, read_report
 from darkroom.models.evaluation.split_predictions import PREDICTIONS
 from darkroom.models.explaining.explain_page import Explanation, ShownImage, explain_page
-from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
-from darkroom.models.explaining.views import ImageView, NetworkView, view_image, view_network
+from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED, ImageSearch
+from darkroom.models.explaining.views import ImageView, NetworkView, ViewedNetwork, view_image, view_network
 from darkroom.models.networks.layers import feature_maps, unmirrored
 from darkroom.models.pages.fingerprint import MADE_CARD, files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER, EXPLAIN_PAGE
@@ -85,21 +85,11 @@ class _Loaded:
     truth: int | None
 
 
-def explain_images(
-    bundle: Bundle,
-    images: Sequence[Path],
-    out: Path,
-    generated_by: str,
-    dataset: Dataset | None = None,
-    max_searched: int = MAX_SEARCHED,
-    decoder_mismatch: DecoderMismatch = "warn",
-    progress: Progress = unseen,
-) -> Explained:
-    """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
+@dataclass(frozen=True)
+class ExplainRequest:
+    """A network to explain, on which images, and where the pictures go.
 
-    They are kept where they were made from the same network, images, data set and libraries.
-
-    Args:
+    Attributes:
         bundle: The network to look into.
         images: At most 64 files.
         out: A folder that does not exist, is empty, or holds nothing but an earlier explanation.
@@ -108,18 +98,64 @@ def explain_images(
         max_searched: About how many of its training images are searched; 0 leaves them out.
         decoder_mismatch: What happens where the bundle was trained on another decoder's images: `warn` explains all the
             same, `strict` refuses.
+
+    Raises:
+        InputError: where `out` holds other files.
+        SettingError: where there are too many images, or the data set's images have another size.
+    """
+
+    bundle: Bundle
+    images: Sequence[Path]
+    out: Path
+    generated_by: str
+    dataset: Dataset | None = None
+    max_searched: int = MAX_SEARCHED
+    decoder_mismatch: DecoderMismatch = "warn"
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.images) <= MAX_IMAGES:
+            raise SettingError(f"A page holds 1 to {MAX_IMAGES} images, not {len(self.images)}. Explain fewer at once.")
+        self._check_dataset()
+        self._check_out()
+
+    def _check_dataset(self) -> None:
+        if self.dataset and self.dataset.card.policy.image_size != self.bundle.card.policy.image_size:
+            ours, theirs = (
+                " x ".join(map(str, card.policy.image_size)) for card in (self.bundle.card, self.dataset.card)
+            )
+            raise SettingError(
+                f"The images of {self.dataset.reference} are {theirs}, {self.bundle.reference} takes {ours}. Choose a "
+                "data set with the model's image size."
+            )
+
+    def _check_out(self) -> None:
+        out = self.out
+        if out.exists():
+            names = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
+            others = sorted(name for name in names if not _OURS.fullmatch(name) or not out.is_dir())
+            if others:
+                raise InputError(
+                    f"{out} holds other files, such as {printable(others[0])}. Choose an empty or new folder."
+                )
+
+
+def explain_images(request: ExplainRequest, progress: Progress = unseen) -> Explained:
+    """Write all pictures and the page into a folder, whole or not at all; those of an earlier run are replaced.
+
+    They stay where they were made from the same network, images, data set and libraries.
+
+    Args:
+        request: What is explained.
         progress: Told what is drawn, and how far that is.
 
     Raises:
-        InputError: where not one image can be read, or `out` holds other files, or, with `strict`, the decoder is
-            another one.
-        SettingError: where there are too many images, the data set's images have another size, or the network has no
-            convolutional layer.
+        InputError: where not one image can be read, or, with `strict`, the decoder is another one.
+        SettingError: where the network has no convolutional layer.
     """
-    _check(bundle, images, out, dataset)
-    check_decoder(bundle, decoder(), decoder_mismatch)
-    loaded, set_aside = _load(bundle, images)
-    fingerprint = _fingerprint(bundle, loaded, set_aside, dataset, max_searched, generated_by)
+    bundle, out = request.bundle, request.out
+    check_decoder(bundle, decoder(), request.decoder_mismatch)
+    loaded, set_aside = _load(bundle, request.images)
+    fingerprint = _fingerprint(request, loaded, set_aside)
     if before := files_up_to_date(out, fingerprint):
         logger.info("%s already explained: %s", count(len(loaded), "image"), out / EXPLAIN_PAGE)
         return _explained(out, before, set_aside, reused=True)
@@ -130,24 +166,26 @@ def explain_images(
     def probabilities(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         return bundle.card.calibration.apply(runner(pixels))
 
+    seen = ViewedNetwork(model, probabilities, labels)
     classes = _shown_classes(probabilities(np.stack([item.pixels for item in loaded])))
     views = []
     progress(_STEP, 0, len(loaded))
     for number, item in enumerate(loaded, start=1):
-        views.append(view_image(model, probabilities, item.pixels, item.truth, labels, classes))
+        views.append(view_image(seen, item.pixels, item.truth, classes))
         logger.info("Explained image %d of %d: %s", number, len(loaded), item.path)
         progress(_STEP, number, len(loaded))
     logger.info(
-        "Drawing filters and what activates classes and channels; searching at most %s", count(max_searched, "image")
+        "Drawing filters and what activates classes and channels; searching at most %s",
+        count(request.max_searched, "image"),
     )
     contributions = np.mean([view.contributions for view in views], axis=0)
-    image_size = bundle.card.policy.image_size
-    network = view_network(model, labels, classes, contributions, image_size, dataset, max_searched, progress)
+    search = ImageSearch(request.dataset, request.max_searched) if request.dataset and request.max_searched else None
+    network = view_network(seen, classes, contributions, search, progress)
     shown = [
         ShownImage(item.name, item.path, None if item.truth is None else labels[item.truth], view)
         for item, view in zip(loaded, views, strict=True)
     ]
-    page = explain_page(Explanation(bundle, tuple(shown), network, set_aside, generated_by))
+    page = explain_page(Explanation(bundle, tuple(shown), network, set_aside, request.generated_by))
     with atomic_folder(out) as temporary:
         names = _write_sheets(temporary, loaded, views, network, progress)
         write_page(temporary / EXPLAIN_PAGE, page)
@@ -157,42 +195,25 @@ def explain_images(
     return _explained(out, names, set_aside, reused=False)
 
 
-def find_explained(
-    bundle: Bundle, images: Sequence[Path], out: Path, generated_by: str, dataset: Dataset | None, max_searched: int
-) -> Explained | None:
-    """The pictures that `explain_images` would keep; None where it would draw some.
-
-    Args:
-        bundle, images, out, generated_by, dataset, max_searched: As for `explain_images`.
-
-    Raises:
-        InputError, SettingError: as `explain_images` raises them.
-    """
-    _check(bundle, images, out, dataset)
-    if not (out / MADE_CARD).is_file():
+def find_explained(request: ExplainRequest) -> Explained | None:
+    """The pictures that `explain_images` would leave as they are; None where it would draw some."""
+    if not (request.out / MADE_CARD).is_file():
         return None  # without a look at the images
-    loaded, set_aside = _load(bundle, images)
-    names = files_up_to_date(out, _fingerprint(bundle, loaded, set_aside, dataset, max_searched, generated_by))
-    return _explained(out, names, set_aside, reused=True) if names else None
+    loaded, set_aside = _load(request.bundle, request.images)
+    names = files_up_to_date(request.out, _fingerprint(request, loaded, set_aside))
+    return _explained(request.out, names, set_aside, reused=True) if names else None
 
 
-def _fingerprint(
-    bundle: Bundle,
-    loaded: Sequence[_Loaded],
-    set_aside: tuple[tuple[str, str], ...],
-    dataset: Dataset | None,
-    max_searched: int,
-    generated_by: str,
-) -> str:
+def _fingerprint(request: ExplainRequest, loaded: Sequence[_Loaded], set_aside: tuple[tuple[str, str], ...]) -> str:
     """A content version of all that the pictures are made from."""
     return fingerprint_of(
         _CODE_VERSION,
-        bundle.card.model_dump(mode="json"),
+        request.bundle.card.model_dump(mode="json"),
         [(item.name, item.path, item.sha256, item.truth) for item in loaded],
         set_aside,
-        dataset.card.model_dump(mode="json") if dataset else None,
-        max_searched,
-        generated_by,
+        request.dataset.card.model_dump(mode="json") if request.dataset else None,
+        request.max_searched,
+        request.generated_by,
         decoder().fingerprint,
     )
 
@@ -255,22 +276,6 @@ def explanation_folder(bundle: Bundle, images: Sequence[str]) -> Path:
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(images[0]).stem)[:40].strip("._-") if images else ""
     parts = (EXPLAIN_FOLDER, name, content_version(list(images)))
     return bundle.report_folder / "-".join(part for part in parts if part)
-
-
-def _check(bundle: Bundle, images: Sequence[Path], out: Path, dataset: Dataset | None) -> None:
-    if not 1 <= len(images) <= MAX_IMAGES:
-        raise SettingError(f"A page holds 1 to {MAX_IMAGES} images, not {len(images)}. Explain fewer at once.")
-    if dataset and dataset.card.policy.image_size != bundle.card.policy.image_size:
-        ours, theirs = (" x ".join(map(str, card.policy.image_size)) for card in (bundle.card, dataset.card))
-        raise SettingError(
-            f"The images of {dataset.reference} are {theirs}, {bundle.reference} takes {ours}. Choose a data set with "
-            "the model's image size."
-        )
-    if out.exists():
-        names = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
-        others = sorted(name for name in names if not _OURS.fullmatch(name) or not out.is_dir())
-        if others:
-            raise InputError(f"{out} holds other files, such as {printable(others[0])}. Choose an empty or new folder.")
 
 
 def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[tuple[str, str], ...]]:

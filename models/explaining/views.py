@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.progress import Progress, unseen
 from darkroom.models.explaining.techniques.activation_maximisation import Goal, maximise
 from darkroom.models.explaining.techniques.activations import first_filters, strongest_activations
 from darkroom.models.explaining.techniques.gradcam import find_evidence
-from darkroom.models.explaining.techniques.maximally_activating import ActiveImage, most_activating
+from darkroom.models.explaining.techniques.maximally_activating import ActiveImage, ImageSearch, most_activating
 from darkroom.models.explaining.techniques.occlusion import occlusion
 from darkroom.models.networks.layers import feature_maps
 from darkroom.models.pages.panels import Panel, Pixels, change_over, enlarged, heat_over, kernel_tile, map_tile, mosaic
@@ -112,24 +111,37 @@ class NetworkView:
     num_searched: int
 
 
-def view_image(
-    model: Any,
-    probabilities: Probabilities,
-    pixels: Pixels,
-    truth: int | None,
-    labels: Sequence[str],
-    asked: Sequence[int],
-) -> ImageView:
+@dataclass(frozen=True)
+class ViewedNetwork:
+    """The network that is looked into.
+
+    Attributes:
+        model: Keras, `uint8[N, H, W, 3]` to logits.
+        probabilities: The same images to `float64[N, C]`.
+        labels: C names.
+    """
+
+    model: Any
+    probabilities: Probabilities
+    labels: Sequence[str]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        _, height, width, _ = self.model.input_shape
+        return height, width
+
+
+def view_image(network: ViewedNetwork, pixels: Pixels, truth: int | None, asked: Sequence[int]) -> ImageView:
     """Look at one image.
 
     Args:
-        model: Keras, `uint8[N, H, W, 3]` to logits.
-        probabilities: The same images to `float64[N, C]`.
+        network: The network.
         pixels: `uint8[H, W, 3]`.
         truth: The class where it is known.
-        labels: C names.
         asked: The classes whose channels are sought.
     """
+    model, probabilities, labels = network.model, network.probabilities, network.labels
     chances = probabilities(pixels[None])[0]
     predicted = int(chances.argmax())
     others = np.delete(np.arange(len(chances)), predicted)
@@ -164,36 +176,31 @@ def view_image(
 
 
 def view_network(
-    model: Any,
-    labels: Sequence[str],
+    network: ViewedNetwork,
     classes: Sequence[int],
     contributions: NDArray[np.float32],
-    image_size: tuple[int, int],
-    dataset: Dataset | None,
-    max_searched: int,
+    search: ImageSearch | None,
     progress: Progress = unseen,
 ) -> NetworkView:
     """Look at the network as a whole.
 
     Args:
-        model: Keras, `uint8[N, H, W, 3]` to logits.
-        labels: Names of all classes.
+        network: The network.
         classes: Those that are shown.
         contributions: `float32[len(classes), K]`: of each the channels that add most to its logit are shown.
-        image_size: (height, width) in pixels.
-        dataset: Searched for the images that activate a channel most; None leaves them out.
-        max_searched: About how many of its training images are searched; 0 leaves them out.
+        search: Where the images are looked for that activate a channel most; None leaves them out.
         progress: Told how far the patterns and the search are.
     """
+    model, labels = network.model, network.labels
     layer = feature_maps(model)[-1]
     channels = strongest_channels(contributions)
     goals = [Goal(index) for index in classes] + [Goal(channel, layer) for _, channel in channels]
-    maximised = [enlarged(image) for image in maximise(model, goals, image_size, progress=progress)]
+    maximised = [enlarged(image) for image in maximise(model, goals, network.image_size, progress=progress)]
     activating: list[tuple[ActivatingImage, ...]] = [() for _ in channels]
     num_searched = 0
-    if dataset and max_searched and channels:
+    if search and channels:
         numbers = [channel for _, channel in channels]
-        found, num_searched = most_activating(model, layer, numbers, dataset, max_searched, progress=progress)
+        found, num_searched = most_activating(model, layer, numbers, search, progress)
         activating = [tuple(_activating(item) for item in row) for row in found]
     return NetworkView(
         filters=tuple(

@@ -20,7 +20,7 @@ from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.images.decoder import decoder
 from darkroom.data.images.encode import encode_jpeg
 from darkroom.data.ingest.dataset_version import listing_fingerprint
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.quality.assessment import Check, ClassBalance
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.listing import list_files, read_file

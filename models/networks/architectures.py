@@ -204,22 +204,27 @@ def _starter(image_size: tuple[int, int], num_classes: int, dropout: float) -> A
             keras.layers.Conv2D(filters, 3, activation="relu", name=f"conv{number}"),
             keras.layers.MaxPooling2D(name=f"pool{number}"),
         ]
-    layers += [
+    return _sequential("starter", image_size, layers + _flat_head(64, num_classes, dropout))
+
+
+def _flat_head(units: int, num_classes: int, dropout: float) -> list[Any]:
+    """A dense layer on the flattened feature map, dropout, and the logits."""
+    import keras
+
+    return [
         keras.layers.Flatten(name="flatten"),
-        keras.layers.Dense(64, activation="relu", name="dense"),
+        keras.layers.Dense(units, activation="relu", name="dense"),
         keras.layers.Dropout(dropout, name="dropout"),
         keras.layers.Dense(num_classes, name=LOGITS_LAYER),
     ]
-    return _sequential("starter", image_size, layers)
 
 
-def _cifar(
-    name: str, blocks: tuple[int, ...], second_padding: str, image_size: Any, num_classes: int, dropout: float
-) -> Any:
+def _cifar_blocks(widths: tuple[int, ...], second_padding: str, dropout: float) -> list[Any]:
+    """For each width two convolutions, pooling and dropout."""
     import keras
 
     layers: list[Any] = []
-    for number, filters in enumerate(blocks, start=1):
+    for number, filters in enumerate(widths, start=1):
         conv = partial(keras.layers.Conv2D, filters, 3, activation="relu")
         layers += [
             conv(padding="same", name=f"conv{number}a"),
@@ -227,23 +232,19 @@ def _cifar(
             keras.layers.MaxPooling2D(name=f"pool{number}"),
             keras.layers.Dropout(dropout / 2, name=f"dropout{number}"),
         ]
-    layers += [
-        keras.layers.Flatten(name="flatten"),
-        keras.layers.Dense(512, activation="relu", name="dense"),
-        keras.layers.Dropout(dropout, name="dropout"),
-        keras.layers.Dense(num_classes, name=LOGITS_LAYER),
-    ]
-    return _sequential(name, image_size, layers)
+    return layers
 
 
 def _cifar4(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
     """The network of Keras's `cifar10_cnn.py`: two blocks, the second convolution of each without padding."""
-    return _cifar("cifar4", (32, 64), "valid", image_size, num_classes, dropout)
+    blocks = _cifar_blocks((32, 64), "valid", dropout)
+    return _sequential("cifar4", image_size, blocks + _flat_head(512, num_classes, dropout))
 
 
 def _cifar6(image_size: tuple[int, int], num_classes: int, dropout: float) -> Any:
     """Three blocks of the same, padded throughout, as the guides do that go on from there."""
-    return _cifar("cifar6", (32, 64, 128), "same", image_size, num_classes, dropout)
+    blocks = _cifar_blocks((32, 64, 128), "same", dropout)
+    return _sequential("cifar6", image_size, blocks + _flat_head(512, num_classes, dropout))
 
 
 def _conv(x: Any, name: str, filters: int, stride: int = 1, zero: bool = False) -> Any:
@@ -277,8 +278,7 @@ def _residual(x: Any, name: str) -> Any:
 
     filters = x.shape[-1]
     inner = _conv(_conv_relu(x, f"{name}_first", filters), f"{name}_second", filters, zero=True)
-    x = keras.layers.Add(name=f"{name}_add")([x, inner])
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(keras.layers.Add(name=f"{name}_add")([x, inner]))
 
 
 def _classifier(name: str, image_size: tuple[int, int], num_classes: int, dropout: float, body: Any) -> Any:

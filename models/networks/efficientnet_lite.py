@@ -124,13 +124,13 @@ def _input_and_features(image_size: tuple[int, int]) -> tuple[Any, Any]:
 
     image = keras.Input((*image_size, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(image)
-    x = _conv_bn(x, "stem", _STEM_CHANNELS, kernel=3, stride=2)
+    x = _bn(_conv(x, "stem", _STEM_CHANNELS, kernel=3, stride=2), "stem")
     number = 0
     for stage in _STAGES:
         for repeat in range(stage.repeats):
             x = _block(x, f"block{number}", stage, stride=stage.stride if repeat == 0 else 1)
             number += 1
-    x = _conv_bn(x, "head", NUM_FEATURES)
+    x = _pointwise(x, "head", NUM_FEATURES)
     return image, keras.layers.GlobalAveragePooling2D(name="pool")(x)
 
 
@@ -141,22 +141,27 @@ def _block(inputs: Any, name: str, stage: _Stage, stride: int) -> Any:
     num_channels = inputs.shape[-1]
     x = inputs
     if stage.expansion != 1:
-        x = _conv_bn(x, f"{name}_expand", num_channels * stage.expansion)
+        x = _pointwise(x, f"{name}_expand", num_channels * stage.expansion)
     depthwise = keras.layers.DepthwiseConv2D(
         stage.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
     )
     x = _bn(depthwise(x), f"{name}_depthwise")
-    x = _conv_bn(x, f"{name}_project", stage.channels, relu=False)
+    x = _pointwise(x, f"{name}_project", stage.channels, relu=False)
     if stride == 1 and num_channels == stage.channels:
         x = keras.layers.Add(name=f"{name}_add")([x, inputs])
     return x
 
 
-def _conv_bn(inputs: Any, name: str, filters: int, kernel: int = 1, stride: int = 1, relu: bool = True) -> Any:
+def _pointwise(inputs: Any, name: str, filters: int, relu: bool = True) -> Any:
+    """Convolution 1 x 1 and batch normalisation."""
+    return _bn(_conv(inputs, name, filters), name, relu)
+
+
+def _conv(inputs: Any, name: str, filters: int, kernel: int = 1, stride: int = 1) -> Any:
     import keras
 
     conv = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")
-    return _bn(conv(inputs), name, relu)
+    return conv(inputs)
 
 
 def _bn(inputs: Any, name: str, relu: bool = True) -> Any:

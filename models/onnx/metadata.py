@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,43 @@ from darkroom.models.measures.calibration import Calibration
 LOGITS, EMBEDDING, PROBABILITIES = "logits", "embedding", "probabilities"
 
 
-def describe_network(
-    path: Path, model: str, labels: Sequence[str], policy: DecodePolicy, calibration: Calibration, threshold: float = 0
-) -> None:
+@dataclass(frozen=True)
+class NetworkDescription:
+    """What the metadata of an exported network say.
+
+    Attributes:
+        model: The bundle's `name@version`.
+        labels: In the order of the logits.
+        policy: How its images are decoded.
+        calibration: Of its logits.
+        threshold: Of its confidence.
+    """
+
+    model: str
+    labels: Sequence[str]
+    policy: DecodePolicy
+    calibration: Calibration
+    threshold: float = 0
+
+    def properties(self) -> dict[str, str]:
+        """The metadata properties."""
+        return {
+            "model": self.model,
+            "labels": json.dumps(list(self.labels), ensure_ascii=False),
+            "decode_policy": self.policy.model_dump_json(),
+            "calibration": self.calibration.model_dump_json(),
+            "threshold": json.dumps(self.threshold),
+        }
+
+
+def describe_network(path: Path, description: NetworkDescription) -> None:
     """Name the outputs of a network that `export_onnx` or `quantize` wrote, add probabilities, and write the metadata.
 
     What the network computes stays the same, bit for bit.
 
     Args:
         path: The `.onnx` file, which is written anew.
-        model: The bundle's `name@version`.
-        labels: In the order of the logits.
-        policy: How its images are decoded.
-        calibration: Of its logits.
-        threshold: Of its confidence.
+        description: What is written.
     """
     import onnx
 
@@ -46,16 +70,9 @@ def describe_network(
         node.output[:] = [named.get(name, name) for name in node.output]
     for end in graph.output:
         end.name = named[end.name]
-    if calibration.method == "temperature":
-        _add_probabilities(graph, calibration.temperature)
-    told = {
-        "model": model,
-        "labels": json.dumps(list(labels), ensure_ascii=False),
-        "decode_policy": policy.model_dump_json(),
-        "calibration": calibration.model_dump_json(),
-        "threshold": json.dumps(threshold),
-    }
-    for key, value in told.items():
+    if description.calibration.method == "temperature":
+        _add_probabilities(graph, description.calibration.temperature)
+    for key, value in description.properties().items():
         network.metadata_props.add(key=key, value=value)
     onnx.save(network, path)
 

@@ -24,9 +24,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from darkroom.models.measures.curves import Curve, macro_precision_recall, macro_roc
 from darkroom.models.measures.metrics import ClassMetrics, ReliabilityBin
 
-# The box that stands for a missing glyph is seen; a warning for each would bury the log.
-warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from", category=UserWarning)
-
 CSS_PIXELS_PER_INCH = 100
 PIXEL_RATIO = 2
 MAX_F1_BARS = 40
@@ -310,8 +307,11 @@ def _style(axes: Axes) -> None:
 
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    # The name of the software would change the bytes with every release of matplotlib.
-    figure.savefig(stream, format="png", dpi=CSS_PIXELS_PER_INCH * PIXEL_RATIO, metadata={"Software": None})
+    with warnings.catch_warnings():
+        # The box that stands for a missing glyph is seen; a warning for each would bury the log.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from", category=UserWarning)
+        # The name of the software would change the bytes with every release of matplotlib.
+        figure.savefig(stream, format="png", dpi=CSS_PIXELS_PER_INCH * PIXEL_RATIO, metadata={"Software": None})
     return stream.getvalue()
 
 

@@ -20,7 +20,7 @@ from darkroom.models.prediction_table.part_file import PartFacts, part_key, stam
 from darkroom.models.prediction_table.schema import EMBEDDING, as_table
 from darkroom.models.scoring.plan import ScorePlan, read_plan, rows_key
 from darkroom.models.scoring.reuse import is_done, known_rows
-from darkroom.models.scoring.rows import score_rows
+from darkroom.models.scoring.rows import Scorer, score_rows
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
     embeddings = plan.embedding_size is not None
     began = time.time()
     with watched_decode(table.work, index, [file["path"] for file in files]) as decode:
-        scored = score_rows(unknown, folder_at(plan.folder), runner, bundle, num_threads, embeddings, decode)
+        scored = score_rows(unknown, folder_at(plan.folder), Scorer(runner, bundle, num_threads, embeddings, decode))
         rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")

@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -54,74 +53,72 @@ class _Ready:
     pixels: NDArray[np.uint8] | None
 
 
-def score_rows(
-    files: list[_File],
-    folder: ImageFolder,
-    runner: Runner,
-    bundle: Bundle,
-    num_threads: int | None = None,
-    embeddings: bool = False,
-    decode: Decode = decode_unwatched,
-) -> Iterator[dict[str, Any]]:
-    """Rows of the prediction table in the order of the files, a few batches at a time.
+@dataclass(frozen=True)
+class Scorer:
+    """What makes rows of images.
 
-    Args:
-        files: Of the plan, with `path`, `os_path` and `reason`.
-        folder: Where they are.
+    Attributes:
         runner: The network; called by several threads at once.
         bundle: Its decode policy, calibration, threshold and labels.
-        num_threads: None uses all processors.
+        num_threads: None takes all processors; whatever it is, the rows are the same.
         embeddings: Give each row that was scored an `embedding`, `float32[D]`.
         decode: Of a part of a run, which watches over its decoder.
     """
-    num_threads = num_threads or num_cpus()
-    policy = bundle.card.policy
+
+    runner: Runner
+    bundle: Bundle
+    num_threads: int | None = None
+    embeddings: bool = False
+    decode: Decode = decode_unwatched
+
+
+def score_rows(files: list[_File], folder: ImageFolder, scorer: Scorer) -> Iterator[dict[str, Any]]:
+    """Rows of the prediction table in the files' order, a few batches at a time.
+
+    Args:
+        files: Of the plan, with `path`, `os_path` and `reason`.
+        folder: Where they lie.
+        scorer: What makes the rows.
+    """
+    policy = scorer.bundle.card.policy
 
     def read(file: _File) -> tuple[str | None, Contents]:
         return file["path"], _read(folder, file, policy)
 
     if not folder.num_readers:
-        return score_contents(files, read, runner, bundle, num_threads, embeddings, decode)
+        return score_contents(files, read, scorer)
     # From far away: many at once, ahead of those that decode.
-    fetched = ordered_map(read, files, folder.num_readers, (num_threads + 2) * _BATCH)
-    return score_contents(fetched, lambda named: named, runner, bundle, num_threads, embeddings, decode)
+    fetched = ordered_map(read, files, folder.num_readers, ((scorer.num_threads or num_cpus()) + 2) * _BATCH)
+    return score_contents(fetched, lambda named: named, scorer)
 
 
 def score_contents(
-    items: Iterable[T],
-    read: Callable[[T], tuple[str | None, Contents]],
-    runner: Runner,
-    bundle: Bundle,
-    num_threads: int | None = None,
-    embeddings: bool = False,
-    decode: Decode = decode_unwatched,
+    items: Iterable[T], read: Callable[[T], tuple[str | None, Contents]], scorer: Scorer
 ) -> Iterator[dict[str, Any]]:
     """Rows of the prediction table in the order of the items, a few batches at a time.
 
     Args:
         items: Whatever `read` takes.
         read: Gives the path that the row names, if any, and what is to be scored; called by the scoring threads.
-        runner: The network; called by several threads at once.
-        bundle: Its decode policy, calibration, threshold and labels.
-        num_threads: None uses all processors.
-        embeddings: Give each row that was scored an `embedding`, `float32[D]`.
-        decode: Of a part of a run, which watches over its decoder.
+        scorer: What makes the rows.
     """
-    num_threads = num_threads or num_cpus()
-    score = partial(_score_batch, runner=runner, bundle=bundle, embeddings=embeddings, decode=decode)
+    num_threads = scorer.num_threads or num_cpus()
     batches = in_batches(items, _BATCH)
-    for rows in ordered_map(lambda batch: score(list(map(read, batch))), batches, num_threads, 2 * num_threads):
+
+    def score(batch: Sequence[T]) -> list[dict[str, Any]]:
+        return _score_batch([read(item) for item in batch], scorer)
+
+    for rows in ordered_map(score, batches, num_threads, 2 * num_threads):
         yield from rows
 
 
-def _score_batch(
-    batch: list[tuple[str | None, Contents]], runner: Runner, bundle: Bundle, embeddings: bool, decode: Decode
-) -> list[dict[str, Any]]:
+def _score_batch(batch: list[tuple[str | None, Contents]], scorer: Scorer) -> list[dict[str, Any]]:
     """The rows of a batch."""
-    ready = [_decoded(path, contents, bundle.card.policy, decode) for path, contents in batch]
+    runner, bundle = scorer.runner, scorer.bundle
+    ready = [_decoded(path, contents, bundle.card.policy, scorer.decode) for path, contents in batch]
     usable = [item.pixels for item in ready if item.pixels is not None]
     said: Iterator[dict[str, Any]] = iter(())
-    if usable and embeddings:
+    if usable and scorer.embeddings:
         logits, vectors = runner.with_embeddings(np.stack(usable))
         predictions = _predictions(bundle.card.calibration.apply(logits), bundle)
         said = (each | {EMBEDDING: vector} for each, vector in zip(predictions, vectors, strict=True))

@@ -22,7 +22,7 @@ from darkroom.models.measures.calibration import fit_calibration
 from darkroom.models.measures.threshold import choose_threshold, threshold_for_coverage
 from darkroom.models.networks.architectures import with_embeddings
 from darkroom.models.onnx.inference import split_logits, stored_batches
-from darkroom.models.onnx.metadata import describe_network
+from darkroom.models.onnx.metadata import NetworkDescription, describe_network
 from darkroom.models.onnx.parity import check_parity
 from darkroom.models.onnx.quantize import Int8Facts, calibration_images, judge, quantize
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
@@ -79,21 +79,16 @@ def publish_bundle(
             if isinstance(quantized, str)
             else judge(chances, calibration.apply(quantized), truth, threshold)
         )
+        name, labels, policy = bundle_name(dataset, settings), dataset.card.labels, dataset.card.policy
+        description = NetworkDescription(f"{name}@{final.name}", labels, policy, calibration, threshold)
         for network_file in ("model.onnx", *([INT8_FILE] if int8.gate else [])):
-            describe_network(
-                temporary / network_file,
-                f"{bundle_name(dataset, settings)}@{final.name}",
-                dataset.card.labels,
-                dataset.card.policy,
-                calibration,
-                threshold,
-            )
+            describe_network(temporary / network_file, description)
         card = BundleCard(
-            name=bundle_name(dataset, settings),
+            name=name,
             version=final.name,
             dataset=dataset.reference,
-            labels=dataset.card.labels,
-            policy=dataset.card.policy,
+            labels=labels,
+            policy=policy,
             decoder=dataset.card.decoder,
             settings=settings,
             network_stages=tuple(dict.fromkeys(log.stage for log in trained.history)),

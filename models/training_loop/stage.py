@@ -121,8 +121,8 @@ def image_stage(
     kept = cache(partial(keep, dataset, "train", share))
 
     def feed(epoch: int) -> Any:
-        shuffle = Shuffle(settings.seed, epoch)
-        fed = batches(dataset, "train", settings.batch_size, shuffle, settings.augmentation, share, kept())
+        shuffle = Shuffle(settings.seed, epoch, settings.augmentation)
+        fed = batches(dataset, "train", settings.batch_size, shuffle, kept())
         return fed if total_replicas == 1 else fed.rebatch(even_sizes(shares[share.reader], steps * num_replicas))
 
     epochs, rate = settings.epochs or 60, peak_rate(settings)

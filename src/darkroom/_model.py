@@ -21,7 +21,7 @@ from darkroom.models.bundle.calibrated import with_probabilities
 from darkroom.models.bundle.imagenet import find_bundle
 from darkroom.models.onnx.runtime import Engine, Runner
 from darkroom.models.prediction_table.schema import EMBEDDING, as_table
-from darkroom.models.scoring.rows import score_contents
+from darkroom.models.scoring.rows import Scorer, score_contents
 from darkroom.models.settings import Precision
 
 if TYPE_CHECKING:
@@ -137,11 +137,8 @@ class Model:
             self._bundle.check_embeddings()
         runner = self._runner(self._bundle.engine(precision))
         checked = check_images(images)
-        return list(
-            score_contents(
-                checked, lambda image: read_image(image, policy), runner, self._bundle, embeddings=embeddings
-            )
-        )
+        scorer = Scorer(runner, self._bundle, embeddings=embeddings)
+        return list(score_contents(checked, lambda image: read_image(image, policy), scorer))
 
     def _runner(self, engine: Engine) -> Runner:
         if engine not in self._runners:

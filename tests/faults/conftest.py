@@ -65,7 +65,7 @@ def dataset(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 60 images in eight shards to train on and to validate with; nobody writes into it."""
     from darkroom.data.dataset.shards import ShardRules
     from darkroom.data.images.decode import DecodePolicy
-    from darkroom.data.ingest.plan import IngestSettings
+    from darkroom.data.ingest.request import IngestSettings
     from tests.datasets import ingest, write_images
 
     folder = write_images(tmp_path_factory.mktemp("images"))

@@ -96,8 +96,9 @@ def ingest(source: str, workspace: str) -> dict[str, int]:
     from darkroom.data.files.provenance import complete_run_record, write_run_record
     from darkroom.data.images.decode import DecodePolicy
     from darkroom.data.ingest.parts import write_part
-    from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+    from darkroom.data.ingest.plan import plan_ingest
     from darkroom.data.ingest.publication import publish
+    from darkroom.data.ingest.request import IngestRequest, IngestSettings
     from darkroom.data.sources.resolve import resolve
     from darkroom.data.stores.workspace import Workspace
 
@@ -106,7 +107,7 @@ def ingest(source: str, workspace: str) -> dict[str, int]:
         name="photos", policy=DecodePolicy(image_size=(24, 24)), shards=ShardRules(rows_per_shard=10)
     )
     with exclusive(place.datasets / settings.name):
-        planned = plan_ingest(resolve(source, place), settings, place)
+        planned = plan_ingest(IngestRequest(resolve(source, place), settings, place))
         if planned.published:
             complete_run_record(planned.published, "ingest", None, {})
             return {"published": 1}

@@ -11,7 +11,7 @@ import pytest
 
 from darkroom.data.errors import InputError
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.ingest import ingest

@@ -20,7 +20,7 @@ from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest.parts import PartCounts
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.explain import explain
 from darkroom.flows.ingest import ingest

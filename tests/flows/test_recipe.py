@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from benchmarks.recipes import COPIES, course_arrays
 from darkroom.data.errors import SettingError
 from darkroom.data.ingest.plan import plan_ingest, read_plan
+from darkroom.data.ingest.request import IngestRequest
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.recipe import Recipe, load_recipe, recipe_names
@@ -153,7 +154,7 @@ def test_a_recipe_finds_the_labels_and_the_judge_in_a_source_laid_out_as_its_own
     places, labels, judge = LAYOUTS[name]
     workspace = Workspace(tmp_path / "workspace")
     source = resolve(str(made_source(tmp_path, places, labels)), workspace)
-    plan = read_plan(plan_ingest(source, load_recipe(name).ingest_settings(), workspace).staging)
+    plan = read_plan(plan_ingest(IngestRequest(source, load_recipe(name).ingest_settings(), workspace)).staging)
     assert plan.labels == labels
     assert plan.splits.held_out == ((judge,) if judge else ())
     if judge is None:
@@ -205,7 +206,9 @@ def test_the_arrays_of_the_course_are_a_source_of_their_recipe(tmp_path: Path) -
         assert arrays["labels"].shape == (1400, 4)
         data, labels, names = arrays["data"], arrays["labels"], arrays["names"]
     workspace = Workspace(tmp_path / "workspace")
-    planned = plan_ingest(resolve(str(path), workspace), load_recipe("galaxies_npz").ingest_settings(), workspace)
+    planned = plan_ingest(
+        IngestRequest(resolve(str(path), workspace), load_recipe("galaxies_npz").ingest_settings(), workspace)
+    )
     plan = read_plan(planned.staging)
     assert plan.labels == ("elliptical", "lenticular", "spiral_early", "spiral_late")
     assert plan.num_files == 1400

@@ -31,7 +31,7 @@ from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.flows import runners
 from darkroom.flows.doctor import examine
@@ -40,7 +40,7 @@ from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import Runner, choose_runner, open_workers
 from darkroom.flows.score import score
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.tasks.score import score_part
+from darkroom.tasks.score import score_part, share_network
 from darkroom.tasks.window import submit_all
 from tests.bundles import tiny_bundle
 from tests.scoring import plan
@@ -240,7 +240,8 @@ def test_two_workers_that_do_the_same_part_at_once_leave_it_as_one_does(
     @flow
     def four_times() -> list[Any]:
         with open_workers(choose_runner("dask", address), TablePaths(out).work) as workers:
-            futures = [workers.submit(score_part, (out, 0, bundle)) for _ in range(4)]
+            network = share_network(bundle, "fp32")
+            futures = [workers.submit(score_part, (out, 0, network)) for _ in range(4)]
             return [future.result() for future in futures]
 
     assert [(done.index, done.num_rows) for done in four_times()] == [(0, 6)] * 4

@@ -16,7 +16,7 @@ import pytest
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import InputError, SourceError, WorkError
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url

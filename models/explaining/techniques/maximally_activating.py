@@ -5,7 +5,7 @@ The shards are read once, a batch at a time; of each channel only its best image
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -42,14 +42,35 @@ class ActiveImage:
     pixels: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class ImageSearch:
+    """The training images of a data set that are looked at, copies left out.
+
+    Attributes:
+        dataset: The data set.
+        max_images: About how many of them, chosen by their hashes where there are more.
+        num_kept: The best of them that are kept for each channel.
+    """
+
+    dataset: Dataset
+    max_images: int = MAX_SEARCHED
+    num_kept: int = NUM_IMAGES
+
+    @property
+    def num_expected(self) -> int:
+        """About how many images that is."""
+        return min(self.max_images, self.dataset.card.num_images("train"))
+
+    def records(self) -> Iterator[Record]:
+        """Those images."""
+        share = self.max_images / max(self.dataset.card.num_images("train"), 1)
+        for record in self.dataset.records("train"):
+            if record.copy == 0 and int(record.sha256[:13], 16) < share * 16**13:
+                yield record
+
+
 def most_activating(
-    model: Any,
-    layer: Any,
-    channels: Sequence[int],
-    dataset: Dataset,
-    max_searched: int = MAX_SEARCHED,
-    num_images: int = NUM_IMAGES,
-    progress: Progress = unseen,
+    model: Any, layer: Any, channels: Sequence[int], search: ImageSearch, progress: Progress = unseen
 ) -> tuple[list[list[ActiveImage]], int]:
     """The training images that activate each channel most, strongest first, and how many were searched.
 
@@ -57,9 +78,7 @@ def most_activating(
         model: Keras, `uint8[N, H, W, 3]` to logits.
         layer: Of the model, at any depth; its output is `[N, h, w, K]`.
         channels: Some of the K.
-        dataset: Whose training images are looked at, copies left out.
-        max_searched: About how many of them, chosen by their hashes where there are more.
-        num_images: For each channel.
+        search: The images that are looked at.
         progress: Told how many images have been looked at.
     """
     import tensorflow as tf
@@ -70,11 +89,9 @@ def most_activating(
         _, (output,) = probe(images)
         return tf.gather(tf.reduce_mean(output, axis=(1, 2)), list(channels), axis=1)
 
-    images = tf.TensorSpec((None, *dataset.card.policy.image_size, 3), tf.uint8)
+    images = tf.TensorSpec((None, *search.dataset.card.policy.image_size, 3), tf.uint8)
     compiled = tf.function(tf.autograph.experimental.do_not_convert(strengths), input_signature=[images])
-    num_train = dataset.card.num_images("train")
-    share, expected = max_searched / max(num_train, 1), min(max_searched, num_train)
-    records = (record for record in dataset.records("train") if record.copy == 0 and _chosen(record, share))
+    records, expected = search.records(), search.num_expected
     best: list[list[tuple[float, str, Record]]] = [[] for _ in channels]
     num_searched = 0
     while batch := list(islice(records, _BATCH)):
@@ -83,13 +100,9 @@ def most_activating(
         found = compiled(np.stack([decode_stored(record.encoded) for record in batch])).numpy()
         for place, column in enumerate(found.T):
             pairs = [(-float(value), record.path, record) for value, record in zip(column, batch, strict=True)]
-            best[place] = sorted(best[place] + pairs, key=lambda pair: pair[:2])[:num_images]
+            best[place] = sorted(best[place] + pairs, key=lambda pair: pair[:2])[: search.num_kept]
     progress(_STEP, expected, expected)
     return [
         [ActiveImage(path, record.label, -value, decode_stored(record.encoded)) for value, path, record in rows]
         for rows in best
     ], num_searched
-
-
-def _chosen(record: Record, share: float) -> bool:
-    return int(record.sha256[:13], 16) < share * 16**13

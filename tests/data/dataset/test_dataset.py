@@ -21,7 +21,7 @@ from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import FormatError, InputError
 from darkroom.data.images.augment import AugmentPolicy
 from darkroom.data.images.decode import DecodePolicy, decode
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from tests.datasets import ingest
 from tests.folders import write_classes
 

@@ -21,7 +21,7 @@ from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import FormatError, InputError
 from darkroom.data.images.augment import AugmentPolicy, augment
 from darkroom.data.images.decode import DecodePolicy, decode, decode_stored
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from tests.datasets import ingest
 
 FORMATS = ("tfrecord", "parquet")
@@ -145,7 +145,7 @@ POLICY = AugmentPolicy(flip_horizontal=True, shift=0.1, brightness=0.2)
 
 def test_a_seed_and_an_epoch_give_the_same_batches_and_another_gives_others(dataset: Dataset) -> None:
     def train(seed: int, epoch: int, policy: AugmentPolicy | None) -> bytes:
-        images, labels = collected(batches(dataset, "train", 8, Shuffle(seed, epoch), policy))
+        images, labels = collected(batches(dataset, "train", 8, Shuffle(seed, epoch, policy)))
         return images.tobytes() + labels.tobytes()
 
     for policy in (None, POLICY):
@@ -162,9 +162,9 @@ def test_the_shuffle_mixes_the_classes_and_the_shards(dataset: Dataset) -> None:
 
 
 def test_an_image_is_changed_by_its_hash_seed_and_epoch_wherever_it_stands(dataset: Dataset) -> None:
-    shuffle = Shuffle(5, 2)
-    found = counted(batches(dataset, "train", 4, shuffle, POLICY))
-    assert found == counted(batches(dataset, "train", 36, shuffle, POLICY))
+    shuffle = Shuffle(5, 2, POLICY)
+    found = counted(batches(dataset, "train", 4, shuffle))
+    assert found == counted(batches(dataset, "train", 36, shuffle))
     expected: Counter[tuple[bytes, int]] = Counter()
     for record in dataset.records("train"):
         words = f"{record.sha256}/{record.copy}/5/2"
@@ -176,7 +176,7 @@ def test_an_image_is_changed_by_its_hash_seed_and_epoch_wherever_it_stands(datas
 
 def test_both_formats_give_the_same_batches(source: Path, tmp_path: Path) -> None:
     made = [make(source, tmp_path / shard_format, shard_format) for shard_format in FORMATS]
-    for arguments in (("test", 4), ("train", 8, Shuffle(1, 1), POLICY)):
+    for arguments in (("test", 4), ("train", 8, Shuffle(1, 1, POLICY))):
         first, second = (collected(batches(dataset, *arguments)) for dataset in made)
         np.testing.assert_array_equal(first[0], second[0])
         np.testing.assert_array_equal(first[1], second[1])
@@ -230,11 +230,9 @@ def test_a_damaged_shard_is_refused_before_the_first_batch(shard_format: str, so
         batches(dataset, "train", 8)
 
 
-def test_an_unknown_split_and_an_augmentation_without_a_shuffle_are_refused(dataset: Dataset) -> None:
+def test_an_unknown_split_is_refused(dataset: Dataset) -> None:
     with pytest.raises(InputError, match="no split 'holdout'"):
         batches(dataset, "holdout", 8)
-    with pytest.raises(ValueError, match="give both or neither"):
-        batches(dataset, "train", 8, None, POLICY)
 
 
 def test_the_stored_hash_is_that_of_the_source_file(dataset: Dataset, source: Path) -> None:
@@ -258,12 +256,11 @@ def test_images_kept_in_memory_make_the_same_batches_and_their_shards_are_not_re
     share: Share, dataset: Dataset
 ) -> None:
     kept = keep(dataset, "train", share)
-    assert kept is not None
-    shuffles = [(None, None), *((Shuffle(3, epoch), policy) for epoch in range(3) for policy in (None, POLICY))]
-    expected = [collected(batches(dataset, "train", 4, *each, share)) for each in shuffles]
+    shuffles = [None, *(Shuffle(3, epoch, policy) for epoch in range(3) for policy in (None, POLICY))]
+    expected = [collected(batches(dataset, "train", 4, each, share)) for each in shuffles]
     gone = Dataset(dataset.folder / "gone", dataset.card)
     for each, (images, labels) in zip(shuffles, expected, strict=True):
-        found = collected(batches(gone, "train", 4, *each, share, kept))
+        found = collected(batches(gone, "train", 4, each, kept))
         np.testing.assert_array_equal(found[0], images)
         np.testing.assert_array_equal(found[1], labels)
 
@@ -271,9 +268,9 @@ def test_images_kept_in_memory_make_the_same_batches_and_their_shards_are_not_re
 def test_images_that_would_fill_the_memory_are_not_kept(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 36 * SIZE[0] * SIZE[1] * 3
     monkeypatch.setattr(data_input, "_KEPT_BYTES", size)
-    assert keep(dataset, "train") is not None
+    assert keep(dataset, "train").kept is not None
     monkeypatch.setattr(data_input, "_KEPT_BYTES", size - 1)
-    assert keep(dataset, "train") is None
+    assert keep(dataset, "train").kept is None
 
 
 @pytest.mark.parametrize(("counts", "whole"), [((5, 4, 5, 4), True), ((5, 4, 5), False), ((9,), False)])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from darkroom.data.errors import WorkError
 from darkroom.data.files import lease as leases
-from darkroom.data.files.lease import Lease, grant, working_under
+from darkroom.data.files.lease import Lease, Shared, grant, working_under
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.parallel import CPU_SHARE, STOP, num_cpus, ordered_map
 
@@ -98,3 +102,57 @@ def test_the_file_is_looked_for_now_and_then_and_not_for_every_image(
     with grant(tmp_path, 1) as lease, working_under(lease):
         assert sum(1 for _ in ordered_map(abs, range(500), num_threads=2, window=8)) == 500
     assert looked == [lease.file]
+
+
+class Network:
+    """Stands for something that takes long to load, and much memory."""
+
+
+def test_the_threads_of_a_run_share_one_network_which_is_let_go_of_at_the_end() -> None:
+    made: list[weakref.ref[Network]] = []
+
+    def load() -> Network:
+        time.sleep(0.05)
+        network = Network()
+        made.append(weakref.ref(network))
+        return network
+
+    with Shared(load) as shared:
+        with ThreadPoolExecutor(8) as pool:
+            given = {id(network) for network in pool.map(lambda _: shared.get(None), range(8))}
+        assert (len(given), len(made)) == (1, 1)
+        assert made[0]() is not None
+    assert made[0]() is None
+
+
+def test_the_parts_of_a_run_share_one_network_in_another_process_until_the_lease_ends(tmp_path: Path) -> None:
+    def sent(shared: Shared[Network]) -> Shared[Network]:
+        return pickle.loads(pickle.dumps(shared))  # type: ignore[no-any-return]
+
+    run, other_run = Shared(Network), Shared(Network)
+    with grant(tmp_path, 1) as lease, grant(tmp_path, 1) as other_lease:
+        network, other = weakref.ref(sent(run).get(lease)), weakref.ref(sent(other_run).get(other_lease))
+        gc.collect()
+        assert network() is sent(run).get(lease)  # kept, though no part of the run is at work
+        assert other() is not network()
+        assert run.get(None) is not network()
+        lease.end()
+        deadline = time.monotonic() + 5
+        while network() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert network() is None
+        assert other() is sent(other_run).get(other_lease)
+
+
+def test_a_network_that_could_not_be_loaded_is_loaded_by_the_next_part() -> None:
+    answers = iter([OSError("the disk is away"), None])
+
+    def load() -> Network:
+        if error := next(answers):
+            raise error
+        return Network()
+
+    shared = Shared(load)
+    with pytest.raises(OSError, match="the disk is away"):
+        shared.get(None)
+    assert isinstance(shared.get(None), Network)

@@ -20,8 +20,9 @@ from pydantic import ValidationError
 
 from darkroom.data.errors import ImageError
 from darkroom.data.images import resizing
-from darkroom.data.images.decode import FORMATS, DecodePolicy, decode, decode_stored, decode_with_header, read_header
+from darkroom.data.images.decode import DecodePolicy, decode, decode_stored, decode_with_header, read_header
 from darkroom.data.images.encode import encode_jpeg, encode_png
+from darkroom.data.images.formats import FORMATS
 from tests.corpus import (
     STORED,
     bomb,

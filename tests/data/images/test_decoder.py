@@ -28,6 +28,7 @@ from darkroom.data.images.decoder import (
     require_decoder,
     settle_mismatch,
 )
+from darkroom.data.images.formats import FORMATS
 from tests.golden import TABLE, images
 
 GOLDEN_TABLE = json.loads(TABLE.read_text(encoding="utf-8"))
@@ -126,7 +127,7 @@ def test_a_jpeg_decoder_that_rounds_otherwise_is_another_decoder(monkeypatch: py
 
 
 def test_a_format_that_cannot_be_decoded_makes_another_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_module, "FORMATS", tuple(name for name in decode_module.FORMATS if name != "WEBP"))
+    monkeypatch.setattr(decode_module, "FORMATS", tuple(name for name in FORMATS if name != "WEBP"))
     found = golden_hashes()
     different = {name for name in found if found[name] != GOLDEN_TABLE["pixels"][name]}
     assert different == {"webp-lossless.webp", "webp-lossy.webp"}

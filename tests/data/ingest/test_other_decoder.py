@@ -16,6 +16,7 @@ from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
@@ -38,7 +39,7 @@ def add_one(photos: Path) -> None:
 def begin(photos: Path, place: Path, num_parts: int, rule: DecoderMismatch = "warn") -> Path:
     """Plan an ingest and write its first parts, as one that is killed does; the staging folder."""
     workspace = Workspace(place)
-    plan = plan_ingest(resolve(str(photos), workspace), settings(), workspace, decoder_mismatch=rule)
+    plan = plan_ingest(IngestRequest(resolve(str(photos), workspace), settings(), workspace, decoder_mismatch=rule))
     for index in range(num_parts):
         write_part(plan.staging, index)
     return plan.staging

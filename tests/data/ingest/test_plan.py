@@ -27,8 +27,9 @@ from darkroom.data.images.encode import encode_png
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest import publication
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, find_dataset, plan_ingest
+from darkroom.data.ingest.plan import find_dataset, plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
@@ -46,7 +47,7 @@ def settings(**changes: Any) -> IngestSettings:
 def run(folder: Path, workspace: Path, rules: IngestSettings | None = None) -> Dataset:
     """Ingest as the flow does; raises AssertionError where it was done before."""
     place = Workspace(workspace)
-    planned = plan_ingest(source_of(folder), rules or settings(), place)
+    planned = plan_ingest(IngestRequest(source_of(folder), rules or settings(), place))
     assert planned.published is None
     for index in range(planned.num_parts):
         write_part(planned.staging, index)
@@ -135,7 +136,7 @@ def test_rows_that_do_not_add_up_to_the_files_are_an_error_and_nothing_is_publis
     photos: Path, tmp_path: Path
 ) -> None:
     place = Workspace(tmp_path / "w")
-    planned = plan_ingest(source_of(photos), settings(), place)
+    planned = plan_ingest(IngestRequest(source_of(photos), settings(), place))
     for index in range(planned.num_parts):
         write_part(planned.staging, index)
     part = planned.staging / "parts" / "00001" / "manifest.parquet"
@@ -153,7 +154,9 @@ def test_an_image_that_does_not_reach_its_shard_is_an_error(
     written = shards._TFRecordShard if shard_format == "tfrecord" else shards._ParquetShard
     write = written.write
     monkeypatch.setattr(written, "write", lambda self, record: record.path.endswith("3.png") or write(self, record))
-    planned = plan_ingest(source_of(photos), settings(shards={"format": shard_format}), Workspace(tmp_path / "w"))
+    planned = plan_ingest(
+        IngestRequest(source_of(photos), settings(shards={"format": shard_format}), Workspace(tmp_path / "w"))
+    )
     with pytest.raises(CountError, match="shard of t holds"):
         list(map(partial(write_part, planned.staging), range(planned.num_parts)))
     assert len(list((planned.staging / "parts").iterdir())) < planned.num_parts
@@ -207,7 +210,7 @@ def test_one_class_alone_and_no_label_at_all_are_refused_before_any_work(tmp_pat
 @pytest.mark.parametrize("name", ["../t", "a/b", "", ".hidden", "a b"])
 def test_a_name_that_is_no_folder_is_refused_before_any_work(name: str, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="cannot be a name"):
-        plan_ingest(source_of(photos), IngestSettings(name=name), Workspace(tmp_path / "w"))
+        plan_ingest(IngestRequest(source_of(photos), IngestSettings(name=name), Workspace(tmp_path / "w")))
     assert not (tmp_path / "w").exists()
 
 
@@ -216,7 +219,7 @@ def test_a_killed_run_goes_on_with_the_missing_parts_alone(
 ) -> None:
     whole = run(photos, tmp_path / "whole")
     place = Workspace(tmp_path / "w")
-    planned = plan_ingest(source_of(photos), settings(), place)
+    planned = plan_ingest(IngestRequest(source_of(photos), settings(), place))
     assert planned.num_parts == 3
     assert not write_part(planned.staging, 1).reused
 
@@ -235,7 +238,7 @@ def test_a_killed_run_goes_on_with_the_missing_parts_alone(
     monkeypatch.undo()
     assert [path.name for path in (planned.staging / "parts").iterdir()] == ["00001"]
 
-    again = plan_ingest(source_of(photos), settings(), place)
+    again = plan_ingest(IngestRequest(source_of(photos), settings(), place))
     assert again == planned
     before = tree(planned.staging / "parts" / "00001")
     counts = [write_part(again.staging, index) for index in range(3)]
@@ -249,7 +252,7 @@ def test_a_publish_that_fails_leaves_no_data_set_and_can_be_done_again(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Workspace(tmp_path / "w")
-    planned = plan_ingest(source_of(photos), settings(), place)
+    planned = plan_ingest(IngestRequest(source_of(photos), settings(), place))
     for index in range(planned.num_parts):
         write_part(planned.staging, index)
 
@@ -274,7 +277,7 @@ def test_a_rerun_reads_no_image_and_changes_no_file(
         raise AssertionError("an image was read")
 
     monkeypatch.setattr(data_parts, "read_file", read)
-    planned = plan_ingest(source_of(photos), settings(), Workspace(tmp_path / "w"))
+    planned = plan_ingest(IngestRequest(source_of(photos), settings(), Workspace(tmp_path / "w")))
     assert (planned.published, planned.num_parts) == (first.folder, 0)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")} == before
 
@@ -349,9 +352,9 @@ def test_a_folder_is_one_version_however_its_path_is_written(
     first = run(photos, workspace.root)
     monkeypatch.chdir(photos.parent)
     for written in (photos.name, f"{photos.name}/", f"./{photos.name}", f"../{photos.parent.name}/{photos.name}"):
-        found = plan_ingest(resolve(written, workspace), settings(), workspace)
+        found = plan_ingest(IngestRequest(resolve(written, workspace), settings(), workspace))
         assert found.published == first.folder
-        assert find_dataset(resolve(written, workspace), settings(), workspace) == first.folder
+        assert find_dataset(IngestRequest(resolve(written, workspace), settings(), workspace)) == first.folder
 
 
 def test_another_image_is_another_version_and_moves_no_old_one_to_another_split(photos: Path, tmp_path: Path) -> None:
@@ -372,7 +375,7 @@ def test_another_image_is_another_version_and_moves_no_old_one_to_another_split(
 
 def test_an_image_that_goes_between_listing_and_reading_is_set_aside(photos: Path, tmp_path: Path) -> None:
     place = Workspace(tmp_path / "w")
-    planned = plan_ingest(source_of(photos), settings(), place)
+    planned = plan_ingest(IngestRequest(source_of(photos), settings(), place))
     (photos / "cats" / "0003.png").unlink()
     for index in range(planned.num_parts):
         write_part(planned.staging, index)

@@ -14,8 +14,9 @@ from darkroom.data.images.augment import PRESETS
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import noise_png, write_classes
@@ -58,7 +59,7 @@ def settings(**changes: Any) -> IngestSettings:
 def run(folder: Path, place: Path, rules: IngestSettings | None = None, retry: bool = False) -> tuple[Dataset, int]:
     """Ingest as the flow does; the data set, and how many files were taken over."""
     workspace = Workspace(place)
-    plan = plan_ingest(resolve(str(folder), workspace), rules or settings(), workspace, retry)
+    plan = plan_ingest(IngestRequest(resolve(str(folder), workspace), rules or settings(), workspace, retry))
     if plan.published:
         return open_dataset(plan.published), 0
     num_known = sum(write_part(plan.staging, index).num_known for index in range(plan.num_parts))
@@ -153,7 +154,7 @@ def test_an_ingest_that_was_given_up_is_used_as_far_as_it_came(
     photos: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
     workspace = Workspace(tmp_path / "w")
-    plan = plan_ingest(resolve(str(photos), workspace), settings(), workspace)
+    plan = plan_ingest(IngestRequest(resolve(str(photos), workspace), settings(), workspace))
     for index in range(2):
         write_part(plan.staging, index)
     decoded.clear()

@@ -22,6 +22,7 @@ from darkroom.data.errors import LabelError
 from darkroom.data.labels.labelling import Labelling, label_files
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.stores.listing import list_files
+from darkroom.data.tables.matching import Names
 
 Counts = Mapping[tuple[str, str | None], int]
 
@@ -751,3 +752,26 @@ def test_settings_that_came_later_change_no_hash_unless_they_are_set() -> None:
     assert LabelRules.model_validate_json(changed.model_dump_json()) == changed
     assert changed.model_dump()["min_class_size"] == 2
     assert LabelRules.model_validate({"exclude": "a/*, b/*"}).exclude == ("a/*", "b/*")
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_the_rows_of_a_table_are_matched_to_the_files_once(
+    agrees: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the first 500, by which the column of paths is known; whether class folders lie beside it or not."""
+    names = [f"{'ab'[n % 2]}/{n}.jpg" if agrees else f"all/{n}.jpg" for n in range(2000)]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "labels.csv").write_text(rows("file,label", *(f"{name},{'ab'[n % 2]}" for n, name in enumerate(names))))
+    matched: Counter[str] = Counter()
+    find = Names.find
+
+    def counting(self: Names, written: str, folder: str, table_name: str) -> list[str]:
+        matched[written] += 1
+        return find(self, written, folder, table_name)
+
+    monkeypatch.setattr(Names, "find", counting)
+    labelled = label_files(tmp_path, list_files(tmp_path), LabelRules())
+    assert Counter(file.label for file in labelled.files if file.label) == {"a": 1000, "b": 1000}
+    assert {matched[name] for name in names[500:]} == {1}

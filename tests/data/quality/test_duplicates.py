@@ -24,8 +24,9 @@ from darkroom.data.images.augment import AugmentPolicy
 from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.ingest import publication
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.quality.duplicates import Images, Pairs, choose_leaks, duplicates_table, find_copies
 from darkroom.data.quality.hash_search import near_hashes
 from darkroom.data.quality.perceptual import perceptual_hash, similarity, thumbnail
@@ -129,7 +130,9 @@ def begin(source: Path, workspace: Path, **changed: object) -> Path:
     """All parts of an ingest, ready to be published."""
     values = {"name": "set", "policy": POLICY, "shards": ShardRules(rows_per_shard=7), **changed}
     planned = plan_ingest(
-        Source(str(source), source, "set", "folder"), IngestSettings.model_validate(values), Workspace(workspace)
+        IngestRequest(
+            Source(str(source), source, "set", "folder"), IngestSettings.model_validate(values), Workspace(workspace)
+        )
     )
     for index in range(planned.num_parts):
         write_part(planned.staging, index)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from darkroom.data.errors import SourceError
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.sources.arrays import write_images
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace

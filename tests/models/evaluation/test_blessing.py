@@ -21,12 +21,12 @@ from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.errors import FormatError, InputError
 from darkroom.data.files.cards import FileFact
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.blessed import bless, promote, read_blessed, roll_back
 from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
 from darkroom.models.evaluation.blessing import decide, still_stands
-from darkroom.models.evaluation.evaluate import evaluate_bundle
+from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.evaluation.report import read_report
 from darkroom.models.evaluation.split_predictions import predict_split
 from darkroom.models.measures.calibration import Calibration
@@ -267,7 +267,7 @@ def test_what_the_current_bundle_said_stands_in_where_it_cannot_run_again(
     template, place, photos, tmp_path, reason
 ) -> None:
     first = make_bundle(template, place, "a1", photos, border=156.0)
-    report = evaluate_bundle(first, photos, "test", "pytest", place)
+    report = evaluate_bundle(EvaluateRequest(first, photos, "test", "pytest", place))
     assert report.blessing
     bless(first.folder, report.blessing, place, None)
     half = [row for number, row in enumerate(ALL_TEST) if number % 2] + [("dark", 33, 7), ("light", 201, 7)]
@@ -290,7 +290,7 @@ def test_what_the_current_bundle_said_stands_in_where_it_cannot_run_again(
 
 def test_stored_predictions_that_are_gone_or_damaged_compare_nothing(template, place, photos, tmp_path) -> None:
     first = make_bundle(template, place, "a1", photos, border=GOOD)
-    report = evaluate_bundle(first, photos, "test", "pytest", place)
+    report = evaluate_bundle(EvaluateRequest(first, photos, "test", "pytest", place))
     assert report.blessing
     bless(first.folder, report.blessing, place, None)
     other = make_dataset(place, tmp_path / "other", "other", ALL_TEST, range(400, 404))
@@ -356,12 +356,12 @@ def test_a_decision_stands_until_what_it_was_compared_with_changes(template, pla
 def test_a_refused_bundle_is_judged_again_when_another_is_blessed(template, place, photos) -> None:
     decision_on(make_bundle(template, place, "a1", photos, border=GOOD), photos, place)
     worse = make_bundle(template, place, "a2", photos, border=170.0)
-    refused = evaluate_bundle(worse, photos, "test", "pytest", place)
+    refused = evaluate_bundle(EvaluateRequest(worse, photos, "test", "pytest", place))
     assert refused.blessing
     assert refused.blessing.current == "a1"
-    assert evaluate_bundle(worse, photos, "test", "pytest", place) == refused
+    assert evaluate_bundle(EvaluateRequest(worse, photos, "test", "pytest", place)) == refused
     decision_on(make_bundle(template, place, "a3", photos, border=GOOD), photos, place)
-    again = evaluate_bundle(worse, photos, "test", "pytest", place)
+    again = evaluate_bundle(EvaluateRequest(worse, photos, "test", "pytest", place))
     assert again.blessing
     assert again.blessing.current == "a3"
 
@@ -424,10 +424,10 @@ def test_nothing_is_decided_outside_the_workspace_or_on_other_images_than_the_te
 ) -> None:
     bundle = make_bundle(template, place, "a1", photos, border=GOOD)
     elsewhere = open_bundle(shutil.copytree(bundle.folder, tmp_path / "elsewhere" / "a1"))
-    assert evaluate_bundle(elsewhere, photos, "test", "pytest", place).blessing is None
+    assert evaluate_bundle(EvaluateRequest(elsewhere, photos, "test", "pytest", place)).blessing is None
     other = make_dataset(place, tmp_path / "other", "other", ALL_TEST, range(400, 404))
-    assert evaluate_bundle(bundle, other, "validation", "pytest", place).blessing is None
-    assert evaluate_bundle(bundle, photos, "test", "pytest").blessing is None
+    assert evaluate_bundle(EvaluateRequest(bundle, other, "validation", "pytest", place)).blessing is None
+    assert evaluate_bundle(EvaluateRequest(bundle, photos, "test", "pytest")).blessing is None
     with pytest.raises(InputError, match=r"outside .*models"):
         promote(elsewhere.folder, place, "by hand", None)
     assert not (elsewhere.folder.parent / "blessed.json").exists()
@@ -476,7 +476,7 @@ def test_the_pointer_names_no_folder_outside(template, place, photos) -> None:
 def test_the_decision_stands_in_the_report_for_people_and_for_programs(template, place, photos) -> None:
     decision_on(make_bundle(template, place, "a1", photos, border=GOOD), photos, place)
     worse = make_bundle(template, place, "a2", photos, border=170.0)
-    report = evaluate_bundle(worse, photos, "test", "pytest", place)
+    report = evaluate_bundle(EvaluateRequest(worse, photos, "test", "pytest", place))
     assert read_report(worse.report_folder).blessing == report.blessing
     page = (worse.report_folder / "report.html").read_text(encoding="utf-8")
     assert '<b class="no">No' in page

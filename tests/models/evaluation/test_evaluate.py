@@ -20,7 +20,7 @@ from darkroom.data.errors import InputError
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.evaluation.evaluate import evaluate_bundle
+from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.evaluation.report import EvaluationReport
 from darkroom.models.evaluation.split_predictions import SplitPredictions, predict_split
 from darkroom.models.settings import BlessingRules
@@ -36,7 +36,7 @@ def copied(bundle, tmp_path_factory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def report(copied, dataset) -> EvaluationReport:
-    return evaluate_bundle(copied, dataset, "test", "pytest")
+    return evaluate_bundle(EvaluateRequest(copied, dataset, "test", "pytest"))
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +103,19 @@ def test_scoring_the_test_images_agrees_with_the_report_to_the_last_image(
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_what_the_bundle_was_made_with_cannot_judge_it(copied, dataset, split):
     with pytest.raises(InputError, match=rf"the {split} split of tiny@.*use the test split"):
-        evaluate_bundle(copied, dataset, split, "pytest")
+        evaluate_bundle(EvaluateRequest(copied, dataset, split, "pytest"))
 
 
 def test_other_labels_and_another_decode_policy_are_refused(copied, dataset):
     card = dataset.card.model_copy(update={"labels": ("amber", "blue", "red")})
     with pytest.raises(InputError, match=r"labels amber, blue, red, the model .* has amber, blue, green"):
-        evaluate_bundle(copied, Dataset(dataset.folder, card), "test", "pytest")
+        evaluate_bundle(EvaluateRequest(copied, Dataset(dataset.folder, card), "test", "pytest"))
     policy = dataset.card.policy.model_copy(update={"resize": "pad"})
     with pytest.raises(InputError, match="decoded with a different policy"):
         evaluate_bundle(
-            copied, Dataset(dataset.folder, dataset.card.model_copy(update={"policy": policy})), "test", "x"
+            EvaluateRequest(
+                copied, Dataset(dataset.folder, dataset.card.model_copy(update={"policy": policy})), "test", "x"
+            )
         )
 
 
@@ -125,10 +127,10 @@ def test_images_of_another_decoder_than_in_training_are_judged_with_a_warning_or
     elsewhere = Dataset(dataset.folder, dataset.card.model_copy(update={"decoder": other}))
     assert own.card.decoder == dataset.card.decoder == decoder()
     with pytest.raises(InputError, match=r"pillow 9\.9\.9") as refused:
-        evaluate_bundle(own, elsewhere, "test", "pytest", decoder_mismatch="strict")
+        evaluate_bundle(EvaluateRequest(own, elsewhere, "test", "pytest", decoder_mismatch="strict"))
     assert refused.value.exit_status == 2
     caplog.set_level(logging.WARNING, "darkroom")
-    report = evaluate_bundle(own, elsewhere, "test", "pytest")
+    report = evaluate_bundle(EvaluateRequest(own, elsewhere, "test", "pytest"))
     assert report.metrics.num_images == 18
     (said,) = [record.getMessage() for record in caplog.records if "pillow 9.9.9" in record.getMessage()]
     assert own.reference in said
@@ -136,7 +138,7 @@ def test_images_of_another_decoder_than_in_training_are_judged_with_a_warning_or
     caplog.clear()
     unknown = Dataset(dataset.folder, dataset.card.model_copy(update={"decoder": None}))
     for same in (dataset, unknown):
-        evaluate_bundle(own, same, "test", "pytest", decoder_mismatch="strict")
+        evaluate_bundle(EvaluateRequest(own, same, "test", "pytest", decoder_mismatch="strict"))
     assert "decoded by" not in caplog.text
 
 
@@ -159,25 +161,25 @@ def test_a_report_is_made_again_only_where_something_it_was_made_from_has_change
     def written() -> dict[str, tuple[int, bytes]]:
         return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in own.report_folder.iterdir()}
 
-    first = evaluate_bundle(own, dataset, "test", "pytest")
+    first = evaluate_bundle(EvaluateRequest(own, dataset, "test", "pytest"))
     before = written()
-    assert evaluate_bundle(own, dataset, "test", "pytest") == first
+    assert evaluate_bundle(EvaluateRequest(own, dataset, "test", "pytest")) == first
     assert (len(judgements), written()) == (1, before)
-    evaluate_bundle(own, dataset, "test", "pytest", rules=BlessingRules(min_accuracy=0.5))
-    evaluate_bundle(own, dataset, "test", "pytest")
+    evaluate_bundle(EvaluateRequest(own, dataset, "test", "pytest", rules=BlessingRules(min_accuracy=0.5)))
+    evaluate_bundle(EvaluateRequest(own, dataset, "test", "pytest"))
     assert len(judgements) == 3
     for number, name in enumerate(("predictions.parquet", "model_card.md", "report.html", "report.json", "made.json")):
         (own.report_folder / name).write_bytes(b"{}")
-        evaluate_bundle(own, dataset, "test", "pytest")
+        evaluate_bundle(EvaluateRequest(own, dataset, "test", "pytest"))
         assert len(judgements) == 4 + number
         (own.report_folder / name).unlink()
-        assert evaluate_bundle(own, dataset, "test", "pytest") == first
+        assert evaluate_bundle(EvaluateRequest(own, dataset, "test", "pytest")) == first
         judgements.pop()
     assert {name: content for name, (_, content) in written().items()} == {
         name: content for name, (_, content) in before.items()
     }
     changed = own.card.model_copy(update={"threshold": 0.9})
-    assert evaluate_bundle(replace(own, card=changed), dataset, "test", "pytest").threshold == 0.9
+    assert evaluate_bundle(EvaluateRequest(replace(own, card=changed), dataset, "test", "pytest")).threshold == 0.9
 
 
 def test_the_page_shows_what_the_network_looked_at_in_its_worst_mistakes(copied, report):
@@ -190,7 +192,7 @@ def test_a_network_without_feature_maps_is_judged_without_heat_maps(dataset, tmp
     linear = open_bundle(
         tiny_bundle(tmp_path / "tiny", dataset.card.labels, dataset.card.policy.image_size, dataset.card.policy)
     )
-    found = evaluate_bundle(linear, dataset, "test", "pytest")
+    found = evaluate_bundle(EvaluateRequest(linear, dataset, "test", "pytest"))
     assert found.worst_mistakes
     page = (linear.report_folder / "report.html").read_text(encoding="utf-8")
     assert "Grad-CAM" not in page

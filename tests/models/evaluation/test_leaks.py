@@ -15,12 +15,13 @@ from PIL import Image
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
-from darkroom.models.evaluation.evaluate import evaluate_bundle
+from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.evaluation.report import leaked_images
 from tests.bundles import tiny_bundle
 
@@ -54,7 +55,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ingest(source: Path, workspace: Path, leaks: str) -> Dataset:
     settings = IngestSettings.model_validate({"name": "set", "policy": DecodePolicy(image_size=SIZE), "leaks": leaks})
-    planned = plan_ingest(Source(str(source), source, "set", "folder"), settings, Workspace(workspace))
+    planned = plan_ingest(IngestRequest(Source(str(source), source, "set", "folder"), settings, Workspace(workspace)))
     for index in range(planned.num_parts):
         write_part(planned.staging, index)
     return open_dataset(publish(planned.staging, Workspace(workspace)))
@@ -78,7 +79,7 @@ def test_the_report_gives_the_accuracy_with_and_without_the_leaked_images(
 ) -> None:
     dataset = ingest(source, tmp_path / "w", leaks)
     bundle = bundle_of(tiny, tmp_path / "b", dataset.reference)
-    report = evaluate_bundle(bundle, dataset, "test", "pytest")
+    report = evaluate_bundle(EvaluateRequest(bundle, dataset, "test", "pytest"))
     rows = pq.read_table(bundle.report_folder / "predictions.parquet").to_pylist()
     right = {row["path"]: row["truth"] == row["predicted"] for row in rows}
     others = [right[path] for path in right if path not in ("test/a/0.png", "test/b/100.png")]
@@ -109,7 +110,7 @@ def test_without_copies_the_report_says_so(source: Path, tiny: Path, tmp_path: P
     (clean / "train/b/near.jpg").unlink()
     dataset = ingest(clean, tmp_path / "w", "drop")
     bundle = bundle_of(tiny, tmp_path / "b", dataset.reference)
-    report = evaluate_bundle(bundle, dataset, "test", "pytest")
+    report = evaluate_bundle(EvaluateRequest(bundle, dataset, "test", "pytest"))
     assert report.leaks is not None
     assert (report.leaks.num_leaked, report.leaks.accuracy) == (0, report.metrics.accuracy)
     assert "None of these images has a duplicate" in page_text(bundle)
@@ -118,7 +119,7 @@ def test_without_copies_the_report_says_so(source: Path, tiny: Path, tmp_path: P
 def test_copies_within_another_data_set_say_nothing_of_the_bundle(source: Path, tiny: Path, tmp_path: Path) -> None:
     dataset = ingest(source, tmp_path / "w", "drop")
     bundle = bundle_of(tiny, tmp_path / "b", "other@" + "0" * 12)
-    assert evaluate_bundle(bundle, dataset, "test", "pytest").leaks is None
+    assert evaluate_bundle(EvaluateRequest(bundle, dataset, "test", "pytest")).leaks is None
     assert "a copy among" not in page_text(bundle)
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.evaluation.evaluate import evaluate_bundle
+from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.evaluation.model_card import model_card
 from darkroom.models.evaluation.report import EvaluationReport
 
@@ -28,7 +28,7 @@ from darkroom.models.evaluation.report import EvaluationReport
 def judged(bundle, dataset, tmp_path_factory) -> tuple[Bundle, EvaluationReport, str]:
     """The bundle, its report, and the card as it was written."""
     copied = open_bundle(shutil.copytree(bundle.folder, tmp_path_factory.mktemp("card") / "bundle"))
-    report = evaluate_bundle(copied, dataset, "test", "pytest")
+    report = evaluate_bundle(EvaluateRequest(copied, dataset, "test", "pytest"))
     return copied, report, (copied.report_folder / "model_card.md").read_text(encoding="utf-8")
 
 

@@ -38,7 +38,6 @@ from darkroom.models.measures.metrics import Interval, measure
 from darkroom.models.measures.resampling import resampled_intervals
 
 # The text of the page is checked; that a picture lacks a glyph is not its business.
-pytestmark = pytest.mark.filterwarnings("ignore:Glyph .*missing from:UserWarning")
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE_PATH = "a/\"><img src=x onerror=alert(1)>'.jpg"

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from darkroom.data.errors import FormatError, InputError, LabelError
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.evaluation.evaluate import evaluate_bundle
+from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.evaluation.versus import versus
 
 LABELS = ("amber", "blue", "green")
@@ -24,7 +24,7 @@ LABELS = ("amber", "blue", "green")
 def judged(bundle, dataset, tmp_path_factory) -> Bundle:
     """The bundle, evaluated on 18 images, six a class; right about all but the first two of each class."""
     copied = open_bundle(shutil.copytree(bundle.folder, tmp_path_factory.mktemp("versus") / "bundle"))
-    evaluate_bundle(copied, dataset, "test", "pytest")
+    evaluate_bundle(EvaluateRequest(copied, dataset, "test", "pytest"))
     path = copied.report_folder / "predictions.parquet"
     rows = pq.read_table(path).to_pylist()
     for label in LABELS:

@@ -30,7 +30,7 @@ from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.files.atomic import write_json
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.images.decode import DecodePolicy, decode_stored
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.experiments import trials

@@ -13,7 +13,7 @@ import pytest
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.measures.calibration import Calibration, Curve
-from darkroom.models.onnx.metadata import describe_network
+from darkroom.models.onnx.metadata import NetworkDescription, describe_network
 from darkroom.models.onnx.runtime import OnnxRunner
 from tests.bundles import tiny_bundle
 
@@ -39,7 +39,8 @@ def test_a_published_network_has_named_outputs_probabilities_and_all_that_is_nee
 def test_to_be_described_changes_no_bit_of_logits_and_embeddings(tmp_path):
     folder = tiny_bundle(tmp_path / "tiny", ["a", "é"], (32, 32))
     described = Path(shutil.copy(folder / "model.onnx", tmp_path / "described.onnx"))
-    describe_network(described, "tiny@1", ["a", "é"], DecodePolicy(image_size=(32, 32)), Calibration(temperature=2))
+    policy = DecodePolicy(image_size=(32, 32))
+    describe_network(described, NetworkDescription("tiny@1", ["a", "é"], policy, Calibration(temperature=2)))
     before, after = OnnxRunner(folder / "model.onnx"), OnnxRunner(described)
     for one, other in zip(before.with_embeddings(IMAGES), after.with_embeddings(IMAGES), strict=True):
         assert one.tobytes() == other.tobytes()
@@ -50,14 +51,14 @@ def test_the_same_network_described_twice_has_the_same_bytes(tmp_path):
     folder = tiny_bundle(tmp_path / "tiny", ["a", "b"], (32, 32))
     copies = [Path(shutil.copy(folder / "model.onnx", tmp_path / f"{number}.onnx")) for number in range(2)]
     for copy in copies:
-        describe_network(copy, "tiny@1", ["a", "b"], DecodePolicy(), Calibration())
+        describe_network(copy, NetworkDescription("tiny@1", ["a", "b"], DecodePolicy(), Calibration()))
     assert copies[0].read_bytes() == copies[1].read_bytes()
 
 
 def test_curves_are_told_and_give_no_output(tmp_path):
     folder = tiny_bundle(tmp_path / "tiny", ["a", "b"], (32, 32))
     curves = Calibration(method="isotonic", curves=(Curve(x=(0, 1), y=(0, 1)),) * 2)
-    describe_network(folder / "model.onnx", "tiny@1", ["a", "b"], DecodePolicy(), curves)
+    describe_network(folder / "model.onnx", NetworkDescription("tiny@1", ["a", "b"], DecodePolicy(), curves))
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     assert [end.name for end in session.get_outputs()] == ["logits", "embedding"]
     assert Calibration.model_validate_json(session.get_modelmeta().custom_metadata_map["calibration"]) == curves

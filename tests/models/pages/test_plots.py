@@ -16,7 +16,7 @@ from darkroom.models.measures.curves import Curve
 from darkroom.models.measures.metrics import ClassMetrics, ReliabilityBin
 from darkroom.models.pages import plots
 
-pytestmark = pytest.mark.filterwarnings("error", "ignore:Glyph .*missing from:UserWarning")
+pytestmark = pytest.mark.filterwarnings("error")
 
 HOSTILE = ["$\\frac{", "<script>alert(1)</script>", "日本語 😀", "two\nlines\x00\u202e", "x" * 300]
 

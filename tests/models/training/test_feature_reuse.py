@@ -18,7 +18,7 @@ from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.files.atomic import write_json
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder
-from darkroom.data.ingest.plan import IngestSettings
+from darkroom.data.ingest.request import IngestSettings
 from darkroom.models.onnx.runtime import OnnxRunner
 from darkroom.models.training import features as module
 from darkroom.models.training.features import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from darkroom.data.images.decode import decode_stored
-from darkroom.models.explaining.techniques.maximally_activating import most_activating
+from darkroom.models.explaining.techniques.maximally_activating import ImageSearch, most_activating
 from darkroom.models.networks.layers import feature_maps
 from tests.planted import planted
 
@@ -14,7 +14,7 @@ from tests.planted import planted
 @pytest.mark.parametrize("form", ["plain", "nested", "preprocessed"])
 def test_they_are_those_with_the_most_of_the_channels_colour(dataset, form):
     model = planted(form)
-    found, num_searched = most_activating(model, feature_maps(model)[0], [1, 0], dataset, 1000, num_images=5)
+    found, num_searched = most_activating(model, feature_maps(model)[0], [1, 0], ImageSearch(dataset, num_kept=5))
     images = {record.path: decode_stored(record.encoded) for record in dataset.records("train")}
     assert num_searched == len(images) == 36
     for colour, items in zip((2, 0), found, strict=True):
@@ -28,7 +28,7 @@ def test_they_are_those_with_the_most_of_the_channels_colour(dataset, form):
 
 def test_only_as_many_as_asked_for_are_looked_at_chosen_by_their_hashes(dataset):
     model = planted()
-    found, num_searched = most_activating(model, feature_maps(model)[0], [0], dataset, 12, num_images=100)
+    found, num_searched = most_activating(model, feature_maps(model)[0], [0], ImageSearch(dataset, 12, num_kept=100))
     chosen = sorted(record.path for record in dataset.records("train") if int(record.sha256, 16) / 16**64 < 12 / 36)
     assert 0 < num_searched < 36
     assert sorted(item.path for item in found[0]) == chosen
