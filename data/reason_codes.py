@@ -27,6 +27,7 @@ ReasonCode = Literal[
     "copy_of_test",
     "copy_of_validation",
     "conflicting_label",
+    "not_finite",
 ]
 
 REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
@@ -54,6 +55,8 @@ REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
         "copy_of_test": "a duplicate or near-duplicate of a test image",
         "copy_of_validation": "a duplicate or near-duplicate of a validation image",
         "conflicting_label": "a duplicate or near-duplicate of an image with another label",
+        # Scoring only: models/scoring/rows.py
+        "not_finite": "the network gives NaN or infinity for the image",
     }
 )
 # The file itself is not at fault: these do not count against the quarantine limit.

@@ -6,6 +6,7 @@ that locks the folder removes it (`darkroom.data.files.locks`).
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -14,11 +15,13 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from darkroom.data.errors import WorkError
 
+_MANY_FILES = 1000
 TEMPORARY_PREFIX = ".tmp-"
 _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{32}(\.\w+)*")
 
@@ -67,10 +70,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         try:
             yield temporary
-            for folder, _, files in os.walk(temporary):
-                for name in files:
-                    _flush(Path(folder, name))
-                _flush(Path(folder))
+            _flush_folder(temporary)
             try:
                 os.rename(temporary, path)
             except OSError:
@@ -132,6 +132,36 @@ def _naming_a_full_disk(path: Path) -> Iterator[None]:
                 f"Disk full: {path} was not written. Free some space, and start the same command again."
             ) from error
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a folder with all that is in it to disk.
+
+    File by file, which takes a journal's commit each; where there are many, by one call for the whole file system.
+    """
+    paths = (Path(place, name) for place, _, files in os.walk(folder) for name in (*files, ""))
+    first = list(islice(paths, _MANY_FILES))
+    if len(first) == _MANY_FILES and _flush_file_system(folder):
+        return
+    for path in chain(first, paths):
+        _flush(path)
+
+
+def _flush_file_system(folder: Path) -> bool:
+    """Flush the file system that a folder lies on; false where this system cannot (Linux can)."""
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor) == 0:
+            return True
+        number = ctypes.get_errno()
+    finally:
+        os.close(descriptor)
+    if number == errno.ENOSYS:
+        return False
+    raise OSError(number, os.strerror(number), str(folder))
 
 
 def _flush(path: Path) -> None:

@@ -1,17 +1,28 @@
-"""Cards: the JSON file that is written last into a folder, and lists the folder's files with sizes and SHA-256."""
+"""Cards: the JSON file that is written last into a folder, and lists the folder's files with sizes and SHA-256.
+
+A card may come from somebody else. It is read only as a plain file within its folder, up to `MAX_CARD_BYTES`,
+`MAX_CARD_VALUES` and 200 levels deep, and as UTF-8 in which every character is whole.
+"""
 
 from __future__ import annotations
 
-import json
+import os
+import stat
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
 
 from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
 
 M = TypeVar("M", bound=BaseModel)
+
+# A data set of a billion images, a million shards, has a card of 200 MB.
+MAX_CARD_BYTES = 256 * 2**20
+# Counted by commas and opening brackets: a list of empty lists takes 25 times its own size in memory.
+MAX_CARD_VALUES = 10_000_000
 
 
 class FileFact(BaseModel):
@@ -49,17 +60,34 @@ def check_file(folder: Path, fact: FileFact) -> None:
         fact: What the card says of the file.
 
     Raises:
-        FormatError: where the file is missing, outside the folder, or of another size.
+        FormatError: where the file is missing, outside the folder, no plain file, or of another size.
     """
     path = folder / fact.file
-    if Path(fact.file).is_absolute() or ".." in Path(fact.file).parts:
+    if "\0" in fact.file or Path(fact.file).is_absolute() or ".." in Path(fact.file).parts:
         raise FormatError(f"The card in {folder} lists {fact.file!r}, which is outside the folder: refused.")
+    check_plain(folder, path)
     found = path.stat().st_size if path.is_file() else None
     if found != fact.bytes:
         what = "is missing" if found is None else f"has {found} bytes, not {fact.bytes}"
         raise FormatError(
             f"{path} {what}, as its card says it should. Delete {folder} and build it again, or restore it."
         )
+
+
+def check_plain(folder: Path, path: Path) -> None:
+    """Refuse a link that leads out of `folder`, and a FIFO, socket or device, on which a reader would hang.
+
+    Args:
+        folder: What the file belongs to.
+        path: Of the file, which may be missing.
+
+    Raises:
+        FormatError: where it is one of these.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise FormatError(f"{path} is a link that leads out of {folder}: refused. Copy the file itself there.")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FormatError(f"{path} is a FIFO, a socket or a device, not a file: refused.")
 
 
 def read_card(path: Path, model: type[M], schema_version: int, remedy: str = "") -> M:
@@ -82,20 +110,38 @@ def read_card(path: Path, model: type[M], schema_version: int, remedy: str = "")
 
 
 def _read_card(path: Path, model: type[M], schema_version: int) -> M:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        found = raw.get("schema_version")
-    except FileNotFoundError:
-        raise FormatError(f"{path.parent} has no {path.name}: it is unfinished, or the wrong folder.") from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise FormatError(f"{path} cannot be read: {error}.") from None
+    raw = _read_json(path)
+    found = raw.get("schema_version")
     if found != schema_version:
         raise FormatError(f"{path} has schema version {found}, this Darkroom reads {schema_version}. Update Darkroom.")
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "decode_version":
             raise FormatError(f"The images of {path.parent} were {first['msg']}.") from None
         where = ".".join(str(part) for part in first["loc"])
         raise FormatError(f"{path} is damaged at {where}: {first['msg']}.") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The JSON object of a file within its folder; a number such as NaN is left to the card's fields."""
+    check_plain(path.parent, path)
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise FormatError(f"{path} cannot be read: it is not a file.")
+            if found.st_size > MAX_CARD_BYTES:
+                raise FormatError(f"{path} has more than {MAX_CARD_BYTES >> 20} MiB, too much for a card: refused.")
+            data = stream.read(found.st_size)
+        if sum(map(data.count, (b",", b"[", b"{"))) > MAX_CARD_VALUES:
+            raise FormatError(f"{path} holds more than {MAX_CARD_VALUES:,} values, too many for a card: refused.")
+        raw = from_json(data)
+        if not isinstance(raw, dict):
+            raise ValueError("it is no JSON object")
+        return raw
+    except FileNotFoundError:
+        raise FormatError(f"{path.parent} has no {path.name}: it is unfinished, or the wrong folder.") from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path} cannot be read: {error}.") from None

@@ -103,7 +103,7 @@ class DecodePolicy(SettingsModel):
     )
     padding: tuple[Byte, Byte, Byte] = Field(default=(0, 0, 0), description="RGB colour of the bars of pad")
     max_bytes: int = Field(
-        default=256 * 2**20, ge=1, description="Largest file in bytes; a larger one is quarantined as too_large"
+        default=2**28, ge=1, le=2**32, description="Largest file in bytes; a larger one is quarantined as too_large"
     )
     max_pixels: int = Field(
         default=120_000_000,

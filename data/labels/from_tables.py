@@ -255,7 +255,7 @@ def _stop_at_paths_that_do_not_fit(
     source: Source, tables: Sequence[LabelTable], said: Sequence[TableLabels], labels: Mapping[str, str]
 ) -> None:
     """Rows without files and files without rows: where there are many of both, the paths do not fit."""
-    num_rows = sum(len(table.rows) for table in tables)
+    num_rows = sum(len(table.cells) for table in tables)
     unmatched = [path for found in said for path in found.unmatched]
     divided = [entry for entry in source.images if source.place(entry).split != "test"]
     unlabelled = [entry.path for entry in divided if entry.path not in labels]

@@ -66,7 +66,7 @@ def stop_at_references(source: Source, table: LabelTable, names: Names) -> None:
             continue
         shared = other.header.index(table.path_column)
         columns = [index for index in range(len(other.header)) if index != shared]
-        cells = [[cells[index] for _, cells in other.rows[:_HEAD_LINES]] for index in columns]
+        cells = [[cells[index] for _, cells in other.rows.head(_HEAD_LINES)] for index in columns]
         if any(_are_paths(column) and names.count_any(column, other.folder, "") == len(column) > 0 for column in cells):
             raise LabelError(
                 f"{table.table.path} refers by {table.path_column!r} to {entry.path}, which has the files. Join them "

@@ -1,5 +1,8 @@
 """Archives (`.zip`, `.tar`, `.tar.gz`, `.tgz`), unpacked once into `sources/<first 16 hex digits of their SHA-256>/`.
 
+Archives in an archive are unpacked too, each into a folder of its own name: `train.zip` becomes `train/`, as in
+Kaggle's original of dogs against cats. What holds for the outer one holds for all of them together.
+
 An archive is somebody else's file, so nothing that it says about itself is believed: bytes are counted while they are
 written, names are checked before they are used, and one bad entry refuses the whole archive, leaving nothing behind.
 Only plain files and folders come out, files with mode 0644. Memory: chunks of a MiB, 16 bytes of hash a name, and for
@@ -12,6 +15,7 @@ import errno
 import gzip
 import logging
 import os
+import re
 import stat
 import struct
 import tarfile
@@ -24,7 +28,7 @@ from typing import IO, cast
 
 from darkroom.data.errors import SourceError, WorkError
 from darkroom.data.figures import count, size
-from darkroom.data.files.atomic import atomic_folder
+from darkroom.data.files.atomic import atomic_folder, remove_folder
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.names import SafeNames
@@ -66,12 +70,14 @@ class ArchiveLimits:
         max_unpacked_bytes: Of all files together (for a tar: of the unpacked stream).
         max_ratio: Unpacked bytes for each byte of the archive; images hardly shrink, so a bomb stands out.
         ratio_free_bytes: `max_ratio` is not looked at before this many unpacked bytes.
+        max_depth: Archives in archives.
     """
 
     max_entries: int = 5_000_000
     max_unpacked_bytes: int = 200 * 2**30
     max_ratio: int = 200
     ratio_free_bytes: int = 64 * _MIB
+    max_depth: int = 3
 
 
 DEFAULT_LIMITS = ArchiveLimits()
@@ -99,14 +105,15 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
         WorkError: where the workspace cannot be written to.
     """
     folder = unpacked_folder(archive, workspace_sources)
-    if folder.is_dir():
+    if is_unpacked(folder):
         logger.info("%s is already unpacked: %s", printable(str(archive)), folder)
         return folder
     unpacking = _Unpacking(archive, limits)
     try:
         with exclusive(folder.parent):
-            if folder.is_dir():  # by the run that this one has waited for
+            if is_unpacked(folder):  # by the run that this one has waited for
                 return folder
+            remove_folder(folder)
             with atomic_folder(folder) as temporary:
                 unpacking.into(temporary)
     except OSError as error:
@@ -143,6 +150,22 @@ def unpacked_folder(archive: Path, workspace_sources: Path) -> Path:
     return Path(os.path.abspath(workspace_sources)) / key
 
 
+def is_unpacked(folder: Path) -> bool:
+    """Whether this is an unpacked archive; not one of an earlier Darkroom that left archives in it as they were."""
+    return folder.is_dir() and not any(
+        _is_inner_archive(os.path.join(place, name).removeprefix(f"{folder}/"))
+        for place, _, names in os.walk(folder)
+        for name in names
+    )
+
+
+def _is_inner_archive(name: str) -> bool:
+    """Whether an entry is an archive to unpack; hidden ones and what macOS keeps beside one (`__MACOSX`) are none."""
+    if not name.lower().endswith(ARCHIVE_SUFFIXES):
+        return False
+    return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
 class _Unpacking:
     """One archive on its way into a folder: what was counted so far, and the entry at hand for the sentences."""
 
@@ -151,36 +174,47 @@ class _Unpacking:
         self.limits = limits
         self.archive_bytes = archive.stat().st_size
         self.entry: str | None = None
+        self.inside: tuple[str, ...] = ()
         self.num_entries = 0
         self.num_files = 0
         self.unpacked_bytes = 0
         self._names = SafeNames()
 
     def into(self, folder: Path) -> None:
-        if self.archive.name.lower().endswith(".zip"):
-            self._zip_into(folder)
-        else:
-            self._tar_into(folder)
+        self._into(folder, self.archive, "")
         self.entry = None
         if not self.num_files:
             raise self.refusal("holds no file", "Give an archive with images in it.")
 
+    def _into(self, folder: Path, archive: Path, prefix: str) -> None:
+        """Unpack an archive into `folder / prefix`, and each archive in it, which is then removed."""
+        unpacked = self._zip_into if archive.name.lower().endswith(".zip") else self._tar_into
+        for name in unpacked(folder, archive, prefix):
+            self.num_files += 1
+            if _is_inner_archive(name):
+                if len(self.inside) == self.limits.max_depth:
+                    raise self.refusal(f"is an archive below {self.limits.max_depth} others", _BY_HAND)
+                self.inside, self.entry = (*self.inside, str(self.entry)), None
+                self._into(folder, folder / name, f"{_without_suffix(name)}/")
+                (folder / name).unlink()
+                self.inside, self.num_files = self.inside[:-1], self.num_files - 1
+
     def refusal(self, reason: str, remedy: str) -> SourceError:
-        where = f"its entry {printable(self.entry)!r}" if self.entry is not None else "it"
+        names = [printable(name) for name in (*self.inside, self.entry) if name is not None]
+        where = "its entry " + " in ".join(map(repr, reversed(names))) if names else "it"
         return SourceError(f"The archive {printable(str(self.archive))} is refused: {where} {reason}. {remedy}")
 
-    def enter(self, name: str, is_folder: bool) -> str:
-        """Count an entry and check its name; returns it relative, with plain `/` between its parts."""
+    def enter(self, name: str, is_folder: bool, prefix: str) -> str:
+        """Count an entry and check its name; returns it below `prefix`, with plain `/` between its parts."""
         self.entry = name
         self.num_entries += 1
         if self.num_entries > self.limits.max_entries:
             raise self.refusal(f"comes after the limit of {self.limits.max_entries:,} entries", _BY_HAND)
         try:
-            relative = self._names.check(name, is_folder)
+            SafeNames().check(name, is_folder)  # by itself first: below a prefix no path is absolute
+            return self._names.check(prefix + name, is_folder)
         except ValueError as error:
             raise self.refusal(str(error), _BY_HAND) from None
-        self.num_files += not is_folder
-        return relative
 
     def check_bytes(self, unpacked_bytes: int) -> None:
         """Refuse once this many bytes are too many for this archive."""
@@ -194,13 +228,14 @@ class _Unpacking:
         self.unpacked_bytes += num_bytes
         self.check_bytes(self.unpacked_bytes)
 
-    def _zip_into(self, folder: Path) -> None:
-        with zipfile.ZipFile(self.archive) as opened:
+    def _zip_into(self, folder: Path, archive: Path, prefix: str) -> Iterator[str]:
+        """Write each file of a zip below `folder`; gives its name there."""
+        with zipfile.ZipFile(archive) as opened:
             entries = opened.infolist()
             # Everything that the table of contents gives away is refused before the first byte is written.
-            names = [self._check_zip_entry(info) for info in entries]
+            names = [self._check_zip_entry(info, prefix) for info in entries]
             self.entry = None
-            self.check_bytes(sum(info.file_size for info in entries))
+            self.check_bytes(self.unpacked_bytes + sum(info.file_size for info in entries))
             for info, name in zip(entries, names, strict=True):
                 self.entry = info.filename
                 if info.is_dir():
@@ -210,10 +245,11 @@ class _Unpacking:
                     written_bytes = _write(folder / name, self._zip_chunks(stream))
                 if written_bytes != info.file_size:
                     raise self.refusal(f"has {written_bytes} bytes instead of {info.file_size}", _FETCH_AGAIN)
+                yield name
 
-    def _check_zip_entry(self, info: zipfile.ZipInfo) -> str:
+    def _check_zip_entry(self, info: zipfile.ZipInfo, prefix: str) -> str:
         # Some tools of Windows write `\` between the parts, against the format's rule.
-        name = self.enter(info.filename.replace("\\", "/"), info.is_dir())
+        name = self.enter(info.filename.replace("\\", "/"), info.is_dir(), prefix)
         if info.flag_bits & 0x41:  # bit 0 encrypted, bit 6 strongly so
             raise self.refusal("is encrypted", "Unpack it with its password and give the folder instead.")
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -227,8 +263,9 @@ class _Unpacking:
             self.count_bytes(len(chunk))
             yield chunk
 
-    def _tar_into(self, folder: Path) -> None:
-        with self.archive.open("rb") as raw:
+    def _tar_into(self, folder: Path, archive: Path, prefix: str) -> Iterator[str]:
+        """The same of a tar."""
+        with archive.open("rb") as raw:
             is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             source = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw
@@ -237,22 +274,23 @@ class _Unpacking:
             with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as opened:
                 while (member := opened.next()) is not None:
                     opened.members = []  # type: ignore[attr-defined]  # it would keep every entry in memory
-                    self._tar_entry(member, folder, stream)
+                    name = self.enter(member.name, member.isdir(), prefix)
+                    if member.isdir():
+                        (folder / name).mkdir(parents=True, exist_ok=True)
+                        continue
+                    self._write_member(member, folder / name, stream)
+                    yield name
             # tarfile takes a damaged header for the end; the real end is a block of zeros.
             if stream.last_read != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("the mark at its end is missing")
             while stream.read(_CHUNK_BYTES):  # so that gzip compares its checksum
                 pass
 
-    def _tar_entry(self, member: tarfile.TarInfo, folder: Path, stream: _ForwardStream) -> None:
-        name = self.enter(member.name, member.isdir())
-        if member.isdir():
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            return
+    def _write_member(self, member: tarfile.TarInfo, path: Path, stream: _ForwardStream) -> None:
         if not member.isreg() or member.issparse():
             raise self.refusal("is a link, a device or a sparse file, not a plain file", _BY_HAND)
         stream.seek(member.offset_data)
-        if _write(folder / name, stream.chunks(member.size)) != member.size:
+        if _write(path, stream.chunks(member.size)) != member.size:
             raise tarfile.ReadError("unexpected end of data")
 
 
@@ -289,6 +327,10 @@ class _ForwardStream:
         while left_bytes > 0 and (chunk := self.read(min(left_bytes, _CHUNK_BYTES))):
             left_bytes -= len(chunk)
             yield chunk
+
+
+def _without_suffix(name: str) -> str:
+    return re.sub(r"\.(zip|tar|tgz|tar\.gz)$", "", name, flags=re.IGNORECASE)
 
 
 def _write(path: Path, chunks: Iterator[bytes]) -> int:

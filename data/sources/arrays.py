@@ -43,6 +43,7 @@ _MAX_BYTES = 200 * 2**30
 _MAX_RATIO = 1000  # zlib's own limit is 1,032
 _MAX_LABEL_BYTES = 256 * 2**20
 _MAX_NAME_BYTES = 100
+_MAX_CODE_POINT = 0x10FFFF
 _FORM = "Give data [N, H, W, 3] and labels, one-hot [N, C] or numbers [N], as numpy.savez writes them"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError, RuntimeError, KeyError)
 
@@ -181,7 +182,11 @@ class _Arrays:
         with self._open("names") as (header, stream):
             if header.shape != (num_classes,) or header.dtype.kind != "U" or header.num_bytes > _MAX_LABEL_BYTES:
                 raise self.refusal("names", f"is not {num_classes} texts, one a class")
-            names = [str(name) for name in _read(stream, header)]
+            values = _read(stream, header)
+            points = np.frombuffer(values.tobytes(), header.dtype.str[0] + "u4")
+            if ((points > _MAX_CODE_POINT) | ((points >= 0xD800) & (points <= 0xDFFF))).any():
+                raise self.refusal("names", "holds what is no character of Unicode")
+            names = [str(name) for name in values]
         for name in names:
             plain = name and not name.startswith(".") and not {"/", "\\"} & set(name) and name.isprintable()
             if not plain or len(name.encode()) > _MAX_NAME_BYTES:

@@ -119,16 +119,16 @@ def at_hand(reference: str, workspace: Workspace) -> Source | None:
         return None
     path = Path(os.path.abspath(reference))
     if scheme == "sample":
-        unpacked = workspace.sources / samples.find_sample(rest).key
+        is_there = (workspace.sources / samples.find_sample(rest).key).is_dir()
     elif not os.path.isdir(path) and archives.is_archive(path) and os.path.isfile(path):
-        unpacked = archives.unpacked_folder(path, workspace.sources)
+        is_there = archives.is_unpacked(archives.unpacked_folder(path, workspace.sources))
     elif files := parquet_images.parquet_files(path) if os.path.exists(path) else []:
-        unpacked = parquet_images.images_folder(files, workspace.sources)
+        is_there = parquet_images.images_folder(files, workspace.sources).is_dir()
     elif not os.path.isdir(path) and arrays.is_array_file(path) and os.path.isfile(path):
-        unpacked = arrays.images_folder(path, workspace.sources)
+        is_there = arrays.images_folder(path, workspace.sources).is_dir()
     else:
         return resolve(reference, workspace)
-    return resolve(reference, workspace) if unpacked.is_dir() else None
+    return resolve(reference, workspace) if is_there else None
 
 
 def _unpacked(reference: str, path: Path, workspace: Workspace) -> Source:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.data.errors import LabelError
 from darkroom.data.stores.listing import FileEntry
+from darkroom.data.tables.cells import Cells
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.sidecars import sidecar_tables
 from darkroom.data.tables.split_columns import split_column, split_of_cell, unused_folds
@@ -72,15 +73,18 @@ class LabelTable:
     Attributes:
         table: Its cells.
         path_column, label_column: Their names; `label_column` is None for one column of 0 and 1 per class.
-        rows: In the order of the file.
-        split_column: The name of the column of splits; None without one.
+        cells: Path and label of each row, as written.
+        images: By the place of a row that names some, those that its path can mean: see `Names.find`.
+        splits, split_column: The split of each row, and the column's name; () and None without one.
         fold_column: A column of cross-validation folds, which is not used.
     """
 
     table: Table
     path_column: str
     label_column: str | None
-    rows: tuple[LabelRow, ...]
+    cells: Cells
+    images: Mapping[int, list[str]]
+    splits: tuple[str | None, ...] = ()
     split_column: str | None = None
     fold_column: str | None = None
 
@@ -90,9 +94,16 @@ class LabelTable:
         return self.table.name
 
     @property
+    def rows(self) -> Iterator[LabelRow]:
+        """The rows, in the order of the file."""
+        for place, (line, (path, label)) in enumerate(self.cells):
+            split = self.splits[place] if self.splits else None
+            yield LabelRow(line, path, label, split, self.images.get(place, []))
+
+    @property
     def names_an_image(self) -> bool:
         """Whether a row names one image."""
-        return any(len(row.images) == 1 for row in self.rows)
+        return any(len(images) == 1 for images in self.images.values())
 
 
 @dataclass(frozen=True)
@@ -122,11 +133,9 @@ def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, column
         columns: The columns that the user named.
     """
     usable, unusable = [], {}
-    splits: dict[str, str] = {}
-    of_splits = []
+    splits, of_splits = dict[str, str](), list[str]()
     for path, read in _tables_beside(folder, entries, names):
         if isinstance(read, LabelError):
-            logger.debug("Not a label file: %s", read)
             unusable[path] = str(read)
             continue
         if found := _splits_alone(read, names, columns):
@@ -211,21 +220,16 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
         label = _only_label_column(table, path, split)
     if label == path:
         raise LabelError(f"{table.path}: column {table.header[path]!r} cannot be both path and label.")
-    rows = tuple(
-        LabelRow(
-            line,
-            cells[path],
-            cells[label] if label is not None else _hot(table, line, cells, one_hot),
-            split_of_cell(table, split, cells[split]) if split is not None else None,
-            names.find(cells[path], table.folder, table.name),
-        )
-        for line, cells in table.rows
-    )
+    hot = ((line, cells[path], _hot(table, line, cells, one_hot)) for line, cells in table.rows)
+    written = enumerate(table.column(path))
+    found = {place: images for place, cell in written if (images := names.find(cell, table.folder, table.name))}
     return LabelTable(
         table,
         table.header[path],
         table.header[label] if label is not None else None,
-        rows,
+        Cells.of(hot, 2) if label is None else table.rows.select(path, label),
+        found,
+        tuple(split_of_cell(table, split, cell) for cell in table.column(split)) if split is not None else (),
         table.header[split] if split is not None else None,
         unused_folds(table),
     )
@@ -250,7 +254,7 @@ def _path_column(table: Table, names: Names, asked: str | None) -> int:
 
 
 def _num_named(table: Table, column: int, names: Names) -> int:
-    cells = [cells[column] for _, cells in table.rows[:_SAMPLE_ROWS]]
+    cells = [cells[column] for _, cells in table.rows.head(_SAMPLE_ROWS)]
     return names.count_any(cells, table.folder, table.name)
 
 
@@ -273,7 +277,7 @@ def _one_hot_columns(table: Table, taken: set[int | None]) -> tuple[int, ...]:
     """The columns of 0 and 1, where there are two or more."""
     found = []
     for index in range(len(table.header)):
-        cells = {cell.removesuffix(".0") for cell in table.column(index)}
+        cells = {cell.removesuffix(".0") for cell in table.rows.distinct(index)}
         if index not in taken and cells and cells <= {"0", "1"}:
             found.append(index)
     return tuple(found) if len(found) >= 2 else ()
@@ -294,7 +298,7 @@ def _hot(table: Table, line: int, cells: Sequence[str], columns: Sequence[int]) 
 def _only_label_column(table: Table, path: int, split: int | None) -> int:
     """The one column left that repeats its values."""
     left = [index for index in range(len(table.header)) if index not in (path, split)]
-    fit = [index for index in left if len(set(table.column(index))) >= 2 and not _is_measure(table, index)]
+    fit = [index for index in left if len(table.rows.distinct(index)) >= 2 and not _is_measure(table, index)]
     if len(fit) == 1:
         return fit[0]
     found = "has no label column with a usual name" if fit else NO_LABELS
@@ -303,10 +307,9 @@ def _only_label_column(table: Table, path: int, split: int | None) -> int:
 
 def _is_measure(table: Table, index: int) -> bool:
     """Whether a column holds numbers with fractions, or a value of its own in every row of many."""
-    cells = list(table.column(index))
-    if all(re.fullmatch(r"-?\d*\.\d+(?:[eE]-?\d+)?|", cell) for cell in cells):
+    if all(re.fullmatch(r"-?\d*\.\d+(?:[eE]-?\d+)?|", cell) for cell in table.column(index)):
         return True
-    return len(cells) > 20 and len(set(cells)) == len(cells)
+    return len(table.rows) > 20 and len(table.rows.distinct(index)) == len(table.rows)
 
 
 def _asked(table: Table, name: str, kind: str) -> int:

@@ -47,10 +47,11 @@ def split_column(table: Table, asked: str | None) -> int | None:
         index: int | None = table.header.index(asked)
     else:
         index = next((plain.index(name) for name in (*_NAMES, *_FLAGS) if name in plain), None)
-    if index is None or not table.rows:
+    if index is None or not len(table.rows):
         return None
-    wrong = sorted({cell for cell in table.column(index) if split_of_cell(table, index, cell) is None})
-    some = any(split_of_cell(table, index, cell) for cell in set(table.column(index)))
+    cells = table.rows.distinct(index)
+    wrong = sorted(cell for cell in cells if split_of_cell(table, index, cell) is None)
+    some = any(split_of_cell(table, index, cell) for cell in cells)
     certain = asked is not None or plain[index] in ("split", "usage", *_FLAGS)
     if wrong and (some or certain):
         shown = ", ".join(repr(cell) for cell in wrong[:4])

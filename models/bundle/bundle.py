@@ -10,32 +10,44 @@ evaluation.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import FormatError, SettingError
 from darkroom.data.files.atomic import write_json
-from darkroom.data.files.cards import FileFact, check_file, read_card
+from darkroom.data.files.cards import FileFact, check_file, check_plain, read_card
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, settle_mismatch
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.models.bundle.keras_file import check_keras_file, check_keras_weights
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.onnx.quantize import Int8Facts
 from darkroom.models.onnx.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
+from darkroom.models.onnx.validation import check_network
 from darkroom.models.settings import Precision, TrainSettings
 
 logger = logging.getLogger(__name__)
 
+_REMEDY = "Train again, or restore the folder."
+
 SCHEMA_VERSION = 2
 BUNDLE_FILES = ("model.keras", "model.onnx")
 INT8_FILE = "model.int8.onnx"
+# A larger file is not even hashed.
+MAX_FILE_BYTES = 4 * 2**30
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+# Text that may be printed to a terminal: no control characters.
+Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^\P{Cc}*$")]
+Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
 class EpochLog(BaseModel):
@@ -51,8 +63,8 @@ class EpochLog(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epoch: int
-    stage: str
+    epoch: Count
+    stage: Text
     loss: float
     accuracy: float
     val_loss: float
@@ -86,32 +98,34 @@ class BundleCard(BaseModel):
         files: Of the folder, but for the report.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: int = SCHEMA_VERSION
-    name: str
-    version: str
-    dataset: str
-    labels: tuple[str, ...]
+    name: Name
+    version: Name
+    dataset: Text
+    labels: tuple[Text, ...] = Field(min_length=2, max_length=100_000)
     policy: DecodePolicy
     decoder: Decoder | None = None
     settings: TrainSettings
-    network_stages: tuple[str, ...]
+    network_stages: tuple[Text, ...]
     history: tuple[EpochLog, ...]
-    best_epoch: int
-    num_parameters: int
+    best_epoch: Count
+    num_parameters: Count
     train_seconds: float
     calibration: Calibration
     threshold: float = Field(ge=0, le=1)
     validation_accuracy: float
     onnx_max_difference: float
-    embedding_size: int | None = Field(default=None, ge=1)
+    embedding_size: int | None = Field(default=None, ge=1, le=2**20)
     int8: Int8Facts = Int8Facts(refused="it was trained before int8 was supported")
     libraries: tuple[LibraryVersion, ...]
     files: tuple[FileFact, ...]
 
     @model_validator(mode="after")
-    def _a_curve_a_class(self) -> Self:
+    def _one_class_a_label(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("a label is there twice")
         if self.calibration.curves and len(self.calibration.curves) != len(self.labels):
             raise ValueError(
                 f"there are {len(self.calibration.curves)} calibration curves for {len(self.labels)} labels"
@@ -196,29 +210,43 @@ class Bundle:
             return KerasRunner(self.keras_model())
         path = self.folder / INT8_FILE if engine == "int8" else self.onnx_path
         runner = OnnxRunner(path, num_threads)
-        found, wanted = (runner.image_size, runner.num_outputs), (self.card.policy.image_size, len(self.labels))
+        self._check_fit(path, runner.image_size, runner.num_outputs)
+        if self.card.embedding_size not in (None, runner.embedding_size):
+            raise FormatError(
+                f"{path} gives embeddings of {runner.embedding_size} numbers, its card says "
+                f"{self.card.embedding_size}. {_REMEDY}"
+            )
+        return runner
+
+    def _check_fit(self, path: Path, *found: Any) -> None:
+        """Refuse a network of another image size or another number of classes than the card's."""
+        wanted = (self.card.policy.image_size, len(self.labels))
         if found != wanted:
             raise FormatError(
                 f"{path} takes images of {found[0]} and gives {found[1]} logits, its card says {wanted[0]} "
-                f"and {wanted[1]}. Train again, or restore the folder."
+                f"and {wanted[1]}. {_REMEDY}"
             )
-        return runner
 
     def keras_model(self) -> Any:
         """The Keras model, loaded in safe mode: nothing in the file can run code.
 
         Raises:
-            FormatError: where it cannot be loaded that way.
+            FormatError: where it cannot be loaded, or does not fit the card.
         """
         import keras
 
+        path = self.folder / "model.keras"
+        check_keras_weights(path)
         try:
-            return keras.models.load_model(self.folder / "model.keras", compile=False, safe_mode=True)
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+            ends = model.input_shape[1:], model.output_shape
         except Exception as error:
             raise FormatError(
-                f"{self.folder / 'model.keras'} cannot be loaded in Keras's safe mode, so it is not loaded at all "
-                f"({str(error).strip()[:300]}). Train again without layers that hold code."
+                f"{path} cannot be loaded in Keras's safe mode, so it is not loaded at all "
+                f"({' '.join(str(error).split())[:300]}). Train again without layers that hold code."
             ) from None
+        self._check_fit(path, tuple(ends[0][:2]), ends[1][-1])
+        return model
 
 
 def check_decoder(bundle: Bundle, used: Decoder | None, rule: DecoderMismatch) -> None:
@@ -237,23 +265,35 @@ def check_decoder(bundle: Bundle, used: Decoder | None, rule: DecoderMismatch) -
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Read a bundle's card and check its files by size and SHA-256.
+    """Read a bundle's card, check its files by size and SHA-256, and look through its networks.
+
+    A bundle may come from somebody else: nothing of it runs before this, and nothing outside its folder is read.
 
     Raises:
-        FormatError: where the card is missing, damaged or of an unknown schema version, or a file differs from what it
-            lists.
+        FormatError: where the card is missing, damaged or of an unknown schema version; where a file is not the one
+            that it lists, or is a link that leads out of the folder; where a network is not of the form that
+            `darkroom.models.onnx.validation` and `keras_file` describe.
     """
     card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION)
+    answers_for = (*BUNDLE_FILES, INT8_FILE) if card.int8.gate else BUNDLE_FILES
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            check_plain(folder, Path(place, name))
     for fact in card.files:
         check_file(folder, fact)
+        if fact.bytes > MAX_FILE_BYTES:
+            raise FormatError(f"{folder / fact.file} has {fact.bytes:,} bytes, more than {MAX_FILE_BYTES:,}: refused.")
         if file_sha256(folder / fact.file) != fact.sha256:
             raise FormatError(
                 f"{folder / fact.file} is not the file that {BUNDLE_CARD} lists: it was changed. Restore the folder, "
                 "or train again."
             )
-    answers_for = (*BUNDLE_FILES, INT8_FILE) if card.int8.gate else BUNDLE_FILES
     if {fact.file for fact in card.files} != set(answers_for):
         raise FormatError(f"The card in {folder} does not list {' and '.join(answers_for)}. Train again.")
+    for name in answers_for:
+        if name.endswith(".onnx"):
+            check_network(folder / name)
+    check_keras_file(folder / "model.keras")
     return Bundle(folder, card)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import platform
+import threading
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -20,15 +19,14 @@ from darkroom.data.files.parallel import num_cpus
 from darkroom.models.networks.architectures import with_embeddings
 from darkroom.models.onnx.canonical import use_stable_names
 from darkroom.models.onnx.metadata import EMBEDDING, LOGITS
+from darkroom.models.onnx.run_size import images_a_run
+from darkroom.models.onnx.validation import check_network
 
 # `fp32` and `int8`: ONNX Runtime on the CPU; `keras`: fp32 by TensorFlow, where it has a GPU.
 Engine = Literal["fp32", "int8", "keras"]
 
-# Pixels that one run of a network takes, or a single image: enough that the small maps at its end are worth reading the
-# weights for, few enough that the large ones at its start stay in the caches. EfficientNet-Lite0 at 160 x 160, where
-# int8 has AMX: an image takes 15 % less in runs of 4 than alone with int8, 8 % less with fp32; in runs of 8 fp32 loses
-# that again, and on another machine took a third more than alone.
-_RUN_PIXELS = 4 * 160 * 160
+# For the first run, of blank images: a network that takes longer is not one to score with.
+FIRST_RUN_SECONDS = 120.0
 
 _NO_EMBEDDINGS = "The network gives no embeddings. Train again, or score without --embeddings."
 # NVIDIA's, AMD's, and that of Windows' Linux.
@@ -56,7 +54,9 @@ class Runner(Protocol):
 class OnnxRunner:
     """An ONNX network on the CPU with ONNX Runtime. Thread-safe.
 
-    Each thread runs it on images of its own: sharing an image among threads costs a quarter more.
+    Each thread runs it on images of its own: sharing an image among threads costs a quarter more. It is looked through
+    before it is loaded (`darkroom.models.onnx.validation`), and then runs once on blank images within
+    `FIRST_RUN_SECONDS`.
 
     Args:
         path: The `.onnx` file; one input `uint8[N, H, W, 3]`, and outputs as in `metadata.py`. Where none of them is
@@ -65,34 +65,39 @@ class OnnxRunner:
         num_threads: Threads for one call, 1 where several threads call it; None uses all processors of this process.
 
     Raises:
-        FormatError: where the file is no ONNX network of that form.
+        FormatError: where the file is no ONNX network of that form, fails, or takes too long.
     """
 
     def __init__(self, path: Path, num_threads: int | None = None) -> None:
         import onnxruntime as ort
 
+        check_network(path)
+        self._path = path
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # an error is raised, and told once
         if not multiplies_int8_exactly():
             options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            for end in (*inputs, *outputs):
+                end.name, end.shape  # noqa: B018 -- fails where one is not UTF-8
         except Exception as error:
             raise FormatError(f"{path} is not a network that ONNX Runtime can run ({type(error).__name__}).") from None
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if [(end.type, len(end.shape)) for end in inputs] != [("tensor(uint8)", 4)]:
-            raise FormatError(f"{path} takes {_describe(inputs)}, not uint8 images alone. Export the network again.")
         named = {end.name: end for end in outputs}
         if LOGITS in named:
             outputs = [named[name] for name in (LOGITS, EMBEDDING) if name in named]
-        if len(outputs) not in (1, 2) or {(end.type, len(end.shape)) for end in outputs} != {("tensor(float)", 2)}:
-            raise FormatError(f"{path} gives {_describe(outputs)}, not rows of float32. Export the network again.")
+        if len(outputs) > 2:
+            names = ", ".join(end.name for end in outputs)[:200]
+            raise FormatError(f"{path} gives {names}: which are its logits is not known. Export the network again.")
+        if any(len(end.shape) != 2 for end in outputs):
+            raise FormatError(f"{path} does not tell the sizes of its results. Export the network again.")
         (self._input,), (self._output, *rest) = inputs, outputs
         self._embedding = rest[0] if rest else None
         self._num_threads = num_threads or num_cpus()
-        sides = [side for side in self.image_size if isinstance(side, int)]  # a free one has a name
-        self._images_a_run = max(1, _RUN_PIXELS // math.prod(sides)) if len(sides) == 2 else 1
+        self._images_a_run = images_a_run(*self.image_size)
+        self._run_first()
 
     @property
     def image_size(self) -> tuple[Any, Any]:
@@ -124,10 +129,49 @@ class OnnxRunner:
         logits, embeddings = self._run([self._output.name, self._embedding.name], images)
         return logits, embeddings
 
+    def _run_first(self) -> None:
+        """Run once, and not for longer than that."""
+        import onnxruntime as ort
+
+        images = np.zeros((self._images_a_run, *self.image_size, 3), np.uint8)
+        options, has_ended = ort.RunOptions(), threading.Event()
+
+        def stop() -> None:
+            if not has_ended.wait(FIRST_RUN_SECONDS):
+                options.terminate = True  # heeded between two operators, whose cost was checked
+
+        watch = threading.Thread(target=stop, daemon=True)
+        watch.start()
+        try:
+            self._checked(self._session.run(None, {self._input.name: images}, options), len(images))
+        except Exception as error:
+            if options.terminate:
+                raise FormatError(
+                    f"{self._path} is refused: {len(images)} images take it more than {FIRST_RUN_SECONDS:g} s."
+                ) from None
+            raise self._failure(error) from None
+        finally:
+            has_ended.set()
+
+    def _failure(self, error: Exception) -> FormatError:
+        if isinstance(error, FormatError):
+            return error
+        said = " ".join(str(error).split())[:200]
+        return FormatError(f"{self._path} cannot be run ({said}). Train again, or restore the folder.")
+
+    def _checked(self, found: list[NDArray[np.float32]], num_images: int) -> list[NDArray[np.float32]]:
+        """The results, which must be one row for each image."""
+        if any(rows.ndim != 2 or len(rows) != num_images for rows in found):
+            shapes = ", ".join(str(rows.shape) for rows in found)
+            raise FormatError(f"{self._path} gives results of {shapes} for {num_images} images. Train again.")
+        return found
+
     def _run(self, names: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         def run(some: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-            found: list[NDArray[np.float32]] = self._session.run(names, {self._input.name: some})
-            return found
+            try:
+                return self._checked(self._session.run(names, {self._input.name: some}), len(some))
+            except Exception as error:
+                raise self._failure(error) from None
 
         size = self._images_a_run
         runs = [images[start : start + size] for start in range(0, max(len(images), 1), size)]
@@ -198,10 +242,6 @@ def multiplies_int8_exactly() -> bool:
     with contextlib.suppress(OSError):
         return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     return False
-
-
-def _describe(ends: Sequence[Any]) -> str:
-    return ", ".join(f"{end.type} of {end.shape}" for end in ends) or "nothing"
 
 
 def export_onnx(model: Any, path: Path) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from darkroom.data.errors import ImageError
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
 from darkroom.data.images.decode import DecodePolicy, decode_opened, read_header
 from darkroom.data.images.watched import Decode, decode_unwatched
+from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.folders import ImageFolder
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.onnx.runtime import Runner
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 TOP_K = 5
 # Few, so that the threads end together, and enough that they seldom hand over; the network takes them in its own runs.
 _BATCH = 24
+_NOT_FINITE: ReasonCode = "not_finite"
 
 # A file of the plan.
 _File = dict[str, Any]
@@ -116,14 +118,21 @@ def _score_batch(batch: list[tuple[str | None, Contents]], scorer: Scorer) -> li
     """The rows of a batch."""
     runner, bundle = scorer.runner, scorer.bundle
     ready = [_decoded(path, contents, bundle.card.policy, scorer.decode) for path, contents in batch]
-    usable = [item.pixels for item in ready if item.pixels is not None]
-    said: Iterator[dict[str, Any]] = iter(())
-    if usable and scorer.embeddings:
-        logits, vectors = runner.with_embeddings(np.stack(usable))
-        predictions = _predictions(bundle.card.calibration.apply(logits), bundle)
-        said = (each | {EMBEDDING: vector} for each, vector in zip(predictions, vectors, strict=True))
-    elif usable:
-        said = iter(_predictions(bundle.card.calibration.apply(runner(np.stack(usable))), bundle))
+    usable = [place for place, item in enumerate(ready) if item.pixels is not None]
+    if not usable:
+        return [_row(item, None) for item in ready]
+    pixels = np.stack([item.pixels for item in ready if item.pixels is not None])
+    logits, vectors = runner.with_embeddings(pixels) if scorer.embeddings else (runner(pixels), None)
+    finite = np.asarray(np.isfinite(logits).all(axis=1))
+    if vectors is not None:
+        finite = finite & np.isfinite(vectors).all(axis=1)
+    for place in (place for place, is_finite in zip(usable, finite, strict=True) if not is_finite):
+        logger.debug("%s is quarantined: the network gives NaN or infinity", ready[place].path or "an image")
+        ready[place] = replace(ready[place], reason=_NOT_FINITE, pixels=None)
+    predictions = _predictions(bundle.card.calibration.apply(logits[finite]), bundle)
+    if vectors is not None:
+        predictions = [each | {EMBEDDING: vector} for each, vector in zip(predictions, vectors[finite], strict=True)]
+    said = iter(predictions)
     return [_row(item, next(said) if item.pixels is not None else None) for item in ready]
 
 

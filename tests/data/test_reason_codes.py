@@ -11,7 +11,12 @@ import pytest
 from darkroom.data.reason_codes import HARMLESS_REASONS, REASON_CODES, ReasonCode
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path.read_text(encoding="utf-8") for path in (ROOT / "data").rglob("*.py") if path.name != "reason_codes.py"]
+SOURCES = [
+    path.read_text(encoding="utf-8")
+    for room in ("data", "models")
+    for path in (ROOT / room).rglob("*.py")
+    if path.name != "reason_codes.py"
+]
 
 
 def test_every_code_has_a_meaning_of_its_own() -> None:

@@ -465,3 +465,124 @@ def test_what_a_killed_run_left_half_unpacked_is_removed_by_the_next(tmp_path: P
     (half / "1.png").write_bytes(b"half")
     folder = unpack(zip_of(tmp_path / "a.zip", FILES), tmp_path / "sources")
     assert sorted((tmp_path / "sources").iterdir()) == [tmp_path / "sources/.lock", folder]
+
+
+def packed(name: str, files: dict[str, bytes], folder: Path) -> bytes:
+    """An archive of that kind, as bytes."""
+    path = folder / f"packed-{name.replace('/', '-')}"
+    made = zip_of(path, files) if name.lower().endswith(".zip") else tar_of(path, files)
+    content = made.read_bytes()
+    made.unlink()
+    return content
+
+
+@pytest.mark.parametrize("outer", ["a.zip", "a.tar", "a.tar.gz"])
+@pytest.mark.parametrize("inner", ["train.zip", "Train.ZIP", "x/train.tar", "train.tar.gz", "train.tgz"])
+def test_an_archive_in_an_archive_becomes_a_folder_of_its_name(outer: str, inner: str, tmp_path: Path) -> None:
+    files = {"train/cat.0.jpg": png(1), "train/dog.0.jpg": png(2)}
+    made = {"sampleSubmission.csv": b"id,label\n1,0\n", inner: packed(inner, files, tmp_path)}
+    (tmp_path / outer).write_bytes(packed(outer, made, tmp_path))
+    folder = inner.split(".")[0]
+    assert tree(unpack(tmp_path / outer, tmp_path / "sources")) == {
+        "sampleSubmission.csv": b"id,label\n1,0\n",
+        f"{folder}/train/cat.0.jpg": png(1),
+        f"{folder}/train/dog.0.jpg": png(2),
+    }
+
+
+def nested(depth: int, folder: Path) -> bytes:
+    content = packed("0.zip", {"a.png": png(1)}, folder)
+    for level in range(depth):
+        content = packed("x.zip", {f"{level}.zip": content}, folder)
+    return content
+
+
+def test_archives_are_unpacked_three_deep_and_no_deeper(tmp_path: Path) -> None:
+    (tmp_path / "three.zip").write_bytes(nested(3, tmp_path))
+    assert tree(unpack(tmp_path / "three.zip", tmp_path / "sources")) == {"2/1/0/a.png": png(1)}
+    shutil.rmtree(tmp_path / "sources")
+    (tmp_path / "four.zip").write_bytes(nested(4, tmp_path))
+    sentence = refused(tmp_path / "four.zip", tmp_path)
+    assert "'0.zip' in '1.zip' in '2.zip' in '3.zip' is an archive below 3 others" in sentence
+
+
+@pytest.mark.parametrize("inner", ["in.zip", "in.tar", "in.tar.gz"])
+@pytest.mark.parametrize("name", ["../evil.png", "/tmp/evil.png", "C:\\evil.png", "a/../../evil.png"])
+def test_a_name_that_leads_out_of_an_inner_archive_is_refused(inner: str, name: str, tmp_path: Path) -> None:
+    content = packed(inner, {name: b"evil"}, tmp_path)
+    archive = zip_of(tmp_path / "a.zip", {"good.png": png(1), inner: content})
+    assert f"in '{inner}'" in refused(archive, tmp_path)
+
+
+def test_what_is_refused_in_an_archive_is_refused_in_one_within_it(tmp_path: Path) -> None:
+    link = tmp_path / "link.tar"
+    with tarfile.open(link, "w") as opened:
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        opened.addfile(info)
+    secret = bytearray(packed("s.zip", {"secret.png": png(1)}, tmp_path))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        secret[secret.index(mark) + offset] |= 1
+    whole = packed("in.zip", {"a.png": png(1)}, tmp_path)
+    for content, reason in [
+        (link.read_bytes(), "'link' in 'in.tar' is a link, a device"),
+        (bytes(secret), "'secret.png' in 'in.zip' is encrypted"),
+        (whole[:-10], "'in.zip' is cut short or damaged"),
+        (b"no archive", "'in.zip' is cut short or damaged"),
+    ]:
+        name = "in.tar" if "in.tar" in reason else "in.zip"
+        assert reason in refused(zip_of(tmp_path / "a.zip", {"good.png": png(2), name: content}), tmp_path)
+
+
+def test_the_limits_hold_for_all_archives_together(tmp_path: Path) -> None:
+    inner = packed("in.zip", {f"{i}.png": os.urandom(10_000) for i in range(3)}, tmp_path)
+    archive = zip_of(tmp_path / "a.zip", {"one.zip": inner, "two.zip": inner})
+    assert "limit of 7 entries" in refused(archive, tmp_path, ArchiveLimits(max_entries=7))
+    assert len(tree(unpack(archive, tmp_path / "sources", ArchiveLimits(max_entries=8)))) == 6
+    shutil.rmtree(tmp_path / "sources")
+    assert "limit of 100,000 unpacked" in refused(archive, tmp_path, ArchiveLimits(max_unpacked_bytes=100_000))
+    bomb = zip_bomb(tmp_path / "bomb.zip", 40)
+    twice = {f"{i}.zip": bomb.read_bytes() for i in range(3)}
+    bomb.unlink()
+    assert "as a zip bomb does" in refused(zip_of(tmp_path / "b.zip", twice), tmp_path)
+
+
+def test_two_files_of_one_name_are_refused_across_archives(tmp_path: Path) -> None:
+    inner = packed("in.zip", {"a.png": png(1)}, tmp_path)
+    for name in ("train/a.png", "train.tar.gz"):
+        other = inner if name == "train/a.png" else packed(name, {"A.png": png(2)}, tmp_path)
+        assert "the same name as another" in refused(
+            zip_of(tmp_path / "a.zip", {name: other, "train.zip": inner}), tmp_path
+        )
+    assert "cannot be a file" in refused(zip_of(tmp_path / "a.zip", {"train": b"", "train.zip": inner}), tmp_path)
+
+
+def test_what_macos_keeps_beside_an_archive_is_no_archive(tmp_path: Path) -> None:
+    files = {"__MACOSX/._train.zip": b"\0\5\x16\7", "._b.zip": b"x", ".zip": b"x", "a.png": png(1)}
+    assert tree(unpack(zip_of(tmp_path / "a.zip", files), tmp_path / "sources")) == files
+
+
+def test_what_an_earlier_version_left_packed_is_unpacked_again(tmp_path: Path) -> None:
+    inner = packed("train.zip", {"a.png": png(1)}, tmp_path)
+    archive = zip_of(tmp_path / "a.zip", {"train.zip": inner})
+    folder = unpack(archive, tmp_path / "sources")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "train.zip").write_bytes(inner)
+    assert unpack(archive, tmp_path / "sources") == folder
+    assert tree(folder) == {"train/a.png": png(1)}
+
+
+def test_an_archive_of_many_files_is_flushed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file each took a minute for 200,000 of them."""
+    flushed: list[int] = []
+    fsync = os.fsync
+
+    def counted(descriptor: int) -> None:
+        flushed.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    archive = zip_of(tmp_path / "a.zip", {f"{i}.png": b"1" for i in range(1500)})
+    assert len(tree(unpack(archive, tmp_path / "sources"))) == 1500
+    assert len(flushed) < 10 or sys.platform != "linux"

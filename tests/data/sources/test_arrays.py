@@ -216,3 +216,13 @@ def test_a_damaged_file_is_refused_or_gives_every_image(tmp_path_factory, data):
     with suppress(SourceError):
         found = read_back(write_images(path, where / "sources"))
         assert sorted(found) == [0, 1, 2, 3]  # the damage hit what nobody reads
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("point", [0x7FFFFFFF, 0xFFFFFFFF, 0x110000, 0xD800])
+def test_a_name_that_is_no_text_is_refused(order, point, tmp_path):
+    """NumPy itself fails on such a code point, with a SystemError."""
+    points = np.array([ord("a"), point], f"{order}u4")
+    path = saved(tmp_path, data=pictures(2, 4, 4), labels=np.array([0, 1]), names=points.view(f"{order}U1"))
+    with pytest.raises(SourceError, match=r"'names' holds what is no character of Unicode"):
+        write_images(path, tmp_path / "sources")

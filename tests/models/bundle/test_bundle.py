@@ -164,7 +164,7 @@ def test_a_keras_model_with_a_lambda_layer_is_refused_and_its_code_does_not_run(
     list_files_again(folder)
     model(np.zeros((1, 32, 32, 3), np.uint8))
     trace.unlink()  # the layer does what it is meant to do
-    with pytest.raises(FormatError, match=r"model\.keras cannot be loaded in Keras's safe mode"):
+    with pytest.raises(FormatError, match=r"model\.keras is refused: it holds 'keras\.layers\.Lambda'"):
         open_bundle(folder).keras_model()
     assert not trace.exists()
 
