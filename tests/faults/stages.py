@@ -8,6 +8,7 @@ A request is a line of JSON, a list of runs that are started at once; so is the 
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -132,7 +133,7 @@ def features(dataset: str) -> dict[str, int]:
 
 
 def train(dataset: str, workspace: str) -> dict[str, int]:
-    """Four epochs of a small network, from scratch, with dropout and augmentation."""
+    """Four epochs of the smallest network, from scratch, with dropout and augmentation."""
     from darkroom.data.dataset.dataset import open_dataset
     from darkroom.data.files.locks import exclusive
     from darkroom.data.files.provenance import complete_run_record, write_run_record
@@ -144,7 +145,7 @@ def train(dataset: str, workspace: str) -> dict[str, int]:
     from darkroom.models.training_loop.stage import TrainRequest
 
     place, opened = Workspace(Path(workspace)), open_dataset(Path(dataset))
-    settings = TrainSettings(model="cifar4", weights="none", epochs=4, batch_size=12, learning_rate=1e-3, seed=3)
+    settings = TrainSettings(model="starter", weights="none", epochs=4, batch_size=12, learning_rate=1e-3, seed=3)
     with exclusive(place.models / bundle_name(opened, settings)):
         done = published_bundle(opened, settings, place)
         if done:
@@ -252,12 +253,17 @@ def _run_all(runs: list[Run]) -> list[Outcome]:
 
 
 def _main() -> None:
+    import onnxruntime.quantization  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
     import tensorflow  # noqa: F401
 
+    import darkroom.models.networks.efficientnet_lite
     import darkroom.models.scoring.parts
+    import darkroom.models.scoring.score
     import darkroom.models.training.publish
     import darkroom.models.training.train  # noqa: F401
 
+    gc.freeze()  # or each child would search all of it for garbage, and copy it to do so
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
     for request in sys.stdin:

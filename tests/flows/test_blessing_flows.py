@@ -39,7 +39,7 @@ def place(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Work
     root = tmp_path_factory.mktemp("workspace")
     source = write_images(root / "source" / "colours")
     policy = DecodePolicy(image_size=(32, 32))
-    ingest(str(source), IngestSettings(name="colours", policy=policy), workspace=str(root))
+    ingest(str(source), IngestSettings(name="colours", policy=policy), max_judged=0, workspace=str(root))
     for seed in (3, 4):
         train("colours", settings(seed), str(root))
     return Workspace(root)

@@ -78,7 +78,7 @@ def test_a_model_of_another_decoder_scores_with_a_warning_and_is_refused_where_t
 
 def test_the_flows_find_each_others_results_by_name(prefect_server: str, images: Path, tmp_path: Path) -> None:
     place = str(tmp_path)
-    made = ingest(str(images), SETTINGS, workspace=place)
+    made = ingest(str(images), SETTINGS, max_judged=0, workspace=place)
     assert made.dataset.startswith("colours@")
     trained = train("colours", QUICK, place)
     assert trained.bundle.startswith("quick@")
@@ -103,7 +103,7 @@ def test_a_source_alone_names_the_data_set_and_relative_outputs_are_made_absolut
     prefect_server: str, images: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = ingest(str(images))
+    made = ingest(str(images), max_judged=0)
     assert Path(made.folder).parent == tmp_path / "workspace/datasets/colours"
     table = score(str(images), str(bundle), "table")
     assert Path(table.out) == tmp_path / "table"
@@ -129,7 +129,7 @@ def test_a_failed_part_fails_the_flow_with_its_own_sentence_and_publishes_nothin
     assert "Part 0 has 76 files and 75 rows. Ingest again." in message
     assert list(tmp_path.rglob("dataset.json")) == []
     monkeypatch.undo()
-    assert not ingest(str(images), SETTINGS, workspace=str(tmp_path)).reused
+    assert not ingest(str(images), SETTINGS, max_judged=0, workspace=str(tmp_path)).reused
 
 
 @pytest.mark.parametrize(
@@ -187,18 +187,8 @@ def test_only_changed_files_of_a_table_are_scored_again(prefect_server: str, bun
 def test_of_two_equal_runs_at_once_the_second_waits_and_finds_the_work_done(
     prefect_server: str, images: Path, tmp_path: Path
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "darkroom.flows.cli",
-        "ingest",
-        str(images),
-        "--name",
-        "colours",
-        "--image-size",
-        "32",
-    ]
-    command += ["--workspace", str(tmp_path), "--json"]
+    command = [sys.executable, "-m", "darkroom.flows.cli", "ingest", str(images), "--name", "colours"]
+    command += ["--image-size", "32", "--max-judged", "0", "--workspace", str(tmp_path), "--json"]
     environment = {**os.environ, "PREFECT_API_URL": prefect_server}
     logs = [tmp_path / "0.log", tmp_path / "1.log"]
     with exclusive(tmp_path / "datasets/colours"):  # until both have come to the door

@@ -30,7 +30,7 @@ from darkroom.models.training_loop.mixing import NO_MIXING, Mixing
 from darkroom.models.training_loop.stage import Stage, TrainRequest, epoch_feed
 
 SCRATCH = TrainSettings(
-    model="cifar4", epochs=6, batch_size=12, optimizer="adamw", learning_rate=2e-3, weight_decay=0.1,
+    model="starter", epochs=6, batch_size=12, optimizer="adamw", learning_rate=2e-3, weight_decay=0.1,
     label_smoothing=0.05, mixup=0.2, seed=1,
 )  # fmt: skip
 TRANSFER = TrainSettings(
@@ -261,7 +261,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(dataset, tmp
     settings = SCRATCH.model_copy(
         update={"optimizer": "sgd", "learning_rate": 1e30, "schedule": "constant", "weight_decay": 0.0}
     )
-    with pytest.raises(WorkError, match=r"cifar4 is no longer a number after epoch \d+\. Lower the learning rate"):
+    with pytest.raises(WorkError, match=r"starter is no longer a number after epoch \d+\. Lower the learning rate"):
         train_network(TrainRequest(dataset, settings, tmp_path))
     history = tmp_path / "scratch" / "history.json"
     assert not history.is_file() or "NaN" not in history.read_text()
@@ -302,7 +302,7 @@ def test_an_exception_while_the_state_is_saved_leaves_no_half_file(tmp_path):
 
 
 def test_settings_that_do_not_fit_the_network_are_refused(dataset, tmp_path):
-    with pytest.raises(SettingError, match="cifar4 is trained whole, from scratch"):
+    with pytest.raises(SettingError, match="starter is trained whole, from scratch"):
         train_network(TrainRequest(dataset, SCRATCH.model_copy(update={"fine_tune_blocks": 2}), tmp_path))
     with pytest.raises(SettingError, match="is trained on cached features, and none were given"):
         train_network(TrainRequest(dataset, TRANSFER, tmp_path))
