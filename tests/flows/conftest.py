@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,9 +21,11 @@ from tests.processes import ROOT, documented, is_healthy, processes_of, run_comm
 
 
 @pytest.fixture(scope="package")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh Prefect home; every process that is started here, and its children, has it in its environment."""
-    return tmp_path_factory.mktemp("prefect")
+def home(empty_record: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect home of their own; every process that is started here, and its children, has it in its environment."""
+    place = tmp_path_factory.mktemp("prefect")
+    shutil.copy(empty_record, place)
+    return place
 
 
 @pytest.fixture(scope="package")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -175,7 +176,6 @@ async def read_then_write():
     await other
 
 async def main():
-    await db.create_db()
     await read_then_write()
     async with db.session_context() as session:
         print(sorted(flow.name for flow in await models.flows.read_flows(session=session)))
@@ -185,8 +185,12 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("ours", [False, True], ids=["prefect's", "ours"])
-def test_a_transaction_that_reads_before_it_writes_waits_for_other_writers(tmp_path: Path, ours: bool) -> None:
+def test_a_transaction_that_reads_before_it_writes_waits_for_other_writers(
+    empty_record: Path, tmp_path: Path, ours: bool
+) -> None:
     """With Prefect's own transactions it does not, so there are others: where it does one day, remove them."""
+    (tmp_path / "home").mkdir()
+    shutil.copy(empty_record, tmp_path / "home")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
     script = TWO_WRITERS.format(ours=ours)
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)

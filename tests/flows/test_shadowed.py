@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -58,7 +59,11 @@ def darkroom(
     return done
 
 
-def test_a_command_starts_its_server_and_says_what_is_wrong_with_its_arguments(folder: Path, tmp_path: Path) -> None:
+def test_a_command_starts_its_server_and_says_what_is_wrong_with_its_arguments(
+    folder: Path, empty_record: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home").mkdir()
+    shutil.copy(empty_record, tmp_path / "home")
     tiny_bundle(tmp_path / "workspace/models/tiny/1", sorted(COLOURS), (32, 32))
     done = darkroom("promote", "tiny@1", folder=folder, home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
