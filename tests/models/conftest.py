@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.stores.workspace import Workspace
@@ -51,3 +53,12 @@ def bundle(dataset: Dataset, workspace: Workspace) -> Bundle:
     """A `cifar4` trained on them from scratch for three epochs and published."""
     trained = train_network(TrainRequest(dataset, SETTINGS, staging_folder(dataset, SETTINGS, workspace)))
     return open_bundle(publish_bundle(dataset, SETTINGS, trained, workspace))
+
+
+@pytest.fixture
+def plain_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pixel in place of each plot and sheet, whose drawing is most of a page's work, for tests that look at none."""
+    stream = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(stream, "PNG")
+    monkeypatch.setattr("darkroom.models.pages.plots._png", lambda figure: stream.getvalue())
+    monkeypatch.setattr("darkroom.models.explaining.explain.sheet", lambda rows, width_inches=2.2: stream.getvalue())

@@ -42,6 +42,8 @@ DARK, LIGHT = [20 + 2 * n for n in range(40)], [150 + 2 * n for n in range(40)]
 GOOD = 124.0
 RULES = BlessingRules()
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 def write_noise(path: Path, level: int, seed: int) -> None:
     noise = np.random.default_rng([level, seed]).integers(-19, 20, (SIDE, SIDE, 3))

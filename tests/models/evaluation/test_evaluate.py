@@ -120,7 +120,7 @@ def test_other_labels_and_another_decode_policy_are_refused(copied, dataset):
 
 
 def test_images_of_another_decoder_than_in_training_are_judged_with_a_warning_or_refused(
-    copied, dataset, tmp_path, caplog
+    copied, dataset, tmp_path, caplog, plain_pictures
 ):
     own = open_bundle(shutil.copytree(copied.folder, tmp_path / "own"))
     other = Decoder(fingerprint="0" * 12, packages=(LibraryVersion(name="pillow", version="9.9.9"),))
@@ -147,7 +147,7 @@ def test_evaluation_does_not_touch_the_bundle_itself(bundle, copied, report):
 
 
 def test_a_report_is_made_again_only_where_something_it_was_made_from_has_changed(
-    bundle, dataset, tmp_path, monkeypatch
+    bundle, dataset, tmp_path, monkeypatch, plain_pictures
 ):
     own = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle", ignore=shutil.ignore_patterns("report")))
     judgements = []

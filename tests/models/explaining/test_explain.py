@@ -89,7 +89,7 @@ def test_the_page_shows_every_part_escapes_names_and_fetches_nothing(bundle, dat
 
 @pytest.mark.parametrize("searched", [{}, {"max_searched": 0}])
 def test_without_a_data_set_or_a_search_the_maximally_activating_images_are_left_out(
-    bundle, dataset, hostile, tmp_path, quick, searched
+    bundle, dataset, hostile, tmp_path, quick, plain_pictures, searched
 ):
     given = {"dataset": dataset, **searched} if searched else {}
     done = explain_images(ExplainRequest(bundle, hostile[1:2], tmp_path / "out", "pytest", **given))
@@ -98,7 +98,9 @@ def test_without_a_data_set_or_a_search_the_maximally_activating_images_are_left
     assert page.count("<img") == 4 + 4 + 3 + 6 + 2
 
 
-def test_the_labels_of_judged_images_are_known_by_their_content(bundle, dataset, images, tmp_path, quick):
+def test_the_labels_of_judged_images_are_known_by_their_content(
+    bundle, dataset, images, tmp_path, quick, plain_pictures
+):
     copied = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle"))
     report = evaluate_bundle(EvaluateRequest(copied, dataset, "test", "pytest"))
     mistakes = [mistake for mistake in report.worst_mistakes if mistake.path.startswith("test/")][:1]
@@ -115,7 +117,7 @@ def test_the_labels_of_judged_images_are_known_by_their_content(bundle, dataset,
 
 
 def test_an_earlier_explanation_is_replaced_and_a_folder_with_other_files_is_refused(
-    bundle, hostile, images, tmp_path, quick
+    bundle, hostile, images, tmp_path, quick, plain_pictures
 ):
     out = tmp_path / "out"
     explain_images(ExplainRequest(bundle, hostile, out, "pytest"))
@@ -134,7 +136,7 @@ def test_an_earlier_explanation_is_replaced_and_a_folder_with_other_files_is_ref
 
 
 def test_what_was_explained_is_not_drawn_again_unless_something_it_shows_has_changed(
-    bundle, dataset, images, tmp_path, quick, monkeypatch
+    bundle, dataset, images, tmp_path, quick, plain_pictures, monkeypatch
 ):
     shown = tmp_path / "shown.png"
     first, second = sorted((images / "test/amber").glob("*.png"))[:2]
@@ -166,7 +168,7 @@ def test_what_was_explained_is_not_drawn_again_unless_something_it_shows_has_cha
 
 
 def test_after_a_failure_there_is_nothing_new_and_what_was_there_is_kept(
-    bundle, hostile, images, tmp_path, quick, monkeypatch
+    bundle, hostile, images, tmp_path, quick, plain_pictures, monkeypatch
 ):
     out = tmp_path / "out"
     done = explain_images(ExplainRequest(bundle, [images / "test/amber" / "none.png", *hostile[1:2]], out, "pytest"))
@@ -207,7 +209,9 @@ def test_the_examples_are_the_worst_mistakes_and_then_the_surest_hits_of_every_c
     assert sorted(Path(path).parent.name for path in chosen[len(wrong) :]) == ["amber", "blue", "green"]
 
 
-def test_each_image_of_a_channel_has_its_label_and_activation(bundle, dataset, hostile, tmp_path, quick):
+def test_each_image_of_a_channel_has_its_label_and_activation(
+    bundle, dataset, hostile, tmp_path, quick, plain_pictures
+):
     page = explain_images(ExplainRequest(bundle, hostile[1:2], tmp_path / "out", "pytest", dataset)).page.read_text(
         encoding="utf-8"
     )
@@ -242,7 +246,7 @@ def test_each_class_in_turn_gets_its_largest_channel_and_none_is_shown_twice():
 
 
 def test_a_model_trained_on_another_decoders_images_is_explained_with_a_warning_or_refused(
-    bundle, hostile, tmp_path, quick, upgrade_decoder, caplog
+    bundle, hostile, tmp_path, quick, plain_pictures, upgrade_decoder, caplog
 ):
     before, out = decoder(), tmp_path / "out"
     explain_images(ExplainRequest(bundle, hostile[1:2], out, "pytest", decoder_mismatch="strict"))
