@@ -141,13 +141,15 @@ def test_switching_a_schedule_off_stops_it_and_deploying_again_leaves_it_as_the_
 ) -> None:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule
+    from prefect.settings import get_current_settings
 
     deployment, _ = fired
     name = "score/nightly-scoring"
     (schedule,) = client.read_deployment_by_name(name).schedules
     switch = documented("prefect deployment schedule pause")[:-1]
     run_command([*switch, str(schedule.id)], environment)
-    off = datetime.now(UTC)
+    # What is due sooner a worker may have taken already.
+    off = datetime.now(UTC) + timedelta(seconds=get_current_settings().worker.prefetch_seconds)
 
     def to_come() -> list[Any]:
         runs = client.read_flow_runs(flow_run_filter=of_deployment(deployment), limit=200)
