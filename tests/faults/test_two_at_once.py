@@ -61,6 +61,6 @@ def test_of_two_extractions_of_the_same_features_one_works(nursery: Nursery, dat
     """Two trainings of other models share them, and neither may sweep away what the other is writing."""
     shutil.copytree(dataset, tmp_path / "dataset")
     worker, waiter = both(nursery, Run("features", {"dataset": str(tmp_path / "dataset")}))
-    assert "0 of 8 shards are done." in worker.log[-1]
-    assert "8 of 8 shards are done." in waiter.log[-1]
+    assert "0 of 8 shards" in worker.log[-1]
+    assert "8 of 8 shards" in waiter.log[-1]
     assert len(list(tmp_path.glob("dataset/features/*/*.npz"))) == 8
