@@ -128,3 +128,9 @@ def upgrade_decoder() -> Iterator[Callable[[], Decoder]]:
     with pytest.MonkeyPatch.context() as patch:
         yield upgrade
     decoder.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _commands_stay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that a test calls would fork the tests off with it."""
+    monkeypatch.setattr("darkroom.flows.watch.work_in_a_child", lambda: None)
