@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from darkroom.data.errors import InputError
+from darkroom.data.stores.workspace import NEWEST
 from darkroom.flows import launch
 from darkroom.flows.command import command
 from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, MAX_JUDGED, TRAIN_OPTIONS
@@ -116,14 +117,26 @@ def versus(
 @command(app, "Approve a version of a model for scoring by hand: NAME@blessed means that version from now on.", _PANEL)
 def promote(
     how: launch.How,
-    bundle: Bundle,
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model: a name (the newest version), name@version, or a path", show_default=False
+        ),
+    ],
     why: Why = "by hand",
+    unevaluated: Annotated[
+        bool,
+        typer.Option("--unevaluated", metavar="", help="Approve a version that was never evaluated on test images"),
+    ] = False,
 ) -> None:
-    _check_model(bundle, how.workspace)
-    with how.prepared(tensorflow=False):
-        from darkroom.flows.promote import promote as flow
+    from darkroom.flows import up_to_date
 
-        result = flow(bundle, why, how.workspace)
+    result = up_to_date.promoted(bundle, unevaluated, how.workspace)
+    if result is None:
+        with how.prepared(tensorflow=False):
+            from darkroom.flows.promote import promote as flow
+
+            result = flow(bundle, why, how.workspace, unevaluated)
     how.show(result)
 
 
@@ -133,7 +146,7 @@ def rollback(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The model's name", show_default=False)],
     why: Why = "by hand",
 ) -> None:
-    _check_model(name, how.workspace)
+    _check_model(f"{name}@{NEWEST}", how.workspace)
     with how.prepared(tensorflow=False):
         from darkroom.flows.rollback import rollback as flow
 

@@ -262,6 +262,15 @@ def score(
             rich_help_panel=SCORING,
         ),
     ] = False,
+    rescore: Annotated[
+        bool,
+        typer.Option(
+            "--rescore",
+            metavar="",
+            help="Replace the rows of a table that another version of a model made",
+            rich_help_panel=SCORING,
+        ),
+    ] = False,
     rows_per_part: Annotated[
         int,
         typer.Option(
@@ -286,7 +295,12 @@ def score(
     from darkroom.models.bundle.imagenet import READY_MADE, is_built
 
     model = model or _only_model(how.workspace)
-    kind: dict[str, Any] = {"precision": precision, "embeddings": embeddings, "workspace": how.workspace}
+    kind: dict[str, Any] = {
+        "precision": precision,
+        "embeddings": embeddings,
+        "rescore": rescore,
+        "workspace": how.workspace,
+    }
     result = up_to_date.scored(folder, model, out, rows_per_part, **kind)
     if result is None or retry_quarantined:
         with how.prepared(tensorflow=False):
@@ -316,5 +330,6 @@ def _only_model(workspace: str | None) -> str:
         raise InputError(
             f"There is no model in {place.reference}. Train one with: darkroom train DATASET, or give --model imagenet."
         )
-    sys.stderr.write(f"Scoring with {own[0]}@{place.find_model(own[0]).name}, the only model in {place.reference}.\n")
+    version = place.find_model(own[0]).name
+    sys.stderr.write(f"Scoring with {own[0]}@{version}, the only model in {place.reference}.\n")
     return own[0]

@@ -122,6 +122,7 @@ def _(result: EvaluateResult) -> Description:
     images = count(result.num_images, f"{result.split} image")
     bounds = interval(result.accuracy_low, result.accuracy_high)
     rows = [
+        ("model", f"{result.bundle}: {result.chosen.reason}"),
         ("accuracy", f"{fraction(result.accuracy)} on {images} (95 % interval {bounds})"),
         ("macro F1", fraction(result.macro_f1)),
     ]
@@ -143,8 +144,8 @@ def _(result: VersusResult) -> Description:
     unknown = f"; {count(num_unknown, 'row')} {_verb(num_unknown, 'matches', 'match')} no image"
     alone = f"{result.num_only_model:,} right by the model only, {result.num_only_table:,} by the table only"
     rows = [
+        ("model", f"{_share(overall.model)}: {result.bundle}, {result.chosen.reason}"),
         ("evaluated", f"{count(overall.model.num_images, f'{result.split} image')} of {result.dataset}"),
-        ("model", f"{_share(overall.model)}: {result.bundle}"),
         ("table", f"{_share(overall.table)}: {result.table}{missing * bool(num_missing)}{unknown * bool(num_unknown)}"),
         ("difference", f"{alone}; McNemar p = {result.p_value:.2g}"),
     ]
@@ -165,14 +166,26 @@ def _(result: VersusResult) -> Description:
 def _(result: BlessingResult) -> Description:
     before = f", replaces {result.name}@{result.replaced}" if result.replaced else ""
     blessed = f"{result.name}@{result.blessed}"
-    rows = (("blessed", f"{blessed}{before}"), ("why", result.why), ("folder", result.folder))
+    found, figures = result.evaluated, "never on test images"
+    if found:
+        images = f"{count(found.num_images, 'test image')} of {found.dataset}"
+        figures = f"{fraction(found.accuracy)} on {images}; macro F1 {fraction(found.macro_f1)}"
+    rows = (
+        ("blessed", f"{blessed}{' (already blessed)' if result.already else before}"),
+        ("accuracy" if found else "evaluated", figures),
+        ("why", result.why),
+        ("folder", result.folder),
+    )
     return _description(f"{blessed} is blessed", *rows)
 
 
 @describe.register
 def _(result: ExplainResult) -> Description:
     state = _UP_TO_DATE if result.reused else ""
-    rows = [("pictures", f"{len(result.pictures):,}{state}, see {result.page}")]
+    rows = [
+        ("model", f"{result.bundle}: {result.chosen.reason}"),
+        ("pictures", f"{len(result.pictures):,}{state}, see {result.page}"),
+    ]
     if result.quarantined:
         num_files = sum(found.num_files for found in result.quarantined)
         rows.append(("quarantined", _quarantined(num_files, result.quarantined)))
@@ -186,6 +199,7 @@ def _(result: ScoreResult) -> Description:
     pace = f"{result.images_per_second:,.0f} images/s, " if result.images_per_second else ""
     files = f"{count(result.num_files, 'file')}{_UP_TO_DATE if is_done else some}"
     rows = [
+        ("model", f"{result.bundle}: {result.chosen.reason}" if result.chosen else result.bundle),
         ("scored", f"{files}: {_counted(result.statuses)}; {pace}{result.precision}"),
         ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
         ("quarantined", _counted(result.reasons)),
@@ -198,7 +212,13 @@ def _(result: ScoreResult) -> Description:
 @describe.register
 def _(result: RunResult) -> Description:
     steps = [describe(step) for step in (result.ingest, result.train, result.evaluate, result.explain, result.score)]
-    rows = [(row.label, row.text) for step in steps for row in step.rows if row.label != "folder"]
+    named = steps[:2]  # the data set and the model, which the steps after them name again
+    rows = [
+        (row.label, row.text)
+        for step in steps
+        for row in step.rows
+        if row.label != "folder" and (step in named or row.label != "model")
+    ]
     for goal in result.targets:
         reached = "reached" if goal.reached else "not reached"
         public = f"; public: {goal.public}" if goal.public else ""

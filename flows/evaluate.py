@@ -28,14 +28,15 @@ def evaluate(
     """Judge a bundle on images that its training never saw; where it is not worse than the blessed one, bless it.
 
     Args:
-        bundle: A name (newest version), name@version, or a path.
+        bundle: A name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a path.
         dataset: The data set to evaluate it on; None takes the one it was trained on.
         split: `train`, `validation` or `test`; only the test images decide on the blessing.
         rules: Floors and margins of the blessing.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
-    request = evaluate_request(bundle, dataset, split, rules, place)
+    found = place.choose_model(bundle)
+    request = evaluate_request(str(found.folder), dataset, split, rules, place)
     opened = request.bundle
     with held(opened.folder.parent.name, place):
         reused = find_report(request) is not None
@@ -43,7 +44,7 @@ def evaluate(
         tasks.bless_bundle(opened.folder, report, place)
         place.share(opened.folder, BUNDLE_CARD)
     link_pages(opened.folder, place)
-    result = EvaluateResult.of(report, opened.report_folder / REPORT_PAGE, reused)
+    result = EvaluateResult.of(report, opened.report_folder / REPORT_PAGE, found.choice, reused)
     show_result(describe(result).with_tables(*metric_tables(report.metrics)), "metrics", opened.card.name)
     if report.blessing:
         show_result(describe_decision(opened.reference, report.blessing), "blessing", opened.card.name)

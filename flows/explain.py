@@ -25,7 +25,7 @@ def explain(
     """Show Grad-CAM, occlusion and activations for images; filters, classes and channels for the network.
 
     Args:
-        bundle: A name (newest version), name@version, or a path.
+        bundle: A name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a path.
         images: Image files, or their URLs.
         out: Folder or URL for the pictures and the page; None takes a folder for these images in the model's report.
         dataset: Searched for the images that activate a channel most; None takes the one the model was trained on,
@@ -34,12 +34,13 @@ def explain(
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
-    folder = place.find_model(bundle)
+    found = place.choose_model(bundle)
+    folder = found.folder
     files = [local_copy(image) for image in images]
     request, at = explain_request(folder, files, out, dataset, max_searched, place)
     done = tasks.explain_images(request)
     at.replace(request.out, done.page.name)
     link_pages(folder, place)
-    result = ExplainResult.of(done, request.bundle.reference)
+    result = ExplainResult.of(done, request.bundle.reference, found.choice)
     show_result(describe(result), "explanation", request.bundle.card.name)
     return result

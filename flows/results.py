@@ -12,6 +12,7 @@ from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.sources.resolve import Source
+from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
 from darkroom.models.bundle.blessed import BlessedCard
 from darkroom.models.bundle.bundle import BundleCard
@@ -192,6 +193,7 @@ class EvaluateResult(Result):
     """An evaluation; `blessed` and the reason (`blessing`) are None if there was nothing to decide."""
 
     bundle: str
+    chosen: ModelChoice
     dataset: str
     split: str
     num_images: int
@@ -208,10 +210,11 @@ class EvaluateResult(Result):
     reused: bool
 
     @classmethod
-    def of(cls, report: EvaluationReport, page: Path, reused: bool) -> EvaluateResult:
+    def of(cls, report: EvaluationReport, page: Path, chosen: ModelChoice, reused: bool) -> EvaluateResult:
         metrics = report.metrics
         return cls(
             bundle=f"{report.bundle.name}@{report.bundle.version}",
+            chosen=chosen,
             dataset=f"{report.dataset.name}@{report.dataset.version}",
             split=report.split,
             num_images=metrics.num_images,
@@ -268,6 +271,7 @@ class VersusResult(Result):
     """A model compared with external answers; in `overall` and `classes` a missing answer counts as wrong."""
 
     bundle: str
+    chosen: ModelChoice
     dataset: str
     split: str
     table: str
@@ -282,9 +286,10 @@ class VersusResult(Result):
     rows: str
 
     @classmethod
-    def of(cls, found: Versus) -> VersusResult:
+    def of(cls, found: Versus, chosen: ModelChoice) -> VersusResult:
         shared = ("bundle", "dataset", "split", "table", "num_unanswered", "num_unknown_rows", "rows")
         return cls(
+            chosen=chosen,
             overall=SideBySide.of(found.overall),
             answered=SideBySide.of(found.answered),
             classes=tuple(ClassSideBySide.of_class(pairs) for pairs in found.classes),
@@ -295,23 +300,51 @@ class VersusResult(Result):
         )
 
 
+class EvaluatedOn(Result):
+    """The figures of a model's latest evaluation on test images."""
+
+    dataset: str
+    num_images: int
+    accuracy: float
+    macro_f1: float
+
+    @classmethod
+    def of(cls, report: EvaluationReport) -> EvaluatedOn:
+        metrics = report.metrics
+        return cls(
+            dataset=f"{report.dataset.name}@{report.dataset.version}",
+            num_images=metrics.num_images,
+            accuracy=metrics.accuracy,
+            macro_f1=metrics.macro_f1,
+        )
+
+
 class BlessingResult(Result):
-    """The blessed version of a model, and the one that it replaces."""
+    """The blessed version of a model, and the one that it replaces; `already` where nothing had to change.
+
+    `evaluated` is None if it was never evaluated on test images.
+    """
 
     name: str
     blessed: str
     replaced: str | None
     why: str
+    evaluated: EvaluatedOn | None
+    already: bool
     folder: str
 
     @classmethod
-    def of(cls, card: BlessedCard, place: Workspace) -> BlessingResult:
+    def of(
+        cls, card: BlessedCard, place: Workspace, report: EvaluationReport | None, already: bool = False
+    ) -> BlessingResult:
         event = card.history[-1]
         return cls(
             name=card.name,
             blessed=card.current,
             replaced=event.replaced,
             why=event.why,
+            evaluated=EvaluatedOn.of(report) if report else None,
+            already=already,
             folder=str(place.model(card.name, card.current)),
         )
 
@@ -320,6 +353,7 @@ class ExplainResult(Result):
     """Pictures that show what a network looks at."""
 
     bundle: str
+    chosen: ModelChoice
     folder: str
     page: str
     pictures: tuple[str, ...]
@@ -327,10 +361,11 @@ class ExplainResult(Result):
     reused: bool
 
     @classmethod
-    def of(cls, done: Explained, bundle: str) -> ExplainResult:
+    def of(cls, done: Explained, bundle: str, chosen: ModelChoice) -> ExplainResult:
         reasons = Counter(reason for _, reason in done.set_aside)
         return cls(
             bundle=bundle,
+            chosen=chosen,
             folder=str(done.page.parent),
             page=str(done.page),
             pictures=tuple(str(picture) for picture in done.pictures),
@@ -343,6 +378,7 @@ class ScoreResult(Result):
     """A prediction table; `images_per_second` is None where all rows were there before."""
 
     bundle: str
+    chosen: ModelChoice | None
     precision: Literal["fp32", "int8"]
     folder: str
     out: str
@@ -358,8 +394,8 @@ class ScoreResult(Result):
 
     @classmethod
     def of(cls, summary: ScoreSummary, out: str) -> ScoreResult:
-        shared = ("bundle", "precision", "folder", "num_files", "statuses", "labels", "reasons", "num_abstained",
-                  "rows_reused", "seconds", "images_per_second")  # fmt: skip
+        shared = ("bundle", "chosen", "precision", "folder", "num_files", "statuses", "labels", "reasons",
+                  "num_abstained", "rows_reused", "seconds", "images_per_second")  # fmt: skip
         values = {name: getattr(summary, name) for name in shared}
         return cls(out=out, num_parts=len(summary.parts), **values)
 

@@ -7,6 +7,8 @@ from darkroom.flows.descriptions import describe
 from darkroom.flows.results import BlessingResult
 from darkroom.flows.settings import open_workspace
 from darkroom.models.bundle.blessed import held
+from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.evaluation.report import find_test_report
 from darkroom.tasks import blessing as tasks
 from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
@@ -24,6 +26,7 @@ def rollback(name: str, why: str = "by hand", workspace: str | None = None) -> B
     place = open_workspace(workspace)
     with held(check_name(name), place):
         card = tasks.roll_back(name, place, why)
-    result = BlessingResult.of(card, place)
+    report = find_test_report(open_bundle(place.model(name, card.current)).report_folder)
+    result = BlessingResult.of(card, place, report)
     show_result(describe(result), "blessing", card.name)
     return result

@@ -37,12 +37,14 @@ def score(
     runner: RunnerKind | None = None,
     address: str | None = None,
     decoder_mismatch: DecoderMismatch | None = None,
+    rescore: bool = False,
 ) -> ScoreResult:
     """Score every file of a folder with a model bundle.
 
     Args:
         folder: The images, in a folder or at a URL; subfolders too.
-        model: A bundle: a name (newest version), name@version, name@blessed, or a path; `imagenet` is ready-made.
+        model: A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a
+            path; `imagenet` is ready-made.
         out: Folder or URL for the table; None takes scores/<folder's name>-<bundle> in the workspace.
         rows_per_part: Files in one part of the table.
         dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.
@@ -55,14 +57,18 @@ def score(
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
         decoder_mismatch: Where the model or the rows of an earlier run had a decoder that gives other pixels: warn and
             score those rows again, or strict, which refuses; None takes DARKROOM_DECODER_MISMATCH, or warn.
+        rescore: Replace a table that another version of a model made; without it such a table is an error.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     place, workers = open_workspace(workspace), choose_runner(runner, address)
-    images, bundle = place_from(folder), tasks.find_bundle(model, place)
+    images, found = place_from(folder), tasks.find_bundle(model, place)
+    bundle = found.folder
     request = ScoreRequest(
         folder=images,
         bundle=bundle,
         out=open_table(out, place.scores / table_name(images, bundle), place),
+        chosen=found.choice,
+        rescore=rescore,
         rows_per_part=rows_per_part,
         dataset=place.find_dataset(dataset) if dataset else None,
         split=split,

@@ -11,7 +11,7 @@ OUTPUT = "Output"
 SCORING = "Scoring"
 QUALITY = "Data quality"
 
-A_MODEL = "A model: a name (newest version), name@version, name@blessed, or a path"
+A_MODEL = "A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a path"
 A_DATASET = "A data set: a name (newest version), name@version, or a path"
 A_SOURCE = "A folder, a .zip/.tar archive, the URL of either, kaggle:owner/dataset, or sample:NAME"
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.errors import InputError
 from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.ingest.plan import find_dataset
@@ -22,6 +23,7 @@ from darkroom.flows.options import MAX_JUDGED, ROWS_PER_PART
 from darkroom.flows.recipe import Recipe
 from darkroom.flows.requested import evaluate_request, explain_request
 from darkroom.flows.results import (
+    BlessingResult,
     EvaluateResult,
     ExplainResult,
     IngestResult,
@@ -32,12 +34,13 @@ from darkroom.flows.results import (
     targets_of,
 )
 from darkroom.flows.settings import local_copy, open_folder, open_table, open_workspace, table_name, training_cluster
-from darkroom.models.bundle.blessed import read_blessed
+from darkroom.models.bundle.blessed import is_in_workspace, read_blessed
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.imagenet import READY_MADE, is_built, ready_made_bundle
+from darkroom.models.bundle.imagenet import READY_MADE, find_bundle, is_built
 from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.scoring.finished import find_table
+from darkroom.models.scoring.plan import refuse_other_table
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import BlessingRules, Precision, TrainSettings
 from darkroom.models.training.model_version import published_bundle
@@ -119,14 +122,15 @@ def evaluated(
     from darkroom.models.pages.navigation import REPORT_PAGE
 
     place = open_workspace(workspace)
-    request = evaluate_request(bundle, dataset, split, rules, place)
+    found = place.choose_model(bundle)
+    request = evaluate_request(str(found.folder), dataset, split, rules, place)
     opened = request.bundle
     if place.mirror or not _is_same_decoder(opened, request.dataset.card.decoder):
         return None
     report = find_report(request)
     if report is None or (report.blessing and report.blessing.blessed and not _is_blessed(opened, place)):
         return None
-    return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE, reused=True)
+    return EvaluateResult.of(report, opened.report_folder / REPORT_PAGE, found.choice, reused=True)
 
 
 def explained(
@@ -148,7 +152,8 @@ def explained(
     from darkroom.models.explaining.explain import find_explained  # which loads what draws
 
     place = open_workspace(workspace)
-    folder = place.find_model(bundle)
+    found = place.choose_model(bundle)
+    folder = found.folder
     files = [local_copy(image) for image in images if isinstance(place_from(image), Path)]
     if len(files) < len(images):
         return None
@@ -156,7 +161,32 @@ def explained(
     if place.mirror or at.mirror or not _is_same_decoder(request.bundle, decoder()):
         return None
     done = find_explained(request)
-    return ExplainResult.of(done, request.bundle.reference) if done else None
+    return ExplainResult.of(done, request.bundle.reference, found.choice) if done else None
+
+
+def promoted(bundle: str, unevaluated: bool, workspace: str | None) -> BlessingResult | None:
+    """What `promote` would give where the version is blessed already.
+
+    Raises:
+        InputError: where there is no such version, or it was never evaluated on test images and `unevaluated` is not
+            given.
+    """
+    from darkroom.models.evaluation.report import find_test_report
+
+    place = open_workspace(workspace)
+    opened = open_bundle(place.choose_model(bundle, bare="newest").folder)
+    name, version = opened.folder.parent.name, opened.folder.name
+    if not is_in_workspace(opened.folder, place):
+        return None  # the flow refuses it
+    report, before = find_test_report(opened.report_folder), read_blessed(place, name)
+    if before and before.current == version:
+        return BlessingResult.of(before, place, report, already=True)
+    if report is None and not unevaluated:
+        raise InputError(
+            f"{name}@{version} was never evaluated on test images. Evaluate it with: darkroom evaluate "
+            f"{name}@{version}, or approve it all the same with --unevaluated."
+        )
+    return None
 
 
 def scored(
@@ -168,6 +198,7 @@ def scored(
     precision: Precision = "auto",
     embeddings: bool = False,
     workspace: str | None = None,
+    rescore: bool = False,
 ) -> ScoreResult | None:
     """What `score` would return; None where it has work to do.
 
@@ -187,13 +218,16 @@ def scored(
     place, images = open_workspace(workspace), place_from(folder)
     if model == READY_MADE and not is_built(place):
         return None
-    bundle = open_bundle(ready_made_bundle(place) if model == READY_MADE else place.find_model(model))
+    found = find_bundle(model, place)
+    bundle = open_bundle(found.folder)
     if isinstance(images, Url):
         return None
     request = ScoreRequest(
         folder=images,
         bundle=bundle.folder,
         out=open_table(out, place.scores / table_name(images, bundle.folder), place),
+        chosen=found.choice,
+        rescore=rescore,
         rows_per_part=rows_per_part,
         dataset=place.find_dataset(dataset) if dataset else None,
         precision=precision,
@@ -201,11 +235,12 @@ def scored(
     )
     if request.out.mirror or not _is_same_decoder(bundle, decoder()):
         return None
+    refuse_other_table(request, bundle)
     summary = find_table(request, bundle)
     if summary is None:
         return None
-    reused = summary.model_copy(update={"rows_reused": summary.num_files, "images_per_second": None})
-    return ScoreResult.of(reused, request.out.reference)
+    of_this_run = {"rows_reused": summary.num_files, "images_per_second": None, "chosen": found.choice}
+    return ScoreResult.of(summary.model_copy(update=of_this_run), request.out.reference)
 
 
 def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Precision = "auto") -> RunResult | None:

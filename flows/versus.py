@@ -23,7 +23,8 @@ def versus(
     """Compare a bundle, on the images that it was evaluated on, with a table of other answers to them.
 
     Args:
-        bundle: A name (newest version), name@version, name@blessed, or a path; evaluated before.
+        bundle: A name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a path;
+            evaluated before.
         table: A CSV, or its URL, with a column of paths and one of labels, the surest label of an image first.
         means: The table's words for classes, where they are others.
         path_column: Of the table, where it has no usual name.
@@ -31,9 +32,9 @@ def versus(
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
-    folder = place.find_model(bundle)
-    found = tasks.compare_with_table(folder, local_copy(table), means or {}, path_column, label_column)
-    place.share(folder, BUNDLE_CARD)
-    result = VersusResult.of(found)
-    show_result(describe(result), "versus", folder.parent.name)
+    found = place.choose_model(bundle)
+    compared = tasks.compare_with_table(found.folder, local_copy(table), means or {}, path_column, label_column)
+    place.share(found.folder, BUNDLE_CARD)
+    result = VersusResult.of(compared, found.choice)
+    show_result(describe(result), "versus", found.folder.parent.name)
     return result

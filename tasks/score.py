@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from darkroom.data.files.lease import Lease, Shared, working_under
+from darkroom.data.stores.model_choice import FoundModel
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle import imagenet
 from darkroom.models.bundle.bundle import Bundle, open_bundle
@@ -24,8 +25,8 @@ SharedNetwork = Shared[tuple[Runner, Bundle]]
 
 
 @task()
-def find_bundle(model: str, workspace: Workspace) -> Path:
-    """The folder of a bundle by its reference; the ready-made one is built on first use."""
+def find_bundle(model: str, workspace: Workspace) -> FoundModel:
+    """A bundle by its reference, and why that version; the ready-made one is built on first use."""
     return imagenet.find_bundle(model, workspace)
 
 

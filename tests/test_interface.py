@@ -291,7 +291,7 @@ again = darkroom.train("tiny", architecture="cifar4", epochs=1, batch_size=12)
 other = darkroom.train("tiny", architecture="cifar4", epochs=2, batch_size=12)
 best = darkroom.compare(source, {{"learning_rate": [0.001, 0.002]}}, name="tiny", max_judged=0, **settings)
 beside = darkroom.versus(whole.train.bundle, "answers.csv", means={{"Azure": "blue"}})
-darkroom.promote(other.bundle, why="to try")
+darkroom.promote(other.bundle, why="to try", unevaluated=True)
 back = darkroom.rollback("tiny-cifar4")
 shown = darkroom.explain(whole.train.bundle, [source + "/test/blue/058.png"], max_searched=0, out="shown")
 assert "prefect" not in sys.modules

@@ -26,11 +26,12 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from darkroom.data.errors import FormatError, InputError, SettingError
 from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.stores.mirror import Mirror
+from darkroom.data.stores.model_choice import Choice, FoundModel, ModelChoice
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ BUNDLE_CARD = "bundle.json"
 SUMMARY_CARD = "summary.json"
 INSPECTION_CARD = "inspection.json"
 BLESSED_CARD = "blessed.json"
-BLESSED = "blessed"
+BLESSED: Final = "blessed"
+NEWEST: Final = "newest"
 EXPERIMENT_CARD = "experiment.json"
 _MAX_CARD_BYTES = 2**28
 _PART = re.compile(r"part-\d+\.parquet")
@@ -161,15 +163,43 @@ class Workspace:
         return self._find(self.datasets, reference, DATASET_CARD, "data set", "darkroom ingest SOURCE --name NAME")
 
     def find_model(self, reference: str) -> Path:
-        """The folder of a bundle: a name (the newest version), `name@version`, `name@blessed`, or a path.
+        """The folder of a model; arguments and errors as those of `choose_model`."""
+        return self.choose_model(reference).folder
+
+    def choose_model(self, reference: str, bare: Literal["blessed", "newest"] = BLESSED) -> FoundModel:
+        """The version of a model that a reference means, and why.
+
+        Args:
+            reference: A name, `name@newest`, `name@blessed`, `name@version`, or a path.
+            bare: What a name alone means: `blessed` is the blessed version or, where none is, the newest.
 
         Raises:
-            InputError: where there is none; the message names those that there are.
-            FormatError: where the record of the blessed version is damaged.
+            InputError: where there is no such model or version, or the blessed version was removed.
+            FormatError: where `blessed.json` is damaged.
         """
-        name, _, version = reference.partition("@")
-        if version == BLESSED and _NAME.fullmatch(name):
-            return self._find_blessed(name)
+        folder, by = self._find_version(reference, bare)
+        if by not in (BLESSED, NEWEST):
+            return FoundModel(folder, ModelChoice(by=by))
+        name = folder.parent.name
+        blessed = folder.name if by == BLESSED else self._blessed_version(name)
+        newest = folder.name if by == NEWEST else self._newest_model(name).name
+        choice = ModelChoice(by=by, blessed=blessed, newest=newest)
+        logger.info("Model %s@%s: %s.", name, folder.name, choice.reason)
+        return FoundModel(folder, choice)
+
+    def _find_version(self, reference: str, bare: Literal["blessed", "newest"]) -> tuple[Path, Choice]:
+        if os.path.isfile(Path(reference) / BUNDLE_CARD):
+            return self._newest_model(reference), "path"
+        name, _, version = reference.removeprefix("./").rstrip("/").partition("@")
+        if _NAME.fullmatch(name) and version == BLESSED:
+            return self._find_blessed(name), BLESSED
+        if not version and bare == BLESSED and _NAME.fullmatch(name) and self._blessed_version(name):
+            return self._find_blessed(name), BLESSED
+        if version and version != NEWEST:
+            return self._newest_model(reference), "version"
+        return self._newest_model(name if version else reference), NEWEST
+
+    def _newest_model(self, reference: str) -> Path:
         return self._find(self.models, reference, BUNDLE_CARD, "model", "darkroom train DATASET")
 
     def model_names(self) -> list[str]:
@@ -181,29 +211,36 @@ class Workspace:
         return self.models / check_name(name) / BLESSED_CARD
 
     def _find_blessed(self, name: str) -> Path:
-        path = self.blessed_card(name)
-        self.fetch_file(path)
-        try:
-            version = json.loads(path.read_text(encoding="utf-8"))["current"]
-            if not _NAME.fullmatch(version):
-                raise ValueError(version)
-        except FileNotFoundError:
-            newest = self._find(self.models, name, BUNDLE_CARD, "model", "darkroom train DATASET")
+        version = self._blessed_version(name)
+        if version is None:
+            newest = self._newest_model(name)
             raise InputError(
                 f"No version of {name} is blessed yet. Evaluate the newest with: darkroom evaluate {name}, or bless "
                 f"it by hand with: darkroom promote {name}@{newest.name}"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise FormatError(
-                f"{path} is damaged: which version of {name} is blessed cannot be read. Restore it, or remove it and "
-                f"bless a version with: darkroom promote {name}@VERSION"
-            ) from None
+            )
         if not (self.fetch(self.model(name, version), BUNDLE_CARD) / BUNDLE_CARD).is_file():
             raise InputError(
                 f"The blessed version {version} of {name} is no longer in {self.models}. Go back with: darkroom "
                 f"rollback {name}, or choose another with: darkroom promote {name}@VERSION"
             )
         return self.model(name, version)
+
+    def _blessed_version(self, name: str) -> str | None:
+        """The version that `blessed.json` names; None where nothing is blessed under the name."""
+        path = self.blessed_card(name)
+        self.fetch_file(path)
+        try:
+            version = json.loads(path.read_text(encoding="utf-8"))["current"]
+            if not _NAME.fullmatch(version):
+                raise ValueError(version)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise FormatError(
+                f"{path} is damaged: which version of {name} is blessed cannot be read. Restore it, or remove it and "
+                f"bless a version with: darkroom promote {name}@VERSION"
+            ) from None
+        return str(version)
 
     def fetch(self, folder: Path, card: str) -> Path:
         """Download a version that another machine made, its card last, or what was added to it since; returns `folder`.

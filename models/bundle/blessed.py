@@ -132,7 +132,7 @@ def bless(bundle: Path, decision: Decision, place: Workspace, run_id: str | None
 
 
 def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> BlessedCard:
-    """Bless a bundle by hand, whatever the comparison said.
+    """Bless a bundle by hand, whatever the comparison said; nothing changes if it is already blessed.
 
     Args:
         bundle: Its folder, `models/<name>/<version>`.
@@ -141,7 +141,7 @@ def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> Ble
         run_id: Prefect's ID of the flow run; None outside Prefect.
 
     Raises:
-        InputError: where it is outside the workspace, or already blessed.
+        InputError: where it is outside the workspace.
         FormatError: where it is damaged.
     """
     if not is_in_workspace(bundle, place):
@@ -149,7 +149,7 @@ def promote(bundle: Path, place: Workspace, why: str, run_id: str | None) -> Ble
     open_bundle(bundle)
     card = read_blessed(place, bundle.parent.name)
     if card and card.current == bundle.name:
-        raise InputError(f"{bundle.parent.name}@{bundle.name} is already blessed.")
+        return card
     return _move(card, place, bundle.parent.name, _event("promote", bundle.name, why, run_id))
 
 

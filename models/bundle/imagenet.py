@@ -20,6 +20,7 @@ from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.provenance import library_versions
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.stores.model_choice import FoundModel, ModelChoice
 from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, BundleCard, write_card
 from darkroom.models.measures.calibration import Calibration
@@ -109,20 +110,20 @@ def ready_made_bundle(workspace: Workspace) -> Path:
     return final
 
 
-def find_bundle(reference: str, workspace: Workspace) -> Path:
-    """The folder of the bundle that a reference names; the ready-made one is built on first use.
+def find_bundle(reference: str, workspace: Workspace) -> FoundModel:
+    """The bundle that a reference names, and why that version; the ready-made one is built on first use.
 
     Args:
-        reference: `imagenet` for the ready-made one; otherwise as `Workspace.find_model` takes it.
+        reference: `imagenet` for the ready-made one; otherwise as `Workspace.choose_model` takes it.
         workspace: Where to look.
 
     Raises:
         InputError: where there is no such bundle.
     """
     if reference != READY_MADE:
-        return workspace.find_model(reference)
+        return workspace.choose_model(reference)
     with exclusive(workspace.models / READY_MADE):
-        return ready_made_bundle(workspace)
+        return FoundModel(ready_made_bundle(workspace), ModelChoice(by="ready-made"))
 
 
 def is_built(workspace: Workspace) -> bool:

@@ -280,3 +280,15 @@ def read_report(folder: Path) -> EvaluationReport:
     """
     remedy = "Evaluate the model again with: darkroom evaluate BUNDLE"
     return read_card(folder / REPORT_CARD, EvaluationReport, SCHEMA_VERSION, remedy)
+
+
+def find_test_report(folder: Path) -> EvaluationReport | None:
+    """The report of an evaluation on test images; None where there was none.
+
+    Raises:
+        FormatError: where `report.json` is damaged.
+    """
+    if not (folder / REPORT_CARD).is_file():
+        return None
+    report = read_report(folder)
+    return report if report.split == "test" else None

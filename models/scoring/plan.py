@@ -25,6 +25,7 @@ from darkroom.data.files.parallel import in_batches
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.listing import FileEntry
+from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.onnx.runtime import Engine
@@ -54,6 +55,7 @@ class ScorePlan(BaseModel):
     Attributes:
         folder: The folder to score, a path or a URL.
         bundle: `name@version`.
+        chosen: Why that version; None in a plan of an earlier Darkroom.
         num_files: Files in the folder.
         rows_per_part: Files per part of the table.
         engine: What runs the network, in every part.
@@ -65,6 +67,7 @@ class ScorePlan(BaseModel):
 
     folder: str
     bundle: str
+    chosen: ModelChoice | None = None
     num_files: int
     rows_per_part: int
     engine: Engine = "fp32"
@@ -92,8 +95,8 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
 
     Raises:
         SettingError: where embeddings or int8 are asked for and the network has none.
-        InputError: where the folder has no files, files of the split are gone, the table is another program's, or, with
-            `strict`, a decoder is another one.
+        InputError: where the folder has no files, files of the split are gone, the table is another program's, another
+            folder's or, without `rescore`, another model's; or, with `strict`, a decoder is another one.
     """
     if request.embeddings:
         bundle.check_embeddings()
@@ -101,6 +104,7 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     check_decoder(bundle, decoder(), request.decoder_mismatch)
     table = request.out.paths
     request.out.fetch()
+    refuse_other_table(request, bundle)
     entries = files_of(request)
     first = next(entries, None)
     if first is None:
@@ -109,13 +113,14 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
         plan = ScorePlan(
             folder=image_folder(request.folder).reference,
             bundle=bundle.reference,
+            chosen=request.chosen,
             num_files=_write_plan(planned, chain([first], entries), request.rows_per_part),
             rows_per_part=request.rows_per_part,
             engine=engine,
             embedding_size=bundle.card.embedding_size if request.embeddings else None,
             decoder=decoder(),
         )
-        _check_earlier_table(request, plan)
+        _say_what_changes(request, plan)
         with pq.ParquetFile(planned) as listed:
             keep_rows(table, listed, rows_key(bundle, plan), request.retry_quarantined)
     write_json(table.plan, plan.model_dump(mode="json"))
@@ -146,20 +151,41 @@ def rows_key(bundle: Bundle, plan: ScorePlan) -> str:
     return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, *pixels)
 
 
-def _check_earlier_table(request: ScoreRequest, plan: ScorePlan) -> None:
-    """Say what replaces an existing table; refuse to replace that of another folder."""
-    table, reference = request.out.paths, request.out.reference
+def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
+    """Refuse to write over the table of another folder and, without `rescore`, over that of another model.
+
+    Raises:
+        InputError: naming both, and what to do.
+    """
+    folder, out = image_folder(request.folder).reference, request.out.reference
+    for earlier in _earlier_tables(request.out.paths):
+        if earlier.folder != folder:
+            raise InputError(
+                f"{out} holds the table of another folder, {earlier.folder}. Give another with --out, or remove that "
+                "table first."
+            )
+        if earlier.bundle != bundle.reference and not request.rescore:
+            why = f" ({request.chosen.reason})" if request.chosen else ""
+            raise InputError(
+                f"The table in {out} was made by {earlier.bundle}, and {bundle.reference}{why} would score it now. "
+                f"Replace its rows with --rescore, keep them with --model {earlier.bundle}, or give another folder "
+                "with --out."
+            )
+
+
+def _earlier_tables(table: TablePaths) -> Iterator[ScorePlan | PartFacts]:
+    """What the parts of a table that lies there already were made from."""
     if earlier_layout.is_earlier(table):
-        earlier: ScorePlan | PartFacts | None = ScorePlan.model_validate_json(earlier_layout.plan(table).read_bytes())
+        yield ScorePlan.model_validate_json(earlier_layout.plan(table).read_bytes())
     else:
-        earlier = next((facts for facts in map(read_facts, table.parts()) if facts is not None), None)
+        yield from (facts for facts in map(read_facts, table.parts()) if facts is not None)
+
+
+def _say_what_changes(request: ScoreRequest, plan: ScorePlan) -> None:
+    """Say why rows of a table that lies there already are scored again."""
+    reference, earlier = request.out.reference, next(_earlier_tables(request.out.paths), None)
     if earlier is None:
         return
-    if earlier.folder != plan.folder:
-        raise InputError(
-            f"{reference} holds the table of another folder, {earlier.folder}. Give another with --out, or remove "
-            "that table first."
-        )
     if earlier.bundle != plan.bundle:
         said = "The table in %s was made by %s: all of its rows are scored again by %s."
         logger.warning(said, reference, earlier.bundle, plan.bundle)

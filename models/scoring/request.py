@@ -11,6 +11,7 @@ from darkroom.data.errors import InputError, SettingError
 from darkroom.data.figures import listed
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.folders import image_folder
+from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.storage import Url
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.settings import Precision
@@ -33,6 +34,8 @@ class ScoreRequest:
         retry_quarantined: Try files again that an earlier run quarantined, even if unchanged.
         decoder_mismatch: What happens where the bundle was trained on another decoder's images, or the table has rows
             of them: `warn` scores all the same, and those rows again; `strict` refuses.
+        chosen: Why it is this version of the model; None where nobody asked.
+        rescore: Replace the rows of a table that another version of a model made; without it that is an error.
 
     Raises:
         SourceError: where `folder` is not a folder.
@@ -50,6 +53,8 @@ class ScoreRequest:
     embeddings: bool = False
     retry_quarantined: bool = False
     decoder_mismatch: DecoderMismatch = "warn"
+    chosen: ModelChoice | None = None
+    rescore: bool = False
 
     def __post_init__(self) -> None:
         if self.rows_per_part < 1:

@@ -18,6 +18,7 @@ from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.provenance import run_record
 from darkroom.data.images.decoder import Decoder
+from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.workspace import TablePaths
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout
@@ -27,7 +28,7 @@ from darkroom.models.scoring.plan import read_plan, remove_plan
 
 logger = logging.getLogger(__name__)
 
-_OF_A_RUN = {"rows_reused", "started_at", "seconds", "images_per_second", "run_id"}
+_OF_A_RUN = {"chosen", "rows_reused", "started_at", "seconds", "images_per_second", "run_id"}
 
 
 class NamedCount(BaseModel):
@@ -50,6 +51,7 @@ class ScoreSummary(BaseModel):
     Attributes:
         folder: The scored folder, a path or a URL.
         bundle: `name@version`.
+        chosen: Why it is that version of the model; None in a summary of an earlier Darkroom.
         precision: Of the network that scored: `fp32` or `int8`.
         engine: What ran it, see `darkroom.models.onnx.runtime`.
         images_per_second: Of the rows that the run computed; None where all were there before.
@@ -71,6 +73,7 @@ class ScoreSummary(BaseModel):
     schema_version: int = SCHEMA_VERSION
     folder: str
     bundle: str
+    chosen: ModelChoice | None = None
     precision: Literal["fp32", "int8"] = "fp32"
     engine: Engine = "fp32"
     embedding_size: int | None = None
@@ -121,6 +124,7 @@ def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: flo
     summary = ScoreSummary(
         folder=plan.folder,
         bundle=plan.bundle,
+        chosen=plan.chosen,
         precision=plan.precision,
         engine=plan.engine,
         embedding_size=plan.embedding_size,

@@ -14,6 +14,7 @@ from darkroom.data.errors import InputError
 from darkroom.data.figures import count
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import decoder
+from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.settings import decoder_rule, open_workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder, open_bundle
@@ -32,26 +33,30 @@ def load_model(reference: str | Path, workspace: str | Path | None = None) -> Mo
     """A trained model, ready to predict.
 
     Args:
-        reference: A name (newest version), `name@version`, `name@blessed`, or a path; `imagenet` is ready-made.
+        reference: A name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`, or a
+            path; `imagenet` is ready-made.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
 
     Raises:
         InputError: where there is no such model, or a file differs from what its card lists.
     """
     place: Workspace = open_workspace(str(workspace) if workspace else None)
-    return Model(open_bundle(find_bundle(str(reference), place)))
+    found = find_bundle(str(reference), place)
+    return Model(open_bundle(found.folder), found.choice)
 
 
 class Model:
     """A trained model, from `load_model`; several threads may use it at once."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Wrap an opened bundle."""
+    def __init__(self, bundle: Bundle, chosen: ModelChoice) -> None:
+        """Wrap an opened bundle, and why it was chosen."""
         self._bundle = bundle
+        self._chosen = chosen
         self._runners: dict[Engine, Runner] = {}
 
     def __repr__(self) -> str:
-        return f"<Model {self._bundle.reference}: {count(len(self.labels), 'class', 'classes')}>"
+        classes = count(len(self.labels), "class", "classes")
+        return f"<Model {self._bundle.reference} ({self._chosen.reason}): {classes}>"
 
     @property
     def name(self) -> str:
@@ -62,6 +67,11 @@ class Model:
     def version(self) -> str:
         """The version, a hash of the data set and all settings."""
         return self._bundle.card.version
+
+    @property
+    def chosen(self) -> ModelChoice:
+        """Why it is this version: `chosen.by` is `blessed`, `newest`, `version`, `path` or `ready-made`."""
+        return self._chosen
 
     @property
     def folder(self) -> Path:

@@ -228,7 +228,8 @@ def evaluate(
     """Evaluate a model on images that training never saw; where it is not worse than the blessed one, bless it.
 
     Args:
-        bundle: A model: a name (newest version), `name@version`, `name@blessed`, or a path.
+        bundle: A model: a name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`,
+            or a path.
         dataset: A data set; None takes the one that it was trained from.
         split: `train`, `validation` or `test`; only the test images decide on the blessing.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
@@ -251,7 +252,8 @@ def versus(
     """Compare an evaluated model with a table of other answers: a cloud recognition API's, or a person's.
 
     Args:
-        bundle: A model: a name (newest version), `name@version`, `name@blessed`, or a path.
+        bundle: A model: a name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`,
+            or a path.
         table: A CSV, or its URL, of paths and labels; the most confident label of an image first.
         means: The table's words for classes, where they differ, such as `{"Feline": "cats"}`.
         path_column: The column of paths, where its name is unusual.
@@ -264,17 +266,20 @@ def versus(
     return flow.plain(os.fspath(bundle), os.fspath(table), meant, path_column, label_column, _text(workspace))
 
 
-def promote(bundle: Reference, why: str = "by hand", workspace: Reference | None = None) -> BlessingResult:
+def promote(
+    bundle: Reference, why: str = "by hand", workspace: Reference | None = None, unevaluated: bool = False
+) -> BlessingResult:
     """Bless a version of a model by hand: it is what `NAME@blessed` means from now on.
 
     Args:
-        bundle: A model: a name (newest version), `name@version`, or a path in the workspace.
+        bundle: A model: a name (the newest version), `name@version`, or a path in the workspace.
         why: The reason, kept in the history.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+        unevaluated: Bless a version that was never evaluated on test images; without it that is an error.
     """
     from darkroom.flows.promote import promote as flow
 
-    return flow.plain(os.fspath(bundle), why, _text(workspace))
+    return flow.plain(os.fspath(bundle), why, _text(workspace), unevaluated)
 
 
 def rollback(name: str, why: str = "by hand", workspace: Reference | None = None) -> BlessingResult:
@@ -301,7 +306,8 @@ def explain(
     """Show what a network looks at: heat maps, activations, filters, and what activates its classes and channels.
 
     Args:
-        bundle: A model: a name (newest version), `name@version`, `name@blessed`, or a path.
+        bundle: A model: a name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`,
+            or a path.
         images: Image files, or their URLs.
         out: Folder or URL for the pictures; None takes a folder in the model's report.
         dataset: Data set searched for highly activating images; None takes the one that the model was trained from.
@@ -324,12 +330,14 @@ def score(
     embeddings: bool = False,
     decoder_mismatch: DecoderMismatch | None = None,
     workspace: Reference | None = None,
+    rescore: bool = False,
 ) -> ScoreResult:
     """Score every file of a folder: one row for each, in a table of Parquet parts (docs/scoring.md).
 
     Args:
         folder: The images, in a folder or at a URL; subfolders too.
-        model: A name (newest version), `name@version`, `name@blessed`, or a path; `imagenet` is ready-made.
+        model: A name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`, or a path;
+            `imagenet` is ready-made.
         out: Folder or URL for the table; None takes `scores/` in the workspace.
         rows_per_part: Files in one part of the table.
         retry_quarantined: Try files again that an earlier run quarantined.
@@ -338,6 +346,7 @@ def score(
         decoder_mismatch: Where the model or an earlier run had a decoder that gives other pixels: `warn`, or `strict`,
             which refuses; None takes `DARKROOM_DECODER_MISMATCH`, or `warn`.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+        rescore: Replace a table that another version of a model made; without it such a table is an error.
     """
     from darkroom.flows.score import score as flow
 
@@ -352,6 +361,7 @@ def score(
         workspace=_text(workspace),
         runner=_THREADS,
         decoder_mismatch=decoder_mismatch,
+        rescore=rescore,
     )
 
 

@@ -16,11 +16,13 @@ from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.ingest import ingest
 from darkroom.flows.promote import promote
-from darkroom.flows.results import EvaluateResult
+from darkroom.flows.results import EvaluatedOn, EvaluateResult
 from darkroom.flows.rollback import rollback
 from darkroom.flows.score import score
 from darkroom.flows.train import train
 from darkroom.flows.versus import versus
+from darkroom.models.evaluation.report import EvaluationReport, find_test_report
+from darkroom.models.scoring.summary import read_summary
 from darkroom.models.settings import BlessingRules, TrainSettings
 from tests.datasets import write_images
 from tests.told import told
@@ -59,6 +61,12 @@ def artifact(key: str) -> str:
     with get_client(sync_client=True) as client:
         newest_first = client.read_artifacts(sort=ArtifactSort.CREATED_DESC, limit=200)
     return next(str(found.data) for found in newest_first if found.key == key)
+
+
+def read_report(place: Workspace, version: str) -> EvaluationReport:
+    report = find_test_report(place.model("night", version) / "report")
+    assert report is not None
+    return report
 
 
 def blessed_card(place: Workspace) -> dict[str, Any]:
@@ -114,16 +122,39 @@ def test_promote_and_rollback_move_what_scores(place: Workspace, judged: list[Ev
     assert (promoted.blessed, promoted.replaced, promoted.why) == (other, current, "the camera was changed")
     assert "the camera was changed" in artifact("blessing-night")
     assert told(promoted)["blessed"] == f"night@{other}, replaces night@{current}"
-    folder = str(place.root / "source/colours/test")
-    table = score(folder, "night@blessed", str(place.root / "table"), workspace=str(place.root))
+    assert (promoted.already, promoted.evaluated) == (False, EvaluatedOn.of(read_report(place, other)))
+    again = promote(f"night@{other}", "twice", str(place.root))
+    assert (again.already, again.blessed, again.why) == (True, other, "the camera was changed")
+    folder, out = str(place.root / "source/colours/test"), str(place.root / "table")
+    table = score(folder, "night@blessed", out, workspace=str(place.root))
     assert table.bundle == f"night@{other}"
+    assert table.chosen is not None
+    assert (table.chosen.by, table.chosen.blessed, table.chosen.newest) == ("blessed", other, versions[1])
+    assert read_summary(Path(out)).chosen == table.chosen
+    assert json.loads(Path(f"{out}.run.json").read_text())["settings"]["chosen"]["by"] == "blessed"
+    assert next(iter(told(table).items())) == ("model", f"night@{other}: {table.chosen.reason}")
     back = rollback("night", "it was not", str(place.root))
     assert (back.blessed, back.replaced) == (current, other)
     assert Path(back.folder) == place.model("night", current)
-    table = score(folder, "night@blessed", str(place.root / "table"), workspace=str(place.root))
+    with pytest.raises(InputError, match=rf"night@{other}.*night@{current}.*--rescore"):
+        score(folder, "night", out, workspace=str(place.root))
+    table = score(folder, "night", out, rescore=True, workspace=str(place.root))
     assert table.bundle == f"night@{current}"
     assert table.rows_reused == 0  # of another bundle
     assert blessed_card(place)["history"][-1]["run_id"]
+
+
+def test_a_version_that_was_never_evaluated_is_blessed_only_when_told(
+    place: Workspace, judged: list[EvaluateResult]
+) -> None:
+    before = blessed_card(place)
+    made = train("colours", settings(5), str(place.root))
+    with pytest.raises(InputError, match=rf"{made.bundle} was never evaluated.*--unevaluated"):
+        promote("night", workspace=str(place.root))
+    assert blessed_card(place) == before
+    promoted = promote("night", workspace=str(place.root), unevaluated=True)
+    assert (f"night@{promoted.blessed}", promoted.evaluated) == (made.bundle, None)
+    rollback("night", workspace=str(place.root))
 
 
 def test_deployments_that_score_use_what_is_blessed() -> None:

@@ -65,7 +65,7 @@ def test_a_command_starts_its_server_and_says_what_is_wrong_with_its_arguments(
     (tmp_path / "home").mkdir()
     shutil.copy(empty_record, tmp_path / "home")
     tiny_bundle(tmp_path / "workspace/models/tiny/1", sorted(COLOURS), (32, 32))
-    done = darkroom("promote", "tiny@1", folder=folder, home=tmp_path / "home")
+    done = darkroom("promote", "tiny@1", "--unevaluated", folder=folder, home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert "tiny@1" in done.stdout
     done = darkroom("promote", "nothing@1", folder=folder, home=tmp_path / "home")

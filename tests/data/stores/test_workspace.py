@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from darkroom.data.errors import InputError, SettingError
+from darkroom.data.errors import FormatError, InputError, SettingError
 from darkroom.data.stores.workspace import Workspace, check_name, name_from
 
 
@@ -136,8 +136,50 @@ def test_blessed_is_the_version_that_the_pointer_names_and_not_the_newest(worksp
     new = card(workspace.model("cats", "bbb") / "bundle.json", 2000)
     workspace.blessed_card("cats").write_text('{"schema_version": 1, "current": "aaa"}')
     assert workspace.find_model("cats@blessed") == old
-    assert workspace.find_model("cats") == new
     assert workspace.find_model("cats@bbb") == new
+
+
+def choose(workspace: Workspace, reference: str) -> tuple[str, str, str | None, str | None]:
+    """The version, by what it was chosen, and what was blessed and newest then."""
+    found = workspace.choose_model(reference)
+    return found.folder.name, found.choice.by, found.choice.blessed, found.choice.newest
+
+
+def test_a_bare_name_is_the_blessed_version_and_the_newest_where_none_is(workspace: Workspace) -> None:
+    card(workspace.model("cats", "aaa") / "bundle.json", 1000)
+    newest = card(workspace.model("cats", "bbb") / "bundle.json", 2000)
+    assert choose(workspace, "cats") == ("bbb", "newest", None, "bbb")
+    assert workspace.choose_model("cats").choice.reason == "the newest version; none is blessed"
+    workspace.blessed_card("cats").write_text('{"schema_version": 1, "current": "aaa"}')
+    assert choose(workspace, "cats") == ("aaa", "blessed", "aaa", "bbb")
+    assert choose(workspace, "cats@blessed") == choose(workspace, "./cats/") == choose(workspace, "cats")
+    assert workspace.choose_model("cats").choice.reason == "the blessed version; the newest is bbb"
+    assert choose(workspace, "cats@newest") == ("bbb", "newest", "aaa", "bbb")
+    assert workspace.choose_model("cats@newest").choice.reason == "the newest version; aaa is blessed"
+    assert choose(workspace, "cats@bbb") == ("bbb", "version", None, None)
+    assert choose(workspace, str(newest)) == ("bbb", "path", None, None)
+    assert workspace.choose_model("cats", bare="newest").folder == newest
+    workspace.blessed_card("cats").write_text('{"schema_version": 1, "current": "bbb"}')
+    assert workspace.choose_model("cats").choice.reason == "the blessed version"
+    assert workspace.choose_model("cats@newest").choice.reason == "the newest version"
+
+
+def test_a_bare_name_is_not_the_newest_where_what_is_blessed_is_gone_or_unreadable(workspace: Workspace) -> None:
+    card(workspace.model("cats", "bbb") / "bundle.json", 2000)
+    workspace.blessed_card("cats").write_text('{"schema_version": 1, "current": "aaa"}')
+    with pytest.raises(InputError, match=r"blessed version aaa of cats .* darkroom rollback cats"):
+        workspace.find_model("cats")
+    workspace.blessed_card("cats").write_text("?")
+    with pytest.raises(FormatError, match=r"blessed\.json is damaged"):
+        workspace.find_model("cats")
+    assert workspace.find_model("cats@bbb").name == "bbb"
+
+
+@pytest.mark.parametrize("reference", ["dogs", "dogs@newest", "dogs@blessed", "dogs@aaa"])
+def test_a_model_that_is_not_there_is_named(workspace: Workspace, reference: str) -> None:
+    card(workspace.model("cats", "aaa") / "bundle.json", 1000)
+    with pytest.raises(InputError, match="There is no model 'dogs.* There are: cats"):
+        workspace.find_model(reference)
 
 
 def test_where_nothing_is_blessed_the_sentence_says_what_to_do(workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from darkroom.data.errors import InputError, WorkError
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.models.bundle.bundle import open_bundle, write_card
 from darkroom.models.prediction_table.part_file import read_facts
 from darkroom.models.scoring import plan as plan_module
@@ -111,19 +112,25 @@ def test_strict_refuses_rows_of_another_decoder_and_leaves_the_table_whole(
     } == before
 
 
-def test_a_table_of_another_model_is_replaced_and_both_models_are_named(
+def test_a_table_of_another_model_is_replaced_only_when_told_and_both_models_are_named(
     folder: Path, bundle: Path, tmp_path: Path, upgrade_decoder: Upgrade, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "out"
     score(folder, bundle, out)
     upgrade_decoder()
-    newer = open_bundle(bundle)
-    card = newer.card.model_copy(update={"version": "1" * 16})
-    planned = plan(folder, type(newer)(newer.folder, card), out, 4, decoder_mismatch="strict")
+    opened = open_bundle(bundle)
+    newer = type(opened)(opened.folder, opened.card.model_copy(update={"version": "1" * 16}))
+    before = table_bytes(out), read_summary(out)
+    with pytest.raises(InputError, match="--rescore") as refused:
+        plan(folder, newer, out, 4, decoder_mismatch="strict", chosen=ModelChoice(by="newest", newest="1" * 16))
+    assert str(refused.value).index(opened.reference) < str(refused.value).index(newer.reference)
+    assert "the newest version; none is blessed" in str(refused.value)
+    assert (table_bytes(out), read_summary(out)) == before
+    planned = plan(folder, newer, out, 4, decoder_mismatch="strict", rescore=True)
     assert planned.decoder == decoder()
     (said,) = warnings(caplog)
     assert str(out) in said
-    assert said.index(newer.reference) < said.index(f"{newer.card.name}@{'1' * 16}")
+    assert said.index(opened.reference) < said.index(f"{newer.card.name}@{'1' * 16}")
 
 
 def test_rows_whose_decoder_is_not_recorded_are_scored_again_without_a_warning_or_a_refusal(
