@@ -18,13 +18,13 @@ from darkroom.flows.results import (
     IngestResult,
     InspectResult,
     Result,
-    Right,
     RunResult,
     ScoreResult,
     TrainResult,
     VersusResult,
 )
 from darkroom.models.bundle.bundle import EpochLog
+from darkroom.models.evaluation.versus import Right
 from darkroom.models.experiments.experiment import TrialRow
 from darkroom.models.measures.comparison import Decision
 from darkroom.models.measures.metrics import Metrics

@@ -16,12 +16,10 @@ from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
 from darkroom.models.bundle.blessed import BlessedCard
 from darkroom.models.bundle.bundle import BundleCard
-from darkroom.models.evaluation.report import EvaluationReport
-from darkroom.models.evaluation.versus import Versus
+from darkroom.models.evaluation.report import EvaluatedOn, EvaluationReport
+from darkroom.models.evaluation.versus import ClassSideBySide, SideBySide, Versus
 from darkroom.models.experiments.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
 from darkroom.models.inspecting.inspection import Inspection
-from darkroom.models.measures.comparison import ClassPairs, Pairs
-from darkroom.models.measures.metrics import Interval, wilson_interval
 from darkroom.models.pages.navigation import DATASET_PAGE, EXPERIMENT_PAGE
 from darkroom.models.scoring.summary import NamedCount, ScoreSummary
 
@@ -232,41 +230,6 @@ class EvaluateResult(Result):
         )
 
 
-class Right(Result):
-    """Right answers, and the 95 % Wilson interval of their share."""
-
-    num_correct: int
-    num_images: int
-    interval: Interval
-
-    @classmethod
-    def of(cls, num_correct: int, num_images: int) -> Right:
-        return cls(num_correct=num_correct, num_images=num_images, interval=wilson_interval(num_correct, num_images))
-
-
-class SideBySide(Result):
-    """A model and a table on the same images."""
-
-    model: Right
-    table: Right
-
-    @classmethod
-    def of(cls, pairs: Pairs) -> SideBySide:
-        counts = (pairs.num_new_correct, pairs.num_current_correct)
-        model, table = (Right.of(count, pairs.num_images) for count in counts)
-        return cls(model=model, table=table)
-
-
-class ClassSideBySide(SideBySide):
-    """The same, on the images of one true class."""
-
-    label: str
-
-    @classmethod
-    def of_class(cls, pairs: ClassPairs) -> ClassSideBySide:
-        return cls(label=pairs.label, **dict(SideBySide.of(pairs)))
-
-
 class VersusResult(Result):
     """A model compared with external answers; in `overall` and `classes` a missing answer counts as wrong."""
 
@@ -297,25 +260,6 @@ class VersusResult(Result):
             num_only_table=found.overall.num_only_current,
             p_value=found.overall.p_value,
             **{name: getattr(found, name) for name in shared},
-        )
-
-
-class EvaluatedOn(Result):
-    """The figures of a model's latest evaluation on test images."""
-
-    dataset: str
-    num_images: int
-    accuracy: float
-    macro_f1: float
-
-    @classmethod
-    def of(cls, report: EvaluationReport) -> EvaluatedOn:
-        metrics = report.metrics
-        return cls(
-            dataset=f"{report.dataset.name}@{report.dataset.version}",
-            num_images=metrics.num_images,
-            accuracy=metrics.accuracy,
-            macro_f1=metrics.macro_f1,
         )
 
 

@@ -282,6 +282,25 @@ def read_report(folder: Path) -> EvaluationReport:
     return read_card(folder / REPORT_CARD, EvaluationReport, SCHEMA_VERSION, remedy)
 
 
+class EvaluatedOn(Frozen):
+    """The figures of a model's latest evaluation on test images."""
+
+    dataset: str
+    num_images: int
+    accuracy: float
+    macro_f1: float
+
+    @classmethod
+    def of(cls, report: EvaluationReport) -> EvaluatedOn:
+        metrics = report.metrics
+        return cls(
+            dataset=f"{report.dataset.name}@{report.dataset.version}",
+            num_images=metrics.num_images,
+            accuracy=metrics.accuracy,
+            macro_f1=metrics.macro_f1,
+        )
+
+
 def find_test_report(folder: Path) -> EvaluationReport | None:
     """The report of an evaluation on test images; None where there was none.
 

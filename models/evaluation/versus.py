@@ -23,7 +23,7 @@ from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.evaluation.report import read_report
 from darkroom.models.evaluation.split_predictions import PREDICTIONS
 from darkroom.models.measures.comparison import ClassPairs, Pairs
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
 
 
 class Versus(Frozen):
@@ -53,6 +53,41 @@ class Versus(Frozen):
     answered: Pairs
     classes: tuple[ClassPairs, ...]
     rows: str
+
+
+class Right(Frozen):
+    """Right answers, and the 95 % Wilson interval of their share."""
+
+    num_correct: int
+    num_images: int
+    interval: Interval
+
+    @classmethod
+    def of(cls, num_correct: int, num_images: int) -> Right:
+        return cls(num_correct=num_correct, num_images=num_images, interval=wilson_interval(num_correct, num_images))
+
+
+class SideBySide(Frozen):
+    """A model and a table on the same images."""
+
+    model: Right
+    table: Right
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> SideBySide:
+        counts = (pairs.num_new_correct, pairs.num_current_correct)
+        model, table = (Right.of(count, pairs.num_images) for count in counts)
+        return cls(model=model, table=table)
+
+
+class ClassSideBySide(SideBySide):
+    """The same, on the images of one true class."""
+
+    label: str
+
+    @classmethod
+    def of_class(cls, pairs: ClassPairs) -> ClassSideBySide:
+        return cls(label=pairs.label, **dict(SideBySide.of(pairs)))
 
 
 def versus(

@@ -16,12 +16,12 @@ from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.ingest import ingest
 from darkroom.flows.promote import promote
-from darkroom.flows.results import EvaluatedOn, EvaluateResult
+from darkroom.flows.results import EvaluateResult
 from darkroom.flows.rollback import rollback
 from darkroom.flows.score import score
 from darkroom.flows.train import train
 from darkroom.flows.versus import versus
-from darkroom.models.evaluation.report import EvaluationReport, find_test_report
+from darkroom.models.evaluation.report import EvaluatedOn, EvaluationReport, find_test_report
 from darkroom.models.scoring.summary import read_summary
 from darkroom.models.settings import BlessingRules, TrainSettings
 from tests.datasets import write_images

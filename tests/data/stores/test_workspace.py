@@ -178,7 +178,7 @@ def test_a_bare_name_is_not_the_newest_where_what_is_blessed_is_gone_or_unreadab
 @pytest.mark.parametrize("reference", ["dogs", "dogs@newest", "dogs@blessed", "dogs@aaa"])
 def test_a_model_that_is_not_there_is_named(workspace: Workspace, reference: str) -> None:
     card(workspace.model("cats", "aaa") / "bundle.json", 1000)
-    with pytest.raises(InputError, match="There is no model 'dogs.* There are: cats"):
+    with pytest.raises(InputError, match=r"There is no model 'dogs.* There are: cats"):
         workspace.find_model(reference)
 
 
