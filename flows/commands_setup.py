@@ -44,7 +44,7 @@ def recipes() -> None:
     from darkroom.flows.recipe import load_recipe, recipe_names
 
     for name in recipe_names():
-        sys.stdout.write(f"{name:20} {load_recipe(name).title}\n")
+        sys.stdout.write(f"{name:20} {load_recipe(f'recipe:{name}').title}\n")
 
 
 @command(app, "Check what is installed and reachable, and say what to do about what is not.", _PANEL)

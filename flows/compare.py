@@ -45,7 +45,7 @@ def compare(
     """Train a recipe with every combination of some settings, evaluated on validation; the best becomes a bundle.
 
     Args:
-        recipe: A recipe's name, a YAML file, or a source.
+        recipe: A recipe's name, alone or as recipe:NAME, a YAML file, or a source.
         vary: Values by option of `darkroom run`, as they are typed there.
         changes: Settings in place of the recipe's, nested as they are in it, the same in all trials.
         trials: Draw this many combinations at random; None takes all.

@@ -91,6 +91,7 @@ def _(result: TrainResult) -> Description:
     return _description(
         f"Model {result.bundle}",
         ("model", _with_state(result.bundle, result.reused)),
+        ("trained on", result.dataset),
         ("trained", f"{result.model}, {epochs}; validation accuracy {fraction(result.validation_accuracy)}"),
         ("int8", int8),
         ("folder", result.folder),
@@ -217,7 +218,7 @@ def _(result: RunResult) -> Description:
         (row.label, row.text)
         for step in steps
         for row in step.rows
-        if row.label != "folder" and (step in named or row.label != "model")
+        if row.label not in ("folder", "trained on") and (step in named or row.label != "model")
     ]
     for goal in result.targets:
         reached = "reached" if goal.reached else "not reached"

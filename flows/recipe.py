@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from darkroom.data.stores.workspace import name_from
 from darkroom.models.networks.architectures import describe
 from darkroom.models.settings import STORED_NAMES, BlessingRules, TrainSettings, with_stored_names
 
+_RECIPE = "recipe:"
 # What a recipe calls a setting that is stored under another name.
 _OF_STORED = {stored: name for name, stored in STORED_NAMES.items()}
 
@@ -80,16 +82,18 @@ def load_recipe(reference: str, changes: Mapping[str, Any] | None = None) -> Rec
     """A recipe by name or by the path of a YAML file; anything else is a source, with defaults for all settings.
 
     Args:
-        reference: A recipe's name, a YAML file, or a source.
+        reference: A recipe's name, alone or as `recipe:NAME`, a YAML file, or a source.
         changes: Settings that replace the recipe's, nested as in a recipe.
 
     Raises:
-        SettingError: naming the file, the line and the field that is wrong.
+        SettingError: naming the file, the line and the field that is wrong; where there is no such recipe; or where a
+            name alone is a recipe and a file or folder here as well.
         ValidationError: pydantic's, where `changes` are wrong.
     """
     changes = _stored(changes or {})
-    if reference in recipe_names():
-        return _parse((_folder() / f"{reference}.yaml").read_text(encoding="utf-8"), f"{reference}.yaml", changes)
+    name = _recipe_name(reference)
+    if name is not None:
+        return _parse((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml", changes)
     if reference.endswith((".yaml", ".yml")):
         try:
             return _parse(Path(reference).read_text(encoding="utf-8"), reference, changes)
@@ -97,6 +101,22 @@ def load_recipe(reference: str, changes: Mapping[str, Any] | None = None) -> Rec
             what = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise SettingError(f"The recipe {reference} cannot be read: {what}. Check the path.") from None
     return Recipe.model_validate(merged({"name": name_from(reference), "source": reference}, changes))
+
+
+def _recipe_name(reference: str) -> str | None:
+    """The recipe that a reference means; None where it means a file or a source."""
+    name, names = reference.removeprefix(_RECIPE), recipe_names()
+    if name not in names:
+        if name != reference:
+            raise SettingError(f"There is no recipe {name!r}. The recipes are: {', '.join(names)}.")
+        return None
+    if name == reference and os.path.lexists(name):
+        what = "folder" if os.path.isdir(name) else "file"
+        raise SettingError(
+            f"{name} is a recipe and a {what} in {Path.cwd()}. Write {_RECIPE}{name} for the recipe, or ./{name} for "
+            f"the {what}."
+        )
+    return name
 
 
 def _folder() -> Any:

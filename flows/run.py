@@ -42,7 +42,7 @@ def run(
     """Ingest, train, evaluate, explain, and score the test images (or the new images that come with a sample).
 
     Args:
-        recipe: A recipe's name, a YAML file, a source, or the recipe itself.
+        recipe: A recipe's name, alone or as recipe:NAME, a YAML file, a source, or the recipe itself.
         source: A local copy of the images, in place of the recipe's own source.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.

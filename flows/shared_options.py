@@ -20,7 +20,9 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help=f"{A_SOURCE}", sho
 RecipeOrSource = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE|SOURCE", help="A recipe's name, a YAML file, or a source: see ingest", show_default=False
+        metavar="RECIPE|SOURCE",
+        help="A recipe: its name, recipe:NAME or a YAML file; or a source: see ingest",
+        show_default=False,
     ),
 ]
 OtherSource = Annotated[

@@ -160,7 +160,11 @@ class Workspace:
         Raises:
             InputError: where there is none; the message names those that there are.
         """
-        return self._find(self.datasets, reference, DATASET_CARD, "data set", "darkroom ingest SOURCE --name NAME")
+        found = self._find(self.datasets, reference, DATASET_CARD, "data set", "darkroom ingest SOURCE --name NAME")
+        if os.path.isdir(reference) and not os.path.isfile(Path(reference) / DATASET_CARD):
+            name = f"{found.parent.name}@{found.name}"
+            logger.info("%s is taken for the data set %s; the images in the folder are not read.", reference, name)
+        return found
 
     def find_model(self, reference: str) -> Path:
         """The folder of a model; arguments and errors as those of `choose_model`."""

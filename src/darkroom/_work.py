@@ -61,7 +61,7 @@ def run(
     """The whole pipeline: ingest, train, evaluate, explain, and score the test images.
 
     Args:
-        recipe: A recipe's name, a YAML file, or a source.
+        recipe: A recipe's name, alone or as `recipe:NAME`, a YAML file, or a source.
         source: Images in place of the recipe's own source.
         name: Name of the data set.
         precision: Of scoring: `fp32`, `int8`, or `auto`: int8 where it gave the same answers on validation images.
@@ -198,7 +198,7 @@ def compare(
     """Train a recipe with every combination of some settings; the best on validation becomes a model.
 
     Args:
-        recipe: A recipe's name, a YAML file, or a source.
+        recipe: A recipe's name, alone or as `recipe:NAME`, a YAML file, or a source.
         vary: The values to try by setting, such as `{"optimizer": ["adam", "sgd"]}`.
         trials: Draw this many combinations at random; None takes all.
         prune_after: Epochs before a poor trial can be stopped; 0 stops none.

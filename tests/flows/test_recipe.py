@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,28 @@ def test_changes_take_the_place_of_single_settings() -> None:
     assert changed.train == plain.train.model_copy(update={"epochs": 2})
     assert changed.splits == plain.splits.model_copy(update={"test": 0.3})
     assert changed.policy == plain.policy
+
+
+@pytest.mark.parametrize("made", [Path.mkdir, Path.touch], ids=["folder", "file"])
+def test_a_name_that_is_a_recipe_and_something_here_is_not_guessed(
+    made: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("digits")
+    made(tmp_path / "digits")
+    with pytest.raises(SettingError, match=r"recipe:digits .* \./digits") as refused:
+        load_recipe("digits")
+    assert refused.value.exit_status == 2
+    assert load_recipe("recipe:digits") == recipe
+    for typed in ("./digits", "digits/", str(tmp_path / "digits")):
+        assert load_recipe(typed).source == typed
+    (tmp_path / "cats_dogs.yaml").touch()  # no more than another name
+    assert load_recipe("recipe:digits", {"name": "mine"}).name == "mine"
+
+
+def test_a_recipe_that_is_not_there_is_said_with_those_that_are() -> None:
+    with pytest.raises(SettingError, match=r"no recipe 'digit'\. The recipes are: .*digits"):
+        load_recipe("recipe:digit")
 
 
 def test_anything_else_is_a_source_with_all_defaults() -> None:

@@ -53,13 +53,23 @@ def test_a_path_to_a_folder_with_a_card_is_found(workspace: Workspace, monkeypat
 
 
 @pytest.mark.parametrize("typed", ["photos/", "./photos", "./photos/", "photos@aaa/"])
-def test_a_name_as_a_shell_completes_a_folder_of_images_is_the_data_set(
-    typed: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_name_as_a_shell_completes_a_folder_of_images_is_the_data_set_which_is_said(
+    typed: str,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = card(workspace.dataset("photos", "aaa") / "dataset.json", 1000)
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
     assert workspace.find_dataset(typed) == folder
+    assert ("photos@aaa" in caplog.text) == Path(typed).is_dir()
+    caplog.clear()
+    (tmp_path / "photos").rmdir()
+    workspace.find_dataset(typed)
+    assert caplog.text == ""
 
 
 def test_the_names_of_models_are_those_with_a_finished_version(workspace: Workspace) -> None:
