@@ -2,7 +2,7 @@
 
 A file's place is `sha256(seed, sha256 of the file)` read as a number in [0, 1), cut at the fractions. It depends on
 nothing but the image and the seed, so adding files never moves an old one, copies of one image land together, and the
-expected share of every class is the same (the stratification is in expectation; see `docs` in the README).
+expected share of every class is the same. Where chance is unfair to a class, `stratification.py` corrects it.
 """
 
 from __future__ import annotations
@@ -97,6 +97,18 @@ class SplitPlan(BaseModel):
         if place < self.rules.test:
             return "test"
         return "validation" if place < self.rules.test + self.rules.validation else "train"
+
+    @property
+    def drawn_shares(self) -> tuple[tuple[str, float], ...]:
+        """The splits that are drawn, in the order in which they are cut, with their shares of the images drawn."""
+        if len(self.held_out) == 2:
+            return ()
+        carved = (("validation", self.rules.validation),)
+        return carved if self.held_out else (("test", self.rules.test), *carved)
+
+    def is_drawn(self, source_split: str | None) -> bool:
+        """Whether the split of such an image is drawn, and not the source's."""
+        return bool(self.drawn_shares) and source_split not in self.held_out
 
     @property
     def decision(self) -> str:

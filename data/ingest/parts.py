@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -25,11 +26,11 @@ from darkroom.data.dataset.leaks import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, QUARANTINED, ManifestRow, read_group, to_table, write_table
 from darkroom.data.dataset.shard_names import part_shard_name
 from darkroom.data.dataset.shards import Record, ShardWriter, num_records, open_writer
-from darkroom.data.errors import CountError, ImageError
+from darkroom.data.errors import CountError, ImageError, InputError
 from darkroom.data.files.atomic import atomic_folder
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
 from darkroom.data.images.augment import augment_copy
-from darkroom.data.images.decode import read_header
+from darkroom.data.images.decode import Decoded, DecodePolicy, decode_with_header, read_header
 from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.encode import encode_jpeg, encode_png
 from darkroom.data.images.watched import Decode, watched_decode
@@ -90,6 +91,33 @@ def write_part(staging: Path, index: int) -> PartCounts:
     return PartCounts(index, len(rows), rows.count(OK), num_known, reused)
 
 
+def read_moved(staging: Path, index: int, moved: Mapping[str, tuple[str, str]]) -> Iterator[Record]:
+    """What the shards of a part are to hold of images that lie in another split than drawn, which are read again.
+
+    Args:
+        staging: The folder of the plan.
+        index: Of the part.
+        moved: By path, the split that an image is to have, and its SHA-256.
+
+    Raises:
+        InputError: where a file has changed since its part was written.
+    """
+    plan = read_plan(staging)
+    labels = LabelMap(plan.labels)
+    for file in read_group(staging / "plan.parquet", index).to_pylist():
+        if file["path"] in moved:
+            split, sha256 = moved[file["path"]]
+            read = _read(plan, labels, file, _decode_again, split)
+            if read.row.sha256 != sha256 or read.row.status != OK:
+                raise InputError(f"{file['path']} in {plan.folder} was changed while it was ingested. Ingest again.")
+            yield from read.records
+
+
+def _decode_again(path: str | None, data: bytes, policy: DecodePolicy) -> Decoded:
+    """Decode what was decoded before, so that it needs no watching."""
+    return decode_with_header(data, policy)
+
+
 def _taken_over(plan: IngestPlan, known: dict[bytes, Known], files: list[dict[str, Any]]) -> dict[bytes, Known]:
     """Those of the known files that would come out the same, with the label and the place that they have now."""
     labels, taken = LabelMap(plan.labels), {}
@@ -146,8 +174,10 @@ def _write_part(
     write_table(folder / "manifest.parquet", to_table(rows))
 
 
-def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Decode) -> Known:
-    """One file's row and, if it is used, its thumbnail and the image with its copies."""
+def _read(
+    plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Decode, split: str | None = None
+) -> Known:
+    """One file's row and, if it is used, its thumbnail and the image with its copies; `split` None draws it."""
     raise_if_stopped()
     settings = plan.settings
     data: bytes | None = None
@@ -162,7 +192,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Deco
         logger.debug("%s is quarantined: %s", file["path"], error)
         return Known(_quarantined(file, data, error.reason), None, ())
     sha256 = hashlib.sha256(data).hexdigest()
-    split = plan.splits.split(sha256, file["source_split"])
+    split = split or plan.splits.split(sha256, file["source_split"])
     image = Image.fromarray(decoded.pixels)
     small = thumbnail(image)
     row = ManifestRow(

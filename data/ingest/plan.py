@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from darkroom.data.dataset.dataset import is_whole
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.manifest import write_table
 from darkroom.data.dataset.splits import SplitPlan
+from darkroom.data.dataset.stratification import MIN_CLASS_SIZE
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import remove_folder, write_json
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
@@ -165,7 +167,7 @@ def plan_ingest(request: IngestRequest) -> Planned:
     # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
-    for word, said in labelling.reading.with_splits(splits.decision).lines():
+    for word, said in labelling.reading.with_splits(_told_splits(labelling, splits)).lines():
         logger.info("%s: %-9s %s", settings.name, word, said)
     return Planned(staging, plan.num_parts)
 
@@ -198,7 +200,14 @@ def read_source(source: Source, settings: IngestSettings) -> Reading:
     """
     labelling = label_files(source.folder, list_files(source.folder), settings.labels)
     splits = SplitPlan.of({file.source_split for file in labelling.files if file.label}, settings.splits)
-    return labelling.reading.with_splits(splits.decision)
+    return labelling.reading.with_splits(_told_splits(labelling, splits))
+
+
+def _told_splits(labelling: Labelling, splits: SplitPlan) -> str:
+    """How the splits are found, and the classes that are too small to be in each."""
+    drawn = Counter(file.label for file in labelling.files if file.label and splits.is_drawn(file.source_split))
+    small = sorted(f"{label} {number}" for label, number in drawn.items() if number < MIN_CLASS_SIZE)
+    return splits.decision + (f"; too few images for every split: {', '.join(small)}" if small else "")
 
 
 def read_plan(staging: Path) -> IngestPlan:

@@ -9,7 +9,9 @@ import logging
 import os
 import shutil
 from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +23,7 @@ from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import OK, count_reasons, write_table
 from darkroom.data.dataset.shard_names import part_shard_name, shard_name
-from darkroom.data.dataset.shards import copy_without, num_records
+from darkroom.data.dataset.shards import Record, copy_without, num_records, open_writer, read_shard
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import CountError, InputError
 from darkroom.data.figures import count
@@ -29,6 +31,8 @@ from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.ingest.dataset_version import dataset_version
+from darkroom.data.ingest.even_splits import EARLIER_SCHEMA, earlier_splits, even_splits
+from darkroom.data.ingest.parts import read_moved
 from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note
 from darkroom.data.ingest.quarantine_limit import check_quarantine_limit
 from darkroom.data.ingest.reuse import keep_work, part_folder
@@ -42,6 +46,7 @@ from darkroom.data.quality.duplicates import (
     set_aside,
     stored_thumbnails,
     summarise,
+    tied_images,
 )
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
 
@@ -65,10 +70,16 @@ class Gathered:
     manifest: pa.Table
     copies: pa.Table
     summary: DuplicateSummary
+    moved: dict[str, str]
+    decisions: tuple[str, ...]
 
 
-def gather(staging: Path) -> Gathered:
-    """Merge the manifests of all parts, and find duplicates among the images.
+def gather(staging: Path, workspace: Workspace | None = None) -> Gathered:
+    """Merge the manifests of all parts, correct the splits, and find duplicates among the images.
+
+    Args:
+        staging: The folder of the plan and the parts.
+        workspace: Where earlier versions are, whose splits are kept; None keeps none.
 
     Raises:
         CountError: where the rows do not add up to the files listed.
@@ -81,8 +92,18 @@ def gather(staging: Path) -> Gathered:
     if manifest.num_rows != plan.num_files:
         raise CountError(f"{plan.num_files} files were listed and {manifest.num_rows} rows written. Ingest again.")
     manifest = manifest.append_column("place", pa.array(range(plan.num_files), pa.int64())).sort_by("path")
-    manifest, copies, summary = _gate(plan, manifest, stored_thumbnails(parts, [table.num_rows for table in tables]))
-    return Gathered(plan, parts, manifest, copies, summary)
+    thumbnails = stored_thumbnails(parts, [table.num_rows for table in tables])
+
+    def tied() -> frozenset[str]:
+        images = Images.of(manifest, plan.settings.policy.image_size)
+        return tied_images(images, find_copies(images, thumbnails))
+
+    none = EARLIER_SCHEMA.empty_table()
+    earlier = earlier_splits(workspace, plan.settings.name, plan.splits) if workspace else none
+    even = even_splits(manifest, plan.splits, earlier, tied)
+    gated, copies, summary = _gate(plan, even.manifest, thumbnails)
+    decisions = (*plan.decisions, even.decision) if even.decision else plan.decisions
+    return Gathered(plan, parts, gated, copies, summary, even.moved, decisions)
 
 
 def publish(staging: Path, workspace: Workspace) -> Path:
@@ -100,11 +121,11 @@ def publish(staging: Path, workspace: Workspace) -> Path:
         InputError: where too many images were quarantined, a class has no image to train on, or `leaks` is `fail` and a
             training image duplicates a held-out one.
     """
-    gathered = gather(staging)
-    plan, parts, manifest = gathered.plan, gathered.parts, gathered.manifest
+    gathered = gather(staging, workspace)
+    plan, manifest = gathered.plan, gathered.manifest
     counts = _check(plan, manifest)
     version = dataset_version(
-        plan.settings.model_dump(mode="json"), plan.identity or plan.source, plan.decisions, manifest
+        plan.settings.model_dump(mode="json"), plan.identity or plan.source, gathered.decisions, manifest
     )
     final = workspace.dataset(plan.settings.name, version)
     if is_whole(final):
@@ -116,7 +137,7 @@ def publish(staging: Path, workspace: Workspace) -> Path:
     else:
         remove_folder(final)
         with atomic_folder(final) as temporary:
-            shards = _gather_shards(plan, parts, manifest, temporary)
+            shards = _gather_shards(gathered, staging, temporary)
             _check_shards(manifest, plan, shards)
             write_table(temporary / "manifest.parquet", manifest)
             write_table(temporary / "duplicates.parquet", gathered.copies)
@@ -175,43 +196,85 @@ def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
     )
 
 
-def _gather_shards(plan: IngestPlan, parts: list[Path], manifest: pa.Table, folder: Path) -> tuple[ShardFact, ...]:
+@dataclass(frozen=True)
+class _Shard:
+    """A shard to be: the images of a split that a part holds, those that leave it and those that come from another."""
+
+    index: int
+    part: Path
+    split: str
+    num_kept: int
+    num_gone: int
+    coming: dict[str, tuple[str, str]]
+
+    @property
+    def num_images(self) -> int:
+        return self.num_kept + len(self.coming)
+
+
+def _gather_shards(gathered: Gathered, staging: Path, folder: Path) -> tuple[ShardFact, ...]:
     """Link the parts' shards under their final names, numbered in the order of the parts.
 
-    A shard that holds images that the gate quarantined is written again without them; one of nothing else is left out.
+    A shard is written again where images leave it, because the gate quarantined them or they lie in another split than
+    drawn, and where such images come to it; one of no image is left out.
     """
+    plan, manifest = gathered.plan, gathered.manifest
     (folder / "shards").mkdir()
-    aside = manifest.filter(pc.is_valid(pc.field("copy_of")))
-    dropped = set(zip(aside["path"].to_pylist(), aside["sha256"].to_pylist(), strict=True))
-    wanted = []
+    aside = manifest.filter(pc.is_valid(pc.field("copy_of"))).select(["path", "sha256"])
+    is_moved = pc.is_in(manifest["path"], pa.array(list(gathered.moved), pa.string()))
+    elsewhere = manifest.filter(pc.and_(is_moved, pc.is_valid(manifest["split"]))).select(["path", "split", "sha256"])
+    moved = {row["path"]: (row["split"], row["sha256"]) for row in elsewhere.to_pylist()}
+    dropped = {(row["path"], row["sha256"]) for rows in (aside, elsewhere) for row in rows.to_pylist()}
+    wanted: list[tuple[_Shard, str]] = []
     for split in SPLITS:
-        found = [(part, kept, gone) for part in parts for kept, gone in [_count(part, split, dropped)] if kept]
-        for index, (part, kept, gone) in enumerate(found):
-            file = f"shards/{shard_name(split, index, len(found), plan.settings.shards.format)}"
-            wanted.append((part, split, file, kept, gone))
+        counted = (_count(index, part, split, dropped, moved) for index, part in enumerate(gathered.parts))
+        found = [shard for shard in counted if shard.num_images]
+        names = (shard_name(split, index, len(found), plan.settings.shards.format) for index in range(len(found)))
+        wanted += zip(found, (f"shards/{name}" for name in names), strict=True)
 
-    def placed(shard: tuple[Path, str, str, int, int]) -> ShardFact:
-        part, split, file, kept, gone = shard
-        source = part / part_shard_name(split, plan.settings.shards.format)
-        if gone:
+    def placed(item: tuple[_Shard, str]) -> ShardFact:
+        shard, file = item
+        source = shard.part / part_shard_name(shard.split, plan.settings.shards.format)
+        if shard.coming:
+            coming = read_moved(staging, shard.index, shard.coming)
+            _write_again(source, folder / file, plan, dropped, coming)
+        elif shard.num_gone:
             copy_without(source, folder / file, LabelMap(plan.labels), dropped)
         else:
             _link(source, folder / file)
-        copies = kept * plan.settings.copies if split == "train" else 0
-        if (stored := num_records(folder / file)) != kept + copies:
-            raise CountError(f"{file} of {plan.settings.name} holds {stored} images, not {kept + copies}.")
+        copies = shard.num_images * plan.settings.copies if shard.split == "train" else 0
+        expected = shard.num_images + copies
+        if (stored := num_records(folder / file)) != expected:
+            raise CountError(f"{file} of {plan.settings.name} holds {stored} images, not {expected}.")
         fact = FileFact.of(folder, file)
-        return ShardFact(**fact.model_dump(), split=split, num_rows=kept + copies, num_copies=copies)
+        return ShardFact(**fact.model_dump(), split=shard.split, num_rows=expected, num_copies=copies)
 
     # Hashing is most of it, and leaves Python to the other threads.
     return tuple(ordered_map(placed, wanted, num_cpus(), window=2 * num_cpus()))
 
 
-def _count(part: Path, split: str, dropped: set[tuple[str, str]]) -> tuple[int, int]:
-    """How many images of a split a part holds that stay, and how many that were quarantined since."""
-    rows = pq.read_table(part / "manifest.parquet", columns=["path", "sha256"], filters=[("split", "=", split)])
+def _count(
+    index: int, part: Path, split: str, dropped: set[tuple[str, str]], moved: Mapping[str, tuple[str, str]]
+) -> _Shard:
+    """What becomes of a part's shard of a split."""
+    file = part / "manifest.parquet"
+    rows = pq.read_table(file, columns=["path", "sha256"], filters=[("split", "=", split)])
     gone = sum(key in dropped for key in zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
-    return rows.num_rows - gone, gone
+    paths = pq.read_table(file, columns=["path"])["path"].to_pylist() if moved else []
+    coming = {path: moved[path] for path in paths if path in moved and moved[path][0] == split}
+    return _Shard(index, part, split, rows.num_rows - gone, gone, coming)
+
+
+def _write_again(
+    source: Path, target: Path, plan: IngestPlan, dropped: Container[tuple[str, str]], coming: Iterable[Record]
+) -> None:
+    """Write a shard without the images that leave it, and with those that come to it."""
+    labels = LabelMap(plan.labels)
+    before = read_shard(source, labels) if source.is_file() else ()
+    kept = (record for record in before if (record.path, record.sha256) not in dropped)
+    with open_writer(target, plan.settings.shards.format, labels) as writer:
+        for record in chain(kept, coming):
+            writer.write(record)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -239,7 +302,7 @@ def _card(
         source=plan.source,
         licence=plan.licence,
         citation=plan.citation,
-        decisions=plan.decisions,
+        decisions=gathered.decisions,
         labels=plan.labels,
         policy=settings.policy,
         splits=plan.splits,

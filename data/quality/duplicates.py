@@ -163,6 +163,17 @@ def find_copies(images: Images, thumbnails: Thumbnails) -> Pairs:
     )
 
 
+def tied_images(images: Images, pairs: Pairs) -> frozenset[str]:
+    """SHA-256 of every image that has a near-duplicate, or an exact one under another label.
+
+    Exact duplicates of one label have one SHA-256, and so are in one split whatever it is.
+    """
+    labels = images.table["label"].combine_chunks().dictionary_encode().indices.to_numpy()
+    tied = ~pairs.is_exact | (labels[pairs.first] != labels[pairs.second])
+    places = np.unique(np.concatenate([pairs.first[tied], pairs.second[tied]]))
+    return frozenset(images.table["sha256"].take(pa.array(places)).to_pylist())
+
+
 def stored_thumbnails(folders: Sequence[Path], num_rows: Sequence[int]) -> Thumbnails:
     """Thumbnails from the file `THUMBNAILS` of each folder, read when asked for.
 

@@ -166,6 +166,24 @@ class Workspace:
             logger.info("%s is taken for the data set %s; the images in the folder are not read.", reference, name)
         return found
 
+    def dataset_versions(self, name: str) -> list[Path]:
+        """The folders of all versions of a data set, here and in the store, the newest first."""
+        found = self._cards(self.datasets / check_name(name), "*", DATASET_CARD)
+        newest = sorted(found, key=lambda path: (found[path], path.parent.name), reverse=True)
+        return [path.parent for path in newest]
+
+    def read_file(self, path: Path) -> bytes:
+        """A file's bytes, from here or else from the store, without keeping a copy.
+
+        Raises:
+            OSError: where it is in neither.
+        """
+        if self.mirror and not path.is_file():
+            theirs = self.mirror.read(self.mirror.name_of(path), _MAX_CARD_BYTES)
+            if theirs is not None:
+                return theirs
+        return path.read_bytes()
+
     def find_model(self, reference: str) -> Path:
         """The folder of a model; arguments and errors as those of `choose_model`."""
         return self.choose_model(reference).folder

@@ -152,7 +152,7 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
         source=plan.source,
         licence=plan.licence,
         citation=plan.citation,
-        decisions=plan.decisions,
+        decisions=found.decisions,
         policy=plan.settings.policy,
         quality=assess(found.manifest, plan.settings.policy, _MAX_LISTED),
         examples=choose_examples(found.manifest),

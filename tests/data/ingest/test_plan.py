@@ -191,7 +191,7 @@ def test_a_class_without_an_image_to_train_on_is_named(photos: Path, tmp_path: P
 
 
 def test_a_part_that_would_be_empty_is_named(tmp_path: Path) -> None:
-    folder = write_classes(tmp_path / "p", {"a": 3, "b": 3})
+    folder = write_classes(tmp_path / "p", {"a": 2, "b": 2})
     rules = settings(splits=SplitRules(validation=0.0001, test=0.0001))
     assert "leaves no image for validation. Add images, or give it a larger share" in refused(
         folder, tmp_path / "w", rules

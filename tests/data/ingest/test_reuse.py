@@ -38,9 +38,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     original = data_parts._read
 
-    def counting(plan: Any, labels: Any, file: dict[str, Any], decode: Any) -> Any:
-        seen.append(file["path"])
-        return original(plan, labels, file, decode)
+    def counting(plan: Any, labels: Any, file: dict[str, Any], decode: Any, split: str | None = None) -> Any:
+        if split is None:  # else it is read again, to lie in another split than drawn
+            seen.append(file["path"])
+        return original(plan, labels, file, decode, split)
 
     monkeypatch.setattr(data_parts, "_read", counting)
     return seen
