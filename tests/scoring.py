@@ -14,7 +14,7 @@ from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.hashing import content_version, file_sha256
 from darkroom.data.stores.storage import Url
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table.output import TableOutput

@@ -174,9 +174,7 @@ def _write_part(
     write_table(folder / "manifest.parquet", to_table(rows))
 
 
-def _read(
-    plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Decode, split: str | None = None
-) -> Known:
+def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Decode, split: str | None = None) -> Known:
     """One file's row and, if it is used, its thumbnail and the image with its copies; `split` None draws it."""
     raise_if_stopped()
     settings = plan.settings

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from darkroom.data.files.atomic import remove_unfinished, temporary_beside
 from darkroom.data.files.hashing import content_version, file_sha256
 from darkroom.data.files.names import RUN_RECORD
-from darkroom.data.stores.workspace import SUMMARY_CARD, TablePaths
+from darkroom.data.stores.table_paths import SUMMARY_CARD, TablePaths
 
 WORK_FOLDER = ".scoring"
 _FACTS = ("path", "bytes", "mtime_ns", "etag", "reason")

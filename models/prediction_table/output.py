@@ -15,7 +15,7 @@ from pathlib import Path
 from darkroom.data.errors import InputError
 from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.stores.mirror import Mirror
-from darkroom.data.stores.workspace import SUMMARY_CARD, TablePaths, is_part
+from darkroom.data.stores.table_paths import SUMMARY_CARD, TablePaths, is_part
 from darkroom.models.prediction_table import earlier_layout
 from darkroom.models.prediction_table.part_file import is_ours
 

@@ -13,7 +13,7 @@ from darkroom.data.errors import CountError
 from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.watched import watched_decode
 from darkroom.data.stores.folders import folder_at
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.onnx.runtime import Engine, Runner
 from darkroom.models.prediction_table.part_file import PartFacts, part_key, stamp, write_part

@@ -26,7 +26,7 @@ from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.listing import FileEntry
 from darkroom.data.stores.model_choice import ModelChoice
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from darkroom.data.dataset.manifest import OK, QUARANTINED
 from darkroom.data.files.atomic import atomic_file
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.prediction_table import earlier_layout
 from darkroom.models.prediction_table.part_file import is_intact, part_key, read_facts, stamp
 

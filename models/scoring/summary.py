@@ -19,7 +19,7 @@ from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.provenance import run_record
 from darkroom.data.images.decoder import Decoder
 from darkroom.data.stores.model_choice import ModelChoice
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout
 from darkroom.models.prediction_table.schema import SCHEMA_VERSION

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.flows.server_health import server_health
 from tests.datasets import photograph
 from tests.processes import ROOT, documented, run_command, start, wait_for

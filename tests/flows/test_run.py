@@ -20,7 +20,7 @@ from PIL import Image
 from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.sources import samples
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.flows import up_to_date
 from darkroom.flows.explain import explain
 from darkroom.flows.recipe import Recipe

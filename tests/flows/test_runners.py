@@ -32,7 +32,7 @@ from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.files.lease import Lease, working_under
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.flows import runners
 from darkroom.flows.doctor import examine
 from darkroom.flows.ingest import ingest

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.errors import InputError
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.onnx.runtime import OnnxRunner, Runner
 from darkroom.models.scoring.parts import open_runner, score_part

@@ -18,7 +18,7 @@ from PIL import Image
 
 from darkroom.data.errors import CountError, FormatError, InputError, SettingError
 from darkroom.data.images.decode import decode, decode_stored
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.scoring import rows as score_rows

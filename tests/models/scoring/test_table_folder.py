@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from darkroom.data.errors import FormatError, InputError
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.part_file import is_intact, read_facts
