@@ -89,6 +89,7 @@ _CALIBRATION: Mapping[str, Path] = {
 BLESSING_OPTIONS: Mapping[str, Path] = {
     "min-accuracy": ("blessing", "min_accuracy"),
     "min-recall": ("blessing", "min_recall"),
+    "min-test-images": ("blessing", "min_test_images"),
     "max-calibration-error": ("blessing", "max_calibration_error"),
     "accuracy-margin": ("blessing", "accuracy_margin"),
     "recall-margin": ("blessing", "recall_margin"),

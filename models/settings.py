@@ -151,6 +151,9 @@ class BlessingRules(SettingsModel):
 
     min_accuracy: float = Field(default=0.0, ge=0, le=1, description="Minimum accuracy on the test images")
     min_recall: float = Field(default=0.0, ge=0, le=1, description="Minimum recall of every class")
+    min_test_images: int = Field(
+        default=5, ge=0, description="Minimum number of test images of every class, without which no model is approved"
+    )
     max_calibration_error: float = Field(default=1.0, ge=0, le=1, description="Maximum expected calibration error")
     accuracy_margin: float = Field(
         default=0.0,

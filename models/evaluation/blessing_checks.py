@@ -12,10 +12,13 @@ from darkroom.models.settings import BlessingRules
 
 # A difference that two equally good bundles show less often than this is not put down to chance.
 SIGNIFICANCE = 0.05
+_MAX_NAMED = 5
 
 
 def check_minimum_thresholds(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
     """The checks that every bundle must pass; a minimum of 0 and a maximum of 1 are not checked.
+
+    A class without enough images would pass all of them: nothing is known about it.
 
     Args:
         metrics: Of the bundle on the test images.
@@ -32,6 +35,13 @@ def check_minimum_thresholds(metrics: Metrics, rules: BlessingRules) -> tuple[Ch
             found=f"balanced accuracy {_percent(metrics.balanced_accuracy)}, chance is {_percent(guessing)}",
         )
     ]
+    if rules.min_test_images > 0:
+        few = [row for row in metrics.per_class if row.support < rules.min_test_images]
+        shown = ", ".join(f"{row.label} has {row.support}" for row in few[:_MAX_NAMED])
+        more = f" and {len(few) - _MAX_NAMED} more classes" if len(few) > _MAX_NAMED else ""
+        fewest = f"at least {min(row.support for row in metrics.per_class)} per class"
+        found = f"{shown + more or fewest}, required: at least {rules.min_test_images}"
+        checks.append(Check(name="Test images per class", passed=not few, found=found))
     if rules.min_accuracy > 0:
         found = f"{_percent(metrics.accuracy)}, required: at least {_percent(rules.min_accuracy)}"
         checks.append(Check(name="Minimum accuracy", passed=metrics.accuracy >= rules.min_accuracy, found=found))

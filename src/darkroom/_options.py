@@ -90,6 +90,7 @@ class BlessingOptions(TypedDict, total=False):
 
     min_accuracy: float
     min_recall: float
+    min_test_images: int
     max_calibration_error: float
     accuracy_margin: float
     recall_margin: float

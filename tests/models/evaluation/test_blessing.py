@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import FormatError, InputError
 from darkroom.data.files.cards import FileFact
 from darkroom.data.images.decode import DecodePolicy
@@ -26,6 +27,7 @@ from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.blessed import bless, promote, read_blessed, roll_back
 from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
 from darkroom.models.evaluation.blessing import decide, still_stands
+from darkroom.models.evaluation.blessing_checks import check_minimum_thresholds
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.evaluation.report import read_report
 from darkroom.models.evaluation.split_predictions import predict_split
@@ -258,10 +260,23 @@ def test_without_a_fair_image_there_is_no_blessing(template, place, photos, tmp_
     decision_on(make_bundle(template, place, "a1", photos, border=GOOD), photos, place)
     known = [(label, level, 100) for label, level in (("dark", 60), ("light", 190))]
     only = make_dataset(place, tmp_path / "only", "only", known, range(200, 203))
-    decision = decision_on(make_bundle(template, place, "a2", only, border=GOOD), only, place)
+    rules = RULES.model_copy(update={"min_test_images": 0})
+    decision = decision_on(make_bundle(template, place, "a2", only, border=GOOD), only, place, rules)
     assert not decision.blessed
     assert decision.comparison is None
     assert "a1" in decision.why
+
+
+@pytest.mark.parametrize("num_light", [0, 1, 4, 5])
+def test_a_class_that_too_few_test_images_speak_for_is_not_blessed_unless_asked(num_light) -> None:
+    truth = np.array([0] * 40 + [1] * num_light, np.int32)
+    metrics = measure(np.eye(2)[truth] * 0.98 + 0.01, truth, LabelMap(("dark", "light")))
+    assert metrics.accuracy == 1.0
+    checks = {check.name: check for check in check_minimum_thresholds(metrics, BlessingRules())}
+    assert checks["Test images per class"].passed == (num_light >= 5)
+    assert (f"light has {num_light}" in checks["Test images per class"].found) == (num_light < 5)
+    asked = check_minimum_thresholds(metrics, BlessingRules(min_test_images=0))
+    assert "Test images per class" not in [check.name for check in asked]
 
 
 @pytest.mark.parametrize("reason", ["policy", "gone"])
