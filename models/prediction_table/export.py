@@ -22,7 +22,7 @@ from darkroom.data.dataset.manifest import OK
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file, atomic_folder
 from darkroom.data.stores.listing import printable
-from darkroom.data.stores.workspace import TablePaths
+from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.prediction_table.schema import EMBEDDING
 
 ExportFormat = Literal["csv", "jsonl", "submission", "folders"]

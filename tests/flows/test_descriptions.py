@@ -10,6 +10,7 @@ import pytest
 
 from darkroom.data.dataset.dataset import ReasonCount
 from darkroom.data.dataset.leaks import DuplicateSummary
+from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.flows.descriptions import describe, describe_decision, metric_tables
 from darkroom.flows.results import (
     BlessingResult,
@@ -20,14 +21,15 @@ from darkroom.flows.results import (
     InspectResult,
     RunResult,
     ScoreResult,
-    SideBySide,
     SplitSize,
     Target,
     TrainResult,
     VersusResult,
 )
-from darkroom.flows.results import Right as Counts
 from darkroom.flows.terminal import show
+from darkroom.models.evaluation.report import EvaluatedOn
+from darkroom.models.evaluation.versus import Right as Counts
+from darkroom.models.evaluation.versus import SideBySide
 from darkroom.models.measures.comparison import Check, Decision
 from darkroom.models.measures.metrics import measure
 from darkroom.models.pages.description import Description, Row, Table
@@ -77,6 +79,7 @@ def trained(**changes: Any) -> TrainResult:
 def evaluated(**changes: Any) -> EvaluateResult:
     values: dict[str, Any] = {
         "bundle": "pets-cifar4@a",
+        "chosen": ModelChoice(by="version"),
         "dataset": "pets@1",
         "split": "test",
         "num_images": 351,
@@ -96,13 +99,20 @@ def evaluated(**changes: Any) -> EvaluateResult:
 
 
 def explained(**changes: Any) -> ExplainResult:
-    values = {"bundle": "pets-cifar4@a", "folder": "/w/e", "page": "/w/e/explain.html", "pictures": ("/w/e/1.png",)}
+    values = {
+        "bundle": "pets-cifar4@a",
+        "chosen": ModelChoice(by="version"),
+        "folder": "/w/e",
+        "page": "/w/e/explain.html",
+        "pictures": ("/w/e/1.png",),
+    }
     return ExplainResult(**{**values, "reused": False} | changes)
 
 
 def scored(**changes: Any) -> ScoreResult:
     values: dict[str, Any] = {
         "bundle": "pets-cifar4@a",
+        "chosen": ModelChoice(by="version"),
         "precision": "int8",
         "folder": "/new",
         "out": "s3://bucket/table",
@@ -196,7 +206,7 @@ def test_a_refused_model_comes_with_the_limit_and_the_way_out() -> None:
     assert "darkroom promote pets-cifar4@a" in refused.remarks[0]
     assert describe(evaluated()).remarks == ()
     nothing = describe(evaluated(blessed=None, blessing=None))
-    assert (nothing.remarks, [row.label for row in nothing.rows]) == ((), ["accuracy", "macro F1", "report"])
+    assert (nothing.remarks, [row.label for row in nothing.rows]) == ((), ["model", "accuracy", "macro F1", "report"])
     decision = Decision(blessed=False, why=why, checks=(Check(name="Accuracy", passed=False, found="low"),))
     shown = describe_decision("pets-cifar4@a", decision).as_markdown()
     assert "| Accuracy | no | low |" in shown
@@ -207,6 +217,7 @@ def test_a_comparison_with_a_table_counts_what_is_missing_in_it() -> None:
     both = SideBySide(model=Counts.of(90, 100), table=Counts.of(80, 100))
     values: dict[str, Any] = {
         "bundle": "pets-cifar4@a",
+        "chosen": ModelChoice(by="version"),
         "dataset": "pets@1",
         "split": "test",
         "table": "answers.csv",
@@ -230,8 +241,15 @@ def test_a_comparison_with_a_table_counts_what_is_missing_in_it() -> None:
 
 
 def test_a_moved_blessing_names_both_versions() -> None:
-    result = BlessingResult(name="pets", blessed="b", replaced="a", why="by hand", folder="/w/models/pets/b")
+    result = BlessingResult(
+        name="pets", blessed="b", replaced="a", why="by hand", evaluated=None, already=False, folder="/w/models/pets/b"
+    )
     assert told(result)["blessed"] == "pets@b, replaces pets@a"
+    assert told(result)["evaluated"] == "never on test images"
+    known = EvaluatedOn(dataset="photos@1", num_images=200, accuracy=0.9, macro_f1=0.8)
+    again = told(result.model_copy(update={"already": True, "evaluated": known}))
+    assert again["blessed"] == "pets@b (already blessed)"
+    assert again["accuracy"] == "0.9000 on 200 test images of photos@1; macro F1 0.8000"
     assert describe(result).title == "pets@b is blessed"
 
 
