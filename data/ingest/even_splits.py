@@ -84,7 +84,15 @@ def even_splits(
     )
     before = pc.if_else(drawn, before, None)
     assigned = pc.coalesce(before, manifest["split"].combine_chunks())
-    changed = _cut_anew(manifest, drawn, before, assigned, plan, tied)
+    contents = pa.table(
+        {
+            "label": manifest["label"].combine_chunks(),
+            "sha256": manifest["sha256"].combine_chunks(),
+            "split": assigned,
+            "is_free": pc.is_null(before),
+        }
+    )
+    changed = _cut_anew(contents.filter(drawn), plan, tied)
     if changed:
         contents = pa.array(list(changed), pa.string())
         places = pc.index_in(manifest["sha256"].combine_chunks(), contents)
@@ -98,23 +106,14 @@ def even_splits(
     return EvenSplits(table, splits, _decision(moved) if splits else None)
 
 
-def _cut_anew(
-    manifest: pa.Table,
-    drawn: pa.Array,
-    before: pa.Array,
-    assigned: pa.Array,
-    plan: SplitPlan,
-    tied: Callable[[], frozenset[str]],
-) -> dict[str, str]:
-    """The splits that change, by SHA-256, so that they are fair to each class."""
-    contents = pa.table(
-        {
-            "label": manifest["label"].combine_chunks(),
-            "sha256": manifest["sha256"].combine_chunks(),
-            "split": assigned,
-            "is_free": pc.is_null(before),
-        }
-    ).filter(drawn)
+def _cut_anew(contents: pa.Table, plan: SplitPlan, tied: Callable[[], frozenset[str]]) -> dict[str, str]:
+    """The splits that change, by SHA-256, so that they are fair to each class.
+
+    Args:
+        contents: Of the images whose split is drawn: `label`, `sha256`, `split`, and whether that `is_free`.
+        plan: How they were drawn.
+        tied: See `even_splits`.
+    """
     contents = contents.group_by(list(contents.column_names)).aggregate([])  # each content of a class once
     changed: dict[str, str] = {}
     stay: frozenset[str] | None = None

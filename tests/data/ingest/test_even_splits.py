@@ -17,8 +17,9 @@ from darkroom.data.errors import InputError
 from darkroom.data.images.augment import augmentation_by_name
 from darkroom.data.images.decode import DecodePolicy, decode, decode_stored
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest, read_source
+from darkroom.data.ingest.plan import plan_ingest, read_source
 from darkroom.data.ingest.publication import publish
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import source_of, write_classes
 
@@ -37,7 +38,7 @@ def rules(seed: int = 0, **changes: object) -> IngestSettings:
 
 def ingest(folder: Path, workspace: Path, settings: IngestSettings, retry_quarantined: bool = False) -> Dataset:
     place = Workspace(workspace)
-    planned = plan_ingest(source_of(folder), settings, place, retry_quarantined)
+    planned = plan_ingest(IngestRequest(source_of(folder), settings, place, retry_quarantined))
     for index in range(planned.num_parts):
         write_part(planned.staging, index)
     return open_dataset(planned.published or publish(planned.staging, place))
@@ -192,7 +193,7 @@ def test_a_file_that_changes_between_its_part_and_its_move_is_not_stored(
 ) -> None:
     seed = unfair_seed(photos, tmp_path)
     place = Workspace(tmp_path / "w")
-    planned = plan_ingest(source_of(photos), rules(seed), place)
+    planned = plan_ingest(IngestRequest(source_of(photos), rules(seed), place))
     for index in range(planned.num_parts):
         write_part(planned.staging, index)
     for path in photos.rglob("*.png"):
