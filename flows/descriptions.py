@@ -15,6 +15,7 @@ from darkroom.flows.results import (
     CompareResult,
     EvaluateResult,
     ExplainResult,
+    ExportResult,
     IngestResult,
     InspectResult,
     Result,
@@ -161,6 +162,13 @@ def _(result: VersusResult) -> Description:
     )
     described = _description(f"{result.bundle} against {result.table}", *rows, ("rows", result.rows))
     return described.with_tables(by_class)
+
+
+@describe.register
+def _(result: ExportResult) -> Description:
+    what = count(result.num_rows, "image" if result.format == "folders" else "row")
+    rows = (("table", result.table), ("model", result.bundle), ("exported", f"{what}: {result.out}"))
+    return _description(f"Export of {result.table}", *rows, remarks=result.remarks)
 
 
 @describe.register

@@ -293,6 +293,17 @@ class BlessingResult(Result):
         )
 
 
+class ExportResult(Result):
+    """A prediction table in another form; `num_rows` counts rows of a file, or images in folders."""
+
+    table: str
+    bundle: str
+    format: Literal["csv", "jsonl", "submission", "folders"]
+    out: str
+    num_rows: int
+    remarks: tuple[str, ...]
+
+
 class ExplainResult(Result):
     """Pictures that show what a network looks at."""
 

@@ -25,7 +25,20 @@ from tests.bundles import tiny_bundle
 from tests.datasets import photograph, write_images
 
 ROOT = Path(__file__).parents[1]
-WORK = ("run", "ingest", "inspect", "train", "compare", "evaluate", "versus", "promote", "rollback", "explain", "score")
+WORK = (
+    "run",
+    "ingest",
+    "inspect",
+    "train",
+    "compare",
+    "evaluate",
+    "versus",
+    "promote",
+    "rollback",
+    "explain",
+    "score",
+    "export",
+)
 OF_THE_TERMINAL = {"as_json", "verbose", "runner", "address", "plan"}
 HEAVY = ("tensorflow", "keras", "prefect", "pandas", "onnxruntime", "pyarrow", "numpy", "PIL", "pydantic")
 FORMATS = {
@@ -293,11 +306,14 @@ best = darkroom.compare(source, {{"learning_rate": [0.001, 0.002]}}, name="tiny"
 beside = darkroom.versus(whole.train.bundle, "answers.csv", means={{"Azure": "blue"}})
 darkroom.promote(other.bundle, why="to try", unevaluated=True)
 back = darkroom.rollback("tiny-cifar4")
+csv = darkroom.export(whole.score.out, "scored.csv")
+sorted_images = darkroom.export(whole.score.out, "sorted", link=True)
 shown = darkroom.explain(whole.train.bundle, [source + "/test/blue/058.png"], max_searched=0, out="shown")
 assert "prefect" not in sys.modules
 print(looked.num_ok, whole.ingest.num_ok, whole.score.num_files)
 print(again.reused, other.reused, again.bundle == whole.train.bundle)
 print(len(best.trials), best.bundle.startswith("tiny-cifar4@"))
+assert (csv.num_rows, sorted_images.num_rows) == (whole.score.num_files,) * 2
 print(beside.num_unanswered, len(shown.pictures) > 0, back.replaced == other.bundle.partition("@")[2])
 print(darkroom.load_dataset("tiny").version == whole.ingest.dataset.partition("@")[2])
 """,

@@ -145,7 +145,7 @@ def _probabilities(form: Table, columns: Sequence[str], labels: Sequence[str]) -
         if len(chances) < len(columns):
             raise InputError(
                 f"The table keeps {len(chances)} of {len(columns)} probabilities of an image, and {form.name} asks for "
-                f"all. Score the images again with --top-k {len(columns)}."
+                "all. A submission of that form needs a model of five classes at most."
             )
         return [_shown(chances[column]) for column in columns]
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         CompareResult,
         EvaluateResult,
         ExplainResult,
+        ExportResult,
         IngestResult,
         InspectResult,
         RunResult,
@@ -363,6 +364,39 @@ def score(
         decoder_mismatch=decoder_mismatch,
         rescore=rescore,
     )
+
+
+def export(
+    table: Reference,
+    out: Reference,
+    sample: Reference | None = None,
+    positive: str | None = None,
+    label_numbers: Mapping[str, str] | None = None,
+    fill_missing: bool = False,
+    images: Reference | None = None,
+    link: bool = False,
+    workspace: Reference | None = None,
+) -> ExportResult:
+    """Write a prediction table as CSV, JSON lines or a Kaggle submission, or sort its images into folders by label.
+
+    Args:
+        table: The table's folder, or its name in the workspace's scores.
+        out: A `.csv` or `.jsonl` file, or a new folder for the images.
+        sample: A competition's `sample_submission.csv`, whose columns, ids and order `out` gets.
+        positive: The class whose probability a submission's column of numbers takes.
+        label_numbers: The number of each class, where that column takes class numbers.
+        fill_missing: Keep the sample's value for an id without a prediction.
+        images: The scored images, if they have moved.
+        link: Hard links in place of copies of the images.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+    """
+    from darkroom.flows.export_table import export_table
+    from darkroom.flows.settings import open_workspace
+    from darkroom.models.prediction_table.submission import Answers
+
+    answers = Answers(positive, label_numbers, fill_missing)
+    place = open_workspace(_text(workspace))
+    return export_table(os.fspath(table), os.fspath(out), _text(sample), answers, _text(images), link, place=place)
 
 
 def _text(given: Reference | None) -> str | None:

@@ -16,6 +16,7 @@ from darkroom.flows.results import (
     BlessingResult,
     EvaluateResult,
     ExplainResult,
+    ExportResult,
     FoundCount,
     IngestResult,
     InspectResult,
@@ -324,3 +325,11 @@ def test_nothing_else_words_a_result() -> None:
     rendered = (root / "models/pages/description.py").read_text() + (root / "tasks/artifacts.py").read_text()
     for word in ("accuracy", "image", "quarantined", "blessed", "epoch", "class"):
         assert not re.search(rf'"[^"\n]*\b{word}', re.sub(r'"""(.|\n)*?"""', "", rendered)), word
+
+
+@pytest.mark.parametrize(("form", "what"), [("csv", "1 row"), ("folders", "1 image")])
+def test_an_export_says_what_it_wrote_where(form: Any, what: str) -> None:
+    result = ExportResult(table="scored", bundle="pets@1", format=form, out="x", num_rows=1, remarks=("One is gone.",))
+    described = describe(result)
+    assert described.rows[-1].text == f"{what}: x"
+    assert described.remarks == ("One is gone.",)

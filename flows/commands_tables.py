@@ -1,0 +1,61 @@
+"""The command that writes a prediction table in another form."""
+# ruff: noqa: D103  (what a command does is said in its help, which `python -OO` does not remove)
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from darkroom.data.errors import InputError
+from darkroom.flows import launch
+from darkroom.flows.command import command
+
+app = typer.Typer()
+
+
+@command(
+    app, "Write a prediction table as CSV, JSON lines or a Kaggle submission, or sort its images by label.", "Pipeline"
+)
+def export(
+    how: launch.How,
+    table: Annotated[
+        str,
+        typer.Argument(metavar="TABLE", help="The table's folder, or its name in the workspace", show_default=False),
+    ],
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT", help="A .csv or .jsonl file, or a new folder for the images, by label", show_default=False
+        ),
+    ],
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A competition's sample_submission.csv: OUT gets its columns, ids and order"),
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="Class whose probability a submission's column of numbers takes"),
+    ] = None,
+    label_numbers: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL=N,…", help="Number of each class, where a submission's column takes numbers"),
+    ] = None,
+    fill_missing: Annotated[
+        bool,
+        typer.Option("--fill-missing", metavar="", help="Keep the sample's value for an id without a prediction"),
+    ] = False,
+    images: Annotated[str | None, typer.Option(metavar="FOLDER", help="The scored images, if they have moved")] = None,
+    link: Annotated[
+        bool, typer.Option("--link", metavar="", help="Hard links in place of copies of the images")
+    ] = False,
+) -> None:
+    from darkroom.flows.export_table import export_table
+    from darkroom.flows.settings import open_workspace
+    from darkroom.models.prediction_table.submission import Answers
+
+    numbers = dict(pair.strip().rpartition("=")[::2] for pair in label_numbers.split(",")) if label_numbers else None
+    if numbers is not None and not all(label and number for label, number in numbers.items()):
+        raise InputError("--label-numbers takes LABEL=NUMBER pairs, such as --label-numbers cat=0,dog=1.")
+    answers = Answers(positive, numbers, fill_missing)
+    how.show(export_table(table, out, sample, answers, images, link, place=open_workspace(how.workspace)))
