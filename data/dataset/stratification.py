@@ -23,7 +23,13 @@ MIN_CLASS_SIZE = 3
 
 @dataclass(frozen=True)
 class Member:
-    """An image of a class: the split that it was drawn or assigned to, and whether another may be chosen."""
+    """An image of a class.
+
+    Attributes:
+        sha256: Of its file, hex.
+        split: The split that it was drawn or assigned to.
+        is_free: Whether another may be chosen.
+    """
 
     sha256: str
     split: str
@@ -32,7 +38,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many images of a class a split should have, and from where to where that is as good as met."""
+    """How many images of a class a split should have.
+
+    Attributes:
+        wanted: The number nearest to its share.
+        low, high: The fewest and the most that are as good.
+    """
 
     wanted: int
     low: int
@@ -40,6 +51,12 @@ class Bounds:
 
     @classmethod
     def of(cls, num_images: int, share: float) -> Bounds:
+        """The bounds of a split.
+
+        Args:
+            num_images: Of the class.
+            share: Of the split, 0 to 1.
+        """
         expected, least = num_images * share, int(num_images >= MIN_CLASS_SIZE)
         tolerance = max(MIN_TOLERANCE, TOLERANCE * expected)
         return cls(
@@ -50,7 +67,12 @@ class Bounds:
 
 
 def is_fair(members: Collection[Member], plan: SplitPlan) -> bool:
-    """Whether the splits of a class are as the plan asks, within the tolerance, and there is an image to train on."""
+    """Whether the splits of a class are as the plan asks, within the tolerance, and there is an image to train on.
+
+    Args:
+        members: The images of the class.
+        plan: The shares.
+    """
     counts = Counter(member.split for member in members)
     bounds = {split: Bounds.of(len(members), share) for split, share in plan.drawn_shares}
     return counts["train"] > 0 and all(each.low <= counts[split] <= each.high for split, each in bounds.items())

@@ -48,6 +48,11 @@ def earlier_splits(place: Workspace, name: str, plan: SplitPlan) -> pa.Table:
 
     Versions with other shares or another seed, and those that cannot be read, are left out: to ask for other splits is
     to ask for other assignments.
+
+    Args:
+        place: Where the versions are.
+        name: Of the data set.
+        plan: The shares and the seed.
     """
     found = [EARLIER_SCHEMA.empty_table()]
     for folder in place.dataset_versions(name):

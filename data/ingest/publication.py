@@ -63,6 +63,8 @@ class Gathered:
         manifest: Their rows, sorted by path.
         copies: The duplicates among the images, as `duplicates.parquet` has them.
         summary: The counts of these.
+        moved: The new splits of images that fair splits moved, by SHA-256.
+        decisions: How labels and splits were found.
     """
 
     plan: IngestPlan

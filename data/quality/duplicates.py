@@ -167,6 +167,10 @@ def tied_images(images: Images, pairs: Pairs) -> frozenset[str]:
     """SHA-256 of every image that has a near-duplicate, or an exact one under another label.
 
     Exact duplicates of one label have one SHA-256, and so are in one split whatever it is.
+
+    Args:
+        images: All of them.
+        pairs: Of duplicates among them.
     """
     labels = images.table["label"].combine_chunks().dictionary_encode().indices.to_numpy()
     tied = ~pairs.is_exact | (labels[pairs.first] != labels[pairs.second])

@@ -43,7 +43,12 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model's folder, and why it is this version."""
+    """A model that was asked for.
+
+    Attributes:
+        folder: The bundle's folder.
+        choice: The version, and why it is this one.
+    """
 
     folder: Path
     choice: ModelChoice

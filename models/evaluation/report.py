@@ -283,7 +283,13 @@ def read_report(folder: Path) -> EvaluationReport:
 
 
 class EvaluatedOn(Frozen):
-    """The figures of a model's latest evaluation on test images."""
+    """The figures of a model's latest evaluation on test images.
+
+    Attributes:
+        dataset: `name@version`.
+        num_images: Test images.
+        accuracy, macro_f1: On them.
+    """
 
     dataset: str
     num_images: int
@@ -292,6 +298,7 @@ class EvaluatedOn(Frozen):
 
     @classmethod
     def of(cls, report: EvaluationReport) -> EvaluatedOn:
+        """The figures of a report."""
         metrics = report.metrics
         return cls(
             dataset=f"{report.dataset.name}@{report.dataset.version}",

@@ -56,7 +56,13 @@ class Versus(Frozen):
 
 
 class Right(Frozen):
-    """Right answers, and the 95 % Wilson interval of their share."""
+    """Right answers.
+
+    Attributes:
+        num_correct: How many.
+        num_images: Of how many.
+        interval: The 95 % Wilson interval of their share.
+    """
 
     num_correct: int
     num_images: int
@@ -64,29 +70,45 @@ class Right(Frozen):
 
     @classmethod
     def of(cls, num_correct: int, num_images: int) -> Right:
+        """Counts with their interval.
+
+        Args:
+            num_correct: Right answers.
+            num_images: Of how many.
+        """
         return cls(num_correct=num_correct, num_images=num_images, interval=wilson_interval(num_correct, num_images))
 
 
 class SideBySide(Frozen):
-    """A model and a table on the same images."""
+    """A model and a table on the same images.
+
+    Attributes:
+        model, table: Right answers of each.
+    """
 
     model: Right
     table: Right
 
     @classmethod
     def of(cls, pairs: Pairs) -> SideBySide:
+        """The two sides of paired answers."""
         counts = (pairs.num_new_correct, pairs.num_current_correct)
         model, table = (Right.of(count, pairs.num_images) for count in counts)
         return cls(model=model, table=table)
 
 
 class ClassSideBySide(SideBySide):
-    """The same, on the images of one true class."""
+    """The same, on the images of one true class.
+
+    Attributes:
+        label: The class.
+    """
 
     label: str
 
     @classmethod
     def of_class(cls, pairs: ClassPairs) -> ClassSideBySide:
+        """The two sides of a class."""
         return cls(label=pairs.label, **dict(SideBySide.of(pairs)))
 
 

@@ -154,6 +154,10 @@ def rows_key(bundle: Bundle, plan: ScorePlan) -> str:
 def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
     """Refuse to write over the table of another folder and, without `rescore`, over that of another model.
 
+    Args:
+        request: What is to be scored, and where the table goes.
+        bundle: By what.
+
     Raises:
         InputError: naming both, and what to do.
     """

@@ -49,7 +49,12 @@ class Model:
     """A trained model, from `load_model`; several threads may use it at once."""
 
     def __init__(self, bundle: Bundle, chosen: ModelChoice) -> None:
-        """Wrap an opened bundle, and why it was chosen."""
+        """Wrap a bundle.
+
+        Args:
+            bundle: Opened.
+            chosen: Why it is this version.
+        """
         self._bundle = bundle
         self._chosen = chosen
         self._runners: dict[Engine, Runner] = {}
