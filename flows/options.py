@@ -46,6 +46,7 @@ _LABELS: Mapping[str, Path] = {
 _DECODING: Mapping[str, Path] = {
     "resize": ("policy", "resize"),
     "interpolation": ("policy", "interpolation"),
+    "window": ("policy", "window"),
 }
 _STORAGE: Mapping[str, Path] = {
     "format": ("shards", "format"),

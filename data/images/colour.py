@@ -28,7 +28,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return _to_eight_bits(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        boxes = _strips(image)
+        boxes = strips(image)
         if len(boxes) == 1:
             return _composited(image, background)
         whole = Image.new("RGB", image.size)
@@ -41,8 +41,12 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
         raise ImageError("unsupported", f"mode {image.mode}: {error}") from None
 
 
-def _strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
-    """Boxes of the image's whole rows, top to bottom: all at once may take eight times the image's memory."""
+def strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
+    """Boxes of the image's whole rows, top to bottom: all at once may take eight times the image's memory.
+
+    Args:
+        image: Of any mode.
+    """
     rows = max(1, _STRIP_PIXELS // image.width)
     return [(0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows)]
 
@@ -63,12 +67,12 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     above 65535 it is white. What is negative or not finite becomes 0.
     """
 
-    def strips() -> Iterator[NDArray[np.float64]]:
-        for box in _strips(image):
+    def values() -> Iterator[NDArray[np.float64]]:
+        for box in strips(image):
             strip = image.crop(box)
             yield np.nan_to_num(np.asarray(strip, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
 
     whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
-    largest = max(float(strip.max()) for strip in strips())
+    largest = max(float(strip.max()) for strip in values())
     white = next((white for white in whites if largest <= white), largest)
-    return Image.fromarray(np.concatenate([np.rint(strip * (255 / white)).astype(np.uint8) for strip in strips()]))
+    return Image.fromarray(np.concatenate([np.rint(strip * (255 / white)).astype(np.uint8) for strip in values()]))

@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import threading
-import zlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -38,14 +36,11 @@ from darkroom.data.errors import ImageError
 from darkroom.data.images.colour import to_rgb
 from darkroom.data.images.formats import FORMATS, settle_pillow
 from darkroom.data.images.limits import MAX_EXIF_BYTES, check_bytes, check_cost
+from darkroom.data.images.refusals import check_chunks, image_error, unidentified
 from darkroom.data.images.resizing import resize
 from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
+from darkroom.data.images.window import Measured, Window, apply_window, check_window, is_deep, measured
 from darkroom.data.settings import SettingsModel
-
-# Images that people have and that are not decoded here: HEIC, JPEG XL, JPEG 2000, Photoshop.
-_UNSUPPORTED = re.compile(
-    rb".{4}ftyp(hei|hev|mif1(?!.{0,48}avif))|\xff\x0a|\0\0\0\x0c(JXL |jP  )|\xff\x4f\xff\x51|8BPS", re.DOTALL
-)
 
 _BIG_PIXELS = 20_000_000
 _one_big_image = threading.Lock()
@@ -69,7 +64,7 @@ Side = Annotated[int, Field(ge=8, le=4096)]
 
 # 1: Pillow's `draft` and `resize`. 2: the same scaled JPEGs, resized by `data/images/resizing.py`.
 DECODE_VERSION: Literal[2] = 2
-_LATER_SETTINGS = frozenset({"max_side"})
+_LATER_SETTINGS = frozenset({"max_side", "window"})
 
 
 class DecodePolicy(SettingsModel):
@@ -118,6 +113,11 @@ class DecodePolicy(SettingsModel):
         le=1_000_000,
         description="Longest side in pixels; a longer one is quarantined as too_large before it is decoded",
     )
+    window: Window = Field(
+        default="auto",
+        description="The values of 16-bit images that become black and white: full (0 to 65535), file (what each file "
+        "states), or LOW,HIGH such as 0,4095; auto is full, and stops where the images seem to hold fewer bits",
+    )
 
     @model_serializer(mode="wrap")
     def _without_later_settings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -138,6 +138,11 @@ class DecodePolicy(SettingsModel):
         if isinstance(value, str) and not found:
             raise ValueError(f"{value!r} is not a size; write 160, or 120x160 for height x width")
         return (int(found[1]), int(found[2] or found[1])) if found else value
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _two_numbers_or_a_word(cls, value: object) -> object:
+        return check_window(value)
 
     @field_validator("version", mode="before")
     @classmethod
@@ -228,22 +233,57 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        raise _unidentified(data) from None
+        raise unidentified(data) from None
     except Exception as error:
-        raise _image_error(error, data) from None
+        raise image_error(error, data) from None
     with image:
         try:
             header = _header(image)
             check_cost(data, image, policy)
             if image.format == "PNG":
-                _check_chunks(data)
+                check_chunks(data)
             with _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext():
                 pixels = _pixels(data, image, policy)
         except ImageError:
             raise
         except Exception as error:
-            raise _image_error(error, data) from None
+            raise image_error(error, data) from None
     return Decoded(pixels, header.format, header.width, header.height, header.mode)
+
+
+def has_deep_values(data: bytes) -> bool:
+    """Whether a file's header speaks of more than 8 bits a channel.
+
+    Args:
+        data: The whole file, bytes.
+    """
+    try:
+        check_bytes(data)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return is_deep(image)
+    except Exception:  # ingest sets it aside, and says why
+        return False
+
+
+def measure(data: bytes, policy: DecodePolicy) -> Measured:
+    """The values of an image of more than 8 bits.
+
+    Args:
+        data: The whole file, bytes.
+        policy: Its limits count.
+
+    Raises:
+        ImageError: as `decode` does.
+    """
+    try:
+        check_bytes(data)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            check_cost(data, image, policy)
+            return measured(image)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise image_error(error, data) from None
 
 
 def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:
@@ -260,14 +300,13 @@ def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:
     """
     settle_pillow()
     try:
-        if image.format == "PNG":
-            image.load()  # its EXIF may come after the pixels
         header = _header(image)
-        pixels = _finished(image, _turn(image, policy), policy)
+        turn, windowed = _turn_and_window(image, policy)
+        pixels = _finished(windowed or image, turn, policy)
     except ImageError:
         raise
     except Exception as error:
-        raise _image_error(error, b"") from None
+        raise image_error(error, b"") from None
     return Decoded(pixels, header.format, header.width, header.height, header.mode)
 
 
@@ -278,52 +317,8 @@ def _header(image: Image.Image) -> Header:
     return Header(image.format or "", width, height, image.mode)
 
 
-def _unidentified(data: bytes) -> ImageError:
-    """Why Pillow opened nothing: no image at all, or a known signature and a header that cannot be read."""
-    if _UNSUPPORTED.match(data):
-        return ImageError("unsupported", "HEIC, JPEG XL, JPEG 2000 and Photoshop files are not read")
-    for name in FORMATS:
-        factory, accept = Image.OPEN[name]
-        if accept and accept(data[:16]):
-            try:
-                factory(io.BytesIO(data), "")
-            except Exception as error:
-                # Pillow's ImageFile raises SyntaxError from the one that says what happened.
-                cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-                return _image_error(cause, data)
-    return ImageError("not_an_image")
-
-
-def _image_error(error: Exception, data: bytes) -> ImageError:
-    """The reason code for what Pillow raised."""
-    message = str(error)
-    lowered = message.lower()
-    if isinstance(error, (Image.DecompressionBombError, MemoryError)) or "too large" in lowered:
-        return ImageError("too_large", message)
-    # The types are those that Pillow takes for the end of data.
-    ended = isinstance(error, (EOFError, IndexError, TypeError, struct.error))
-    short_riff = data[:4] == b"RIFF" and len(data) < 8 + int.from_bytes(data[4:8], "little")
-    if ended or short_riff or "truncat" in lowered or "not enough" in lowered or "reached eof" in lowered:
-        return ImageError("truncated", message)
-    return ImageError("unsupported" if isinstance(error, KeyError) else "corrupt", message)
-
-
-def _check_chunks(data: bytes) -> None:
-    """Refuse a PNG with a bad CRC or without its end; Pillow does not look at the CRC of the pixels."""
-    view, place, kind = memoryview(data), 8, b""
-    while kind != b"IEND":
-        num_bytes, kind = struct.unpack_from(">I4s", data, place)
-        end = place + 8 + num_bytes
-        (checksum,) = struct.unpack_from(">I", data, end)
-        if zlib.crc32(view[place + 4 : end]) != checksum:
-            raise ImageError("corrupt", f"bad CRC in {kind!r}")
-        place = end + 4
-
-
 def _pixels(data: bytes, image: Image.Image, policy: DecodePolicy) -> NDArray[np.uint8]:
-    if image.format == "PNG":
-        image.load()  # its EXIF may come after the pixels
-    turn = _turn(image, policy)
+    turn, windowed = _turn_and_window(image, policy)
     rgb: NDArray[np.uint8] | None = None
     if image.format in ("JPEG", "MPO"):
         height, width = policy.image_size
@@ -331,7 +326,17 @@ def _pixels(data: bytes, image: Image.Image, policy: DecodePolicy) -> NDArray[np
         rgb = decode_plain_jpeg(data, image, shrink_by(image.size, wanted) if policy.scaled_jpeg else 1)
         if rgb is None and policy.scaled_jpeg:
             image.draft(None, wanted)
-    return _finished(image if rgb is None else rgb, turn, policy)
+    return _finished((windowed or image) if rgb is None else rgb, turn, policy)
+
+
+def _turn_and_window(image: Image.Image, policy: DecodePolicy) -> tuple[int, Image.Image | None]:
+    """The orientation that is still to be undone, and the image by the policy's window where it has one."""
+    if image.format == "PNG":  # its EXIF may come after the pixels
+        windowed = apply_window(image, policy.window)
+        image.load()
+        return _turn(image, policy), windowed
+    turn = _turn(image, policy)
+    return turn, apply_window(image, policy.window)
 
 
 def _finished(image: Image.Image | NDArray[np.uint8], turn: int, policy: DecodePolicy) -> NDArray[np.uint8]:

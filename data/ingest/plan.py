@@ -13,6 +13,7 @@ import json
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,8 @@ from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.ingest.reuse import keep_work, with_earlier
-from darkroom.data.labels.labelling import Labelling, label_files
+from darkroom.data.ingest.value_range import check_value_range
+from darkroom.data.labels.labelling import Labelled, Labelling, label_files
 from darkroom.data.labels.reading import Reading
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import Source
@@ -126,8 +128,9 @@ def plan_ingest(request: IngestRequest) -> Planned:
     """List and label the files of a source and write down the plan.
 
     Raises:
-        InputError: where the folder holds no labelled image or fewer than two classes, or, with `strict`, where an
-            earlier ingest used another decoder.
+        InputError: where the folder holds no labelled image or fewer than two classes; where its images of 16 bits seem
+            to hold fewer, and `policy.window` does not say how they are meant; or, with `strict`, where an earlier
+            ingest used another decoder.
     """
     source, settings = request.source, request.settings
     entries = list_files(source.folder)
@@ -165,6 +168,8 @@ def plan_ingest(request: IngestRequest) -> Planned:
     earlier = _earlier_work(plan, staging, request.decoder_mismatch)
     table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), earlier)
     # A row group a part, so that a part reads its own rows and not those of all the others.
+    labelled = [file for file in used if not file.entry.reason]
+    check_value_range(source.folder, (file.entry.os_path for file in _mixed(labelled)), settings.policy)
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
     for word, said in labelling.reading.with_splits(_told_splits(labelling, splits)).lines():
@@ -289,9 +294,14 @@ def _published(request: IngestRequest, fingerprint: str) -> Path | None:
     return folder if is_whole(folder) else None
 
 
+def _mixed(files: Iterable[Labelled]) -> list[Labelled]:
+    """Files in the order of a hash of their paths, which mixes the classes."""
+    return sorted(files, key=lambda file: hashlib.sha256(os.fsencode(file.entry.os_path)).digest())
+
+
 def _plan_table(labelling: Labelling, rows_per_part: int) -> pa.Table:
     """The files by part: in the order of a hash of their paths, so that every shard is a mixture of the classes."""
-    order = sorted(labelling.files, key=lambda file: hashlib.sha256(os.fsencode(file.entry.os_path)).digest())
+    order = _mixed(labelling.files)
     columns = [
         [file.entry.path for file in order],
         [os.fsencode(file.entry.os_path) for file in order],

@@ -26,6 +26,7 @@ class InspectOptions(TypedDict, total=False):
     image_size: int | tuple[int, int]
     resize: Literal["stretch", "pad", "crop"]
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+    window: Literal["auto", "full", "file"] | tuple[int, int]
     labels_from: Literal["auto", "folders", "top-folder", "parent-folder", "filename", "csv"]
     labels_csv: str
     label_pattern: str

@@ -1,0 +1,69 @@
+"""Images of 16 bits that fill little of the range: an ingest asks how they are meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darkroom.data.errors import InputError
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.stores.workspace import Workspace
+from tests.folders import source_of
+
+
+def planned(tmp_path: Path, window: Any = "auto", **files: np.ndarray[Any, Any]) -> Any:
+    """Plan an ingest of these pictures, half of each class."""
+    for number, (name, values) in enumerate(files.items()):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{name}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(path)
+    policy = DecodePolicy(image_size=(8, 8), window=window)
+    return plan_ingest(
+        source_of(tmp_path / "photos"), IngestSettings(name="t", policy=policy), Workspace(tmp_path / "workspace")
+    )
+
+
+def values(low: int, high: int, seed: int = 0, kind: Any = np.uint16) -> np.ndarray[Any, Any]:
+    made = np.random.default_rng(seed).integers(low, high, (8, 8)).astype(kind)
+    made[0, 0] = high
+    return made
+
+
+def test_twelve_bits_in_16_stop_an_ingest_with_the_window_to_choose(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--window 0,4095.*--window full"):
+        planned(tmp_path, one=values(0, 4000), two=values(0, 3000))
+    assert not list((tmp_path / "workspace").rglob("plan.json"))
+
+
+@pytest.mark.parametrize("window", ["full", "file", (0, 4095)])
+def test_a_window_that_was_chosen_is_not_asked_about(tmp_path: Path, window: Any) -> None:
+    assert planned(tmp_path, window, one=values(0, 4000), two=values(0, 3000)).num_parts == 1
+
+
+def test_values_below_zero_stop_an_ingest_with_both_ends(tmp_path: Path) -> None:
+    signed = {name: values(-1000, 3071, seed, np.int32) for seed, name in enumerate(("one", "two"))}
+    signed["one"][1, 1] = -1024
+    with pytest.raises(InputError, match="--window -1024,3071"):
+        planned(tmp_path, **signed)
+
+
+def test_one_bright_image_shows_that_the_full_range_is_meant(tmp_path: Path) -> None:
+    assert planned(tmp_path, one=values(0, 4000), two=values(0, 60_000)).num_parts == 1
+
+
+def test_black_images_and_images_of_8_bits_are_not_asked_about(tmp_path: Path) -> None:
+    black, dark = np.zeros((8, 8), np.uint16), np.full((8, 8, 3), 3, np.uint8)
+    assert planned(tmp_path, one=black, two=black, three=dark, four=dark).num_parts == 1
+
+
+def test_damaged_images_are_left_to_their_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / "a"
+    folder.mkdir(parents=True)
+    Image.fromarray(values(0, 4000)).save(folder / "cut.png")
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:60])
+    assert planned(tmp_path, one=values(0, 60_000), two=values(0, 60_000)).num_parts == 1
