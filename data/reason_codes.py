@@ -15,6 +15,7 @@ ReasonCode = Literal[
     "too_costly",
     "decoder_crashed",
     "unsupported",
+    "needs_extra",
     "unreadable",
     "broken_link",
     "link_outside",
@@ -32,7 +33,7 @@ ReasonCode = Literal[
 
 REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
     {
-        # Decoding: decode.py, limits.py and expendable.py in data/images/
+        # Decoding: decode.py, limits.py, extras.py and expendable.py in data/images/
         "empty": "the file has no bytes",
         "not_an_image": "no decoder recognises the file",
         "truncated": "the file ends before the image does",
@@ -40,7 +41,8 @@ REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
         "too_large": "the file or the image exceeds a limit of the decode policy",
         "too_costly": "built so that decoding would take far more time or memory than its image is worth",
         "decoder_crashed": "the decoder died of it, and of no other file",
-        "unsupported": "an image in a format or a mode that is not decoded, such as HEIC",
+        "unsupported": "an image in a format or a mode that is not decoded, such as JPEG 2000",
+        "needs_extra": "needs pip install 'darkroom-flows[dicom]' (DICOM) or 'darkroom-flows[raw]' (camera RAW)",
         # Listing and reading: data/stores/listing.py, data/stores/
         "unreadable": "the file or folder is gone, or may not be read",
         "broken_link": "a symbolic link to nothing",

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from darkroom.data.images.decode import DecodePolicy
 
@@ -123,6 +125,58 @@ def tiff(tags: dict[int, tuple[str, int]], content: bytes) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4) + content
 
 
+def dicom(values: NDArray[Any] | None, **elements: Any) -> bytes:
+    """A DICOM file of `uint16[H, W]` or `uint8[H, W, 3]`, or of no pixels; `elements` by their keywords."""
+    found = FileDataset("", {}, preamble=bytes(128), file_meta=FileMetaDataset())
+    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    if values is not None:
+        bits = 8 * values.itemsize
+        found.Rows, found.Columns = values.shape[:2]
+        found.SamplesPerPixel = 1 if values.ndim == 2 else 3
+        found.PhotometricInterpretation = "MONOCHROME2" if values.ndim == 2 else "RGB"
+        found.BitsAllocated, found.BitsStored, found.HighBit, found.PixelRepresentation = bits, bits, bits - 1, 0
+        found.PlanarConfiguration = 0
+        found.add_new("PixelData", "OW" if bits > 8 else "OB", values.tobytes())
+    for name, value in elements.items():
+        setattr(found, name, value)
+    stream = io.BytesIO()
+    found.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def dng(height: int = HEIGHT, width: int = WIDTH) -> bytes:
+    """A camera's RAW: a mosaic of one orange, with what DNG 1.4 asks for."""
+    mosaic = np.tile(np.array([[60_000, 30_000], [30_000, 5_000]], np.uint16), (height // 2, width // 2)).tobytes()
+
+    def numbers(kind: str, *values: int) -> bytes:
+        return struct.pack(f"<{len(values)}{kind}", *values)
+
+    matrix = (32400, -15400, -5000, -9700, 18800, 400, 600, -2000, 10600)
+    tags: dict[int, tuple[int, int, bytes]] = {
+        number: (4, 1, numbers("I", value))
+        for number, value in {254: 0, 256: width, 257: height, 273: 0, 278: height, 279: len(mosaic)}.items()
+    }
+    for number, value in {258: 16, 259: 1, 262: 32803, 274: 1, 277: 1, 50778: 21}.items():
+        tags[number] = (3, 1, numbers("H", value))
+    tags |= dict.fromkeys((271, 272, 50708), (2, 5, b"Test\x00"))
+    tags |= {33421: (3, 2, numbers("H", 2, 2)), 33422: (1, 4, bytes([0, 1, 1, 2])), 50706: (1, 4, bytes([1, 4, 0, 0]))}
+    tags[50721] = (10, 9, b"".join(numbers("i", each, 10_000) for each in matrix))
+    tags[50728] = (5, 3, numbers("I", 1, 1, 1, 1, 1, 1))
+    start = 8 + 2 + 12 * len(tags) + 4
+    long_values = b"".join(raw + bytes(len(raw) % 2) for _, (_, _, raw) in sorted(tags.items()) if len(raw) > 4)
+    directory, place = b"", start
+    for number, (kind, count, raw) in sorted(tags.items()):
+        stored = raw.ljust(4, b"\0")
+        if number == 273:
+            stored = numbers("I", start + len(long_values))
+        elif len(raw) > 4:
+            stored, place = numbers("I", place), place + len(raw) + len(raw) % 2
+        directory += struct.pack("<HHI", number, kind, count) + stored
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4) + long_values + mosaic
+
+
 def patched(content: bytes, mark: bytes, offset: int, new: bytes) -> bytes:
     """`content` with `new` in place, `offset` bytes after the start of the first `mark`."""
     place = content.index(mark) + offset
@@ -216,6 +270,8 @@ def _formats() -> Iterator[Case]:
     yield _rgb("lossless.webp", "WebP without loss", "WEBP", lossless=True)
     yield _rgb("lossy.webp", "WebP with loss", "WEBP", 24, quality=98)
     yield _rgb("photo.avif", "AVIF", "AVIF", 5, quality=100, subsampling="4:4:4")
+    heic = (Path(__file__).parent / "data" / "images" / "phone.heic").read_bytes()  # written by libheif 1.23 and x265
+    yield _decoded("phone.heic", "HEIC", heic, picture("phone.heic"), 5)
     yield _rgb("raw.tif", "TIFF without compression", "TIFF")
     yield _rgb("deflate.tif", "TIFF with Deflate", "TIFF", compression="tiff_adobe_deflate")
     yield _rgb("lzw.tiff", "TIFF with LZW", "TIFF", compression="tiff_lzw")
@@ -244,6 +300,23 @@ def _formats() -> Iterator[Case]:
         content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
         how = ("animated WebP", "APNG", "TIFF of three pages")[number]
         yield _decoded(name, f"{how}: the first frame", content, picture(f"{name} 0"))
+
+
+def _extras() -> Iterator[Case]:
+    values = (picture("scan.dcm")[..., 0].astype(np.uint16) << 4) + 3
+    shown = (values.astype(float).clip(499.5, 3499.5) - 499.5) * 255 / 3000
+    windowed = dicom(values, WindowCenter=2000, WindowWidth=3001)
+    yield _decoded("scan.dcm", "DICOM of 12 bits with a window", windowed, grey(np.rint(shown)))
+    inverted = dicom(values, PhotometricInterpretation="MONOCHROME1", BitsStored=12)
+    yield _decoded(
+        "film.dcm", "DICOM whose 0 is white", inverted, grey(np.rint(255 - values.astype(float) * 255 / 4095))
+    )
+    hounsfield = dicom(values, RescaleSlope=2, RescaleIntercept=-1024, WindowCenter=1000, WindowWidth=4001)
+    shown = ((values.astype(float) * 2 - 1024).clip(-1000.5, 2999.5) + 1000.5) * 255 / 4000
+    yield _decoded("ct.dcm", "DICOM in Hounsfield units", hounsfield, grey(np.rint(shown)))
+    yield _decoded("colour.dcm", "DICOM in RGB", dicom(picture("colour.dcm")), picture("colour.dcm"))
+    flat = np.broadcast_to(np.array((255, 180, 64), np.uint8), (HEIGHT, WIDTH, 3))
+    yield _decoded("camera.dng", "camera RAW of one colour, with LibRaw's gamma", dng(), flat, 1)
 
 
 def _modes() -> Iterator[Case]:
@@ -419,7 +492,13 @@ def _broken() -> Iterator[Case]:
     yield broken("archive.png", "ZIP", b"PK\x03\x04" + noise(200), "not_an_image")
     yield broken("noise.jpg", "noise", b"\x01" + noise(5000), "not_an_image")
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x08mdat" + bytes(500)
-    yield broken("phone.heic", "HEIC, which is not read", heic, "unsupported")
+    yield broken("bare.heic", "HEIC without an image", heic, "corrupt")
+    heic = (Path(__file__).parent / "data" / "images" / "phone.heic").read_bytes()
+    for cut in (300, len(heic) // 2, len(heic) - 3):
+        yield broken(f"cut-{cut}.heic", f"HEIC after {cut} of {len(heic)} bytes", heic[:cut], "truncated")
+    yield broken("cut.dcm", "DICOM cut in half", dicom(np.zeros((32, 48), np.uint16))[:2000], "truncated")
+    yield broken("report.dcm", "DICOM without pixels", dicom(None), "not_an_image")
+    yield broken("cut.dng", "camera RAW cut in half", dng()[:2000], "truncated")
     yield broken("new.jxl", "JPEG XL, which is not read", b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100), "unsupported")
     yield broken("map.jp2", "JPEG 2000, which is not read", encoded(picture("jp2"), "JPEG2000"), "unsupported")
     yield broken("layers.psd", "Photoshop file", b"8BPS\0\1" + bytes(200), "unsupported")
@@ -666,7 +745,7 @@ def _changing(outside: Path) -> Iterator[Case]:
 
 def cases(outside: Path) -> list[Case]:
     """Every case; `outside` is a folder beside the corpus that links lead to, made by this."""
-    kinds = [_formats(), _modes(), _alpha(), _turned(), _metadata(), _broken()]
+    kinds = [_formats(), _extras(), _modes(), _alpha(), _turned(), _metadata(), _broken()]
     kinds += [bombs_of_each_format(), costly_of_each_format(), _names()]
     return [case for kind in [*kinds, _links(outside), _changing(outside)] for case in kind]
 

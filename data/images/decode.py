@@ -6,7 +6,7 @@ bundle, so that what a network sees when it scores is what it saw when it was tr
 What the policy leaves no choice about, because only one answer is right:
 - grey of 16 bits or of floats is scaled to 8 bits, never clipped (see `colour.py`);
 - CMYK, YCbCr, palette, grey and 1-bit images become RGB;
-- of an animation or a multi-page file, the first frame is taken;
+- of an animation or a multi-page file, the first frame is taken; of HEIC, the primary image;
 - ICC profiles are not applied: pixel values are taken as stored, as the training tutorials do.
 
 Plain JPEGs are decoded by libjpeg-turbo itself (`turbojpeg.py`), with the pixels that Pillow would give; all else, and
@@ -34,12 +34,13 @@ from pydantic_core import PydanticCustomError
 
 from darkroom.data.errors import ImageError
 from darkroom.data.images.colour import to_rgb
+from darkroom.data.images.extras import open_extra
 from darkroom.data.images.formats import FORMATS, settle_pillow
-from darkroom.data.images.limits import MAX_EXIF_BYTES, check_bytes, check_cost
+from darkroom.data.images.limits import MAX_EXIF_BYTES, check_bytes, check_cost, check_size
 from darkroom.data.images.refusals import check_chunks, image_error, unidentified
 from darkroom.data.images.resizing import resize
 from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
-from darkroom.data.images.window import Measured, Window, apply_window, check_window, is_deep, measured
+from darkroom.data.images.window import Window, apply_window, check_window
 from darkroom.data.settings import SettingsModel
 
 _BIG_PIXELS = 20_000_000
@@ -199,7 +200,8 @@ def decode(data: bytes, policy: DecodePolicy) -> NDArray[np.uint8]:
         `uint8[H, W, 3]`, 0 to 255; (H, W) is `policy.image_size`.
 
     Raises:
-        ImageError: `empty`, `not_an_image`, `too_large`, `too_costly`, `truncated`, `corrupt` or `unsupported`.
+        ImageError: `empty`, `not_an_image`, `too_large`, `too_costly`, `truncated`, `corrupt`, `unsupported` or
+            `needs_extra`.
     """
     return decode_with_header(data, policy).pixels
 
@@ -209,6 +211,8 @@ def read_header(data: bytes) -> Header | None:
     settle_pillow()
     try:
         check_bytes(data)
+        if extra := open_extra(data):
+            return Header(extra.format, extra.width, extra.height, extra.mode)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _header(image)
     except Exception:  # hostile bytes make Pillow's parsers raise nearly anything
@@ -222,7 +226,8 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
         data, policy: As for `decode`.
 
     Raises:
-        ImageError: `empty`, `not_an_image`, `too_large`, `too_costly`, `truncated`, `corrupt` or `unsupported`.
+        ImageError: `empty`, `not_an_image`, `too_large`, `too_costly`, `truncated`, `corrupt`, `unsupported` or
+            `needs_extra`.
     """
     settle_pillow()
     if not data:
@@ -230,6 +235,8 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
     if len(data) > policy.max_bytes:
         raise ImageError("too_large", f"{len(data)} bytes, the limit is {policy.max_bytes}")
     check_bytes(data)
+    if (extra := _decode_extra(data, policy)) is not None:
+        return extra
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -251,39 +258,20 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
     return Decoded(pixels, header.format, header.width, header.height, header.mode)
 
 
-def has_deep_values(data: bytes) -> bool:
-    """Whether a file's header speaks of more than 8 bits a channel.
-
-    Args:
-        data: The whole file, bytes.
-    """
+def _decode_extra(data: bytes, policy: DecodePolicy) -> Decoded | None:
+    """A DICOM or RAW file decoded; None for any other."""
     try:
-        check_bytes(data)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return is_deep(image)
-    except Exception:  # ingest sets it aside, and says why
-        return False
-
-
-def measure(data: bytes, policy: DecodePolicy) -> Measured:
-    """The values of an image of more than 8 bits.
-
-    Args:
-        data: The whole file, bytes.
-        policy: Its limits count.
-
-    Raises:
-        ImageError: as `decode` does.
-    """
-    try:
-        check_bytes(data)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            check_cost(data, image, policy)
-            return measured(image)
+        found = open_extra(data)
+        if found is None:
+            return None
+        check_size(found.width, found.height, policy)
+        with _one_big_image if found.width * found.height > _BIG_PIXELS else nullcontext():
+            pixels = resize(found.load(policy).convert("RGB"), policy)
     except ImageError:
         raise
-    except Exception as error:
+    except Exception as error:  # hostile bytes make their parsers raise nearly anything
         raise image_error(error, data) from None
+    return Decoded(pixels, found.format, found.width, found.height, found.mode)
 
 
 def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:

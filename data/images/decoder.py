@@ -3,8 +3,9 @@
 Pixels depend on Pillow and the libraries in it (libjpeg-turbo, libwebp, libtiff), on simplejpeg, on cykooz-resizer and
 on our own code; any of them may round differently after an upgrade. So a data set, a bundle and a prediction table
 record what the installed decoder makes of the golden images in `golden/`: a file of each kind, decoded by three
-policies. Two decoders with one fingerprint are taken for the same, whatever their versions; AVIF has no golden image,
-since its decoders round differently from processor to processor.
+policies. Two decoders with one fingerprint are taken for the same, whatever their versions; AVIF and HEIC have no
+golden image, since their decoders round differently from processor to processor, and another image would give every
+decoder another fingerprint.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ GOLDEN_POLICIES: Mapping[str, DecodePolicy] = MappingProxyType(
         "crop": DecodePolicy(image_size=(32, 24), resize="crop", interpolation="lanczos", scaled_jpeg=False),
     }
 )
-_PACKAGES = ("pillow", "simplejpeg", "cykooz-resizer", "numpy")
+_PACKAGES = ("pillow", "pi-heif", "simplejpeg", "cykooz-resizer", "numpy")
 _IN_PILLOW = ("libjpeg_turbo", "webp", "libtiff")
 
 

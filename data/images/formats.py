@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import cache
 
+import pi_heif
 from PIL import Image
 
 
@@ -16,7 +17,8 @@ def _installed(*formats: str) -> tuple[str, ...]:
 # EPS, PDF and the like are left out: they start other programs or are no photographs. JPEG 2000 too: OpenJPEG takes
 # 100 bytes for each pixel that a file of 2 KB promises, and gives a file cut short as if it were whole. MPO comes as
 # JPEG.
-FORMATS = _installed("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM")
+# HEIF is pi-heif's, and registered by `settle_pillow`.
+FORMATS = (*_installed("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM"), "HEIF")
 
 
 @cache
@@ -26,3 +28,5 @@ def settle_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     # glibc keeps blocks under 32 MB for the thread that freed them, so that the big images of all threads add up.
     Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
+    pi_heif.options.DECODE_THREADS = 1  # its threads would come to those of ours
+    pi_heif.register_heif_opener()

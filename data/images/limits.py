@@ -89,10 +89,7 @@ def check_cost(data: bytes, image: Image.Image, policy: DecodePolicy) -> None:
     """
     width, height = image.size
     num_pixels = width * height
-    if num_pixels > policy.max_pixels:
-        raise ImageError("too_large", f"{width} x {height} pixels, the limit is {policy.max_pixels} in all")
-    if max(width, height) > policy.max_side:
-        raise ImageError("too_large", f"{width} x {height} pixels, the limit is {policy.max_side} for a side")
+    check_size(width, height, policy)
     if image.format in ("JPEG", "MPO"):
         _check_scans(data, num_pixels)
     if isinstance(image, TiffImageFile):
@@ -102,6 +99,23 @@ def check_cost(data: bytes, image: Image.Image, policy: DecodePolicy) -> None:
         raise ImageError("too_costly", f"{width} x {height} pixels in a form that is slow to decode")
     if "bmp_rle" in decoders and len(data) > _MAX_RLE_BYTES_PER_PIXEL * num_pixels + _MAX_PADDING:
         raise ImageError("too_costly", f"{len(data)} bytes of run lengths for {width} x {height} pixels")
+
+
+def check_size(width: int, height: int, policy: DecodePolicy) -> None:
+    """Refuse an image beyond the limits of the policy.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        policy: The limits on pixels and sides.
+
+    Raises:
+        ImageError: `too_large`.
+    """
+    if width * height > policy.max_pixels:
+        raise ImageError("too_large", f"{width} x {height} pixels, the limit is {policy.max_pixels} in all")
+    if max(width, height) > policy.max_side:
+        raise ImageError("too_large", f"{width} x {height} pixels, the limit is {policy.max_side} for a side")
 
 
 class _Count:

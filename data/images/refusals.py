@@ -12,10 +12,12 @@ from PIL import Image
 from darkroom.data.errors import ImageError
 from darkroom.data.images.formats import FORMATS
 
-# Images that people have and that are not decoded here: HEIC, JPEG XL, JPEG 2000, Photoshop.
-_UNSUPPORTED = re.compile(
-    rb".{4}ftyp(hei|hev|mif1(?!.{0,48}avif))|\xff\x0a|\0\0\0\x0c(JXL |jP  )|\xff\x4f\xff\x51|8BPS", re.DOTALL
-)
+# Images that people have and that are not decoded here: JPEG XL, JPEG 2000, Photoshop.
+_UNSUPPORTED = re.compile(rb"\xff\x0a|\0\0\0\x0c(JXL |jP  )|\xff\x4f\xff\x51|8BPS")
+
+
+# What Pillow and libheif say of a file that ends too soon.
+_CUT = ("truncat", "not enough", "reached eof", "unexpected end of file", "cannot read full")
 
 
 def unidentified(data: bytes) -> ImageError:
@@ -25,7 +27,7 @@ def unidentified(data: bytes) -> ImageError:
         data: The whole file, bytes.
     """
     if _UNSUPPORTED.match(data):
-        return ImageError("unsupported", "HEIC, JPEG XL, JPEG 2000 and Photoshop files are not read")
+        return ImageError("unsupported", "JPEG XL, JPEG 2000 and Photoshop files are not read")
     for name in FORMATS:
         factory, accept = Image.OPEN[name]
         if accept and accept(data[:16]):
@@ -52,7 +54,9 @@ def image_error(error: Exception, data: bytes) -> ImageError:
     # The types are those that Pillow takes for the end of data.
     ended = isinstance(error, (EOFError, IndexError, TypeError, struct.error))
     short_riff = data[:4] == b"RIFF" and len(data) < 8 + int.from_bytes(data[4:8], "little")
-    if ended or short_riff or "truncat" in lowered or "not enough" in lowered or "reached eof" in lowered:
+    if message.startswith(("Unsupported feature", "Unsupported file-type")):  # libheif
+        return ImageError("unsupported", message)
+    if ended or short_riff or any(words in lowered for words in _CUT):
         return ImageError("truncated", message)
     return ImageError("unsupported" if isinstance(error, KeyError) else "corrupt", message)
 

@@ -16,7 +16,7 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +49,14 @@ class Measured:
         low, high: The smallest and the largest; of colours to 8 bits.
         negative: Share of the values that are below 0.
         stated: What the file says of its range, where that is not the full one.
+        full: The range that it would be read over.
     """
 
     low: float
     high: float
     negative: float
     stated: Bounds | None
+    full: Bounds = FULL
 
 
 def check_window(value: object) -> object:
@@ -134,12 +136,24 @@ def measured(image: Image.Image) -> Measured:
     return Measured(float(values.min()), float(values.max()), float((values < 0).mean()), stated)
 
 
+def scaled_to_bytes(values: NDArray[Any], bounds: Bounds) -> NDArray[np.uint8]:
+    """Values as grey: what lies beyond the bounds is black or white.
+
+    Args:
+        values: Of any shape and type of number.
+        bounds: The values that become black and white; black may be the greater, which inverts the image.
+    """
+    black, white = bounds
+    wide = np.asarray(values, np.float64).clip(min(bounds), max(bounds))
+    return np.rint((wide - black) * (255 / (white - black))).astype(np.uint8)
+
+
 def _windowed_grey(image: Image.Image, bounds: Bounds) -> Image.Image:
     image.load()
     whole = Image.new("L", image.size)
     for box in strips(image):
         values = np.nan_to_num(np.asarray(image.crop(box), dtype=np.float64), nan=bounds[0])
-        whole.paste(Image.fromarray(_scaled(values, bounds)), box)
+        whole.paste(Image.fromarray(scaled_to_bytes(values, bounds)), box)
     return whole
 
 
@@ -152,14 +166,9 @@ def _windowed_colour(image: Image.Image, rawmode: str, bounds: Bounds) -> Image.
     for box in strips(image):
         high, low = (np.asarray(each.crop(box)) for each in (image, low_bytes))
         strip = high.copy()
-        strip[..., :3] = _scaled(high[..., :3].astype(np.float64) * 256 + low[..., :3], bounds)
+        strip[..., :3] = scaled_to_bytes(high[..., :3].astype(np.float64) * 256 + low[..., :3], bounds)
         low_bytes.paste(Image.fromarray(strip), box)
     return low_bytes
-
-
-def _scaled(values: NDArray[np.float64], bounds: Bounds) -> NDArray[np.uint8]:
-    black, white = bounds
-    return np.rint((values.clip(min(bounds), max(bounds)) - black) * (255 / (white - black))).astype(np.uint8)
 
 
 def _deep_colour(image: Image.Image) -> str | None:

@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 
 from darkroom.data.errors import ImageError, InputError
-from darkroom.data.images.decode import DecodePolicy, has_deep_values, measure
+from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.measuring import has_deep_values, measure
 from darkroom.data.images.window import FULL, Measured
 from darkroom.data.stores.listing import read_file
 
@@ -51,17 +52,21 @@ def check_value_range(folder: Path, paths: Iterable[str], policy: DecodePolicy) 
     if not found:
         return
     low, high = min(each.low for each in found), max(each.high for each in found)
-    if sum(each.negative for each in found) / len(found) >= _MIN_NEGATIVE:
+    black, white = min(each.full[0] for each in found), max(each.full[1] for each in found)
+    if (black, white) != FULL:  # DICOM without a window
+        if not 0 < high - low < _SMALL_SHARE * (white - black):
+            return
+        would_be, window = "they would be nearly of one grey", f"{math.floor(low)},{math.ceil(high)}"
+    elif sum(each.negative for each in found) / len(found) >= _MIN_NEGATIVE:
         would_be, window = "those below 0 would be black", f"{math.floor(low)},{math.ceil(high)}"
     elif 0 < high < _SMALL_SHARE * FULL[1]:
         would_be, window = "they would be nearly black", f"0,{2 ** math.ceil(high).bit_length() - 1}"
     else:
         return
     stated = "--window file for the range that each file states, " if all(each.stated for each in found) else ""
-    black, white = window.split(",")
     raise InputError(
         f"The 16-bit images of {folder} hold values from {low:.0f} to {high:.0f} ({len(found)} looked at): read over "
-        f"the full range, 0 to 65535, {would_be}. Choose --window {window} for black at {black} and white at {white}, "
+        f"the full range, {black:.0f} to {white:.0f}, {would_be}. Choose --window {window} (black,white), "
         f"{stated}or --window full for the full range."
     )
 

@@ -369,12 +369,12 @@ def test_what_is_no_image_is_told_from_an_image_that_is_broken_or_not_supported(
     assert reason_of(b"<html>") == "not_an_image"
     assert reason_of(b"\xff\xd8\xff") == "corrupt"
     assert reason_of(encoded(picture("jpeg 2000"), "JPEG2000")) == "unsupported"
-    assert reason_of(b"\0\0\0\x18ftypheic" + bytes(100)) == "unsupported"
+    assert reason_of(b"\0\0\0\x18ftypheic" + bytes(100)) == "corrupt"
     assert reason_of(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n") == "not_an_image"
 
 
 def test_no_format_starts_another_program_and_no_truncated_image_is_loaded() -> None:
-    assert set(FORMATS) == {"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM"}
+    assert set(FORMATS) == {"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF", "PPM"}
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
     root = Path(__file__).parents[3]
     sources = [path for room in ("data", "models", "tasks", "flows") for path in (root / room).rglob("*.py")]

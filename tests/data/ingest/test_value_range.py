@@ -11,7 +11,8 @@ from PIL import Image
 
 from darkroom.data.errors import InputError
 from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.ingest.plan import IngestSettings, plan_ingest
+from darkroom.data.ingest.plan import plan_ingest
+from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import source_of
 
@@ -23,9 +24,8 @@ def planned(tmp_path: Path, window: Any = "auto", **files: np.ndarray[Any, Any])
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(values).save(path)
     policy = DecodePolicy(image_size=(8, 8), window=window)
-    return plan_ingest(
-        source_of(tmp_path / "photos"), IngestSettings(name="t", policy=policy), Workspace(tmp_path / "workspace")
-    )
+    settings = IngestSettings(name="t", policy=policy)
+    return plan_ingest(IngestRequest(source_of(tmp_path / "photos"), settings, Workspace(tmp_path / "workspace")))
 
 
 def values(low: int, high: int, seed: int = 0, kind: Any = np.uint16) -> np.ndarray[Any, Any]:
