@@ -34,6 +34,7 @@ from pydantic_core import PydanticCustomError
 
 from darkroom.data.errors import ImageError
 from darkroom.data.images.colour import to_rgb
+from darkroom.data.images.complaints import complaints
 from darkroom.data.images.extras import open_extra
 from darkroom.data.images.formats import FORMATS, settle_pillow
 from darkroom.data.images.limits import MAX_EXIF_BYTES, check_bytes, check_cost, check_size
@@ -165,6 +166,7 @@ class Decoded:
     Attributes:
         pixels: `uint8[H, W, 3]`, RGB.
         format, width, height, mode: As in `Header`.
+        num_complaints: What the decoder found wrong, though it gave pixels: they may be damaged.
     """
 
     pixels: NDArray[np.uint8]
@@ -172,6 +174,7 @@ class Decoded:
     width: int
     height: int
     mode: str
+    num_complaints: int = 0
 
 
 @dataclass(frozen=True)
@@ -249,13 +252,14 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
             check_cost(data, image, policy)
             if image.format == "PNG":
                 check_chunks(data)
-            with _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext():
+            one_by_one = _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext()
+            with one_by_one, complaints() as heard:
                 pixels = _pixels(data, image, policy)
         except ImageError:
             raise
         except Exception as error:
             raise image_error(error, data) from None
-    return Decoded(pixels, header.format, header.width, header.height, header.mode)
+    return Decoded(pixels, header.format, header.width, header.height, header.mode, heard.number)
 
 
 def _decode_extra(data: bytes, policy: DecodePolicy) -> Decoded | None:

@@ -8,6 +8,8 @@ from functools import cache
 import pi_heif
 from PIL import Image
 
+from darkroom.data.images.complaints import hear_libtiff
+
 
 def _installed(*formats: str) -> tuple[str, ...]:
     Image.init()  # which registers them
@@ -30,3 +32,4 @@ def settle_pillow() -> None:
     Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
     pi_heif.options.DECODE_THREADS = 1  # its threads would come to those of ours
     pi_heif.register_heif_opener()
+    hear_libtiff()

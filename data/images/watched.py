@@ -8,6 +8,7 @@ each crash there are fewer files left that can cause one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from pathlib import Path
 from darkroom.data.files.in_flight import marked
 from darkroom.data.images.decode import Decoded, DecodePolicy, decode_with_header
 from darkroom.data.images.expendable import decode_alone
+
+logger = logging.getLogger(__name__)
+
+_NUM_NAMED = 3
 
 # Path, bytes and policy to pixels; raises ImageError.
 Decode = Callable[[str | None, bytes, DecodePolicy], Decoded]
@@ -35,11 +40,14 @@ def decode_unwatched(path: str | None, data: bytes, policy: DecodePolicy) -> Dec
 def watched_decode(folder: Path, part: int, paths: Sequence[str]) -> Iterator[Decode]:
     """`decode_with_header` for the files of a part; it also raises ImageError `decoder_crashed`.
 
+    At the end of the part a warning counts the files whose decoder complained.
+
     Args:
         folder: Of the work in progress.
         part: Its number.
         paths: Of its files, as they are named when decoded.
     """
+    doubtful: list[str] = []
     index_of = {path: index for index, path in enumerate(paths)}
     with marked(folder, part, len(paths)) as in_flight:
 
@@ -48,6 +56,12 @@ def watched_decode(folder: Path, part: int, paths: Sequence[str]) -> Iterator[De
             if index in in_flight.suspects:
                 return decode_alone(data, policy)
             with in_flight.flying(index):
-                return decode_with_header(data, policy)
+                decoded = decode_with_header(data, policy)
+            if decoded.num_complaints:
+                doubtful.append(str(path))
+            return decoded
 
         yield decode
+    if doubtful:
+        some = ", ".join(sorted(doubtful)[:_NUM_NAMED]) + (" …" if len(doubtful) > _NUM_NAMED else "")
+        logger.warning("Damaged, but decoded as far as they could be: %d images, such as %s", len(doubtful), some)
