@@ -1,14 +1,16 @@
 # make demo   a virtual environment, the locked packages, and the whole pipeline on real images; no account needed
 # make test   the same with the development packages, then lint, type checks and tests
 # make faults kills each stage at 100 random points, instead of the 20 of make test
+# make fuzz   changes images at random for MINUTES=10 minutes, in processes of their own, and decodes them
 # make bench  each speed as a ratio to the usual way; needs an otherwise idle machine
 
 # The newest Python that TensorFlow has wheels for; another with: make PYTHON=/path/to/python3.12
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo yes),$(name))))
 BIN := .venv/bin
 WORKSPACE ?= .demo
+MINUTES ?= 10
 
-.PHONY: demo test lint types tests faults bench clean
+.PHONY: demo test lint types tests faults fuzz bench clean
 
 demo: .venv/runtime
 	$(BIN)/darkroom run digits --workspace $(WORKSPACE)
@@ -27,6 +29,9 @@ tests: .venv/development
 
 faults: .venv/development
 	$(BIN)/python -m pytest tests/faults --faults 100 --timeout 3600
+
+fuzz: .venv/development
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 bench: .venv/development
 	$(BIN)/python benchmarks/bench.py --json bench.json --write docs/benchmarks.md

@@ -750,6 +750,12 @@ def cases(outside: Path) -> list[Case]:
     return [case for kind in [*kinds, _links(outside), _changing(outside)] for case in kind]
 
 
+def small_files(limit: int = 100_000) -> list[bytes]:
+    """What the fuzzer changes: the files of the corpus that are made quickly and have at most `limit` bytes."""
+    kinds = [_formats(), _extras(), _modes(), _alpha(), _turned(), _metadata(), _broken()]
+    return [case.content for kind in kinds for case in kind if 0 < len(case.content) <= limit]
+
+
 def write_corpus(folder: Path, outside: Path) -> dict[str, Case]:
     """Write the corpus in turns into one folder a label; returns the cases by their path relative to `folder`."""
     written = {}

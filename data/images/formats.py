@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from functools import cache
 
@@ -26,8 +27,9 @@ FORMATS = (*_installed("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM
 @cache
 def settle_pillow() -> None:
     """Set what Pillow keeps for the whole process; called before an image is opened, and not by an import."""
-    # It warns of broken metadata and of size; the reason code says what matters.
+    # It warns of broken metadata and of size, and logs errors; the reason code says what matters.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     # glibc keeps blocks under 32 MB for the thread that freed them, so that the big images of all threads add up.
     Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
     pi_heif.options.DECODE_THREADS = 1  # its threads would come to those of ours
