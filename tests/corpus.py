@@ -3,6 +3,9 @@
 What a file must decode to is known from the picture that it was made from, never from decoding it: a case is exact
 (tolerance 0) unless its format loses something. Pictures are smooth, so that lossy formats lose little, each another
 one, and 48 x 32 pixels, the size of `POLICY`, so that nothing is resized.
+
+Two reasons have no file here: `decoder_crashed`, since no file is known that kills a decoder (`tests/crashing.py` plays
+one), and `needs_extra`, since tests run where the packages are installed (see `tests/data/images/test_extras.py`).
 """
 
 from __future__ import annotations

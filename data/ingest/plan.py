@@ -167,9 +167,9 @@ def plan_ingest(request: IngestRequest) -> Planned:
     )
     earlier = _earlier_work(plan, staging, request.decoder_mismatch)
     table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), earlier)
-    # A row group a part, so that a part reads its own rows and not those of all the others.
     labelled = [file for file in used if not file.entry.reason]
     check_value_range(source.folder, (file.entry.os_path for file in _mixed(labelled)), settings.policy)
+    # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
     for word, said in labelling.reading.with_splits(_told_splits(labelling, splits)).lines():
