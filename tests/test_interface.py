@@ -19,7 +19,7 @@ import typer.main
 from PIL import Image
 
 import darkroom
-from darkroom import _options, _work
+from darkroom import _options
 from darkroom.flows.commands import app
 from tests.bundles import tiny_bundle
 from tests.datasets import photograph, write_images
@@ -128,8 +128,8 @@ def test_a_function_has_the_names_arguments_and_defaults_of_its_command(name: st
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     wanted = {each.name.removeprefix("no_"): each.default for each in shown if each.name != "help"}
-    own = {key: value.default for key, value in inspect.signature(getattr(_work, name)).parameters.items()}
-    annotation = inspect.get_annotations(getattr(_work, name)).get("options", "Unpack[dict]")
+    own = {key: value.default for key, value in inspect.signature(getattr(darkroom, name)).parameters.items()}
+    annotation = inspect.get_annotations(getattr(darkroom, name)).get("options", "Unpack[dict]")
     options = own.pop("options", None) and getattr(_options, annotation.removeprefix("Unpack[").removesuffix("]"))
     settings = set(options.__annotations__) if options else set()
     assert settings | set(own) == set(wanted) - OF_THE_TERMINAL

@@ -17,21 +17,8 @@ if TYPE_CHECKING:
     from darkroom._dataset import Dataset, load_dataset
     from darkroom._images import decode
     from darkroom._model import Model, load_model
-    from darkroom._work import (
-        compare,
-        evaluate,
-        explain,
-        export,
-        ingest,
-        inspect,
-        promote,
-        read_source,
-        rollback,
-        run,
-        score,
-        train,
-        versus,
-    )
+    from darkroom._models import explain, export, promote, rollback, score, versus
+    from darkroom._work import compare, evaluate, ingest, inspect, read_source, run, train
     from darkroom.data.errors import DarkroomError, ImageError, InputError, WorkError
     from darkroom.data.images.decode import DecodePolicy
 
@@ -41,6 +28,7 @@ _MODULE_OF = {
     "Dataset": "darkroom._dataset",
     "load_dataset": "darkroom._dataset",
     "decode": "darkroom._images",
+    **dict.fromkeys(("explain", "export", "promote", "rollback", "score", "versus"), "darkroom._models"),
     "Model": "darkroom._model",
     "load_model": "darkroom._model",
     "DarkroomError": "darkroom.data.errors",

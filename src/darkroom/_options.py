@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from darkroom.data.dataset.leaks import Leaks
     from darkroom.data.dataset.shard_names import ShardFormat
     from darkroom.models.settings import CalibrationMethod, Optimizer
+
+# A path or URL; of data sets and models a name too.
+Reference = str | os.PathLike[str]
+THREADS: Literal["threads"] = "threads"
 
 
 class InspectOptions(TypedDict, total=False):
@@ -138,3 +143,8 @@ def _as_typed(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     return "x".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def text_of(given: Reference | None) -> str | None:
+    """A path as text; None stays None."""
+    return None if given is None else os.fspath(given)

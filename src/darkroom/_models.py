@@ -1,0 +1,171 @@
+"""A function for each command that uses a trained model: see `_work.py`, which has those that make one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from darkroom._options import THREADS, Reference, text_of
+
+if TYPE_CHECKING:
+    from darkroom.data.settings import DecoderMismatch
+    from darkroom.flows.results import BlessingResult, ExplainResult, ExportResult, ScoreResult, VersusResult
+    from darkroom.models.settings import Precision
+
+
+def versus(
+    bundle: Reference,
+    table: Reference,
+    means: Mapping[str, str] | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    workspace: Reference | None = None,
+) -> VersusResult:
+    """Compare an evaluated model with a table of other answers: a cloud recognition API's, or a person's.
+
+    Args:
+        bundle: A model: a name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`,
+            or a path.
+        table: A CSV, or its URL, of paths and labels; the most confident label of an image first.
+        means: The table's words for classes, where they differ, such as `{"Feline": "cats"}`.
+        path_column: The column of paths, where its name is unusual.
+        label_column: The column of labels, where its name is unusual.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+    """
+    from darkroom.flows.versus import versus as flow
+
+    meant = dict(means or {})
+    return flow.plain(os.fspath(bundle), os.fspath(table), meant, path_column, label_column, text_of(workspace))
+
+
+def promote(
+    bundle: Reference, why: str = "by hand", workspace: Reference | None = None, unevaluated: bool = False
+) -> BlessingResult:
+    """Bless a version of a model by hand: it is what `NAME@blessed` means from now on.
+
+    Args:
+        bundle: A model: a name (the newest version), `name@version`, or a path in the workspace.
+        why: The reason, kept in the history.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+        unevaluated: Bless a version that was never evaluated on test images; without it that is an error.
+    """
+    from darkroom.flows.promote import promote as flow
+
+    return flow.plain(os.fspath(bundle), why, text_of(workspace), unevaluated)
+
+
+def rollback(name: str, why: str = "by hand", workspace: Reference | None = None) -> BlessingResult:
+    """Go back to the version of a model that was blessed before; nothing is deleted.
+
+    Args:
+        name: The model's name.
+        why: The reason, kept in the history.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+    """
+    from darkroom.flows.rollback import rollback as flow
+
+    return flow.plain(name, why, text_of(workspace))
+
+
+def explain(
+    bundle: Reference,
+    images: Sequence[Reference],
+    out: Reference | None = None,
+    dataset: Reference | None = None,
+    max_searched: int = 1000,
+    workspace: Reference | None = None,
+) -> ExplainResult:
+    """Show what a network looks at: heat maps, activations, filters, and what activates its classes and channels.
+
+    Args:
+        bundle: A model: a name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`,
+            or a path.
+        images: Image files, or their URLs.
+        out: Folder or URL for the pictures; None takes a folder in the model's report.
+        dataset: Data set searched for highly activating images; None takes the one that the model was trained from.
+        max_searched: Images searched; 0 searches none.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+    """
+    from darkroom.flows.explain import explain as flow
+
+    files = [os.fspath(image) for image in images]
+    return flow.plain(os.fspath(bundle), files, text_of(out), text_of(dataset), max_searched, text_of(workspace))
+
+
+def score(
+    folder: Reference,
+    model: Reference,
+    out: Reference | None = None,
+    rows_per_part: int = 1000,
+    retry_quarantined: bool = False,
+    precision: Precision = "auto",
+    embeddings: bool = False,
+    decoder_mismatch: DecoderMismatch | None = None,
+    workspace: Reference | None = None,
+    rescore: bool = False,
+) -> ScoreResult:
+    """Score every file of a folder: one row for each, in a table of Parquet parts (docs/scoring.md).
+
+    Args:
+        folder: The images, in a folder or at a URL; subfolders too.
+        model: A name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`, or a path;
+            `imagenet` is ready-made.
+        out: Folder or URL for the table; None takes `scores/` in the workspace.
+        rows_per_part: Files in one part of the table.
+        retry_quarantined: Try files again that an earlier run quarantined.
+        precision: `fp32`, `int8`, or `auto`: int8 where it gave the same answers as fp32 on validation images.
+        embeddings: Add the column `embedding`.
+        decoder_mismatch: Where the model or an earlier run had a decoder that gives other pixels: `warn`, or `strict`,
+            which refuses; None takes `DARKROOM_DECODER_MISMATCH`, or `warn`.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+        rescore: Replace a table that another version of a model made; without it such a table is an error.
+    """
+    from darkroom.flows.score import score as flow
+
+    return flow.plain(
+        os.fspath(folder),
+        os.fspath(model),
+        text_of(out),
+        rows_per_part,
+        retry_quarantined=retry_quarantined,
+        precision=precision,
+        embeddings=embeddings,
+        workspace=text_of(workspace),
+        runner=THREADS,
+        decoder_mismatch=decoder_mismatch,
+        rescore=rescore,
+    )
+
+
+def export(
+    table: Reference,
+    out: Reference,
+    sample: Reference | None = None,
+    positive: str | None = None,
+    label_numbers: Mapping[str, str] | None = None,
+    fill_missing: bool = False,
+    images: Reference | None = None,
+    link: bool = False,
+    workspace: Reference | None = None,
+) -> ExportResult:
+    """Write a prediction table as CSV, JSON lines or a Kaggle submission, or sort its images into folders by label.
+
+    Args:
+        table: The table's folder, or its name in the workspace's scores.
+        out: A `.csv` or `.jsonl` file, or a new folder for the images.
+        sample: A competition's `sample_submission.csv`, whose columns, ids and order `out` gets.
+        positive: The class whose probability a submission's column of numbers takes.
+        label_numbers: The number of each class, where that column takes class numbers.
+        fill_missing: Keep the sample's value for an id without a prediction.
+        images: The scored images, if they have moved.
+        link: Hard links in place of copies of the images.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+    """
+    from darkroom.flows.export_table import export_table
+    from darkroom.flows.settings import open_workspace
+    from darkroom.models.prediction_table.submission import Answers
+
+    answers = Answers(positive, label_numbers, fill_missing)
+    place = open_workspace(text_of(workspace))
+    return export_table(os.fspath(table), os.fspath(out), text_of(sample), answers, text_of(images), link, place=place)
