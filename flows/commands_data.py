@@ -16,6 +16,7 @@ from darkroom.flows.options import INSPECT_OPTIONS, MAX_JUDGED
 from darkroom.flows.quiet import load_tensorflow
 from darkroom.flows.shared_options import (
     A_DATASET,
+    A_MODEL,
     OUTPUT,
     MaxJudged,
     Source,
@@ -57,6 +58,41 @@ def inspect(
             from darkroom.flows.inspect_source import inspect as flow
 
             result = flow(source, settings, out, max_judged, how.workspace, **workers)
+    how.show(result)
+
+
+@command(app, "Choose what to label next in a folder of photographs, and write the page to label it on.", _PANEL)
+def label_next(
+    how: launch.HowInParts,
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The images; subfolders too", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help=f"{A_MODEL}; imagenet is ready-made, 1,000 classes", show_default=False),
+    ],
+    budget: Annotated[
+        int, typer.Option(metavar="INTEGER", help="Images to choose (default: 200)", show_default=False)
+    ] = 200,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder for the page and the table (default: in the workspace's labelling)",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+) -> None:
+    workers = how.workers()
+    from darkroom.flows.settings import open_workspace
+    from darkroom.models.bundle.imagenet import READY_MADE
+    from darkroom.models.labelling.next_images import check_budget
+
+    check_budget(budget)
+    if model != READY_MADE:
+        open_workspace(how.workspace).find_model(model)
+    with how.prepared(tensorflow=True):
+        from darkroom.flows.label_next import label_next as flow
+
+        result = flow(folder, model, budget, out, how.workspace, **workers)
     how.show(result)
 
 

@@ -10,6 +10,7 @@ from darkroom.flows import evaluate as _evaluate
 from darkroom.flows import explain as _explain
 from darkroom.flows import ingest as _ingest
 from darkroom.flows import inspect_source as _inspect_source
+from darkroom.flows import label_next as _label_next
 from darkroom.flows import promote as _promote
 from darkroom.flows import rollback as _rollback
 from darkroom.flows import run as _run
@@ -22,6 +23,7 @@ evaluate = _evaluate.evaluate.prefect
 explain = _explain.explain.prefect
 ingest = _ingest.ingest.prefect
 inspect = _inspect_source.inspect.prefect
+label_next = _label_next.label_next.prefect
 promote = _promote.promote.prefect
 rollback = _rollback.rollback.prefect
 run = _run.run.prefect

@@ -10,6 +10,7 @@ from pathlib import Path
 from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.figures import count, duration, fraction, interval, percent
+from darkroom.flows.label_next_result import LabelNextResult
 from darkroom.flows.results import (
     BlessingResult,
     CompareResult,
@@ -78,6 +79,22 @@ def _(result: InspectResult) -> Description:
         ("outliers", outliers or "none"),
         ("page", result.page + (_UP_TO_DATE if result.reused else "")),
         remarks=result.remarks,
+    )
+
+
+@describe.register
+def _(result: LabelNextResult) -> Description:
+    labelled = f", {result.num_labelled:,} of them labelled" if result.num_labelled else ""
+    passed = f"; {count(result.num_duplicates, 'near-duplicate')} left out" if result.num_duplicates else ""
+    kinds = f"{result.num_uncertain:,} uncertain, {result.num_unfamiliar:,} unfamiliar"
+    return _description(
+        f"What to label next in {result.folder}",
+        ("model", result.bundle),
+        ("images", f"{result.num_images:,} in {result.folder}{labelled}"),
+        ("chosen", f"{result.num_chosen:,}: {kinds}{passed}"),
+        ("page", result.page),
+        ("table", result.table),
+        remarks=("Open the page, label, save the CSV, then: darkroom ingest SOURCE --corrections CSV",),
     )
 
 

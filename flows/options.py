@@ -36,6 +36,7 @@ _LABELS: Mapping[str, Path] = {
     "bad-rows": ("labels", "bad_rows"),
     "combined-labels": ("labels", "combined_labels"),
     "min-class-size": ("labels", "min_class_size"),
+    "corrections": ("labels", "corrections"),
     "validation": ("splits", "validation"),
     "test": ("splits", "test"),
     "split-seed": ("splits", "seed"),
@@ -211,7 +212,12 @@ def _parameters(option: str) -> list[inspect.Parameter]:
     if isinstance(default, str | int | float) and "(default" not in said:
         said += f" (default: {f'{default:g}' if isinstance(default, float) else default})"
     about = typer.Option(f"--{option}", help=said, metavar=_metavar(info.annotation), rich_help_panel=panel)
-    return [_keyword(option, Annotated[str | None, about])]
+    return [_keyword(option, Annotated[list[str] | None if _is_several(info.annotation) else str | None, about])]
+
+
+def _is_several(annotation: Any) -> bool:
+    """Whether a setting holds any number of texts: its option may be repeated, or give several between commas."""
+    return get_origin(annotation) is tuple and get_args(annotation) == (str, ...)
 
 
 def _switch(option: str, help_text: str, panel: str | None, hidden: bool) -> inspect.Parameter:
@@ -226,7 +232,7 @@ def _given(option: str, path: Path, given: dict[str, Any]) -> Any:
         if value:
             raise SettingError(f"--{option} and --no-{option} contradict each other. Give one of them.")
         return False
-    return value
+    return (",".join(value) or None) if isinstance(value, list | tuple) else value
 
 
 def _hidden(option: str) -> inspect.Parameter:

@@ -16,6 +16,7 @@ from darkroom.models.inspecting import inspection
 from darkroom.models.inspecting.dataset_page import mark_up_to_date, source_thumbnails
 from darkroom.models.inspecting.dataset_page import write_inspection as write
 from darkroom.models.inspecting.inspection import Inspection, extract_part_features, inspect_staging
+from darkroom.models.inspecting.label_error_page import write_label_error_page
 from darkroom.models.inspecting.label_errors import export_judge
 from darkroom.models.pages.fingerprint import MADE_CARD
 from darkroom.tasks.decorators import task
@@ -65,6 +66,7 @@ def write_dataset_page(folder: Path, features: list[Path], source: Source, gener
     if not (folder / INSPECTION_CARD).is_file():
         with one_step("page"):
             found = inspection.inspect_dataset(open_dataset(folder), features, generated_by)
+            write_label_error_page(folder, source.folder, found)
             write(folder, found, source_thumbnails(source.folder, found))
         shutil.rmtree(folder / "features" / ".labels", ignore_errors=True)
 
@@ -77,6 +79,7 @@ def write_inspection(
     with one_step("page"):
         found, listing = inspect_staging(staging, features, generated_by), read_plan(staging).fingerprint
         (folder / MADE_CARD).unlink(missing_ok=True)
+        write_label_error_page(folder, source.folder, found)
         write(folder, found, source_thumbnails(source.folder, found))
     mark_up_to_date(folder, listing, generated_by)
     shutil.rmtree(staging, ignore_errors=True)

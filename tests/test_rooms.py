@@ -42,6 +42,7 @@ ORDER = (
     "models/evaluation",
     "models/prediction_table",
     "models/scoring",
+    "models/labelling",
     "models/explaining",
     "models/experiments",
     "models/inspecting",

@@ -27,6 +27,7 @@ from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.images.augment import AugmentPolicy, contact_sheet
 from darkroom.data.images.decode import DecodePolicy, decode_stored
 from darkroom.data.images.decoder import Decoder
+from darkroom.data.labels.corrections import CorrectionSummary
 from darkroom.data.stores.workspace import DATASET_CARD
 
 SCHEMA_VERSION = 1
@@ -103,6 +104,8 @@ class DatasetCard(BaseModel):
         duplicates: The file `duplicates.parquet`.
         duplicate_summary: What it comes to.
         shards: By split, in the order in which they are read.
+        corrections: What people corrected in the source's labels; None where no corrections were taken in.
+        correction_rows: The file `corrections.parquet`: see `darkroom.data.labels.corrections`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -129,6 +132,8 @@ class DatasetCard(BaseModel):
     duplicates: FileFact
     duplicate_summary: DuplicateSummary
     shards: tuple[ShardFact, ...]
+    corrections: CorrectionSummary | None = None
+    correction_rows: FileFact | None = None
 
     def num_images(self, split: str) -> int:
         """Images of a split, copies not counted."""
@@ -217,7 +222,8 @@ def open_dataset(folder: Path) -> Dataset:
             missing or of another size.
     """
     card = read_dataset_card(folder)
-    for fact in (card.manifest, card.duplicates, *card.shards):
+    rows = (card.correction_rows,) if card.correction_rows else ()
+    for fact in (card.manifest, card.duplicates, *rows, *card.shards):
         check_file(folder, fact)
     return Dataset(folder, card)
 

@@ -13,9 +13,10 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -32,11 +33,12 @@ from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerpri
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.ingest.reuse import keep_work, with_earlier
 from darkroom.data.ingest.value_range import check_value_range
+from darkroom.data.labels.corrections import CORRECTIONS, CorrectionSummary, with_digests
 from darkroom.data.labels.labelling import Labelled, Labelling, label_files
 from darkroom.data.labels.reading import Reading
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import Source
-from darkroom.data.stores.listing import list_files
+from darkroom.data.stores.listing import FileEntry, list_files
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class IngestPlan(BaseModel):
         retry_quarantined: Read files again that an earlier ingest quarantined.
         code_version: Of the code that reads files; other work is not reused.
         decoder: What decodes the images; None in a plan of an earlier Darkroom.
+        corrections: What corrections changed; None without them. Their rows are in `corrections.parquet` beside it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,6 +96,14 @@ class IngestPlan(BaseModel):
     retry_quarantined: bool = False
     code_version: int = CODE_VERSION
     decoder: Decoder | None = None
+    corrections: CorrectionSummary | None = None
+
+    def version_settings(self) -> dict[str, Any]:
+        """The settings as the version hashes them: of corrections what was said, and not where."""
+        settings = self.settings.model_dump(mode="json")
+        if self.corrections is None:
+            return settings
+        return settings | {"labels": settings["labels"] | {"corrections": self.corrections.digest}}
 
     def gives_the_same(self, other: IngestPlan) -> bool:
         """Whether an unchanged file would be read and stored the same under the other plan."""
@@ -134,7 +145,7 @@ def plan_ingest(request: IngestRequest) -> Planned:
     """
     source, settings = request.source, request.settings
     entries = list_files(source.folder)
-    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), source.location, entries)
+    fingerprint = source_fingerprint(source, settings, entries)
     staging = _staging(request, fingerprint)
     done = _published(request, fingerprint)
     if done and not request.retry_quarantined:
@@ -164,6 +175,7 @@ def plan_ingest(request: IngestRequest) -> Planned:
         num_parts=-(-len(entries) // settings.shards.rows_per_shard),
         retry_quarantined=request.retry_quarantined,
         decoder=decoder(),
+        corrections=labelling.summary,
     )
     earlier = _earlier_work(plan, staging, request.decoder_mismatch)
     table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), earlier)
@@ -171,6 +183,8 @@ def plan_ingest(request: IngestRequest) -> Planned:
     check_value_range(source.folder, (file.entry.os_path for file in _mixed(labelled)), settings.policy)
     # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
+    if labelling.corrections:
+        write_table(staging / CORRECTIONS, labelling.corrections.table(labelling.given))
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
     for word, said in labelling.reading.with_splits(_told_splits(labelling, splits)).lines():
         logger.info("%s: %-9s %s", settings.name, word, said)
@@ -183,10 +197,22 @@ def find_dataset(request: IngestRequest) -> Path | None:
     if not version_note(request.workspace, settings.name, "").parent.is_dir():
         return None  # without a look at the files
     entries = list_files(request.source.folder)
-    fingerprint = listing_fingerprint(settings.model_dump(mode="json"), request.source.location, entries)
+    fingerprint = source_fingerprint(request.source, settings, entries)
     if _staging(request, fingerprint).exists():
         return None
     return _published(request, fingerprint)
+
+
+def source_fingerprint(source: Source, settings: IngestSettings, entries: Sequence[FileEntry]) -> str:
+    """A hash of a source's listing, the settings and the tables of corrections: see `listing_fingerprint`.
+
+    Args:
+        source: Where the files are.
+        settings: How they are read.
+        entries: All its files.
+    """
+    facts = with_digests(settings.model_dump(mode="json"), source.folder, settings.labels)
+    return listing_fingerprint(facts, source.location, entries)
 
 
 def _staging(request: IngestRequest, fingerprint: str) -> Path:

@@ -36,6 +36,7 @@ from darkroom.data.ingest.parts import read_moved
 from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note
 from darkroom.data.ingest.quarantine_limit import check_quarantine_limit
 from darkroom.data.ingest.reuse import keep_work, part_folder
+from darkroom.data.labels.corrections import CORRECTIONS
 from darkroom.data.quality.duplicates import (
     Images,
     Thumbnails,
@@ -126,9 +127,7 @@ def publish(staging: Path, workspace: Workspace) -> Path:
     gathered = gather(staging, workspace)
     plan, manifest = gathered.plan, gathered.manifest
     counts = _check(plan, manifest)
-    version = dataset_version(
-        plan.settings.model_dump(mode="json"), plan.identity or plan.source, gathered.decisions, manifest
-    )
+    version = dataset_version(plan.version_settings(), plan.identity or plan.source, gathered.decisions, manifest)
     final = workspace.dataset(plan.settings.name, version)
     if is_whole(final):
         before = open_dataset(final).card.decoder
@@ -143,6 +142,8 @@ def publish(staging: Path, workspace: Workspace) -> Path:
             _check_shards(manifest, plan, shards)
             write_table(temporary / "manifest.parquet", manifest)
             write_table(temporary / "duplicates.parquet", gathered.copies)
+            if plan.corrections:
+                _link(staging / CORRECTIONS, temporary / CORRECTIONS)
             card = _card(gathered, version, counts, shards, temporary)
             write_json(temporary / DATASET_CARD, card.model_dump(mode="json"))
     write_json(version_note(workspace, plan.settings.name, plan.fingerprint), {"version": version})
@@ -322,4 +323,6 @@ def _card(
         duplicates=FileFact.of(folder, "duplicates.parquet"),
         duplicate_summary=gathered.summary,
         shards=shards,
+        corrections=plan.corrections,
+        correction_rows=FileFact.of(folder, CORRECTIONS) if plan.corrections else None,
     )

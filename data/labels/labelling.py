@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from darkroom.data.errors import LabelError
+from darkroom.data.labels.corrections import EXCLUDE, Corrections, CorrectionSummary, read_corrections
 from darkroom.data.labels.evidence import LEVELS, Found, Source, parent_folder
 from darkroom.data.labels.layout import Layout, read_layout
 from darkroom.data.labels.masks import find_masks
@@ -50,11 +51,20 @@ class Labelling:
         files: In listing order.
         decision: One sentence on how they were labelled.
         reading: What the source was taken for, in full.
+        corrections: What people said of its images; None where no table of corrections was named.
+        given: The source's own labels by path, before them; empty without corrections.
     """
 
     files: tuple[Labelled, ...]
     decision: str
     reading: Reading
+    corrections: Corrections | None = None
+    given: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> CorrectionSummary | None:
+        """What the corrections changed."""
+        return self.corrections.summary(self.given) if self.corrections else None
 
 
 def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> Labelling:
@@ -69,15 +79,22 @@ def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -
         LabelError: where the source can be read in two ways, the rules name something that does not exist, a label is
             not one of `rules.classes`, or fewer than two classes are found.
     """
+    every_image = [entry for entry in entries if entry.reason is None]
     entries = _with_reasons(entries, rules)
     _stop_at_linked_folders(folder, entries, rules)
+    corrections = read_corrections(folder, every_image, rules) if rules.corrections else None
     images = [entry for entry in entries if entry.reason is None]
     folders = {parent_folder(entry.path) for entry in images}
     layout = read_layout(folders, level=LEVELS.get(rules.source, "auto"), class_folders=rules.class_folders)
     source = Source(folder, entries, images, layout, rules)
-    found = _with_small_classes_left_out(find_labels(source), rules.min_class_size)
+    found = find_labels(source) if corrections is None else find_labels(_without_tables(source, corrections))
+    given = found.labels
+    if corrections:
+        source, found = _corrected(source, found, corrections)
+        entries, images = list(source.entries), list(source.images)
+    found = _with_small_classes_left_out(found, rules.min_class_size)
     _check(source, found)
-    split_of = {entry.path: found.splits.get(entry.path) or source.place(entry).split for entry in images}
+    split_of = {entry.path: found.splits.get(entry.path) or _split_of_place(layout, entry) for entry in images}
     files = tuple(
         Labelled(entry, found.labels.get(entry.path), split_of.get(entry.path))
         if entry.reason is None
@@ -89,7 +106,37 @@ def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -
     split_words = f"; {found.splits_from or 'split folders'}: {counted}" if splits else ""
     without = len(images) - len(found.labels)
     decision = found.decision + split_words + (f"; {without} files without a label" if without else "")
-    return Labelling(files, decision, _reading(source, found, split_words.removeprefix("; ")))
+    reading = _reading(source, found, split_words.removeprefix("; "))
+    if corrections is None:
+        return Labelling(files, decision, reading)
+    said = corrections.summary(given).sentence
+    return Labelling(files, decision, reading.model_copy(update={"corrections": said}), corrections, given)
+
+
+def _without_tables(source: Source, corrections: Corrections) -> Source:
+    """The source without tables of corrections: they are no second opinion on where the labels come from."""
+    return replace(source, entries=[entry for entry in source.entries if entry.path not in corrections.tables])
+
+
+def _corrected(source: Source, found: Found, corrections: Corrections) -> tuple[Source, Found]:
+    """The source and its labels as people corrected them; an image that they name is used although a rule excludes it.
+
+    An image that they leave out gets the reason `excluded`.
+    """
+    said = corrections.labels
+    entries = [
+        replace(entry, reason=EXCLUDED if said[entry.path] == EXCLUDE else None) if entry.path in said else entry
+        for entry in source.entries
+    ]
+    images = [entry for entry in entries if entry.reason is None]
+    corrected = replace(
+        found,
+        labels=corrections.apply(found.labels),
+        decision=f"{found.decision}; {corrections.summary(found.labels)}",
+        left_out=(*found.left_out, *corrections.left_out),
+        tables=(*found.tables, *corrections.tables),
+    )
+    return replace(source, entries=entries, images=images), corrected
 
 
 def _stop_at_linked_folders(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> None:
@@ -126,9 +173,10 @@ def _reading(source: Source, found: Found, split_words: str) -> Reading:
     for entry in source.entries:
         if entry.reason and entry.path not in found.tables:
             by_reason[entry.reason].append(entry.path)
+    excluded = "files that --exclude names"
     words: dict[str, str] = {
         "stray_file": "files that are not images",
-        EXCLUDED: "files that --exclude names",
+        EXCLUDED: "files that --exclude or a correction names" if source.rules.corrections else excluded,
         MASK: "masks of other images (use them with --masks use)",
     }
     unlabelled = [entry.path for entry in source.images if entry.path not in found.labels]

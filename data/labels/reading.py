@@ -70,6 +70,7 @@ class Reading(BaseModel):
         classes: Sorted by name.
         splits_from: Where the splits come from.
         left_out: All that is not used.
+        corrections: What corrections changed, in words; "" without them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +81,7 @@ class Reading(BaseModel):
     classes: tuple[ClassSize, ...]
     splits_from: str
     left_out: tuple[LeftOut, ...]
+    corrections: str = ""
 
     def with_splits(self, decision: str) -> Reading:
         """The same reading, with the splits as `SplitPlan.decision` says them."""
@@ -92,6 +94,7 @@ class Reading(BaseModel):
         return [
             ("images", f"{self.num_images}, {self.num_labelled} of them labelled"),
             ("labels", self.labels_from),
+            *([("corrected", self.corrections)] if self.corrections else []),
             ("classes", f"{len(self.classes)}: {', '.join(shown)}{more}"),
             ("splits", self.splits_from),
             *(("not used", str(each)) for each in self.left_out),

@@ -59,11 +59,17 @@ class LabelRules(SettingsModel):
         description="What happens to cells that hold several labels: keep makes each combination a class",
     )
     min_class_size: int = Field(default=1, ge=1, description="Leave out classes with fewer images than this")
+    corrections: tuple[str, ...] = Field(
+        default=(),
+        description="Tables of path and label that win over the source's labels, as the page of label-next saves them; "
+        "repeatable",
+    )
 
     @model_serializer(mode="wrap")
     def _without_later_settings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out settings that were added later and are not set, so that existing versions keep their hash."""
-        later = {"split_column", "class_folders", "exclude", "masks", "bad_rows", "combined_labels", "min_class_size"}
+        later = {"split_column", "class_folders", "exclude", "masks", "bad_rows", "combined_labels", "min_class_size",
+                 "corrections"}  # fmt: skip
         fields = type(self).model_fields
         kept: dict[str, Any] = dump(self)
         return {
@@ -74,7 +80,7 @@ class LabelRules(SettingsModel):
         """Whether a path matches a pattern of `exclude`."""
         return any(fnmatchcase(path, pattern) for pattern in self.exclude)
 
-    @field_validator("class_folders", "exclude", mode="before")
+    @field_validator("class_folders", "exclude", "corrections", mode="before")
     @classmethod
     def _of_one_text(cls, given: Any) -> Any:
         """An option gives several as one text: `test,photos`."""

@@ -9,6 +9,7 @@
   scores/<run>.summary.json            written last  (beside it: <run>.run.json)
   inspections/<name>/                  dataset.html  inspection.json
   inspections/.work/                   datasets/, as above: what an inspection that was stopped had read
+  labelling/<name>/                    label.html  next.csv  next.json  predictions/
   experiments/<name>-<version>/        experiment.json  experiment.html  trials.parquet
   .pages/                              the lock of those who link pages (`darkroom.models.pages.navigation`)
 
@@ -109,6 +110,14 @@ class Workspace:
             SettingError: where the name cannot be a folder.
         """
         return self.root / "inspections" / check_name(name)
+
+    def labelling(self, name: str) -> Path:
+        """The folder of what to label next, under the name of a prediction table.
+
+        Raises:
+            SettingError: where the name cannot be a folder.
+        """
+        return self.root / "labelling" / check_name(name)
 
     @property
     def inspection_work(self) -> Workspace:

@@ -1,6 +1,7 @@
 """The page of a source or a data set.
 
 <folder>/
+  label.html         a page to correct suspected label errors on, where there are any (label_error_page.py)
   dataset.html       one file for people: pictures inside, no script, nothing fetched from anywhere
   inspection.json    the same for programs; written last, its presence means done
   made.json          of a source: what both were made from (models/pages/fingerprint.py)
@@ -19,13 +20,14 @@ from darkroom.data.files.atomic import write_json
 from darkroom.data.images.decode import DecodePolicy, decode
 from darkroom.data.images.decoder import decoder
 from darkroom.data.images.encode import encode_jpeg
-from darkroom.data.ingest.dataset_version import listing_fingerprint
+from darkroom.data.ingest.plan import source_fingerprint
 from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.quality.assessment import Check, ClassBalance
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.listing import list_files, read_file
 from darkroom.data.stores.workspace import INSPECTION_CARD
 from darkroom.models.inspecting.inspection import Inspection, SetAsideFile, read_inspection
+from darkroom.models.labelling.label_page import LABEL_PAGE
 from darkroom.models.pages.fingerprint import MADE_CARD, files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import DATASET_PAGE
 from darkroom.models.pages.page import data_uri, render, write_page
@@ -72,6 +74,8 @@ _KINDS = {
 def write_inspection(folder: Path, inspection: Inspection, thumbnails: Mapping[str, bytes]) -> None:
     """Write `dataset.html`, then `inspection.json`; each appears whole or not at all.
 
+    A page of suspected label errors that is there already is linked.
+
     Args:
         folder: Made where it does not exist.
         inspection: What to write.
@@ -80,7 +84,7 @@ def write_inspection(folder: Path, inspection: Inspection, thumbnails: Mapping[s
     Raises:
         WorkError: where a thumbnail is neither JPEG nor PNG.
     """
-    page = _page(inspection, thumbnails)
+    page = _page(inspection, thumbnails, LABEL_PAGE if (folder / LABEL_PAGE).is_file() else None)
     folder.mkdir(parents=True, exist_ok=True)
     write_page(folder / DATASET_PAGE, page)
     write_json(folder / INSPECTION_CARD, inspection.model_dump(mode="json"))
@@ -109,7 +113,7 @@ def find_inspection(source: Source, settings: IngestSettings, folder: Path, gene
     """
     if not (folder / MADE_CARD).is_file():
         return None  # without a look at the files
-    listing = listing_fingerprint(settings.model_dump(mode="json"), source.location, list_files(source.folder))
+    listing = source_fingerprint(source, settings, list_files(source.folder))
     is_done = files_up_to_date(folder, _fingerprint(listing, generated_by))
     return read_inspection(folder) if is_done else None
 
@@ -178,7 +182,7 @@ def _examples(inspection: Inspection) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
-def _page(inspection: Inspection, thumbnails: Mapping[str, bytes]) -> str:
+def _page(inspection: Inspection, thumbnails: Mapping[str, bytes], label_page: str | None) -> str:
     quality = inspection.quality
     shown = _shown_paths(inspection)
     errors = inspection.label_errors
@@ -194,6 +198,8 @@ def _page(inspection: Inspection, thumbnails: Mapping[str, bytes]) -> str:
         classes=_shortened(classes),
         largest=max((row.num_images for row in classes), default=0),
         errors=errors,
+        label_page=label_page,
+        corrected=_corrected(inspection),
         shown_errors=errors.suspected[:MAX_LABEL_ERRORS] if errors else (),
         copies=inspection.copies[:MAX_SHOWN],
         files=inspection.set_aside[:_MAX_FILES],
@@ -207,6 +213,16 @@ def _page(inspection: Inspection, thumbnails: Mapping[str, bytes]) -> str:
         ],
         thumbnails={path: data_uri(image, path) for path, image in thumbnails.items() if path in shown},
     )
+
+
+def _corrected(inspection: Inspection) -> list[tuple[str, int, int]]:
+    """Each class with its images before and after the corrections, those that changed most first."""
+    said = inspection.corrections
+    if said is None:
+        return []
+    before, after = ({row.label: row.num_images for row in rows} for rows in (said.before, said.after))
+    rows = [(label, before.get(label, 0), after.get(label, 0)) for label in sorted(before.keys() | after.keys())]
+    return sorted(rows, key=lambda row: -abs(row[2] - row[1]))[:_MAX_CLASSES]
 
 
 def _title(check: Check) -> str:

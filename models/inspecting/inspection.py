@@ -18,6 +18,7 @@ from darkroom.data.files.provenance import LibraryVersion, library_versions
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.publication import gather
 from darkroom.data.ingest.reuse import part_folder
+from darkroom.data.labels.corrections import CorrectionSummary
 from darkroom.data.quality.assessment import Quality, assess
 from darkroom.data.stores.workspace import INSPECTION_CARD
 from darkroom.models.inspecting.label_errors import LabelErrors, extract_features, find_label_errors, load_judged
@@ -93,6 +94,7 @@ class Inspection(Frozen):
         label_errors: None where labels were not checked.
         libraries: Versions of those that can affect the result.
         generated_by: Command, flow or run that made it.
+        corrections: What corrections changed; None without them.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -111,6 +113,7 @@ class Inspection(Frozen):
     label_errors: LabelErrors | None
     libraries: tuple[LibraryVersion, ...]
     generated_by: str
+    corrections: CorrectionSummary | None = None
 
 
 def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], backbone: Path, share: float) -> Path:
@@ -162,6 +165,7 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
         label_errors=find_label_errors(load_judged(features), LabelMap(plan.labels), _MAX_LISTED) if features else None,
         libraries=library_versions(),
         generated_by=generated_by,
+        corrections=plan.corrections,
     )
 
 
@@ -210,6 +214,7 @@ def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -
         label_errors=find_label_errors(load_judged(features), dataset.labels, _MAX_LISTED) if features else None,
         libraries=library_versions(),
         generated_by=generated_by,
+        corrections=card.corrections,
     )
 
 

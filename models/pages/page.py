@@ -1,9 +1,9 @@
-"""Pages for people: one HTML file each, pictures inside, no script, nothing fetched from anywhere.
+"""Pages for people: one HTML file each, pictures inside, nothing fetched from anywhere; a script only to label with.
 
 They link to each other, and to nothing else (`darkroom.models.pages.navigation`).
 
 A page is a template in `templates/` that extends `page.html.j2`. Names from outside are escaped, pictures are data
-URIs, and the page's own policy lets a browser use nothing else.
+URIs, and the page's own policy lets a browser use nothing else: of styles and scripts those with the hashes of ours.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Picture:
         return cls(data_uri(png, "a plot"), width, height)
 
 
-def render(template: str, links: str = NO_LINKS, **values: Any) -> str:
-    """A page from a template of `templates/`.
-    R jinja2.UndefinedError: where a value is missing.
+def render(template: str, links: str = NO_LINKS, own: str | None = None, **values: Any) -> str:
+    """A page from a template of `templates/`; a value that is missing raises jinja2.UndefinedError.
 
     Args:
         template: The file's name.
         links: The navigation line as HTML, from `darkroom.models.pages.navigation`.
+        own: Name of a style sheet and a script that the page has beside the common style; None for neither.
         values: What the page shows.
     """
     environment = jinja2.Environment(
@@ -65,9 +65,20 @@ def render(template: str, links: str = NO_LINKS, **values: Any) -> str:
     )
     environment.filters["percent"] = percent
     environment.globals.update(count=count, duration=duration)
-    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
-    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template(template).render(style=style, style_hash=style_hash, links=links, **values)
+    style, script = _text("page.css"), ""
+    if own:
+        style, script = style + _text(f"{own}.css"), _text(f"{own}.js")
+    shared = {"style": style, "style_hash": _hash(style), "script": script, "script_hash": _hash(script)}
+    return environment.get_template(template).render(**shared, links=links, **values)
+
+
+def _text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """SHA-256 of a style or a script, as a content security policy has it."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def write_page(path: Path, page: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from darkroom._dataset import Dataset, load_dataset
     from darkroom._images import decode
+    from darkroom._labelling import label_next
     from darkroom._model import Model, load_model
     from darkroom._models import explain, export, promote, rollback, score, versus
     from darkroom._work import compare, evaluate, ingest, inspect, read_source, run, train
@@ -29,6 +30,7 @@ _MODULE_OF = {
     "load_dataset": "darkroom._dataset",
     "decode": "darkroom._images",
     **dict.fromkeys(("explain", "export", "promote", "rollback", "score", "versus"), "darkroom._models"),
+    "label_next": "darkroom._labelling",
     "Model": "darkroom._model",
     "load_model": "darkroom._model",
     "DarkroomError": "darkroom.data.errors",
@@ -53,6 +55,7 @@ __all__ = [
     "export",
     "ingest",
     "inspect",
+    "label_next",
     "load_dataset",
     "load_model",
     "promote",

@@ -44,6 +44,7 @@ class InspectOptions(TypedDict, total=False):
     bad_rows: Literal["stop", "leave-out"]
     combined_labels: Literal["stop", "keep"]
     min_class_size: int
+    corrections: str | Sequence[str]
     validation: float
     test: float
     split_seed: int
@@ -139,10 +140,12 @@ def told_in_a_sentence() -> Iterator[None]:
 
 
 def _as_typed(value: Any) -> Any:
-    """The value as the command line would give it: a flag as it is, all else as text, a size as `120x160`."""
+    """The value as the command line would give it: a flag as it is, all else as text: `120x160`, `one.csv,two.csv`."""
     if value is None or isinstance(value, bool):
         return value
-    return "x".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    if not isinstance(value, (tuple, list)):
+        return str(value)
+    return ",".join(value) if all(isinstance(each, str) for each in value) else "x".join(map(str, value))
 
 
 def text_of(given: Reference | None) -> str | None:

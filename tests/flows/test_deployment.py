@@ -16,9 +16,9 @@ from darkroom.data.stores.table_paths import TablePaths
 from tests.processes import ROOT, processes_with, wait_for
 
 ENTRYPOINTS = {
-    f"darkroom.flows.deployed.{name}"
+    f"darkroom.flows.deployed.{name.replace('-', '_')}"
     for path in (ROOT / "flows").glob("*.py")
-    for name in re.findall(r'^@flow\(name="(\w+)"', path.read_text(), re.MULTILINE)
+    for name in re.findall(r'^@flow\(name="([\w-]+)"', path.read_text(), re.MULTILINE)
 }
 
 

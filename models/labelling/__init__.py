@@ -1,0 +1,1 @@
+"""What to label next, and the page on which a person labels or corrects images."""

@@ -1,0 +1,202 @@
+"""What to label next in a folder: chosen from its prediction table, written as a CSV and as a page to label on.
+
+<folder>/
+  label.html       the page; what it saves is for `darkroom ingest --corrections`
+  next.json        what was chosen, and from how many
+  next.csv         path, predicted, confidence, why; written last, its presence means done
+  predictions/     the prediction table, with embeddings: see `darkroom.models.prediction_table`
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.errors import ImageError, InputError, SettingError
+from darkroom.data.files.atomic import atomic_file, write_json
+from darkroom.data.images.decode import Decoded, decode_with_header
+from darkroom.data.quality.distinct import Distinct
+from darkroom.data.stores.folders import folder_at
+from darkroom.data.stores.table_paths import TablePaths
+from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.labelling.candidates import MAX_KNOWN, Candidate, Pool, folder_sample, read_pool
+from darkroom.models.labelling.label_page import LABEL_PAGE, PageItem, page_picture, write_label_page
+from darkroom.models.labelling.selection import UNFAMILIAR_FROM, Known, choose
+from darkroom.models.labelling.training_images import labelled_hashes, training_embeddings
+from darkroom.models.measures.metrics import Frozen
+from darkroom.models.prediction_table.part_file import read_facts
+from darkroom.models.scoring.parts import open_runner
+
+logger = logging.getLogger(__name__)
+
+NEXT_CSV = "next.csv"
+NEXT_CARD = "next.json"
+PREDICTIONS = "predictions"
+MAX_BUDGET = 5000
+_COLUMNS = ("path", "predicted", "confidence", "why")
+# Candidates per label to be chosen, so that there is something to choose from; each takes 8 KB of memory.
+_POOL_TIMES = 20
+_MIN_POOL, _MAX_POOL = 5_000, 50_000
+_UNSURE_BELOW = 0.5
+
+
+class NextImages(Frozen):
+    """What was chosen to be labelled next.
+
+    Attributes:
+        folder: The images.
+        bundle: `name@version`.
+        budget: Images asked for.
+        num_chosen: Images chosen.
+        num_images: Images that the model scored.
+        num_labelled: Those of them that the model's data set has already.
+        num_duplicates: Images passed over because a near-duplicate was chosen.
+        num_uncertain: Chosen images whose two most probable classes are less than 0.5 apart.
+        num_unfamiliar: Chosen images further from the known ones than 95 % of these are from each other.
+        compared_with: `training images` or `the folder itself`: what unfamiliarity was measured against.
+        mean_confidence: Of the chosen images; None where there are none.
+    """
+
+    folder: str
+    bundle: str
+    budget: int
+    num_chosen: int
+    num_images: int
+    num_labelled: int
+    num_duplicates: int
+    num_uncertain: int
+    num_unfamiliar: int
+    compared_with: str
+    mean_confidence: float | None
+
+
+@dataclass(frozen=True)
+class _Picked:
+    candidate: Candidate
+    picture: bytes | None
+
+
+def check_budget(budget: int) -> int:
+    """The number of images to choose.
+
+    Raises:
+        SettingError: where it is below 1 or above 5,000.
+    """
+    if not 1 <= budget <= MAX_BUDGET:
+        raise SettingError(
+            f"--budget must be 1 to {MAX_BUDGET:,}. Received: {budget}. Label some, train, and choose again."
+        )
+    return budget
+
+
+def choose_next(out: Path, bundle: Bundle, dataset: Dataset | None, budget: int) -> NextImages:
+    """Choose the images to label next and write `label.html`, `next.json` and `next.csv`.
+
+    Args:
+        out: Folder of the output, which holds the prediction table.
+        bundle: The model that made the table.
+        dataset: That the model was trained on; None where it is not at hand: then the folder's own images say what is
+            familiar, and none counts as labelled.
+        budget: Images to choose.
+
+    Raises:
+        InputError: where no image of the folder could be scored, or all of them have a label.
+    """
+    parts = TablePaths(out / PREDICTIONS).parts()
+    facts = next((found for found in map(read_facts, parts) if found), None)
+    if facts is None:
+        raise InputError(f"There is no prediction table in {out / PREDICTIONS}. Run darkroom label-next again.")
+    runner, _ = open_runner(bundle.folder, facts.engine)
+    vectors = training_embeddings(dataset, bundle, runner, MAX_KNOWN) if dataset else None
+    of_training = vectors is not None and len(vectors) > 0
+    known = Known.of(vectors) if vectors is not None and of_training else folder_sample(parts)
+    size = min(max(_MIN_POOL, _POOL_TIMES * budget), _MAX_POOL)
+    pool = read_pool(parts, known, labelled_hashes(dataset) if dataset else frozenset(), size)
+    if not pool.candidates:
+        why = "all of its images have a label" if pool.num_labelled else "none of its files could be scored"
+        raise InputError(f"There is nothing to label in {facts.folder}: {why}.")
+    picked, num_duplicates = _pick(pool, facts.folder, bundle, budget)
+    chosen = [each.candidate for each in picked]
+    found = NextImages(
+        folder=facts.folder,
+        bundle=bundle.reference,
+        budget=budget,
+        num_chosen=len(chosen),
+        num_images=pool.num_ok,
+        num_labelled=pool.num_labelled,
+        num_duplicates=num_duplicates,
+        num_uncertain=sum(_is_uncertain(each) for each in chosen),
+        num_unfamiliar=sum(_is_unfamiliar(each) for each in chosen),
+        compared_with="training images" if of_training else "the folder itself",
+        mean_confidence=round(sum(each.top[0][1] for each in chosen) / len(chosen), 4) if chosen else None,
+    )
+    items = [
+        PageItem(each.candidate.path, each.picture, each.candidate.top[0][0], each.candidate.top, _why(each.candidate))
+        for each in picked
+    ]
+    about = [
+        f"{found.num_chosen:,} of {found.num_images:,} images in {found.folder}, chosen for {found.bundle}: those that "
+        "it is unsure of, that look new to it, and that differ from each other."
+    ]
+    write_label_page(out / LABEL_PAGE, "What to label next", about, bundle.card.labels, items)
+    write_json(out / NEXT_CARD, found.model_dump(mode="json"))
+    _write_csv(out / NEXT_CSV, chosen)
+    logger.info("%s: %d of %d images chosen to be labelled next.", facts.folder, len(chosen), pool.num_ok)
+    return found
+
+
+def _pick(pool: Pool, reference: str, bundle: Bundle, budget: int) -> tuple[list[_Picked], int]:
+    """The chosen images with their pictures, and how many were passed over as near-duplicates."""
+    folder, policy = folder_at(reference), bundle.card.policy
+    wanted = {candidate.path for candidate in pool.candidates}
+    os_paths = {entry.path: entry.os_path for entry in folder.iter_files() if entry.path in wanted}
+    distinct, pictures, passed = Distinct(), dict[int, bytes | None](), 0
+
+    def accepted(index: int) -> bool:
+        nonlocal passed
+        candidate = pool.candidates[index]
+        try:
+            data = folder.read_file(os_paths[candidate.path], policy.max_bytes)
+            decoded: Decoded = decode_with_header(data, policy)
+        except (KeyError, ImageError):  # gone since it was scored
+            return False
+        if not distinct.add(decoded.pixels, min(decoded.width, decoded.height)):
+            passed += 1
+            return False
+        pictures[index] = page_picture(data, policy)
+        return True
+
+    chosen = choose(pool.vectors, pool.values, budget, accepted)
+    return [_Picked(pool.candidates[index], pictures[index]) for index in chosen], passed
+
+
+def _is_uncertain(candidate: Candidate) -> bool:
+    return candidate.margin < _UNSURE_BELOW
+
+
+def _is_unfamiliar(candidate: Candidate) -> bool:
+    return candidate.unfamiliarity >= UNFAMILIAR_FROM
+
+
+def _why(candidate: Candidate) -> str:
+    """One sentence: what the model says, and which of the three reasons chose the image."""
+    said = " or ".join(f"{label} ({probability:.0%})" for label, probability in candidate.top[:2])
+    reasons = [f"uncertain: {said}"] if _is_uncertain(candidate) else []
+    if _is_unfamiliar(candidate):
+        reasons.append(f"unfamiliar: further from known images than {candidate.unfamiliarity:.0%} of them")
+    return "; ".join(reasons) or f"differs from the others: {candidate.top[0][0]} ({candidate.top[0][1]:.0%})"
+
+
+def _write_csv(path: Path, chosen: Sequence[Candidate]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for each in chosen:
+        writer.writerow([each.path, each.top[0][0], f"{each.top[0][1]:.4f}", _why(each)])
+    with atomic_file(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")

@@ -1,0 +1,55 @@
+"""What of a model's training images is at hand: which files they were, and what they look like to the network."""
+
+from __future__ import annotations
+
+import logging
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.manifest import OK
+from darkroom.data.dataset.shards import read_shard
+from darkroom.data.images.decode import decode_stored
+from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.onnx.runtime import Runner
+
+logger = logging.getLogger(__name__)
+
+_MAX_SHARDS = 50
+_BATCH = 32
+
+
+def labelled_hashes(dataset: Dataset) -> frozenset[str]:
+    """SHA-256 of the images of a data set that have a label and are used."""
+    rows = dataset.manifest("sha256", "status")
+    pairs = zip(rows["sha256"].to_pylist(), rows["status"].to_pylist(), strict=True)
+    return frozenset(sha256 for sha256, status in pairs if status == OK)
+
+
+def training_embeddings(dataset: Dataset, bundle: Bundle, runner: Runner, size: int) -> NDArray[np.float32]:
+    """Embeddings of some training images, `float32[M, D]`; none where they were decoded by another policy.
+
+    Args:
+        dataset: That the model was trained on.
+        bundle: The model.
+        runner: Its network.
+        size: Images, taken evenly from at most 50 shards, the same each time.
+    """
+    if dataset.card.policy != bundle.card.policy:
+        logger.info("%s was trained on images of another decode policy: its folder stands for them.", bundle.reference)
+        return np.zeros((0, runner.embedding_size or 1), np.float32)
+    shards = dataset.shard_paths("train")
+    step = -(-len(shards) // _MAX_SHARDS)
+    chosen = shards[::step]
+    each = -(-size // len(chosen))
+    found = []
+    for shard in chosen:
+        # By hash, not the first: a shard holds its images by path, and so by class.
+        records = (record for record in read_shard(shard, dataset.labels) if record.copy == 0)
+        names = sorted((record.sha256, record.encoded) for record in records)
+        pixels = (decode_stored(encoded) for _, encoded in names[:each])
+        while batch := list(islice(pixels, _BATCH)):
+            found.append(runner.with_embeddings(np.stack(batch))[1])
+    return np.concatenate(found)[:size]
