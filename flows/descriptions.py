@@ -84,18 +84,8 @@ def _(result: InspectResult) -> Description:
 
 @describe.register
 def _(result: LabelNextResult) -> Description:
-    labelled = f", {result.num_labelled:,} of them labelled" if result.num_labelled else ""
-    passed = f"; {count(result.num_duplicates, 'near-duplicate')} left out" if result.num_duplicates else ""
-    kinds = f"{result.num_uncertain:,} uncertain, {result.num_unfamiliar:,} unfamiliar"
-    return _description(
-        f"What to label next in {result.folder}",
-        ("model", result.bundle),
-        ("images", f"{result.num_images:,} in {result.folder}{labelled}"),
-        ("chosen", f"{result.num_chosen:,}: {kinds}{passed}"),
-        ("page", result.page),
-        ("table", result.table),
-        remarks=("Open the page, label, save the CSV, then: darkroom ingest SOURCE --corrections CSV",),
-    )
+    then = "Open the page, label, save the CSV, then: darkroom ingest SOURCE --corrections CSV"
+    return _description(f"What to label next in {result.folder}", *result.rows(), remarks=(then,))
 
 
 @describe.register

@@ -29,10 +29,5 @@ def label_next(
     """
     from darkroom.flows.label_next import label_next as flow
 
-    return flow.plain(
-        os.fspath(folder),
-        os.fspath(model),
-        budget,
-        *(None if each is None else os.fspath(each) for each in (out, workspace)),
-        "threads",
-    )
+    at, place = (None if given is None else os.fspath(given) for given in (out, workspace))
+    return flow.plain(os.fspath(folder), os.fspath(model), budget, at, place, "threads")
