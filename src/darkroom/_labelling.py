@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from darkroom._work import Reference
+    from darkroom._options import Reference
     from darkroom.flows.label_next_result import LabelNextResult
 
 
