@@ -142,10 +142,11 @@ def test_every_blessing_option_changes_its_rule_and_no_other(
     option: str, given: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call(monkeypatch, "evaluate", "photos")
-    call(monkeypatch, "evaluate", "photos", f"--{option}", "0.375")
+    given_value: float | int = 7 if option == "min-test-images" else 0.375
+    call(monkeypatch, "evaluate", "photos", f"--{option}", str(given_value))
     (*_, before, _), (*_, after, _) = given
     assert before == BlessingRules()
-    _assert_only_changed(before.model_dump(), after.model_dump(), BLESSING_OPTIONS[option][1:], 0.375)
+    _assert_only_changed(before.model_dump(), after.model_dump(), BLESSING_OPTIONS[option][1:], given_value)
 
 
 def _assert_only_changed(before: dict[str, Any], after: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

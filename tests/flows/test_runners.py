@@ -297,7 +297,7 @@ def test_a_worker_process_that_is_killed_ends_the_run_with_a_sentence(prefect_se
         with open_workers(Runner("processes", None, 1), tmp_path) as workers:
             list(submit_all(workers, work, ((number,) for number in range(9)), 9, "test"))
 
-    with pytest.raises(WorkError, match=r"^A worker process was killed .*Set DARKROOM_MAX_WORKERS lower than 1"):
+    with pytest.raises(WorkError, match=r"^A worker process died .*set DARKROOM_MAX_WORKERS lower than 1"):
         parts()
     assert left_over(tmp_path) == []
 
