@@ -45,7 +45,7 @@ def atomic_file(path: Path, work: Path | None = None) -> Iterator[Path]:
         WorkError: where the disk is full.
     """
     temporary = temporary_beside((work or path.parent) / path.name)
-    with _naming_a_full_disk(path):
+    with naming_a_full_disk(path):
         for folder in {path.parent, temporary.parent}:
             folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -65,7 +65,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         WorkError: where the disk is full.
     """
     temporary = temporary_beside(path)
-    with _naming_a_full_disk(path):
+    with naming_a_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         try:
@@ -121,8 +121,12 @@ def write_json(path: Path, value: Any, work: Path | None = None) -> None:
 
 
 @contextmanager
-def _naming_a_full_disk(path: Path) -> Iterator[None]:
-    """Give a full disk one message: libraries report it in different ways, mostly without the file's name."""
+def naming_a_full_disk(path: Path) -> Iterator[None]:
+    """Give a full disk one message: libraries report it in different ways, mostly without the file's name.
+
+    Raises:
+        WorkError: where the disk is full.
+    """
     try:
         yield
     except Exception as error:

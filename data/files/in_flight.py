@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from darkroom.data.files.atomic import naming_a_full_disk
+
 # Shared with the process that watches over this one: a byte for each thread, set while an item is in its hands.
 _BOARD = mmap.mmap(-1, mmap.PAGESIZE)
 
@@ -55,16 +57,20 @@ def marked(folder: Path, part: int, num_items: int) -> Iterator[InFlight]:
         folder: Of the work in progress.
         part: The part's number.
         num_items: How many items it has.
+
+    Raises:
+        WorkError: where the disk is full.
     """
     marker = folder / f"in-flight-{part:05d}"
     left = marker.read_bytes() if marker.is_file() else b""
     suspects = frozenset(index for index, byte in enumerate(left[:num_items]) if byte)
-    marker.write_bytes(bytes(index in suspects for index in range(num_items)) or b"\0")
-    with marker.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as flying:
-        try:
+    try:
+        with naming_a_full_disk(marker):
+            marker.write_bytes(bytes(index in suspects for index in range(num_items)) or b"\0")
+        with marker.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as flying:
             yield InFlight(suspects, flying)
-        except BaseException:
-            if not suspects:
-                marker.unlink(missing_ok=True)
-            raise
+    except BaseException:
+        if not suspects:
+            marker.unlink(missing_ok=True)
+        raise
     marker.unlink(missing_ok=True)

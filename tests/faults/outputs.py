@@ -15,8 +15,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def final_names(folder: Path) -> dict[str, bytes]:
-    """What a killed run left, without what lies under a temporary name."""
-    return {name: data for name, data in tree(folder).items() if ".tmp-" not in name}
+    """What a killed run left, without what lies under a temporary name, and the markers of what it was decoding."""
+    return {name: data for name, data in tree(folder).items() if ".tmp-" not in name and "/in-flight-" not in name}
 
 
 def without_work(files: dict[str, bytes]) -> dict[str, bytes]:

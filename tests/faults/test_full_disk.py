@@ -207,7 +207,7 @@ def test_the_command_ends_with_status_1_and_that_sentence_alone(
     full = score()
     assert full.returncode == 1, full.stderr
     last = full.stderr.splitlines()[-1]
-    assert last.startswith(f"darkroom: Disk full: {disk / 'out'}")
+    assert last.startswith(f"darkroom: Disk full: {disk}")
     assert last.endswith("Free some space, and start the same command again.")
     assert "Traceback" not in full.stderr
     assert not (disk / "out.summary.json").exists()

@@ -140,7 +140,7 @@ def test_a_killed_scoring_ends_as_an_undisturbed_one(
         paths = [row["path"] for part in sorted(out.glob("table/*")) for row in pq.read_table(part).to_pylist()]
         assert paths == sorted(str(path.relative_to(images)) for path in images.rglob("*") if path.is_file())
         assert outcome.result["num_reused"] == begun["num_rows"]
-        assert f"{begun['num_rows']} of them by an earlier run" in outcome.log[-1]
+        assert f"{begun['num_rows']} reused from an earlier run" in outcome.log[-1]
         assert begun["files"].items() <= identities(out.glob("table/*")).items()
 
     disturb(nursery, num_points, undisturbed, start, check_killed, check_ended, most_in_a_row=4)

@@ -45,6 +45,8 @@ INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "bad-rows": (["leave-out"], "leave-out"),
     "combined-labels": (["keep"], "keep"),
     "min-class-size": (["4"], 4),
+    "corrections": (["c.csv"], ("c.csv",)),
+    "window": (["0,4095"], (0, 4095)),
     "validation": (["0.2"], 0.2),
     "test": (["0.25"], 0.25),
     "split-seed": (["7"], 7),

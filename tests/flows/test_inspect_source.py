@@ -37,7 +37,7 @@ def test_every_file_is_counted_every_label_judged_and_nothing_ingested(
     assert read_inspection(folder).quality.num_ok == NUM_OK
     assert not (tmp_path / "datasets").exists()
     left = [path.name for path in (tmp_path / "inspections").rglob("*") if path.is_file()]
-    assert sorted(left) == [".lock", "dataset.html", "inspection.json", "made.json"]
+    assert sorted(left) == [".lock", "dataset.html", "inspection.json", "label.html", "made.json"]
 
 
 def test_no_label_is_judged_where_none_is_asked_for_and_the_page_goes_where_it_is_told(

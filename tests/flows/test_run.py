@@ -231,7 +231,8 @@ def links_of(page: str) -> set[str]:
 
 def test_the_pages_lead_to_each_other(result: RunResult) -> None:
     pages = {result.ingest.page, result.evaluate.report, result.explain.page}
-    assert links_of(result.ingest.page) == {result.evaluate.report}
+    labelling = str(Path(result.ingest.page).with_name("label.html"))
+    assert links_of(result.ingest.page) == {result.evaluate.report, labelling}
     for page in (result.evaluate.report, result.explain.page):
         assert links_of(page) == pages - {page}
 

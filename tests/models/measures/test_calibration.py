@@ -227,5 +227,5 @@ def test_a_coverage_that_is_no_share_is_refused(coverage: float) -> None:
 
 
 def test_two_rules_for_one_threshold_are_refused() -> None:
-    with pytest.raises(ValidationError, match="min_precision and min_coverage each decide"):
+    with pytest.raises(ValidationError, match="`min_precision` and `min_coverage` each decide"):
         TrainSettings(min_precision=0.9, min_coverage=0.8)
