@@ -25,6 +25,7 @@ ReasonCode = Literal[
     "unlabelled",
     "excluded",
     "mask",
+    "merged_copy",
     "copy_of_test",
     "copy_of_validation",
     "conflicting_label",
@@ -54,6 +55,7 @@ REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
         "unlabelled": "the source gives the file no label",
         "excluded": "--exclude names the file",
         "mask": "the mask of another image, or other ground truth of it",
+        "merged_copy": "a copy of an image in another class folder, which has the label of both (multi-label)",
         "copy_of_test": "a duplicate or near-duplicate of a test image",
         "copy_of_validation": "a duplicate or near-duplicate of a validation image",
         "conflicting_label": "a duplicate or near-duplicate of an image with another label",
@@ -63,5 +65,14 @@ REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
 )
 # The file itself is not at fault: these do not count against the quarantine limit.
 HARMLESS_REASONS: frozenset[ReasonCode] = frozenset(
-    {"stray_file", "unlabelled", "excluded", "mask", "copy_of_test", "copy_of_validation", "conflicting_label"}
+    {
+        "stray_file",
+        "unlabelled",
+        "excluded",
+        "mask",
+        "merged_copy",
+        "copy_of_test",
+        "copy_of_validation",
+        "conflicting_label",
+    }
 )

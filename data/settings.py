@@ -7,7 +7,7 @@ made of it. What may be given is its type and bounds: the sentence about a wrong
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -29,6 +29,22 @@ class SettingsModel(BaseModel):
     """Base of all settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def without_defaults(model: BaseModel, dumped: dict[str, Any], later: Collection[str]) -> dict[str, Any]:
+    """A dump without those of the `later` fields that have their default: cards and hashes of before stay as they are.
+
+    Args:
+        model: What was dumped.
+        dumped: Its fields, as its serializer gives them.
+        later: Names of fields that came after such models were first written.
+    """
+    fields = type(model).model_fields
+    return {
+        name: value
+        for name, value in dumped.items()
+        if name not in later or getattr(model, name) != fields[name].default
+    }
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.evaluation.versus import Right
 from darkroom.models.experiments.experiment import TrialRow
 from darkroom.models.measures.comparison import Decision
-from darkroom.models.measures.metrics import Metrics
 from darkroom.models.pages.description import Description, Row, Table
 from darkroom.models.scoring.summary import NamedCount
 
@@ -37,7 +36,6 @@ _ENDED = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
 _UP_TO_DATE = " (up to date)"
 # A line names so many labels; a larger confusion matrix is for programs, which read `report.json`.
 _MAX_LABELS = 10
-_MAX_MATRIX = 50
 _FIRST_ROWS = 5
 
 
@@ -94,7 +92,7 @@ def _(result: TrainResult) -> Description:
     int8 = (
         f"not used for scoring: {result.int8_refused}"
         if result.int8_refused
-        else f"used for scoring: same label as fp32 for {percent(result.int8_same_label or 0)} of the validation images"
+        else f"used for scoring: {percent(result.int8_same_label or 0)} of the labels on validation are those of fp32"
     )
     return _description(
         f"Model {result.bundle}",
@@ -130,11 +128,12 @@ def _(result: CompareResult) -> Description:
 def _(result: EvaluateResult) -> Description:
     images = count(result.num_images, f"{result.split} image")
     bounds = interval(result.accuracy_low, result.accuracy_high)
-    rows = [
-        ("model", f"{result.bundle}: {result.chosen.reason}"),
-        ("accuracy", f"{fraction(result.accuracy)} on {images} (95 % interval {bounds})"),
-        ("macro F1", fraction(result.macro_f1)),
-    ]
+    accuracy = f"{fraction(result.accuracy)} on {images} (95 % interval {bounds})"
+    model = ("model", f"{result.bundle}: {result.chosen.reason}")
+    rows = [model, ("accuracy", accuracy), ("macro F1", fraction(result.macro_f1))]
+    if result.mean_average_precision is not None:
+        average = fraction(result.mean_average_precision)
+        rows = [model, rows[2], ("mean AP", average), ("all right", f"{accuracy}: images with every label right")]
     if result.blessing:
         rows.append(("blessed", f"{'yes' if result.blessed else 'no'}: {result.blessing}"))
     return _description(
@@ -165,7 +164,7 @@ def _(result: VersusResult) -> Description:
     by_class = Table(
         title="Images and correct answers, by class",
         columns=("class", "images", "model", "table"),
-        cells=_cells((name, s.model.num_images, s.model.num_correct, s.table.num_correct) for name, s in sides),
+        cells=cells_of((name, s.model.num_images, s.model.num_correct, s.table.num_correct) for name, s in sides),
     )
     described = _description(f"{result.bundle} against {result.table}", *rows, ("rows", result.rows))
     return described.with_tables(by_class)
@@ -248,7 +247,7 @@ def describe_decision(bundle: str, decision: Decision) -> Description:
     checks = Table(
         title="Checks",
         columns=("check", "passed", "result"),
-        cells=_cells((check.name, "yes" if check.passed else "no", check.found) for check in decision.checks),
+        cells=cells_of((check.name, "yes" if check.passed else "no", check.found) for check in decision.checks),
     )
     title = f"{bundle} is {'blessed' if decision.blessed else 'not blessed'}"
     return _description(title, ("why", decision.why), remarks=_way_out(bundle, decision.blessed)).with_tables(checks)
@@ -257,14 +256,14 @@ def describe_decision(bundle: str, decision: Decision) -> Description:
 def class_counts(card: DatasetCard) -> Table:
     """Images of a data set by class and split."""
     numbers = {(each.label, each.split): each.num_images for each in card.counts}
-    cells = _cells((label, *(numbers.get((label, split), 0) for split in SPLITS)) for label in card.labels)
+    cells = cells_of((label, *(numbers.get((label, split), 0) for split in SPLITS)) for label in card.labels)
     return Table(title="Images by class and split", columns=("class", *SPLITS), cells=cells)
 
 
 def epochs_table(history: Sequence[EpochLog]) -> Table:
     """The epochs of a training."""
     columns = ("epoch", "stage", "loss", "accuracy", "validation loss", "validation accuracy", "time")
-    cells = _cells(
+    cells = cells_of(
         (
             *(log.epoch, log.stage),
             *map(fraction, (log.loss, log.accuracy, log.val_loss, log.val_accuracy)),
@@ -273,24 +272,6 @@ def epochs_table(history: Sequence[EpochLog]) -> Table:
         for log in history
     )
     return Table(title="Epochs", columns=columns, cells=cells)
-
-
-def metric_tables(metrics: Metrics) -> tuple[Table, ...]:
-    """Metrics by class and, of at most 50 classes, the confusion matrix."""
-    classes = metrics.per_class
-    by_class = Table(
-        title="Metrics by class",
-        columns=("class", "precision", "recall", "F1", "images"),
-        cells=_cells((row.label, *map(fraction, (row.precision, row.recall, row.f1)), row.support) for row in classes),
-    )
-    if len(classes) > _MAX_MATRIX:
-        return (by_class,)
-    matrix = Table(
-        title="Confusion matrix: a row per true class, a column per predicted class",
-        columns=("", *(row.label for row in classes)),
-        cells=_cells((row.label, *numbers) for row, numbers in zip(classes, metrics.confusion_matrix, strict=True)),
-    )
-    return by_class, matrix
 
 
 def describe_trials(experiment: str, trials: Sequence[TrialRow]) -> Description:
@@ -302,7 +283,7 @@ def describe_trials(experiment: str, trials: Sequence[TrialRow]) -> Description:
 def _trials(trials: Sequence[TrialRow]) -> Table:
     """The trials of an experiment, in the order given."""
     options = [varied.option for varied in trials[0].values] if trials else []
-    cells = _cells(
+    cells = cells_of(
         (
             row.number,
             *(varied.value for varied in row.values),
@@ -320,14 +301,19 @@ def first_rows(out: Path) -> Table:
     """The first rows of a prediction table."""
     import pyarrow.parquet as pq
 
-    columns = ("path", "status", "label", "confidence", "reason")
     with pq.ParquetFile(out / "part-00000.parquet") as file:
+        label = "labels" if "labels" in file.schema_arrow.names else "label"
+        columns = ("path", "status", label, "confidence", "reason")
         batch = next(file.iter_batches(batch_size=_FIRST_ROWS, columns=list(columns)))
-    cells = _cells(
-        (row["path"], row["status"], row["label"], _confidence(row["confidence"]), row["reason"])
+    cells = cells_of(
+        (row["path"], row["status"], _labels(row[label]), _confidence(row["confidence"]), row["reason"])
         for row in batch.to_pylist()
     )
     return Table(title="First rows", columns=columns, cells=cells)
+
+
+def _labels(value: str | list[str] | None) -> str | None:
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 def count_tables(result: ScoreResult) -> tuple[Table, ...]:
@@ -335,7 +321,9 @@ def count_tables(result: ScoreResult) -> tuple[Table, ...]:
     counts = {"status": result.statuses, "label": result.labels, "reason": result.reasons}
     return tuple(
         Table(
-            title=f"Rows by {name}", columns=(name, "rows"), cells=_cells((each.name, each.num_rows) for each in found)
+            title=f"Rows by {name}",
+            columns=(name, "rows"),
+            cells=cells_of((each.name, each.num_rows) for each in found),
         )
         for name, found in counts.items()
     )
@@ -347,7 +335,8 @@ def _description(title: str, *rows: tuple[str, str], remarks: Iterable[str] = ()
     return Description(title=title, rows=said, remarks=tuple(remarks))
 
 
-def _cells(rows: Iterable[Iterable[str | int | None]]) -> tuple[tuple[str, ...], ...]:
+def cells_of(rows: Iterable[Iterable[str | int | None]]) -> tuple[tuple[str, ...], ...]:
+    """The cells of a table as text, numbers with separators and nothing for None."""
     return tuple(tuple(f"{cell:,}" if isinstance(cell, int) else cell or "" for cell in row) for row in rows)
 
 

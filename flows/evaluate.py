@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from darkroom.data.stores.workspace import BUNDLE_CARD
-from darkroom.flows.descriptions import describe, describe_decision, metric_tables
+from darkroom.flows.descriptions import describe, describe_decision
+from darkroom.flows.metric_tables import metric_tables
 from darkroom.flows.requested import evaluate_request
 from darkroom.flows.results import EvaluateResult
 from darkroom.flows.settings import open_workspace

@@ -24,6 +24,7 @@ ROWS_PER_PART = 1000
 # Option to the place of its setting in a recipe, by group of the help; the first group has no title of its own.
 _COMMON_INGEST: Mapping[str, Path] = {"image-size": ("policy", "image_size")}
 _LABELS: Mapping[str, Path] = {
+    "task": ("labels", "task"),
     "labels-from": ("labels", "source"),
     "labels-csv": ("labels", "csv"),
     "label-pattern": ("labels", "pattern"),
@@ -37,6 +38,8 @@ _LABELS: Mapping[str, Path] = {
     "combined-labels": ("labels", "combined_labels"),
     "min-class-size": ("labels", "min_class_size"),
     "corrections": ("labels", "corrections"),
+    "label-separator": ("labels", "label_separator"),
+    "empty-labels": ("labels", "empty_labels"),
     "validation": ("splits", "validation"),
     "test": ("splits", "test"),
     "split-seed": ("splits", "seed"),
@@ -92,6 +95,7 @@ BLESSING_OPTIONS: Mapping[str, Path] = {
     "min-accuracy": ("blessing", "min_accuracy"),
     "min-recall": ("blessing", "min_recall"),
     "min-test-images": ("blessing", "min_test_images"),
+    "min-macro-f1": ("blessing", "min_macro_f1"),
     "max-calibration-error": ("blessing", "max_calibration_error"),
     "accuracy-margin": ("blessing", "accuracy_margin"),
     "recall-margin": ("blessing", "recall_margin"),

@@ -188,7 +188,7 @@ class CompareResult(Result):
 
 
 class EvaluateResult(Result):
-    """An evaluation; `blessed` and the reason (`blessing`) are None if there was nothing to decide."""
+    """An evaluation; `blessed` and its reason are None if undecided, `mean_average_precision` of one label."""
 
     bundle: str
     chosen: ModelChoice
@@ -200,6 +200,7 @@ class EvaluateResult(Result):
     accuracy_low: float
     accuracy_high: float
     macro_f1: float
+    mean_average_precision: float | None = None
     calibration_error: float
     num_weak_slices: int
     blessed: bool | None
@@ -221,6 +222,7 @@ class EvaluateResult(Result):
             accuracy_low=metrics.accuracy_interval.low,
             accuracy_high=metrics.accuracy_interval.high,
             macro_f1=metrics.macro_f1,
+            mean_average_precision=getattr(metrics, "mean_average_precision", None),
             calibration_error=metrics.expected_calibration_error,
             num_weak_slices=sum(item.is_weak for item in report.slices),
             blessed=report.blessing.blessed if report.blessing else None,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from darkroom.data.images.augment import PRESETS, AugmentPolicy
-from darkroom.data.settings import SettingsModel
+from darkroom.data.settings import SettingsModel, without_defaults
 
 Precision = Literal["auto", "fp32", "int8"]
 CalibrationMethod = Literal["temperature", "isotonic"]
@@ -154,6 +154,7 @@ class BlessingRules(SettingsModel):
     min_test_images: int = Field(
         default=5, ge=0, description="Minimum number of test images of every class, without which no model is approved"
     )
+    min_macro_f1: float = Field(default=0.0, ge=0, le=1, description="Minimum macro F1 on the test images")
     max_calibration_error: float = Field(default=1.0, ge=0, le=1, description="Maximum expected calibration error")
     accuracy_margin: float = Field(
         default=0.0,
@@ -177,3 +178,8 @@ class BlessingRules(SettingsModel):
         description="Loss of accuracy that the comparison must rule out, by the lower end of its 95 % interval; 1 "
         "rules out nothing",
     )
+
+    @model_serializer(mode="wrap")
+    def _without_later_rules(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A rule that came later stands in it only where it was set, so that earlier reports stay up to date."""
+        return without_defaults(self, dump(self), ("min_macro_f1",))

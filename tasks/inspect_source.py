@@ -38,7 +38,7 @@ def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -
 def extract_features(staging: Path, index: int, backbone: Path, share: float, lease: Lease | None = None) -> Path:
     """Compute the features of a share of one part's images."""
     with working_under(lease):
-        return extract_part_features(staging, index, read_plan(staging).labels, backbone, share)
+        return extract_part_features(staging, index, read_plan(staging).label_map, backbone, share)
 
 
 @task()

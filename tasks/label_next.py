@@ -15,8 +15,8 @@ from darkroom.tasks.decorators import task
 
 @task()
 def check_model(bundle: Path) -> None:
-    """Refuse a model without embeddings before anything is scored."""
-    open_bundle(bundle).check_embeddings()
+    """Refuse a model that cannot say what to label next, before anything is scored."""
+    next_images.check_model(open_bundle(bundle))
 
 
 @task()

@@ -58,7 +58,7 @@ def test_every_option_named_in_the_text_exists(page: Path) -> None:
         name for command in COMMANDS.values() for parameter in command.params for name in parameter.secondary_opts
     }
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    named = set(re.findall(r"`(--[a-z][a-z-]*)", text))
+    named = set(re.findall(r"`(--[a-z][a-z0-9-]*)", text))
     assert named <= known
 
 

@@ -32,6 +32,7 @@ ORDER = (
     "data/ingest",
     "models",
     "models/measures",
+    "models/multi_label",
     "models/pages",
     "models/networks",
     "models/onnx",

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import DuplicateSummary
@@ -28,7 +29,9 @@ from darkroom.data.images.augment import AugmentPolicy, contact_sheet
 from darkroom.data.images.decode import DecodePolicy, decode_stored
 from darkroom.data.images.decoder import Decoder
 from darkroom.data.labels.corrections import CorrectionSummary
+from darkroom.data.settings import without_defaults
 from darkroom.data.stores.workspace import DATASET_CARD
+from darkroom.data.task import TASKS, TaskName
 
 SCHEMA_VERSION = 1
 
@@ -89,6 +92,7 @@ class DatasetCard(BaseModel):
         licence: Of the images, where known.
         citation: What to cite, where known.
         decisions: Sentences on how labels and splits were found.
+        task: One label an image, or any number; left out of the file where it is one.
         labels: The class names, sorted; a label's index is its position.
         policy: How the images were decoded.
         splits: How they were split.
@@ -99,7 +103,7 @@ class DatasetCard(BaseModel):
         num_files: Files in the source.
         num_ok: Images used.
         reasons: Why the other files were quarantined, most frequent first.
-        counts: Images by split and class.
+        counts: Images by split and class; an image of several labels counts for each.
         manifest: The file `manifest.parquet`.
         duplicates: The file `duplicates.parquet`.
         duplicate_summary: What it comes to.
@@ -117,6 +121,7 @@ class DatasetCard(BaseModel):
     licence: str | None
     citation: str | None
     decisions: tuple[str, ...]
+    task: TaskName = "single-label"
     labels: tuple[str, ...]
     policy: DecodePolicy
     splits: SplitPlan
@@ -135,9 +140,13 @@ class DatasetCard(BaseModel):
     corrections: CorrectionSummary | None = None
     correction_rows: FileFact | None = None
 
+    @model_serializer(mode="wrap")
+    def _without_the_usual_task(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, dump(self), ("task",))
+
     def num_images(self, split: str) -> int:
         """Images of a split, copies not counted."""
-        return sum(count.num_images for count in self.counts if count.split == split)
+        return sum(shard.num_rows - shard.num_copies for shard in self.shards if shard.split == split)
 
     def class_counts(self, split: str) -> tuple[int, ...]:
         """Images of each class in a split, in the order of the label map."""
@@ -160,7 +169,7 @@ class Dataset:
     @property
     def labels(self) -> LabelMap:
         """The label map."""
-        return LabelMap(self.card.labels)
+        return LabelMap(self.card.labels, TASKS[self.card.task])
 
     @property
     def reference(self) -> str:

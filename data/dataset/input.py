@@ -1,4 +1,6 @@
-"""Shards to `tf.data`: batches of `(uint8[N, H, W, 3], int32[N])` for training, deterministic for a seed and an epoch.
+"""Shards to `tf.data`: batches of images and labels for training, deterministic for a seed and an epoch.
+
+Images are `uint8[N, H, W, 3]`; labels are `int32[N]`, or where an image may have several, `float32[N, K]` of 0 and 1.
 
 What is shuffled is the stored bytes, before they are decoded, so the buffer is small; what is drawn for an image
 depends on its content hash, the seed and the epoch alone, so a killed run resumes as if it had not been. Where
@@ -18,6 +20,7 @@ import pyarrow.compute as pc
 
 from darkroom.data.dataset.dataset import Dataset, ShardFact
 from darkroom.data.dataset.shards import row_groups
+from darkroom.data.dataset.stored_labels import FEATURE, StoredLabels, stored_labels
 from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.parallel import num_cpus
@@ -104,6 +107,8 @@ WHOLE = Share()
 def batches(dataset: Dataset, split: str, batch_size: int, shuffle: Shuffle | None = None, share: Share = WHOLE) -> Any:
     """A `tf.data.Dataset` of `(uint8[N, H, W, 3], int32[N])`, every image once; the last batch may be smaller.
 
+    Where an image may have several labels, it is of `(uint8[N, H, W, 3], float32[N, K])`.
+
     Args:
         dataset: Where the shards are.
         split: `train`, `validation` or `test`.
@@ -131,6 +136,7 @@ def batches(dataset: Dataset, split: str, batch_size: int, shuffle: Shuffle | No
         mean_bytes = sum(shard.bytes for shard in shards) / sum(shard.num_rows for shard in shards)
         buffer = max(1, min(_MAX_SHUFFLED, int(_SHUFFLED_BYTES / mean_bytes)))
         elements = elements.shuffle(buffer, seed=_mix(shuffle), reshuffle_each_iteration=False)
+    stored = stored_labels(dataset.labels)
     wanted = shuffle.augmentation if shuffle else None
     if wanted and wanted.changes_nothing:
         wanted = None
@@ -141,7 +147,7 @@ def batches(dataset: Dataset, split: str, batch_size: int, shuffle: Shuffle | No
             words = tf.strings.join([sha256, tf.strings.as_string(copy), str(shuffle.seed), str(shuffle.epoch)], "/")
             seed = tf.stack([tf.strings.to_hash_bucket_strong(words, 2**31 - 1, key) for key in ([1, 2], [3, 4])])
             image = augment(image, tf.cast(seed, tf.int32), wanted)
-        return image, tf.cast(label, tf.int32)
+        return image, stored.tf_batch(label)
 
     counted = elements.apply(tf.data.experimental.assert_cardinality(share.num_rows(dataset, split)))
     if kept is not None and wanted is None:  # all that is left to do is the same for a batch
@@ -215,7 +221,8 @@ def _stored(dataset: Dataset, shards: Sequence[ShardFact]) -> tuple[Any, Callabl
         path = dataset.folder / shard.file
         _check_hash(path, shard.sha256, path.stat().st_mtime_ns)
     names = [str(dataset.folder / shard.file) for shard in shards]
-    elements, parsed = (_examples if dataset.card.shard_format == "tfrecord" else _rows)(names)
+    read = _examples if dataset.card.shard_format == "tfrecord" else _rows
+    elements, parsed = read(names, stored_labels(dataset.labels))
     height, width = dataset.card.policy.image_size
 
     def decoded(*element: Any) -> tuple[Any, ...]:
@@ -227,33 +234,36 @@ def _stored(dataset: Dataset, shards: Sequence[ShardFact]) -> tuple[Any, Callabl
     return elements, decoded
 
 
-def _examples(names: list[str]) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+def _examples(names: list[str], stored: StoredLabels) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
     import tensorflow as tf
 
     features = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string),
-        "image/class/label": tf.io.FixedLenFeature([], tf.int64),
+        FEATURE: stored.tf_feature(),
         "image/sha256": tf.io.FixedLenFeature([], tf.string),
         "image/copy": tf.io.FixedLenFeature([], tf.int64),
     }
 
     def parsed(raw: Any) -> tuple[Any, ...]:
         found = tf.io.parse_single_example(raw, features)
+        found[FEATURE] = stored.tf_truth(found[FEATURE])
         return tuple(found[key] for key in features)
 
     return tf.data.TFRecordDataset(names), parsed
 
 
-def _rows(names: list[str]) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+def _rows(names: list[str], stored: StoredLabels) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
     import tensorflow as tf
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for name in names:
             for group in row_groups(Path(name)):
-                columns = (pc.struct_field(group["image"], "bytes"), group["label"], group["sha256"], group["copy"])
-                yield tuple(column.to_numpy() for column in columns)
+                encoded, sha256 = pc.struct_field(group["image"], "bytes"), group["sha256"]
+                truth = stored.column_truth(group[stored.field().name])
+                yield encoded.to_numpy(), truth, sha256.to_numpy(), group["copy"].to_numpy()
 
-    signature = tuple(tf.TensorSpec([None], kind) for kind in (tf.string, tf.int64, tf.string, tf.int64))
+    kinds = (tf.TensorSpec([None], kind) for kind in (tf.string, tf.string, tf.int64))
+    signature = (next(kinds), stored.tf_spec(), *kinds)
     # One row group is read ahead: those who decode never wait for the file.
     return tf.data.Dataset.from_generator(rows, output_signature=signature).prefetch(1).unbatch(), _as_it_is
 

@@ -1,4 +1,8 @@
-"""The manifest: one row per file of the source, used or quarantined with a reason. On disk `manifest.parquet`."""
+"""The manifest: one row per file of the source, used or quarantined with a reason. On disk `manifest.parquet`.
+
+Where an image may have several labels, `label` is their text (`darkroom.data.task`), and a last column, `labels`, holds
+them as a list; both are null for a file without any information on its labels.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ import pyarrow.parquet as pq
 
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.reason_codes import ReasonCode
+from darkroom.data.task import Task
 
 OK = "ok"
 QUARANTINED = "quarantined"
@@ -93,6 +98,38 @@ def to_table(rows: Iterable[ManifestRow]) -> pa.Table:
 def from_table(table: pa.Table) -> list[ManifestRow]:
     """The rows of an Arrow table of `SCHEMA`, in its order."""
     return [ManifestRow(**row) for row in table.to_pylist()]
+
+
+def with_labels(table: pa.Table, task: Task) -> pa.Table:
+    """The table with the column `labels`, where an image may have several; as it is where it has one.
+
+    Args:
+        table: The manifest, with the column `label`.
+        task: How an image's labels are written.
+    """
+    if task.name == "single-label":
+        return table
+    texts = table["label"].to_pylist()
+    found = [None if text is None else list(task.names(text)) for text in texts]
+    return table.append_column("labels", pa.array(found, pa.list_(pa.string())))
+
+
+def by_label(table: pa.Table, task: Task) -> pa.Table:
+    """A row for each label of an image, its name in the column `label`; an image without any has none.
+
+    Where an image has one label, the table is as it is.
+
+    Args:
+        table: The manifest, with the column `label`.
+        task: How an image's labels are written.
+    """
+    if task.name == "single-label":
+        return table
+    names = [task.names(text) if text is not None else () for text in table["label"].to_pylist()]
+    rows = [row for row, each in enumerate(names) for _ in each]
+    label = pa.array([name for each in names for name in each], pa.string())
+    place = table.schema.get_field_index("label")
+    return table.take(pa.array(rows, pa.int64())).set_column(place, "label", label)
 
 
 def write_table(path: Path, table: pa.Table, rows_per_group: int | None = None, plain: str | None = None) -> None:

@@ -3,10 +3,12 @@
 `<split>-00000-of-00004.tfrecord`: `tf.train.Example` with the field's usual feature names (those of TF-Slim's data
 sets): `image/encoded`, `image/format`, `image/height`, `image/width`, `image/channels`, `image/colorspace`,
 `image/filename`, `image/class/label` (int64 from 0), `image/class/text`, and two of ours, `image/sha256` (of the source
-file) and `image/copy` (0: the image itself; from 1: its augmented copies).
+file) and `image/copy` (0: the image itself; from 1: its augmented copies). Of several labels an image, the two features
+of its class hold as many values.
 
 `<split>-00000-of-00004.parquet`: `image: struct<bytes: binary, path: string>`, `label: int64`, the layout that Hugging
-Face datasets reads, with the class names in the schema's `huggingface` metadata; and `sha256`, `copy`.
+Face datasets reads, with the class names in the schema's `huggingface` metadata; and `sha256`, `copy`. Of several
+labels an image, `labels: list<int64>` takes the place of `label`.
 
 Images are PNG (lossless, the default) or JPEG at the decode policy's size: whoever reads them never resizes.
 """
@@ -28,6 +30,7 @@ from pydantic import Field
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.shard_names import ShardFormat
+from darkroom.data.dataset.stored_labels import FEATURE, StoredLabels, stored_labels
 from darkroom.data.errors import FormatError
 from darkroom.data.images.decode import read_header
 from darkroom.data.settings import SettingsModel
@@ -66,7 +69,8 @@ class Record:
         encoded: PNG or JPEG, as bytes.
         format: `png` or `jpeg`.
         height, width: In pixels.
-        label, label_index: The class and its index.
+        label: The text of its labels, see `darkroom.data.task`.
+        indices: Their places in the label map, ascending.
         path: Of the source file, in the source.
         sha256: Of the source file, hex.
         copy: 0 for the image itself, from 1 for augmented copies.
@@ -77,10 +81,16 @@ class Record:
     height: int
     width: int
     label: str
-    label_index: int
+    indices: tuple[int, ...]
     path: str
     sha256: str
     copy: int = 0
+
+    @property
+    def label_index(self) -> int:
+        """The place of its label, where an image has one; raises ValueError where it has several."""
+        (index,) = self.indices
+        return index
 
 
 class ShardWriter(Protocol):
@@ -98,7 +108,7 @@ def open_writer(path: Path, shard_format: ShardFormat, labels: LabelMap) -> Abst
         shard_format: `tfrecord` or `parquet`.
         labels: The class names, which Parquet keeps in its schema.
     """
-    return _tfrecord_writer(path) if shard_format == "tfrecord" else _parquet_writer(path, labels)
+    return _tfrecord_writer(path, labels) if shard_format == "tfrecord" else _parquet_writer(path, labels)
 
 
 def num_records(path: Path) -> int:
@@ -133,7 +143,7 @@ def read_shard(path: Path, labels: LabelMap) -> Iterator[Record]:
     Raises:
         FormatError: where the file is damaged.
     """
-    return _guarded(path, _read_tfrecord(path) if path.suffix == ".tfrecord" else _read_parquet(path, labels))
+    return _guarded(path, _read_tfrecord(path, labels) if path.suffix == ".tfrecord" else _read_parquet(path, labels))
 
 
 def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
@@ -182,8 +192,8 @@ def _guarded(path: Path, items: Iterator[T]) -> Iterator[T]:
 
 
 class _TFRecordShard:
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
+    def __init__(self, writer: Any, labels: LabelMap) -> None:
+        self._writer, self._labels = writer, labels
 
     def write(self, record: Record) -> None:
         import tensorflow as tf
@@ -191,8 +201,8 @@ class _TFRecordShard:
         def text(*values: bytes) -> Any:
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
-        def number(value: int) -> Any:
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        def number(*values: int) -> Any:
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
         feature = {
             "image/encoded": text(record.encoded),
@@ -202,8 +212,8 @@ class _TFRecordShard:
             "image/channels": number(3),
             "image/colorspace": text(b"RGB"),
             "image/filename": text(record.path.encode()),
-            "image/class/label": number(record.label_index),
-            "image/class/text": text(record.label.encode()),
+            FEATURE: number(*record.indices),
+            "image/class/text": text(*(name.encode() for name in self._labels.task.names(record.label))),
             "image/sha256": text(record.sha256.encode()),
             "image/copy": number(record.copy),
         }
@@ -212,14 +222,14 @@ class _TFRecordShard:
 
 
 @contextmanager
-def _tfrecord_writer(path: Path) -> Iterator[_TFRecordShard]:
+def _tfrecord_writer(path: Path, labels: LabelMap) -> Iterator[_TFRecordShard]:
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(path)) as writer:
-        yield _TFRecordShard(writer)
+        yield _TFRecordShard(writer, labels)
 
 
-def _read_tfrecord(path: Path) -> Iterator[Record]:
+def _read_tfrecord(path: Path, labels: LabelMap) -> Iterator[Record]:
     import tensorflow as tf
 
     for raw in _raw_records(path):
@@ -229,8 +239,8 @@ def _read_tfrecord(path: Path) -> Iterator[Record]:
             format=feature["image/format"].bytes_list.value[0].decode(),
             height=feature["image/height"].int64_list.value[0],
             width=feature["image/width"].int64_list.value[0],
-            label=feature["image/class/text"].bytes_list.value[0].decode(),
-            label_index=feature["image/class/label"].int64_list.value[0],
+            label=labels.task.text(name.decode() for name in feature["image/class/text"].bytes_list.value),
+            indices=tuple(feature[FEATURE].int64_list.value),
             path=feature["image/filename"].bytes_list.value[0].decode(),
             sha256=feature["image/sha256"].bytes_list.value[0].decode(),
             copy=feature["image/copy"].int64_list.value[0],
@@ -257,16 +267,17 @@ def _copy_tfrecord(source: Path, target: Path, dropped: Container[tuple[str, str
 
 def parquet_schema(labels: LabelMap) -> pa.Schema:
     """The schema with Hugging Face's description of the features (`datasets.Features`) in its metadata."""
+    stored = stored_labels(labels)
     features = {
         "image": {"_type": "Image"},
-        "label": {"names": list(labels.names), "_type": "ClassLabel"},
+        stored.field().name: stored.hugging_face(),
         "sha256": {"dtype": "string", "_type": "Value"},
         "copy": {"dtype": "int32", "_type": "Value"},
     }
     return pa.schema(
         [
             ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-            ("label", pa.int64()),
+            stored.field(),
             ("sha256", pa.string()),
             ("copy", pa.int32()),
         ],
@@ -275,8 +286,8 @@ def parquet_schema(labels: LabelMap) -> pa.Schema:
 
 
 class _ParquetShard:
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self._writer, self._schema = writer, schema
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema, stored: StoredLabels) -> None:
+        self._writer, self._schema, self._stored = writer, schema, stored
         self._records: list[Record] = []
         self._bytes = 0
 
@@ -296,7 +307,7 @@ class _ParquetShard:
         )
         columns = [
             pa.StructArray.from_arrays(bytes_and_path, fields=stored.fields),
-            [each.label_index for each in self._records],
+            self._stored.values([each.indices for each in self._records]),
             [each.sha256 for each in self._records],
             [each.copy for each in self._records],
         ]
@@ -307,7 +318,7 @@ class _ParquetShard:
 @contextmanager
 def _parquet_writer(path: Path, labels: LabelMap) -> Iterator[_ParquetShard]:
     with _parquet_file(path, labels) as writer:
-        shard = _ParquetShard(writer, writer.schema)
+        shard = _ParquetShard(writer, writer.schema, stored_labels(labels))
         yield shard
         shard.flush()
 
@@ -334,8 +345,10 @@ def _copy_parquet(source: Path, target: Path, labels: LabelMap, dropped: Contain
 
 
 def _read_parquet(path: Path, labels: LabelMap) -> Iterator[Record]:
+    stored = stored_labels(labels)
     for group in row_groups(path):
         for row in group.to_pylist():
+            indices = stored.indices(row[stored.field().name])
             encoded = row["image"]["bytes"]
             is_png = encoded.startswith(b"\x89PNG")
             height, width = _size(encoded)
@@ -344,8 +357,8 @@ def _read_parquet(path: Path, labels: LabelMap) -> Iterator[Record]:
                 format="png" if is_png else "jpeg",
                 height=height,
                 width=width,
-                label=labels.names[row["label"]],
-                label_index=row["label"],
+                label=labels.text(indices),
+                indices=indices,
                 path=row["image"]["path"],
                 sha256=row["sha256"],
                 copy=row["copy"],

@@ -103,7 +103,7 @@ def read_moved(staging: Path, index: int, moved: Mapping[str, tuple[str, str]]) 
         InputError: where a file has changed since its part was written.
     """
     plan = read_plan(staging)
-    labels = LabelMap(plan.labels)
+    labels = plan.label_map
     for file in read_group(staging / "plan.parquet", index).to_pylist():
         if file["path"] in moved:
             split, sha256 = moved[file["path"]]
@@ -120,7 +120,7 @@ def _decode_again(path: str | None, data: bytes, policy: DecodePolicy) -> Decode
 
 def _taken_over(plan: IngestPlan, known: dict[bytes, Known], files: list[dict[str, Any]]) -> dict[bytes, Known]:
     """Those of the known files that would come out the same, with the label and the place that they have now."""
-    labels, taken = LabelMap(plan.labels), {}
+    labels, taken = plan.label_map, {}
     for file in files:
         each = known.get(file["os_path"])
         if each is None or file["label"] is None or each.row.label is None:
@@ -129,7 +129,7 @@ def _taken_over(plan: IngestPlan, known: dict[bytes, Known], files: list[dict[st
             if not plan.retry_quarantined:
                 taken[file["os_path"]] = relabelled(each, file["label"], file["source_split"], None, labels)
             continue
-        split = plan.splits.split(str(each.row.sha256), file["source_split"])
+        split = plan.split(file, str(each.row.sha256))
         if plan.settings.copies == 0 or (split == "train") == (each.row.split == "train"):
             taken[file["os_path"]] = relabelled(each, file["label"], file["source_split"], split, labels)
     return taken
@@ -139,7 +139,7 @@ def _write_part(
     folder: Path, plan: IngestPlan, files: list[dict[str, Any]], known: dict[bytes, Known], decode: Decode
 ) -> None:
     settings = plan.settings
-    labels = LabelMap(plan.labels)
+    labels = plan.label_map
     threads = num_cpus()
     rows: list[ManifestRow] = []
     thumbnails = np.zeros((len(files), SIDE, SIDE), np.uint8)
@@ -190,7 +190,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Deco
         logger.debug("%s is quarantined: %s", file["path"], error)
         return Known(_quarantined(file, data, error.reason), None, ())
     sha256 = hashlib.sha256(data).hexdigest()
-    split = split or plan.splits.split(sha256, file["source_split"])
+    split = split or plan.split(file, sha256)
     image = Image.fromarray(decoded.pixels)
     small = thumbnail(image)
     row = ManifestRow(
@@ -230,7 +230,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Deco
                 height=height,
                 width=width,
                 label=file["label"],
-                label_index=labels.index(file["label"]),
+                indices=labels.indices(file["label"]),
                 path=file["path"],
                 sha256=sha256,
                 copy=copy,

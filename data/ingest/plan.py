@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,10 @@ from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import remove_folder, write_json
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
+from darkroom.data.ingest.even_splits import earlier_splits
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.ingest.reuse import keep_work, with_earlier
+from darkroom.data.ingest.stratified_splits import hashes_of, stratified_decision, stratified_splits
 from darkroom.data.ingest.value_range import check_value_range
 from darkroom.data.labels.corrections import CORRECTIONS, CorrectionSummary, with_digests
 from darkroom.data.labels.labelling import Labelled, Labelling, label_files
@@ -40,6 +42,7 @@ from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.listing import FileEntry, list_files
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
+from darkroom.data.task import TASKS
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ _PLAN_SCHEMA = pa.schema(
         ("source_split", pa.string()),
         ("reason", pa.string()),
         ("part", pa.int32()),
+        ("split", pa.string()),
     ]
 )
 
@@ -104,6 +108,20 @@ class IngestPlan(BaseModel):
         if self.corrections is None:
             return settings
         return settings | {"labels": settings["labels"] | {"corrections": self.corrections.digest}}
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The labels, and how an image's are written."""
+        return LabelMap(self.labels, TASKS[self.settings.labels.task])
+
+    def split(self, file: Mapping[str, Any], sha256: str) -> str:
+        """The split of a file of the plan: the one that was drawn for it, or what its hash and the source say.
+
+        Args:
+            file: A row of the plan.
+            sha256: Of the file, hex.
+        """
+        return str(file.get("split") or self.splits.split(sha256, file["source_split"]))
 
     def gives_the_same(self, other: IngestPlan) -> bool:
         """Whether an unchanged file would be read and stored the same under the other plan."""
@@ -158,8 +176,8 @@ def plan_ingest(request: IngestRequest) -> Planned:
         logger.info("Resuming the ingest of %s: %d of %d parts done.", *done_before)
         return Planned(staging, num_parts)
     labelling = label_files(source.folder, entries, settings.labels)
-    used = [file for file in labelling.files if file.label]
-    splits = SplitPlan.of({file.source_split for file in used}, settings.splits)
+    splits, decision = _split_plan(labelling, settings)
+    labels = LabelMap.of((text for file in labelling.files if (text := file.label)), TASKS[settings.labels.task])
     plan = IngestPlan(
         fingerprint=fingerprint,
         folder=str(source.folder),
@@ -168,8 +186,8 @@ def plan_ingest(request: IngestRequest) -> Planned:
         licence=source.licence,
         citation=source.citation,
         settings=settings,
-        decisions=(labelling.decision, splits.decision),
-        labels=LabelMap.of(file.label for file in used if file.label).names,
+        decisions=(labelling.decision, decision),
+        labels=labels.names,
         splits=splits,
         num_files=len(entries),
         num_parts=-(-len(entries) // settings.shards.rows_per_shard),
@@ -178,15 +196,20 @@ def plan_ingest(request: IngestRequest) -> Planned:
         corrections=labelling.summary,
     )
     earlier = _earlier_work(plan, staging, request.decoder_mismatch)
-    table = with_earlier(_plan_table(labelling, settings.shards.rows_per_shard), earlier)
-    labelled = [file for file in used if not file.entry.reason]
+    drawn: Mapping[str, str] = {}
+    if settings.labels.task == "multi-label":
+        hashes = hashes_of(source.folder, labelling.files, settings.policy.max_bytes)
+        kept = earlier_splits(request.workspace, settings.name, splits)
+        drawn = stratified_splits(labelling.files, hashes, labels, splits, kept)
+    table = with_earlier(_plan_table(labelling, drawn, settings.shards.rows_per_shard), earlier)
+    labelled = [file for file in labelling.files if file.label is not None and not file.entry.reason]
     check_value_range(source.folder, (file.entry.os_path for file in _mixed(labelled)), settings.policy)
     # A row group a part, so that a part reads its own rows and not those of all the others.
     write_table(staging / "plan.parquet", table, settings.shards.rows_per_shard)
     if labelling.corrections:
         write_table(staging / CORRECTIONS, labelling.corrections.table(labelling.given))
     write_json(staging / "plan.json", plan.model_dump(mode="json"))
-    for word, said in labelling.reading.with_splits(_told_splits(labelling, splits)).lines():
+    for word, said in labelling.reading.with_splits(_told_splits(labelling, splits, decision)).lines():
         logger.info("%s: %-9s %s", settings.name, word, said)
     return Planned(staging, plan.num_parts)
 
@@ -230,15 +253,28 @@ def read_source(source: Source, settings: IngestSettings) -> Reading:
         InputError: where the source can be read in two ways, or not at all.
     """
     labelling = label_files(source.folder, list_files(source.folder), settings.labels)
-    splits = SplitPlan.of({file.source_split for file in labelling.files if file.label}, settings.splits)
-    return labelling.reading.with_splits(_told_splits(labelling, splits))
+    splits, decision = _split_plan(labelling, settings)
+    return labelling.reading.with_splits(_told_splits(labelling, splits, decision))
 
 
-def _told_splits(labelling: Labelling, splits: SplitPlan) -> str:
+def _split_plan(labelling: Labelling, settings: IngestSettings) -> tuple[SplitPlan, str]:
+    """How the files are split, and the sentence that says so."""
+    used = {file.source_split for file in labelling.files if file.label is not None}
+    splits = SplitPlan.of(used, settings.splits)
+    several = settings.labels.task == "multi-label"
+    return splits, stratified_decision(splits) if several else splits.decision
+
+
+def _told_splits(labelling: Labelling, splits: SplitPlan, decision: str) -> str:
     """How the splits are found, and the classes that are too small to be in each."""
-    drawn = Counter(file.label for file in labelling.files if file.label and splits.is_drawn(file.source_split))
+    drawn = Counter(
+        each
+        for file in labelling.files
+        if file.label is not None and splits.is_drawn(file.source_split)
+        for each in TASKS[labelling.reading.task].names(file.label)
+    )
     small = sorted(f"{label} {number}" for label, number in drawn.items() if number < MIN_CLASS_SIZE)
-    return splits.decision + (f"; too few images for every split: {', '.join(small)}" if small else "")
+    return decision + (f"; too few images for every split: {', '.join(small)}" if small else "")
 
 
 def read_plan(staging: Path) -> IngestPlan:
@@ -325,8 +361,11 @@ def _mixed(files: Iterable[Labelled]) -> list[Labelled]:
     return sorted(files, key=lambda file: hashlib.sha256(os.fsencode(file.entry.os_path)).digest())
 
 
-def _plan_table(labelling: Labelling, rows_per_part: int) -> pa.Table:
-    """The files by part: in the order of a hash of their paths, so that every shard is a mixture of the classes."""
+def _plan_table(labelling: Labelling, drawn: Mapping[str, str], rows_per_part: int) -> pa.Table:
+    """The files by part, with the splits that were drawn for them.
+
+    They are in the order of a hash of their paths, so that every shard is a mixture of the classes.
+    """
     order = _mixed(labelling.files)
     columns = [
         [file.entry.path for file in order],
@@ -337,5 +376,6 @@ def _plan_table(labelling: Labelling, rows_per_part: int) -> pa.Table:
         [file.source_split for file in order],
         [file.entry.reason for file in order],
         [place // rows_per_part for place in range(len(order))],
+        [drawn.get(file.entry.path) for file in order],
     ]
     return pa.table(columns, schema=_PLAN_SCHEMA)

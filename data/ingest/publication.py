@@ -19,9 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole, open_dataset
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import DuplicateSummary
-from darkroom.data.dataset.manifest import OK, count_reasons, write_table
+from darkroom.data.dataset.manifest import OK, count_reasons, with_labels, write_table
 from darkroom.data.dataset.shard_names import part_shard_name, shard_name
 from darkroom.data.dataset.shards import Record, copy_without, num_records, open_writer, read_shard
 from darkroom.data.dataset.splits import SPLITS
@@ -31,7 +30,7 @@ from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.ingest.dataset_version import dataset_version
-from darkroom.data.ingest.even_splits import EARLIER_SCHEMA, earlier_splits, even_splits
+from darkroom.data.ingest.even_splits import EARLIER_SCHEMA, EvenSplits, earlier_splits, even_splits
 from darkroom.data.ingest.parts import read_moved
 from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note
 from darkroom.data.ingest.quarantine_limit import check_quarantine_limit
@@ -102,8 +101,11 @@ def gather(staging: Path, workspace: Workspace | None = None) -> Gathered:
         return tied_images(images, find_copies(images, thumbnails))
 
     none = EARLIER_SCHEMA.empty_table()
-    earlier = earlier_splits(workspace, plan.settings.name, plan.splits) if workspace else none
-    even = even_splits(manifest, plan.splits, earlier, tied)
+    if plan.settings.labels.task == "multi-label":  # which were drawn together when it was planned
+        even = EvenSplits(manifest, {}, None)
+    else:
+        earlier = earlier_splits(workspace, plan.settings.name, plan.splits) if workspace else none
+        even = even_splits(manifest, plan.splits, earlier, tied)
     gated, copies, summary = _gate(plan, even.manifest, thumbnails)
     decisions = (*plan.decisions, even.decision) if even.decision else plan.decisions
     return Gathered(plan, parts, gated, copies, summary, even.moved, decisions)
@@ -140,7 +142,7 @@ def publish(staging: Path, workspace: Workspace) -> Path:
         with atomic_folder(final) as temporary:
             shards = _gather_shards(gathered, staging, temporary)
             _check_shards(manifest, plan, shards)
-            write_table(temporary / "manifest.parquet", manifest)
+            write_table(temporary / "manifest.parquet", with_labels(manifest, plan.label_map.task))
             write_table(temporary / "duplicates.parquet", gathered.copies)
             if plan.corrections:
                 _link(staging / CORRECTIONS, temporary / CORRECTIONS)
@@ -180,7 +182,10 @@ def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
     """Counts per split and class; refuses a data set that cannot be trained or evaluated on."""
     check_quarantine_limit(manifest, plan.settings.max_quarantined_share, plan.folder)
     grouped = manifest.group_by(["split", "label"]).aggregate([([], "count_all")]).to_pylist()
-    found = Counter({(row["split"], row["label"]): row["count_all"] for row in grouped if row["split"]})
+    found, task = Counter[tuple[str, str]](), plan.label_map.task
+    for row in grouped:
+        for label in task.names(row["label"]) if row["split"] else ():
+            found[row["split"], label] += row["count_all"]
     for split in SPLITS:
         missing = [label for label in plan.labels if not found[split, label]]
         if missing and split == "train":
@@ -242,7 +247,7 @@ def _gather_shards(gathered: Gathered, staging: Path, folder: Path) -> tuple[Sha
             coming = read_moved(staging, shard.index, shard.coming)
             _write_again(source, folder / file, plan, dropped, coming)
         elif shard.num_gone:
-            copy_without(source, folder / file, LabelMap(plan.labels), dropped)
+            copy_without(source, folder / file, plan.label_map, dropped)
         else:
             _link(source, folder / file)
         copies = shard.num_images * plan.settings.copies if shard.split == "train" else 0
@@ -272,7 +277,7 @@ def _write_again(
     source: Path, target: Path, plan: IngestPlan, dropped: Container[tuple[str, str]], coming: Iterable[Record]
 ) -> None:
     """Write a shard without the images that leave it, and with those that come to it."""
-    labels = LabelMap(plan.labels)
+    labels = plan.label_map
     before = read_shard(source, labels) if source.is_file() else ()
     kept = (record for record in before if (record.path, record.sha256) not in dropped)
     with open_writer(target, plan.settings.shards.format, labels) as writer:
@@ -306,6 +311,7 @@ def _card(
         licence=plan.licence,
         citation=plan.citation,
         decisions=gathered.decisions,
+        task=settings.labels.task,
         labels=plan.labels,
         policy=settings.policy,
         splits=plan.splits,
@@ -313,7 +319,7 @@ def _card(
         augmentation=settings.augmentation,
         copies=settings.copies,
         num_files=manifest.num_rows,
-        num_ok=sum(count.num_images for count in counts),
+        num_ok=manifest["status"].to_pylist().count(OK),
         reasons=tuple(
             ReasonCount(reason=reason, num_files=number) for reason, number in count_reasons(manifest).items()
         ),

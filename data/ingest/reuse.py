@@ -28,6 +28,7 @@ from darkroom.data.dataset.shard_names import part_shards
 from darkroom.data.dataset.shards import Record, read_shard
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import remove_folder
+from darkroom.data.task import TASKS, TaskName
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def known_files(datasets: Path, files: Sequence[dict[str, Any]]) -> dict[bytes, 
     known: dict[bytes, Known] = {}
     for (name, index), paths in wanted.items():
         try:
-            labels = LabelMap(tuple(json.loads((datasets / name / "plan.json").read_text(encoding="utf-8"))["labels"]))
+            labels = _labels_of(json.loads((datasets / name / "plan.json").read_text(encoding="utf-8")))
             part = _read_part(part_folder(datasets / name, index), set(paths), labels)
             known |= {paths[each.row.path]: each for each in part}
         except (OSError, EOFError, ValueError, KeyError, FormatError) as error:
@@ -109,7 +110,7 @@ def relabelled(known: Known, label: str, source_split: str | None, split: str | 
         labels: The new plan's label map.
     """
     row = replace(known.row, label=label, source_split=source_split, split=split)
-    records = (replace(record, label=label, label_index=labels.index(label)) for record in known.records)
+    records = (replace(record, label=label, indices=labels.indices(label)) for record in known.records)
     return replace(known, row=row, records=tuple(records))
 
 
@@ -121,6 +122,12 @@ def part_folder(folder: Path, index: int) -> Path:
         index: The part, from 0.
     """
     return folder / "parts" / f"{index:05d}"
+
+
+def _labels_of(plan: dict[str, Any]) -> LabelMap:
+    """The label map of a plan of earlier work."""
+    task: TaskName = plan["settings"]["labels"].get("task", "single-label")
+    return LabelMap(tuple(plan["labels"]), TASKS[task])
 
 
 def _finished(folder: Path) -> pa.Table:

@@ -13,6 +13,7 @@ from darkroom.data.labels.reading import LeftOut, ambiguous
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.split_names import is_split_word
 from darkroom.data.stores.listing import FileEntry, printable
+from darkroom.data.task import TASKS
 
 # cat.0.jpg, american_bulldog_12.jpg; but not what cameras and exports call every file.
 FILE_NAME = (
@@ -33,6 +34,7 @@ class Found:
         splits_from: The table that does, or "".
         left_out: What was not used.
         tables: The paths of the tables that were used.
+        merged: Images of which another one is a copy, which has their labels too.
     """
 
     labels: dict[str, str]
@@ -41,6 +43,7 @@ class Found:
     splits_from: str = ""
     left_out: tuple[LeftOut, ...] = ()
     tables: tuple[str, ...] = ()
+    merged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,11 @@ def from_names(source: Source, pattern: str) -> Found:
         raise LabelError(f"The label pattern {pattern!r} is not a regular expression: {error}.") from None
     if "label" not in compiled.groupindex:
         raise LabelError(f"The label pattern {pattern!r} needs a group named label, as in '(?P<label>[a-z]+)'.")
-    labels = {}
+    labels, task = {}, TASKS[source.rules.task]
     for entry in source.images:
         found = compiled.search(PurePosixPath(entry.path).name)
         if found and found["label"] and not (pattern == FILE_NAME and is_split_word(found["label"])):
-            labels[entry.path] = found["label"]
+            labels[entry.path] = task.text([found["label"]])
     usual = "such as cat.0.jpg" if pattern == FILE_NAME else f"by {pattern!r}"
     return Found(labels, f"labels from file names {usual}")
 

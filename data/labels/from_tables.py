@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,13 +11,12 @@ from darkroom.data.errors import LabelError
 from darkroom.data.labels.evidence import Found, Source
 from darkroom.data.labels.reading import LeftOut
 from darkroom.data.split_names import split_named
+from darkroom.data.tables.label_cells import USE_MULTI_LABEL, several_labels_in_a_cell
 from darkroom.data.tables.label_tables import (
     FoundTables,
     LabelTable,
 )
 
-# More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
-_SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
 _NUM_EXAMPLES = 3
 # Of rows and of images: where more of both are lost, paths and files do not fit each other.
 _MAX_LOST_SHARE = 0.1
@@ -154,20 +152,23 @@ def labels_of(table: LabelTable, classes: Sequence[str], leave_out_bad_rows: boo
     unclear: list[str] = []
     bad: list[str] = []
     contradicted: set[str] = set()
-    allowed = set(classes)
+    allowed, task = set(classes), table.task
     for line, written, label, split, paths in table.rows:
-        if not label:
+        if label is None:
             bad.append(f"{table.table.unit} {line} has no {table.label_column or 'class'}")
             continue
-        if allowed and label not in allowed:
+        unknown = next((name for name in task.names(label) if name not in allowed), None) if allowed else None
+        if unknown is not None:
             raise LabelError(
-                f"Label {label!r} in {table.name} {table.table.unit} {line} is not one of {', '.join(classes)}. "
+                f"Label {unknown!r} in {table.name} {table.table.unit} {line} is not one of {', '.join(classes)}. "
                 "Correct the row, or add the label to the classes of the recipe."
             )
         if len(paths) != 1:
             (unclear if paths else unmatched).append(written)
             continue
-        if labels.setdefault(paths[0], label) != label:
+        if table.adds_up:
+            labels[paths[0]] = task.text((*task.names(labels.get(paths[0], "")), *task.names(label)))
+        elif labels.setdefault(paths[0], label) != label:
             bad.append(
                 f"{table.table.unit} {line} gives {written!r} the label {label!r}, an earlier row {labels[paths[0]]!r}"
             )
@@ -177,7 +178,12 @@ def labels_of(table: LabelTable, classes: Sequence[str], leave_out_bad_rows: boo
     if bad and not leave_out_bad_rows:
         shown = "; ".join(bad[:_NUM_EXAMPLES])
         more = f" (and {len(bad) - _NUM_EXAMPLES} more rows)" if len(bad) > _NUM_EXAMPLES else ""
-        raise LabelError(f"{table.name}: {shown}{more}. Correct the rows, or leave them out with --bad-rows leave-out.")
+        mixed = contradicted or several_labels_in_a_cell([row.label for row in table.rows if row.label])
+        remedy = f", or, if an image may have several labels, use {USE_MULTI_LABEL}" if mixed else ""
+        raise LabelError(
+            f"{table.name}: {shown}{more}. Correct the rows, or leave them out with --bad-rows leave-out"
+            f"{remedy if task.name == 'single-label' else ''}."
+        )
     for path in contradicted:
         del labels[path]
         splits.pop(path, None)
@@ -189,7 +195,7 @@ def labels_of(table: LabelTable, classes: Sequence[str], leave_out_bad_rows: boo
         if table.label_column is not None
         else f"column {table.path_column!r} and one column a class"
     )
-    decision = f"labels from {table.name}, {columns}{lost}{several}{wrong}"
+    decision = f"labels from {table.name}, {columns}{table.words}{lost}{several}{wrong}"
     return TableLabels(labels, splits, decision, tuple(unmatched), tuple(unclear), tuple(bad))
 
 
@@ -223,32 +229,17 @@ def _checked_splits(source: Source, splits: Mapping[str, str]) -> dict[str, str]
 
 
 def _stop_at_several_labels(source: Source, tables: Sequence[LabelTable], labels: Mapping[str, str]) -> None:
-    several = _several_labels_in_a_cell(list(labels.values())) if source.rules.combined_labels == "stop" else []
+    rules = source.rules
+    if rules.task == "multi-label" or rules.combined_labels == "keep":
+        return
+    several = several_labels_in_a_cell(list(labels.values()))
     if several:
         number = sum(label in set(several) for label in labels.values())
         raise LabelError(
             f"{number} images have several labels in one cell of {', '.join(table.name for table in tables)}, as "
-            f"{several[0]!r}, and Darkroom gives each image one. Keep one label a row, or take each combination as a "
-            "class with --combined-labels keep."
+            f"{several[0]!r}. If an image may have several labels, use {USE_MULTI_LABEL}; if each combination is a "
+            "class of its own, use --combined-labels keep."
         )
-
-
-def _several_labels_in_a_cell(labels: Sequence[str]) -> list[str]:
-    """Labels that look like several in one cell: each of their words is a label, or part of another such cell.
-
-    Classes such as `air hockey` and `ice hockey` share a word and are no such cells: `hockey` alone is no label.
-    """
-    counts = Counter(labels)
-    words = {label: [word for word in _SEPARATORS.split(label) if word] for label in counts}
-    written = {label for label, parts in words.items() if len(parts) == 1}
-    uses = Counter(word for parts in words.values() for word in set(parts))
-    found = []
-    for label, parts in words.items():
-        marked = re.search(r"[|;,]", label) is not None
-        enough = all(word in written or (marked and uses[word] > 1) for word in parts)
-        if len(parts) > 1 and enough:
-            found.append(label)
-    return sorted(found)
 
 
 def _stop_at_paths_that_do_not_fit(

@@ -18,6 +18,7 @@ from darkroom.data.labels.recognition import find_labels
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.listing import FileEntry
+from darkroom.data.task import TASKS
 
 EXCLUDED: ReasonCode = "excluded"
 MASK: ReasonCode = "mask"
@@ -34,7 +35,7 @@ class Labelled:
 
     Attributes:
         entry: The file.
-        label: Its class, or None.
+        label: Its class, or None; of several labels their text, see `darkroom.data.task`.
         source_split: Its split, or None.
     """
 
@@ -92,19 +93,20 @@ def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -
     if corrections:
         source, found = _corrected(source, found, corrections)
         entries, images = list(source.entries), list(source.images)
-    found = _with_small_classes_left_out(found, rules.min_class_size)
+    found = _with_small_classes_left_out(found, rules)
     _check(source, found)
     split_of = {entry.path: found.splits.get(entry.path) or _split_of_place(layout, entry) for entry in images}
+    entries = [replace(entry, reason="merged_copy") if entry.path in found.merged else entry for entry in entries]
     files = tuple(
         Labelled(entry, found.labels.get(entry.path), split_of.get(entry.path))
         if entry.reason is None
         else Labelled(entry, None, _split_of_place(layout, entry))
         for entry in entries
     )
-    splits = Counter(file.source_split for file in files if file.label and file.source_split)
+    splits = Counter(file.source_split for file in files if file.label is not None and file.source_split)
     counted = ", ".join(f"{split} {number}" for split, number in sorted(splits.items()))
     split_words = f"; {found.splits_from or 'split folders'}: {counted}" if splits else ""
-    without = len(images) - len(found.labels)
+    without = len(images) - len(found.labels) - len(found.merged)
     decision = found.decision + split_words + (f"; {without} files without a label" if without else "")
     reading = _reading(source, found, split_words.removeprefix("; "))
     if corrections is None:
@@ -179,12 +181,16 @@ def _reading(source: Source, found: Found, split_words: str) -> Reading:
         EXCLUDED: "files that --exclude or a correction names" if source.rules.corrections else excluded,
         MASK: "masks of other images (use them with --masks use)",
     }
-    unlabelled = [entry.path for entry in source.images if entry.path not in found.labels]
+    unlabelled = [e.path for e in source.images if e.path not in found.labels and e.path not in found.merged]
     left_out = [LeftOut.of(words.get(reason, f"files as {reason!r}"), paths) for reason, paths in by_reason.items()]
     if unlabelled:
         left_out.append(LeftOut.of("images without a label", unlabelled))
-    counts = Counter(found.labels.values())
+    if found.merged:
+        left_out.append(LeftOut.of("copies in other class folders, which add their labels", sorted(found.merged)))
+    counts = _counts(source.rules, found)
     return Reading(
+        task=source.rules.task,
+        num_negative=sum(not text for text in found.labels.values()),
         num_images=len(source.images),
         num_labelled=len(found.labels),
         labels_from=found.decision,
@@ -194,27 +200,38 @@ def _reading(source: Source, found: Found, split_words: str) -> Reading:
     )
 
 
-def _with_small_classes_left_out(found: Found, min_class_size: int) -> Found:
-    counts = Counter(found.labels.values())
-    small = sorted(label for label, number in counts.items() if number < min_class_size)
+def _counts(rules: LabelRules, found: Found) -> Counter[str]:
+    """Images by label."""
+    task = TASKS[rules.task]
+    return Counter(name for text in found.labels.values() for name in task.names(text))
+
+
+def _with_small_classes_left_out(found: Found, rules: LabelRules) -> Found:
+    counts, task = _counts(rules, found), TASKS[rules.task]
+    small = sorted(label for label, number in counts.items() if number < rules.min_class_size)
     if not small:
         return found
-    labels = {path: label for path, label in found.labels.items() if counts[label] >= min_class_size}
-    left_out = LeftOut.of(f"classes of fewer than {min_class_size} images", small)
-    words = f"; {len(small)} classes of fewer than {min_class_size} images left out"
-    return replace(found, labels=labels, decision=found.decision + words, left_out=(*found.left_out, left_out))
+    labels = {
+        path: text for path, text in found.labels.items() if not text or not set(small).issuperset(task.names(text))
+    }
+    kept = {path: task.text(set(task.names(text)) - set(small)) for path, text in labels.items()}
+    left_out = LeftOut.of(f"classes of fewer than {rules.min_class_size} images", small)
+    words = f"; {len(small)} classes of fewer than {rules.min_class_size} images left out"
+    return replace(found, labels=kept, decision=found.decision + words, left_out=(*found.left_out, left_out))
 
 
 def _check(source: Source, found: Found) -> None:
     """Refuse what nothing can be learned from, and a label that is none of the classes (() allows any)."""
-    counts = Counter(found.labels.values())
+    counts, task = _counts(source.rules, found), TASKS[source.rules.task]
     if not counts:
         raise LabelError(f"No image in {source} has a label ({found.decision}). {_why_not(source)}{_REMEDY}")
     classes = source.rules.classes
-    unknown = next((path for path, label in found.labels.items() if classes and label not in classes), None)
-    if unknown is not None:
+    unknown = next(
+        ((path, name) for path, text in found.labels.items() for name in task.names(text) if name not in classes), None
+    )
+    if unknown is not None and classes:
         raise LabelError(
-            f"{unknown} has the label {found.labels[unknown]!r} ({found.decision}), which is not one of "
+            f"{unknown[0]} has the label {unknown[1]!r} ({found.decision}), which is not one of "
             f"{', '.join(classes)}. Correct it, or add the label to the classes of the recipe."
         )
     _stop_at_case(source, set(counts))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.errors import LabelError
+from darkroom.data.task import TaskName
 
 _NUM_EXAMPLES = 3
 _MAX_CLASSES = 8
@@ -71,10 +72,14 @@ class Reading(BaseModel):
         splits_from: Where the splits come from.
         left_out: All that is not used.
         corrections: What corrections changed, in words; "" without them.
+        task: One label an image, or any number.
+        num_negative: Images to which, of several labels, none applies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    task: TaskName = "single-label"
+    num_negative: int = 0
     num_images: int
     num_labelled: int
     labels_from: str
@@ -91,8 +96,10 @@ class Reading(BaseModel):
         """About ten lines for the terminal, as (heading, text)."""
         shown = [f"{each.label} {each.num_images}" for each in self.classes[:_MAX_CLASSES]]
         more = f" and {len(self.classes) - _MAX_CLASSES} more" if len(self.classes) > _MAX_CLASSES else ""
+        several = f"any number an image, none for {self.num_negative} images"
         return [
             ("images", f"{self.num_images}, {self.num_labelled} of them labelled"),
+            *([("task", f"multi-label: {several}")] if self.task == "multi-label" else []),
             ("labels", self.labels_from),
             *([("corrected", self.corrections)] if self.corrections else []),
             ("classes", f"{len(self.classes)}: {', '.join(shown)}{more}"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from darkroom.data.errors import LabelError
+from darkroom.data.labels.copies import merged_copies, stop_at_copies_between_folders
 from darkroom.data.labels.evidence import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
 from darkroom.data.labels.from_tables import chosen_tables, from_tables, labels_of, one_a_split
 from darkroom.data.labels.layout import is_session
@@ -38,11 +39,11 @@ def find_labels(source: Source) -> Found:
     """
     rules = source.rules
     if rules.source in ("folders", *LEVELS):
-        return from_folders(source, chosen=rules.source in LEVELS)
+        return merged_copies(source, from_folders(source, chosen=rules.source in LEVELS))
     if rules.pattern or rules.source == "filename":
         return from_names(source, rules.pattern or FILE_NAME)
     names = Names(source.images)
-    columns = Columns(rules.path_column, rules.label_column, rules.split_column)
+    columns = Columns(rules.path_column, rules.label_column, rules.split_column, rules.cells())
     if rules.csv:
         given = [label_table(table, names, columns) for table in _given_tables(source, rules.csv, names)]
         for table in given:
@@ -97,8 +98,9 @@ def _recognised(source: Source, tables: FoundTables) -> Found:
         return by_name
     _stop_at_names_of_another_class(source, folders, by_name)
     splits = _where_folders_have_none(source, tables.splits)
+    stop_at_copies_between_folders(source, folders)
     return replace(
-        from_folders(source),
+        merged_copies(source, from_folders(source)),
         splits=splits,
         splits_from="splits from a table" if splits else "",
         left_out=_unused(tables),
@@ -124,13 +126,15 @@ def _folders_and_tables(source: Source, folders: Found, tables: FoundTables) -> 
             if path not in folders.labels and path in divided
         }
         splits = {path: split for found in said for path, split in found.splits.items()}
-        chosen = from_folders(source)
+        stop_at_copies_between_folders(source, folders)
+        chosen = merged_copies(source, from_folders(source))
         words = f", and of {len(added)} images from {', '.join(t.name for t in tables.usable)}" if added else ""
         return Found(
             {**added, **chosen.labels},
             chosen.decision + words,
             _where_folders_have_none(source, splits),
             left_out=_unused(tables),
+            merged=chosen.merged,
             tables=tuple(table.table.path for table in tables.usable),
         )
     classes = set(folders.labels.values())

@@ -7,12 +7,18 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from darkroom.data.settings import SettingsModel
+from darkroom.data.settings import SettingsModel, without_defaults
+from darkroom.data.tables.label_cells import ONE_LABEL, LabelCells, SeveralLabels
+from darkroom.data.task import TaskName
 
 
 class LabelRules(SettingsModel):
     """How labels are found; by default the layout is recognised, and a source that can be read in two ways stops."""
 
+    task: TaskName = Field(
+        default="single-label",
+        description="single-label, or multi-label: an image has any number of labels, or none; see docs/multi-label.md",
+    )
     source: Literal["auto", "folders", "top-folder", "parent-folder", "filename", "csv"] = Field(
         default="auto",
         description="Where labels come from: auto recognises the layout; folders, the class folders; top-folder, the "
@@ -64,17 +70,32 @@ class LabelRules(SettingsModel):
         description="Tables of path and label that win over the source's labels, as the page of label-next saves them; "
         "repeatable",
     )
+    label_separator: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What separates the labels in a cell of a multi-label table, such as ' ' (default: recognised, of "
+        "JSON lists, |, ; and the comma)",
+    )
+    empty_labels: Literal["stop", "no-label"] = Field(
+        default="stop",
+        description="What an empty cell of labels means in a multi-label table: stop, or no-label, none of them "
+        "applies",
+    )
 
     @model_serializer(mode="wrap")
     def _without_later_settings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out settings that were added later and are not set, so that existing versions keep their hash."""
-        later = {"split_column", "class_folders", "exclude", "masks", "bad_rows", "combined_labels", "min_class_size",
-                 "corrections"}  # fmt: skip
-        fields = type(self).model_fields
-        kept: dict[str, Any] = dump(self)
-        return {
-            key: value for key, value in kept.items() if key not in later or getattr(self, key) != fields[key].default
-        }
+        later = {
+            "task", "split_column", "class_folders", "exclude", "masks", "bad_rows", "combined_labels",
+            "min_class_size", "corrections", "label_separator", "empty_labels",
+        }  # fmt: skip
+        return without_defaults(self, dump(self), later)
+
+    def cells(self) -> LabelCells:
+        """How the label cells of tables are read."""
+        if self.task == "single-label":
+            return ONE_LABEL
+        return SeveralLabels(self.label_separator, self.empty_labels)
 
     def excludes(self, path: str) -> bool:
         """Whether a path matches a pattern of `exclude`."""
@@ -95,4 +116,14 @@ class LabelRules(SettingsModel):
             raise ValueError(f"`pattern` reads labels from file names, and `source` says {self.source}: choose one")
         if of_csv and self.source not in ("auto", "csv"):
             raise ValueError(f"`csv` and its columns are for tables, and `source` says {self.source}: choose one")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> LabelRules:
+        if self.task == "single-label" and (self.label_separator or self.empty_labels != "stop"):
+            raise ValueError("label_separator and empty_labels are for several labels an image: set task multi-label")
+        if self.task == "multi-label" and self.corrections:
+            raise ValueError("corrections give an image one label: correct the table of a multi-label source itself")
+        if self.task == "multi-label" and self.combined_labels != "stop":
+            raise ValueError("combined_labels makes one class of several labels: leave it out, or the task multi-label")
         return self

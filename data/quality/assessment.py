@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import ReasonCount
-from darkroom.data.dataset.manifest import OK, count_reasons
+from darkroom.data.dataset.manifest import OK, by_label, count_reasons
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import FormatError
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.task import SINGLE_LABEL, Task
 
 SCHEMA_VERSION = 1
 
@@ -170,13 +171,14 @@ class Quality(_Frozen):
     remarks: tuple[str, ...]
 
 
-def assess(manifest: pa.Table, policy: DecodePolicy, max_listed: int = 1000) -> Quality:
+def assess(manifest: pa.Table, policy: DecodePolicy, max_listed: int = 1000, task: Task = SINGLE_LABEL) -> Quality:
     """Assess a data set's images.
 
     Args:
         manifest: All of it, in any order.
         policy: What the images were decoded with.
         max_listed: Findings kept of each check; all of them are counted, and the manifest holds every figure.
+        task: How the labels of an image are written.
 
     Raises:
         FormatError: where the manifest has no figures of pixels.
@@ -188,7 +190,7 @@ def assess(manifest: pa.Table, policy: DecodePolicy, max_listed: int = 1000) -> 
     columns = {name: _numbers(used, name) for name in figures}
     width, height = columns["width"].astype(np.int64), columns["height"].astype(np.int64)
     sizes = Counter(f"{w} x {h}" for w, h in zip(width.tolist(), height.tolist(), strict=True))
-    classes = _balance(manifest)
+    classes = _balance(by_label(manifest.select(["label", "split", "status"]), task))
     counts = [row.num_images for row in classes]
     return Quality(
         num_files=manifest.num_rows,
@@ -204,7 +206,7 @@ def assess(manifest: pa.Table, policy: DecodePolicy, max_listed: int = 1000) -> 
         num_sizes=len(sizes),
         modes=_most_frequent(Counter(used["mode"].to_pylist())),
         formats=_most_frequent(Counter(used["format"].to_pylist())),
-        checks=_checks(used, columns, policy, max_listed),
+        checks=_checks(used, columns, policy, max_listed, task),
         remarks=_remarks(classes, np.minimum(width, height), policy),
     )
 
@@ -234,7 +236,7 @@ def _balance(manifest: pa.Table) -> tuple[ClassBalance, ...]:
 
 
 def _checks(
-    used: pa.Table, columns: dict[str, NDArray[np.float64]], policy: DecodePolicy, max_listed: int
+    used: pa.Table, columns: dict[str, NDArray[np.float64]], policy: DecodePolicy, max_listed: int, task: Task
 ) -> tuple[Check, ...]:
     luminance, clipped = columns["mean_luminance"], columns["clipped"]
     short, long = np.minimum(columns["width"], columns["height"]), np.maximum(columns["width"], columns["height"])
@@ -255,7 +257,7 @@ def _checks(
         ),
         _Measured("elongated", elongation, max(_ELONGATED, _median(elongation) * _TIMES_MEDIAN_ELONGATION), False),
     )
-    paths, labels = used["path"].to_pylist(), used["label"].to_pylist()
+    paths, labels = used["path"].to_pylist(), list(map(task.shown, used["label"].to_pylist()))
 
     def check(measure: _Measured) -> Check:
         beyond = measure.beyond()

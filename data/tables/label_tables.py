@@ -12,11 +12,13 @@ from typing import NamedTuple
 from darkroom.data.errors import LabelError
 from darkroom.data.stores.listing import FileEntry
 from darkroom.data.tables.cells import Cells
+from darkroom.data.tables.label_cells import ONE_LABEL, LabelCells, columns_of_0_and_1
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.sidecars import sidecar_tables
 from darkroom.data.tables.split_columns import split_column, split_of_cell, unused_folds
 from darkroom.data.tables.table import Table, files_beside
 from darkroom.data.tables.table_files import TABLE_SUFFIXES, read_table
+from darkroom.data.task import SINGLE_LABEL, Task
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +44,13 @@ class Columns:
         path: Of paths or ids.
         label: Of labels; several names, separated by commas, are one column of 0 and 1 for each class.
         split: Of splits; `none` ignores it.
+        cells: How the label columns are read.
     """
 
     path: str | None = None
     label: str | None = None
     split: str | None = None
+    cells: LabelCells = ONE_LABEL
 
 
 class LabelRow(NamedTuple):
@@ -54,14 +58,15 @@ class LabelRow(NamedTuple):
 
     Attributes:
         line: Its number in the file, counted in `Table.unit`.
-        path, label: As written.
+        path: As written.
+        label: The text of its labels; None where it has none.
         split: None where it has none.
         images: Those that the path can mean: see `Names.find`.
     """
 
     line: int
     path: str
-    label: str
+    label: str | None
     split: str | None
     images: list[str]
 
@@ -77,6 +82,8 @@ class LabelTable:
         images: By the place of a row that names some, those that its path can mean: see `Names.find`.
         splits, split_column: The split of each row, and the column's name; () and None without one.
         fold_column: A column of cross-validation folds, which is not used.
+        task: How the labels are written.
+        words, adds_up: How the cells were read; see `ReadCells`.
     """
 
     table: Table
@@ -87,6 +94,9 @@ class LabelTable:
     splits: tuple[str | None, ...] = ()
     split_column: str | None = None
     fold_column: str | None = None
+    task: Task = SINGLE_LABEL
+    words: str = ""
+    adds_up: bool = False
 
     @property
     def name(self) -> str:
@@ -98,7 +108,8 @@ class LabelTable:
         """The rows, in the order of the file."""
         for place, (line, (path, label)) in enumerate(self.cells):
             split = self.splits[place] if self.splits else None
-            yield LabelRow(line, path, label, split, self.images.get(place, []))
+            said = label if label or self.task.name == "multi-label" else None
+            yield LabelRow(line, path, said, split, self.images.get(place, []))
 
     @property
     def names_an_image(self) -> bool:
@@ -148,7 +159,7 @@ def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, column
             logger.debug("Not a label file: %s", error)
             unusable[path] = str(error)
             continue
-        if table.names_an_image and any(row.label for row in table.rows):
+        if table.names_an_image and any(row.label is not None for row in table.rows):
             usable.append(table)
             continue
         unclear = next((row.path for row in table.rows if len(row.images) > 1), None)
@@ -215,23 +226,31 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
         one_hot = tuple(_asked(table, each, "label") for each in asked)
     else:
         label = _label_column(table, columns.label, {path, split})
-        one_hot = _one_hot_columns(table, {path, split}) if label is None else ()
+        one_hot = columns_of_0_and_1(table, {path, split}) if label is None else ()
     if label is None and not one_hot:
         label = _only_label_column(table, path, split)
     if label == path:
         raise LabelError(f"{table.path}: column {table.header[path]!r} cannot be both path and label.")
-    hot = ((line, cells[path], _hot(table, line, cells, one_hot)) for line, cells in table.rows)
+    read = columns.cells.of_columns(table, one_hot) if label is None else columns.cells.of_column(table, label)
     written = enumerate(table.column(path))
     found = {place: images for place, cell in written if (images := names.find(cell, table.folder, table.name))}
+    if read.texts is None and label is not None:
+        cells = table.rows.select(path, label)
+    else:
+        said = zip(table.rows, read.texts or (), strict=True)
+        cells = Cells.of(((line, row[path], text) for (line, row), text in said), 2)
     return LabelTable(
         table,
         table.header[path],
         table.header[label] if label is not None else None,
-        Cells.of(hot, 2) if label is None else table.rows.select(path, label),
+        cells,
         found,
         tuple(split_of_cell(table, split, cell) for cell in table.column(split)) if split is not None else (),
         table.header[split] if split is not None else None,
         unused_folds(table),
+        columns.cells.task,
+        read.words,
+        read.adds_up,
     )
 
 
@@ -271,28 +290,6 @@ def _label_column(table: Table, asked: str | None, taken: set[int | None]) -> in
                 f"{table.path} has several columns that may be the label: {found}. Choose one with --label-column."
             )
     return usual[0] if usual else None
-
-
-def _one_hot_columns(table: Table, taken: set[int | None]) -> tuple[int, ...]:
-    """The columns of 0 and 1, where there are two or more."""
-    found = []
-    for index in range(len(table.header)):
-        cells = {cell.removesuffix(".0") for cell in table.rows.distinct(index)}
-        if index not in taken and cells and cells <= {"0", "1"}:
-            found.append(index)
-    return tuple(found) if len(found) >= 2 else ()
-
-
-def _hot(table: Table, line: int, cells: Sequence[str], columns: Sequence[int]) -> str:
-    """The class of a row of 0 and 1."""
-    hot = [table.header[index] for index in columns if cells[index].removesuffix(".0") == "1"]
-    if len(hot) > 1:
-        raise LabelError(
-            f"{table.path} {table.unit} {line} is 1 in several columns ({', '.join(hot[:4])}): one image would have "
-            "several labels, and Darkroom gives each image one. If some of these columns are no classes, name "
-            f"those that are: --label-column {','.join(hot)}"
-        )
-    return hot[0] if hot else ""
 
 
 def _only_label_column(table: Table, path: int, split: int | None) -> int:

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import FormatError, SettingError
@@ -25,10 +32,13 @@ from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, settle_mismatch
-from darkroom.data.settings import DecoderMismatch
+from darkroom.data.settings import DecoderMismatch, without_defaults
 from darkroom.data.stores.workspace import BUNDLE_CARD
+from darkroom.data.task import TASKS, TaskName
 from darkroom.models.bundle.keras_file import check_keras_file, check_keras_weights
 from darkroom.models.measures.calibration import Calibration
+from darkroom.models.multi_label.answers import Answers, answers_of
+from darkroom.models.multi_label.calibration import LabelCalibration
 from darkroom.models.onnx.quantize import Int8Facts
 from darkroom.models.onnx.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
 from darkroom.models.onnx.validation import check_network
@@ -79,6 +89,7 @@ class BundleCard(BaseModel):
         name: The model's.
         version: 12 hex digits.
         dataset: `name@version` of the data set that it was trained on.
+        task: One label an image, or any number; left out of the file where it is one.
         labels: The class names, in the order of the logits.
         policy: How its images are decoded.
         decoder: What decoded its training images; None where that was not recorded.
@@ -89,8 +100,9 @@ class BundleCard(BaseModel):
         num_parameters: Of the network.
         train_seconds: The sum over the epochs.
         calibration: Of its logits.
+        thresholds: Of several labels, the probability from which each is given; () is left out of the file.
         threshold: Confidence below which it abstains; 0 where it never does.
-        validation_accuracy: Share of the validation images.
+        validation_accuracy: Share of the validation images; of several labels, those of which every one is right.
         onnx_max_difference: The largest difference between the outputs of `model.onnx` and `model.keras`.
         embedding_size: Numbers in an embedding; None where it gives none.
         int8: Whether int8 may replace fp32.
@@ -104,6 +116,7 @@ class BundleCard(BaseModel):
     name: Name
     version: Name
     dataset: Text
+    task: TaskName = "single-label"
     labels: tuple[Text, ...] = Field(min_length=2, max_length=100_000)
     policy: DecodePolicy
     decoder: Decoder | None = None
@@ -113,7 +126,8 @@ class BundleCard(BaseModel):
     best_epoch: Count
     num_parameters: Count
     train_seconds: float
-    calibration: Calibration
+    calibration: Calibration | LabelCalibration
+    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
     threshold: float = Field(ge=0, le=1)
     validation_accuracy: float
     onnx_max_difference: float
@@ -132,6 +146,21 @@ class BundleCard(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> Self:
+        wanted = len(self.labels) if self.task == "multi-label" else 0
+        calibrated = len(self.calibration.scales) if isinstance(self.calibration, LabelCalibration) else 0
+        if not len(self.thresholds) == calibrated == wanted:
+            raise ValueError(
+                f"a {self.task} model of {len(self.labels)} labels has {len(self.thresholds)} thresholds and "
+                f"{calibrated} calibrations of labels"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_task(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, dump(self), ("task", "thresholds"))
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -148,7 +177,17 @@ class Bundle:
     @property
     def labels(self) -> LabelMap:
         """The label map."""
-        return LabelMap(self.card.labels)
+        return LabelMap(self.card.labels, TASKS[self.card.task])
+
+    @property
+    def several_labels(self) -> tuple[str, ...]:
+        """The labels, where an image may have several of them; () where it has one."""
+        return self.card.labels if self.card.task == "multi-label" else ()
+
+    @property
+    def answers(self) -> Answers:
+        """How its probabilities become labels."""
+        return answers_of(self.card.thresholds)
 
     @property
     def reference(self) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from darkroom.models.measures.calibration import TIE_BREAK, Calibration, Curve
+from darkroom.models.multi_label.calibration import LabelCalibration
 
 
-def with_probabilities(model: Any, calibration: Calibration) -> Any:
+def with_probabilities(model: Any, calibration: Calibration | LabelCalibration) -> Any:
     """The same network with its calibration inside, `uint8[N, H, W, 3]` to probabilities `float32[N, C]`.
 
     It consists of Keras's own layers only. It computes the calibration in float64, as `Calibration.apply` does: where a
@@ -21,11 +22,15 @@ def with_probabilities(model: Any, calibration: Calibration) -> Any:
     """
     import keras
 
-    scaled = keras.ops.cast(model.outputs[0], "float64") / calibration.temperature
-    chances = keras.ops.softmax(scaled)
-    if calibration.method == "isotonic":
-        mapped = (1 - TIE_BREAK) * _mapped(chances, calibration.curves) + TIE_BREAK * chances
-        chances = mapped / keras.ops.sum(mapped, axis=1, keepdims=True)
+    logits = keras.ops.cast(model.outputs[0], "float64")
+    if isinstance(calibration, LabelCalibration):
+        chances = keras.ops.sigmoid(logits * np.array(calibration.scales) + np.array(calibration.offsets))
+    else:
+        chances = keras.ops.softmax(logits / calibration.temperature)
+    if calibration.curves:
+        chances = (1 - TIE_BREAK) * _mapped(chances, calibration.curves) + TIE_BREAK * chances
+        if isinstance(calibration, Calibration):
+            chances = chances / keras.ops.sum(chances, axis=1, keepdims=True)
     return keras.Model(model.inputs[0], keras.ops.cast(chances, "float32"), name=model.name)
 
 

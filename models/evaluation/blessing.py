@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
@@ -24,13 +24,13 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.blessing_checks import check_minimum_thresholds, check_not_worse
 from darkroom.models.evaluation.report import read_report
 from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions
-from darkroom.models.measures.comparison import Check, Decision, compare
-from darkroom.models.measures.metrics import Metrics
+from darkroom.models.measures.comparison import Check, Decision
+from darkroom.models.multi_label.answers import AnyMetrics
 from darkroom.models.onnx.inference import split_logits
 from darkroom.models.settings import BlessingRules
 
 
-def decide(judged: SplitPredictions, metrics: Metrics, rules: BlessingRules, place: Workspace) -> Decision | None:
+def decide(judged: SplitPredictions, metrics: AnyMetrics, rules: BlessingRules, place: Workspace) -> Decision | None:
     """Whether an evaluated bundle is to be blessed; nothing is written.
 
     Args:
@@ -60,7 +60,8 @@ def decide(judged: SplitPredictions, metrics: Metrics, rules: BlessingRules, pla
     try:
         rival = open_bundle(place.model(card.name, card.current))
         shared = _shared_rows(judged, rival, place)
-        comparison = compare(shared.current, shared.new, shared.truth, judged.dataset.labels)
+        answers, said = judged.bundle.answers, (shared.current, shared.new)
+        comparison = answers.compare(rival.answers, said, shared.truth, judged.dataset.labels)
     except InputError as error:
         why = f"cannot be compared with {card.current}: {error}"
         return Decision(blessed=False, why=why, current=current, checks=checks)
@@ -120,11 +121,11 @@ def _decided_before(card: BlessedCard) -> Decision:
 
 @dataclass(frozen=True)
 class _Shared:
-    """Both bundles' probabilities `float64[N, C]` of the images that are fair to both, and the truth `int32[N]`."""
+    """Both bundles' probabilities `float64[N, C]` of the images that are fair to both, and the truth of these."""
 
     current: NDArray[np.float64]
     new: NDArray[np.float64]
-    truth: NDArray[np.int32]
+    truth: NDArray[Any]
     compared_by: Literal["run_again", "stored_predictions"]
 
 
@@ -134,6 +135,8 @@ def _shared_rows(judged: SplitPredictions, rival: Bundle, place: Workspace) -> _
     Raises:
         InputError: where the labels differ, what a bundle was made with cannot be known, or no image is left.
     """
+    if rival.card.task != judged.bundle.card.task:
+        raise InputError(f"it is a {rival.card.task} model")
     if rival.card.labels != judged.bundle.card.labels:
         raise InputError(f"its labels are {', '.join(rival.card.labels)}")
     used = _used(open_dataset(place.find_dataset(judged.bundle.card.dataset)))

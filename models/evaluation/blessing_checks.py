@@ -6,8 +6,10 @@ docs/evaluation.md explains them.
 from __future__ import annotations
 
 from darkroom.data.figures import percent
-from darkroom.models.measures.comparison import Check, Comparison, Pairs
-from darkroom.models.measures.metrics import Metrics
+from darkroom.models.measures.comparison import Check, Comparison, MultiLabelComparison, Pairs
+from darkroom.models.measures.metrics import ClassMetrics
+from darkroom.models.multi_label.answers import AnyMetrics
+from darkroom.models.multi_label.metrics import LabelMetrics, MultiLabelMetrics
 from darkroom.models.settings import BlessingRules
 
 # A difference that two equally good bundles show less often than this is not put down to chance.
@@ -15,7 +17,7 @@ SIGNIFICANCE = 0.05
 _MAX_NAMED = 5
 
 
-def check_minimum_thresholds(metrics: Metrics, rules: BlessingRules) -> tuple[Check, ...]:
+def check_minimum_thresholds(metrics: AnyMetrics, rules: BlessingRules) -> tuple[Check, ...]:
     """The checks that every bundle must pass; a minimum of 0 and a maximum of 1 are not checked.
 
     A class without enough images would pass all of them: nothing is known about it.
@@ -24,34 +26,44 @@ def check_minimum_thresholds(metrics: Metrics, rules: BlessingRules) -> tuple[Ch
         metrics: Of the bundle on the test images.
         rules: The thresholds.
     """
-    present = [row for row in metrics.per_class if row.recall is not None]
-    guessing = 1 / len(metrics.per_class)
-    weakest = min(present, key=lambda row: row.recall or 0.0)
-    recall, error = weakest.recall or 0.0, metrics.expected_calibration_error
-    checks = [
-        Check(
-            name="Better than chance",
-            passed=metrics.balanced_accuracy > guessing,
-            found=f"balanced accuracy {_percent(metrics.balanced_accuracy)}, chance is {_percent(guessing)}",
-        )
-    ]
+    rows: tuple[ClassMetrics | LabelMetrics, ...] = metrics.per_class
+    present = [row for row in rows if row.recall is not None]
+    weakest = min(present, key=lambda row: row.recall or 0.0, default=None)
+    recall, error = (weakest.recall or 0.0) if weakest else 0.0, metrics.expected_calibration_error
+    checks = [_better_than_chance(metrics)]
     if rules.min_test_images > 0:
-        few = [row for row in metrics.per_class if row.support < rules.min_test_images]
+        few = [row for row in rows if row.support < rules.min_test_images]
         shown = ", ".join(f"{row.label} has {row.support}" for row in few[:_MAX_NAMED])
         more = f" and {len(few) - _MAX_NAMED} more classes" if len(few) > _MAX_NAMED else ""
-        fewest = f"at least {min(row.support for row in metrics.per_class)} per class"
+        fewest = f"at least {min(row.support for row in rows)} per class"
         found = f"{shown + more or fewest}, required: at least {rules.min_test_images}"
         checks.append(Check(name="Test images per class", passed=not few, found=found))
+    if rules.min_macro_f1 > 0:
+        found = f"{metrics.macro_f1:.3f}, required: at least {rules.min_macro_f1:.3f}"
+        checks.append(Check(name="Minimum macro F1", passed=metrics.macro_f1 >= rules.min_macro_f1, found=found))
     if rules.min_accuracy > 0:
         found = f"{_percent(metrics.accuracy)}, required: at least {_percent(rules.min_accuracy)}"
         checks.append(Check(name="Minimum accuracy", passed=metrics.accuracy >= rules.min_accuracy, found=found))
     if rules.min_recall > 0:
-        found = f"lowest {_percent(recall)} ({weakest.label}), required: at least {_percent(rules.min_recall)}"
+        lowest = f"{_percent(recall)} ({weakest.label if weakest else 'no label'})"
+        found = f"lowest {lowest}, required: at least {_percent(rules.min_recall)}"
         checks.append(Check(name="Minimum recall", passed=recall >= rules.min_recall, found=found))
     if rules.max_calibration_error < 1:
         found = f"{_percent(error)}, allowed: at most {_percent(rules.max_calibration_error)}"
         checks.append(Check(name="Maximum calibration error", passed=error <= rules.max_calibration_error, found=found))
     return tuple(checks)
+
+
+def _better_than_chance(metrics: AnyMetrics) -> Check:
+    """Guessing has a balanced accuracy of 1 / C, and of several labels a mean average precision of their mean share."""
+    if isinstance(metrics, MultiLabelMetrics):
+        shares = [row.support / metrics.num_images for row in metrics.per_class if row.average_precision is not None]
+        name, value = "mean average precision", metrics.mean_average_precision or 0.0
+        guessing = sum(shares) / len(shares) if shares else 0.0
+    else:
+        name, value, guessing = "balanced accuracy", metrics.balanced_accuracy, 1 / len(metrics.per_class)
+    found = f"{name} {_percent(value)}, chance is {_percent(guessing)}"
+    return Check(name="Better than chance", passed=value > guessing, found=found)
 
 
 def check_not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...]:
@@ -96,6 +108,22 @@ def check_not_worse(comparison: Comparison, rules: BlessingRules) -> tuple[Check
             found=f"error {_percent(comparison.new_calibration_error)}, "
             f"previously {_percent(comparison.current_calibration_error)}; "
             f"allowed: at most {_percent(rules.calibration_margin)} more, or what chance explains",
+        ),
+        *_check_macro_f1(comparison, rules),
+    )
+
+
+def _check_macro_f1(comparison: Comparison, rules: BlessingRules) -> tuple[Check, ...]:
+    """Of several labels: no more than the margin of accuracy is lost, or no more than chance explains."""
+    if not isinstance(comparison, MultiLabelComparison):
+        return ()
+    loss, interval = comparison.current_macro_f1 - comparison.new_macro_f1, comparison.macro_f1_difference
+    explained = interval is not None and interval.high >= 0
+    return (
+        Check(
+            name="Macro F1",
+            passed=loss <= rules.accuracy_margin or explained,
+            found=f"{comparison.new_macro_f1:.3f}, previously {comparison.current_macro_f1:.3f}",
         ),
     )
 

@@ -8,12 +8,10 @@ that the report is made from is as it was, the bundle is not evaluated again (`m
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset
@@ -41,17 +39,12 @@ from darkroom.models.evaluation.report_page import Illustrations, write_report
 from darkroom.models.evaluation.slices import slices_of
 from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions, check_fits, predict_split
 from darkroom.models.explaining.techniques.gradcam import grad_cam
-from darkroom.models.measures.calibration import UNCALIBRATED
-from darkroom.models.measures.curves import precision_recall_curves, roc_curves
-from darkroom.models.measures.metrics import (
-    Interval,
-    expected_calibration_error,
-    measure,
-    reliability_bins,
-    wilson_interval,
-)
-from darkroom.models.measures.resampling import resampled_intervals
-from darkroom.models.measures.threshold import coverage_and_accuracy
+from darkroom.models.measures.calibration import UNCALIBRATED, Calibration
+from darkroom.models.measures.metrics import Interval, expected_calibration_error, reliability_of, wilson_interval
+from darkroom.models.measures.threshold import coverage_of
+from darkroom.models.multi_label.answers import answers_of
+from darkroom.models.multi_label.calibration import LabelCalibration, uncalibrated
+from darkroom.models.multi_label.thresholds import DEFAULT_THRESHOLD
 from darkroom.models.networks.layers import has_feature_maps, unmirrored
 from darkroom.models.pages.fingerprint import files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import REPORT_CARD, REPORT_PAGE
@@ -126,19 +119,19 @@ def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
     num_images = dataset.card.num_images(split)
     logger.info("Evaluating %s on %d %s images of %s", bundle.reference, num_images, split, dataset.reference)
     judged = predict_split(bundle, dataset, split)
-    chances, truth, card = judged.probabilities, judged.truth, bundle.card
-    coverage, accuracy = coverage_and_accuracy(chances, truth, card.threshold)
-    metrics = measure(chances, truth, dataset.labels)
+    chances, truth, card, answers = judged.probabilities, judged.truth, bundle.card, bundle.answers
+    coverage, accuracy = coverage_of(judged.outcome, card.threshold)
+    metrics = answers.measure(chances, truth, dataset.labels)
     report = EvaluationReport(
         bundle=Reference(name=card.name, version=card.version),
         dataset=Reference(name=dataset.card.name, version=dataset.card.version),
         split=split,
         metrics=metrics,
-        intervals=resampled_intervals(chances, truth, metrics),
+        intervals=answers.intervals(chances, truth, metrics),
         slices=slices_of(judged),
         calibration=card.calibration.method,
-        temperature=card.calibration.temperature,
-        uncalibrated_ece=expected_calibration_error(reliability_bins(UNCALIBRATED.apply(judged.logits), truth)),
+        temperature=card.calibration.temperature if isinstance(card.calibration, Calibration) else 1.0,
+        uncalibrated_ece=_uncalibrated_error(judged),
         threshold=card.threshold,
         min_precision=card.settings.min_precision,
         min_coverage=card.settings.min_coverage,
@@ -154,7 +147,7 @@ def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
             best_epoch=card.best_epoch,
             train_seconds=card.train_seconds,
         ),
-        worst_mistakes=worst_mistakes(judged.paths, chances, truth, dataset.labels),
+        worst_mistakes=worst_mistakes(judged.paths, chances, truth, dataset.labels, answers=answers),
         library_versions={library.name: library.version for library in card.libraries},
         generated_by=request.generated_by,
     )
@@ -189,24 +182,27 @@ def _leaks(judged: SplitPredictions) -> LeakedImages | None:
     copies = dataset.duplicates()
     across = copies.filter((pc.field("other_split") == judged.split) & (pc.field("split") != judged.split))
     copies_used = dataset.card.duplicate_summary.leaks == "keep"
-    is_right: NDArray[np.bool_] = judged.probabilities.argmax(axis=1) == judged.truth
-    return leaked_images(judged.paths, is_right, set(across["other"].to_pylist()), copies_used)
+    return leaked_images(judged.paths, judged.outcome.right, set(across["other"].to_pylist()), copies_used)
 
 
 def _illustrations(judged: SplitPredictions, mistakes: Sequence[Mistake]) -> Illustrations:
-    answers = judged.probabilities, judged.truth, judged.dataset.labels
-    correct = correct_predictions(judged.paths, *answers)
+    said, answers = (judged.probabilities, judged.truth, judged.dataset.labels), judged.bundle.answers
+    correct = correct_predictions(judged.paths, *said, answers)
     surest = most_confident(correct, _MAX_CORRECT)
     least = [item for item in reversed(correct) if item not in surest][:_MAX_CORRECT]
+    wanted = {mistake.path for mistake in mistakes[:_MAX_HEAT_MAPS]}
+    wrong = answers.most_wrong(judged.probabilities, judged.truth).tolist()
+    classes = {path: place for path, place in zip(judged.paths, wrong, strict=True) if path in wanted}
     paths = {mistake.path for mistake in mistakes} | {item.path for item in (*surest, *least)}
     return Illustrations(
         history=judged.bundle.card.history,
-        roc=roc_curves(*answers),
-        precision_recall=precision_recall_curves(*answers),
+        roc=answers.roc(*said),
+        precision_recall=answers.precision_recall(*said),
         most_confident=surest,
         least_confident=least,
         thumbnails=_thumbnails(judged.dataset, judged.split, paths),
-        heat_maps=_heat_maps(judged.bundle, judged.dataset, judged.split, mistakes),
+        heat_maps=_heat_maps(judged, classes),
+        heat_labels={path: judged.bundle.card.labels[place] for path, place in classes.items()},
     )
 
 
@@ -218,16 +214,24 @@ def _thumbnails(dataset: Dataset, split: str, wanted: Collection[str]) -> dict[s
     }
 
 
-def _heat_maps(bundle: Bundle, dataset: Dataset, split: str, mistakes: Sequence[Mistake]) -> dict[str, bytes]:
-    """What the network looked at when it made the worst mistakes; nothing of a network without feature maps."""
-    answers = {mistake.path: bundle.card.labels.index(mistake.predicted) for mistake in mistakes[:_MAX_HEAT_MAPS]}
-    model = unmirrored(bundle.keras_model()) if answers else None
+def _heat_maps(judged: SplitPredictions, classes: Mapping[str, int]) -> dict[str, bytes]:
+    """What the network looked at for a class of each image, by path; nothing of a network without feature maps."""
+    model = unmirrored(judged.bundle.keras_model()) if classes else None
     if model is None or not has_feature_maps(model):
         return {}
     found = {}
-    for record in dataset.records(split):
-        if record.path in answers:
+    for record in judged.dataset.records(judged.split):
+        if record.path in classes:
             pixels = decode_stored(record.encoded)
-            heat = heat_over(pixels, grad_cam(model, pixels, answers[record.path]))
+            heat = heat_over(pixels, grad_cam(model, pixels, classes[record.path]))
             found[record.path] = encode_jpeg(Image.fromarray(heat), 90)
     return found
+
+
+def _uncalibrated_error(judged: SplitPredictions) -> float:
+    """The expected calibration error that the plain softmax, or the plain sigmoid from 0.5 on, would have."""
+    plain: Calibration | LabelCalibration = UNCALIBRATED
+    if isinstance(judged.bundle.card.calibration, LabelCalibration):
+        plain = uncalibrated([0.0] * len(judged.bundle.labels))
+    answers = answers_of([DEFAULT_THRESHOLD] * len(judged.bundle.card.thresholds))
+    return expected_calibration_error(reliability_of(answers.outcome(plain.apply(judged.logits), judged.truth)))

@@ -16,8 +16,11 @@ from darkroom.data.figures import count, percent
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.models.bundle.bundle import Bundle
+from darkroom.models.evaluation.figure_rows import figure_rows, indexed_figures, label_rows
 from darkroom.models.evaluation.report import EvaluationReport, headline, percent_range
-from darkroom.models.measures.metrics import Interval
+from darkroom.models.multi_label.calibration import LabelCalibration
+from darkroom.models.multi_label.metrics import MultiLabelMetrics
+from darkroom.models.onnx.quantize import Int8Gate
 from darkroom.models.pages.markdown import table, text
 
 MODEL_CARD = "model_card.md"
@@ -33,7 +36,11 @@ card = json.load(open("bundle.json", encoding="utf-8"))
 image = {resize}
 session = onnxruntime.InferenceSession("model.onnx")
 logits = session.run(None, {{session.get_inputs()[0].name: np.asarray(image)[None]}})[0][0]
-print(card["labels"][int(logits.argmax())])"""
+{answer}"""
+_ONE = 'print(card["labels"][int(logits.argmax())])'
+_SEVERAL = """scale, offset = (np.array(card["calibration"][name]) for name in ("scales", "offsets"))
+chances = 1 / (1 + np.exp(-(logits * scale + offset)))
+print([label for label, chance, least in zip(card["labels"], chances, {thresholds}) if chance >= least])"""
 
 
 def write_model_card(folder: Path, report: EvaluationReport, bundle: Bundle, dataset: DatasetCard) -> None:
@@ -71,14 +78,7 @@ def model_card(report: EvaluationReport, bundle: Bundle, dataset: DatasetCard) -
 
 
 def _front_matter(report: EvaluationReport, dataset: DatasetCard) -> dict[str, Any]:
-    metrics = report.metrics
-    found = [
-        ("accuracy", "Accuracy", metrics.accuracy),
-        ("f1", "Macro F1", metrics.macro_f1),
-        ("recall", "Balanced accuracy", metrics.balanced_accuracy),
-        ("roc_auc", "Macro ROC AUC", metrics.macro_roc_auc),
-        ("ece", "Expected calibration error", metrics.expected_calibration_error),
-    ]
+    found = indexed_figures(report)
     result = {
         "task": {"type": "image-classification", "name": "Image classification"},
         "dataset": {
@@ -93,11 +93,15 @@ def _front_matter(report: EvaluationReport, dataset: DatasetCard) -> dict[str, A
         "license": "unknown",
         "library_name": "keras",
         "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "keras", "onnx", "darkroom"],
+        "tags": ["image-classification", *_task_tags(report), "keras", "onnx", "darkroom"],
         "datasets": [dataset.name],
-        "metrics": ["accuracy", "f1", "recall", "roc_auc"],
+        "metrics": list(dict.fromkeys(kind for kind, _, _ in found if kind != "ece")),
         "model-index": [{"name": report.bundle.name, "results": [result]}],
     }
+
+
+def _task_tags(report: EvaluationReport) -> list[str]:
+    return ["multi-label"] if isinstance(report.metrics, MultiLabelMetrics) else []
 
 
 def _introduction(report: EvaluationReport, bundle: Bundle) -> list[str]:
@@ -107,7 +111,7 @@ def _introduction(report: EvaluationReport, bundle: Bundle) -> list[str]:
     lines = [
         f"# {text(report.bundle.name)}",
         "",
-        f"Classifies images into {count(len(card.labels), 'class', 'classes')}: {', '.join(map(text, card.labels))}.",
+        f"{_what_it_does(bundle)}: {', '.join(text(label) for label in card.labels)}.",
         "",
         f"{headline(report.metrics)} on the {report.split} split of {text(report.dataset.name)}.",
         "",
@@ -121,12 +125,21 @@ def _introduction(report: EvaluationReport, bundle: Bundle) -> list[str]:
     return lines
 
 
+def _what_it_does(bundle: Bundle) -> str:
+    if bundle.card.task == "multi-label":
+        return f"Gives an image any number of {len(bundle.card.labels)} labels"
+    return f"Classifies images into {len(bundle.card.labels)} classes"
+
+
 def _use(report: EvaluationReport) -> list[str]:
+    several = isinstance(report.metrics, MultiLabelMetrics)
     return [
         "## Intended use",
         "",
         f"Sorting many images like those of {text(report.dataset.name)}, with a person to review the uncertain ones.",
-        "The model always predicts one of its classes, even for an image that shows none of them.",
+        "The model knows its own labels only, and says nothing of what else an image shows."
+        if several
+        else "The model always predicts one of its classes, even for an image that shows none of them.",
         "It has not been tested for decisions that affect people's health, rights or safety.",
     ]
 
@@ -153,27 +166,27 @@ def _training_data(bundle: Bundle, dataset: DatasetCard) -> list[str]:
 
 
 def _figures(report: EvaluationReport) -> list[str]:
-    metrics, intervals = report.metrics, report.intervals
-    error = metrics.expected_calibration_error
-    rows = [
-        ["Accuracy", percent(metrics.accuracy), percent_range(metrics.accuracy_interval)],
-        *([f"Top-{row.k} accuracy", percent(row.accuracy), percent_range(row.interval)] for row in metrics.top_k[1:]),
-        ["Balanced accuracy", percent(metrics.balanced_accuracy), _percents(intervals.balanced_accuracy)],
-        ["Macro F1", _figure(metrics.macro_f1), _range(intervals.macro_f1)],
-        ["Macro ROC AUC", _figure(metrics.macro_roc_auc), _range(intervals.macro_roc_auc)],
-        ["Macro PR AUC", _figure(metrics.macro_pr_auc), _range(intervals.macro_pr_auc)],
-        ["Log loss (nats)", _figure(metrics.log_loss), _range(intervals.log_loss)],
-        ["Calibration error", percent(error), _percents(intervals.expected_calibration_error)],
-    ]
+    metrics = report.metrics
     return [
         "## Evaluation",
         "",
         f"On {count(metrics.num_images, 'image')} of the {report.split} split, which took no part in training.",
         "",
-        *table(["metric", "value", "95 % interval"], rows),
+        *table(["metric", "value", "95 % interval"], figure_rows(report)),
         "",
         "Intervals of accuracies: Wilson score (1927). All others: bootstrap (Efron 1979), "
-        f"{intervals.num_resamples} resamples; a dash means that resampling does not change the value.",
+        f"{report.intervals.num_resamples} resamples; a dash means that resampling does not change the value.",
+        *(_per_label(metrics) if isinstance(metrics, MultiLabelMetrics) else []),
+    ]
+
+
+def _per_label(metrics: MultiLabelMetrics) -> list[str]:
+    header = ["label", "images", "threshold", "precision", "recall", "F1", "average precision"]
+    return [
+        "",
+        "Every label right: none is missing and none too many. Of each label, given from its threshold on:",
+        "",
+        *table(header, label_rows(metrics)),
     ]
 
 
@@ -195,7 +208,11 @@ def _weak_slices(report: EvaluationReport) -> list[str]:
 
 def _confidence(report: EvaluationReport) -> list[str]:
     error = report.metrics.expected_calibration_error
-    how = f"temperature scaling, T = {report.temperature:.3g}" if report.calibration == "temperature" else "isotonic"
+    words = {
+        "temperature": f"temperature scaling, T = {report.temperature:.3g}",
+        "platt": "Platt scaling of each label",
+    }
+    how = words.get(report.calibration, "isotonic")
     lines = [
         "## Confidence",
         "",
@@ -225,11 +242,16 @@ def _precision(bundle: Bundle) -> list[str]:
     used = f"Scoring does not use it by default: {text(facts.refused)}." if facts.refused else "Scoring uses it."
     return [
         *lines,
-        f"`model.int8.onnx` and `model.onnx` agree on the label of {percent(gate.same_label)} of {gate.num_images}",
+        f"`model.int8.onnx` and `model.onnx` agree on {_agreement(bundle, gate)} {gate.num_images}",
         f"validation images. {used} All other figures in this card are for fp32.",
         "",
         *table(["precision", "validation accuracy", "calibration error", "answered"], rows),
     ]
+
+
+def _agreement(bundle: Bundle, gate: Int8Gate) -> str:
+    share = percent(gate.same_label)
+    return f"{share} of all decisions on" if bundle.card.task == "multi-label" else f"the label of {share} of"
 
 
 def _limits(bundle: Bundle) -> list[str]:
@@ -256,10 +278,10 @@ def _how_to(bundle: Bundle) -> list[str]:
         f"darkroom score new-photos/ --model {bundle.card.name}@{bundle.card.version} --out scored/",
         "```",
         "",
-        "Without Darkroom, in the bundle's folder (uncalibrated; 16-bit and transparent files need more care):",
+        f"Without Darkroom, in the bundle's folder ({_what_it_lacks(bundle)}):",
         "",
         "```python",
-        _SNIPPET.format(resize=_resize(bundle.card.policy)),
+        _SNIPPET.format(resize=_resize(bundle.card.policy), answer=_answer(bundle)),
         "```",
     ]
 
@@ -279,13 +301,16 @@ def _resize(policy: DecodePolicy) -> str:
     return f"{opened}.resize({size}, {method})"
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _what_it_lacks(bundle: Bundle) -> str:
+    calibration = bundle.card.calibration
+    calibrated = isinstance(calibration, LabelCalibration) and not calibration.curves
+    return f"{'' if calibrated else 'uncalibrated; '}16-bit and transparent files need more care"
 
 
-def _range(interval: Interval | None) -> str:
-    return "–" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
-
-
-def _percents(interval: Interval | None) -> str:
-    return "–" if interval is None else percent_range(interval)
+def _answer(bundle: Bundle) -> str:
+    """The lines of the snippet that make labels of logits."""
+    calibration = bundle.card.calibration
+    if not isinstance(calibration, LabelCalibration):
+        return _ONE
+    halves = '[0.5] * len(card["labels"])'
+    return _SEVERAL.format(thresholds=halves if calibration.curves else 'card["thresholds"]')

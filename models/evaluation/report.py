@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,17 @@ from darkroom.data.figures import percent
 from darkroom.data.files.cards import read_card
 from darkroom.models.evaluation.slices import Slice
 from darkroom.models.measures.comparison import Decision
-from darkroom.models.measures.metrics import Frozen, Interval, Metrics, check_probabilities, wilson_interval
+from darkroom.models.measures.metrics import Frozen, Interval, Metrics, wilson_interval
 from darkroom.models.measures.resampling import Intervals
+from darkroom.models.multi_label.answers import Answers, AnyMetrics, SingleLabelAnswers
+from darkroom.models.multi_label.intervals import MultiLabelIntervals
+from darkroom.models.multi_label.metrics import MultiLabelMetrics
 from darkroom.models.pages.navigation import REPORT_CARD
 from darkroom.models.settings import CalibrationMethod
 
 SCHEMA_VERSION = 2
+SINGLE = SingleLabelAnswers()
+MAX_MISTAKES = 24
 
 
 class Reference(Frozen):
@@ -123,7 +129,7 @@ class EvaluationReport(Frozen):
         intervals: Of those of `metrics` that are not a share of images.
         slices: The accuracy of groups of images.
         calibration: How it was calibrated.
-        temperature: 1 where calibration is isotonic.
+        temperature: 1 where calibration is no temperature.
         uncalibrated_ece: Expected calibration error without calibration.
         threshold: Confidence below which the bundle abstains; 0 where it never does.
         min_precision, min_coverage: What the threshold was chosen for, on validation; 0 where not for that.
@@ -142,10 +148,10 @@ class EvaluationReport(Frozen):
     bundle: Reference
     dataset: Reference
     split: str
-    metrics: Metrics
-    intervals: Intervals
+    metrics: Metrics | MultiLabelMetrics
+    intervals: Intervals | MultiLabelIntervals
     slices: tuple[Slice, ...]
-    calibration: CalibrationMethod
+    calibration: CalibrationMethod | Literal["platt"]
     temperature: float
     uncalibrated_ece: float
     threshold: float
@@ -166,42 +172,50 @@ class EvaluationReport(Frozen):
 def worst_mistakes(
     paths: Sequence[str],
     probabilities: NDArray[np.floating],
-    truth: NDArray[np.integer],
+    truth: NDArray[Any],
     labels: LabelMap,
-    limit: int = 24,
+    answers: Answers = SINGLE,
 ) -> tuple[Mistake, ...]:
-    """The misclassified images whose truth the network found least probable, worst first.
+    """The misclassified images whose truth the network found least probable, worst first; at most 24 of them.
 
     Args:
         paths: N paths; equal probabilities are ordered by path.
         probabilities: `float[N, C]`, rows sum to 1.
         truth: `int[N]`.
         labels: C names.
-        limit: The most to return.
+        answers: How the network answers; of several labels, the probabilities are those of all of them together.
 
     Raises:
         WorkError: where shapes do not match or a row is no distribution.
     """
-    probabilities = check_probabilities(probabilities, truth)
+    outcome = answers.outcome(probabilities, truth)
     if len(paths) != len(truth):
         raise WorkError(f"There are {len(paths)} paths for {len(truth)} predictions.")
-    predicted = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != truth)
-    ordered = sorted(wrong.tolist(), key=lambda row: (probabilities[row, truth[row]], paths[row]))
+    of_truth = answers.truth_probability(probabilities, truth)
+    ordered = sorted(np.flatnonzero(~outcome.right).tolist(), key=lambda row: (of_truth[row], paths[row]))
+    true, given = answers.true(truth), answers.given(probabilities)
     return tuple(
         Mistake(
             path=paths[row],
-            truth=labels.names[truth[row]],
-            predicted=labels.names[predicted[row]],
-            confidence=float(probabilities[row, predicted[row]]),
-            truth_probability=float(probabilities[row, truth[row]]),
+            truth=_shown(labels, true[row]),
+            predicted=_shown(labels, given[row]),
+            confidence=float(outcome.confidence[row]),
+            truth_probability=float(of_truth[row]),
         )
-        for row in ordered[:limit]
+        for row in ordered[:MAX_MISTAKES]
     )
 
 
+def _shown(labels: LabelMap, indices: Sequence[int]) -> str:
+    return labels.task.shown(labels.text(indices))
+
+
 def correct_predictions(
-    paths: Sequence[str], probabilities: NDArray[np.floating], truth: NDArray[np.integer], labels: LabelMap
+    paths: Sequence[str],
+    probabilities: NDArray[np.floating],
+    truth: NDArray[Any],
+    labels: LabelMap,
+    answers: Answers = SINGLE,
 ) -> list[CorrectPrediction]:
     """The correctly classified images, most confident first; equal confidences are ordered by path.
 
@@ -210,14 +224,16 @@ def correct_predictions(
         probabilities: `float[N, C]`, rows sum to 1.
         truth: `int[N]`.
         labels: C names.
+        answers: How the network answers.
 
     Raises:
         WorkError: where shapes do not match or a row is no distribution.
     """
-    probabilities = check_probabilities(probabilities, truth)
-    confidence = probabilities.max(axis=1)
-    rows = np.flatnonzero(probabilities.argmax(axis=1) == truth).tolist()
-    found = [CorrectPrediction(paths[row], labels.names[truth[row]], float(confidence[row])) for row in rows]
+    outcome, true = answers.outcome(probabilities, truth), answers.true(truth)
+    found = [
+        CorrectPrediction(paths[row], _shown(labels, true[row]), float(outcome.confidence[row]))
+        for row in np.flatnonzero(outcome.right).tolist()
+    ]
     return sorted(found, key=lambda item: (-item.confidence, item.path))
 
 
@@ -259,10 +275,16 @@ def leaked_images(
     )
 
 
-def headline(metrics: Metrics) -> str:
-    """The accuracy in one line, such as `783 of 800 correct (97.9 %, 95 % interval 96.6 to 98.7 %)`."""
+def headline(metrics: AnyMetrics) -> str:
+    """The accuracy in one line, such as `783 of 800 correct (97.9 %, 95 % interval 96.6 to 98.7 %)`.
+
+    Of several labels an image the macro F1 comes first, and correct are the images of which every label is right.
+    """
+    first, correct = "", "correct"
+    if isinstance(metrics, MultiLabelMetrics):
+        first, correct = f"Macro F1 {metrics.macro_f1:.3f}; ", "with every label right"
     return (
-        f"{metrics.num_correct:,} of {metrics.num_images:,} correct ({percent(metrics.accuracy)}, "
+        f"{first}{metrics.num_correct:,} of {metrics.num_images:,} {correct} ({percent(metrics.accuracy)}, "
         f"95\N{NO-BREAK SPACE}% interval {percent_range(metrics.accuracy_interval)})"
     )
 

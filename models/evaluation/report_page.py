@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darkroom.data.files.atomic import write_json
 from darkroom.models.evaluation.report import CorrectPrediction, EvaluationReport, headline
 from darkroom.models.evaluation.slices import FEW_IMAGES, KINDS, Slice, SliceKind
 from darkroom.models.measures.metrics import Metrics
+from darkroom.models.multi_label.answers import AnyMetrics
+from darkroom.models.multi_label.metrics import MultiLabelMetrics
 from darkroom.models.pages.navigation import REPORT_CARD, REPORT_PAGE
 from darkroom.models.pages.page import Picture, data_uri, render, write_page
 
@@ -38,6 +40,7 @@ class Illustrations:
         most_confident, least_confident: Correctly classified images.
         thumbnails: JPEG or PNG bytes by path, of mistakes and of correctly classified images.
         heat_maps: JPEG or PNG bytes by path, where the network looked, for mistakes that have a thumbnail.
+        heat_labels: The label that a heat map is about, by path.
     """
 
     history: Sequence[plots.EpochLike] = ()
@@ -47,6 +50,7 @@ class Illustrations:
     least_confident: Sequence[CorrectPrediction] = ()
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     heat_maps: Mapping[str, bytes] = field(default_factory=dict)
+    heat_labels: Mapping[str, str] = field(default_factory=dict)
 
     def paths(self) -> set[str]:
         """The paths of the correctly classified images that are shown."""
@@ -74,10 +78,11 @@ def _page(report: EvaluationReport, shown: Illustrations) -> str:
     from darkroom.models.pages import plots
 
     metrics, history, best = report.metrics, shown.history, report.training.best_epoch
-    labels = [row.label for row in metrics.per_class]
     paths = shown.paths() | {mistake.path for mistake in report.worst_mistakes}
+    template, values = _of_task(metrics)
     return render(
-        "report.html.j2",
+        template,
+        **values,
         report=report,
         metrics=metrics,
         intervals=report.intervals,
@@ -85,8 +90,6 @@ def _page(report: EvaluationReport, shown: Illustrations) -> str:
         duration=_duration(report.training.train_seconds),
         loss_curve=Picture.of_plot(plots.training_curve(history, "loss", best)) if history else None,
         accuracy_curve=Picture.of_plot(plots.training_curve(history, "accuracy", best)) if history else None,
-        confusion=Picture.of_plot(plots.confusion(metrics.confusion_matrix, labels)),
-        confused_pairs=_confused_pairs(metrics),
         slices=_slice_tables(report.slices),
         few_images=FEW_IMAGES,
         f1_bars=Picture.of_plot(plots.f1_bars(metrics.per_class)),
@@ -99,6 +102,17 @@ def _page(report: EvaluationReport, shown: Illustrations) -> str:
         thumbnails=_uris(shown.thumbnails, paths),
         heat_maps=_uris(shown.heat_maps, paths),
     )
+
+
+def _of_task(metrics: AnyMetrics) -> tuple[str, dict[str, Any]]:
+    """The template for one label an image, or for several, and what it alone shows."""
+    from darkroom.models.pages import plots
+
+    if isinstance(metrics, MultiLabelMetrics):
+        return "multi_label_report.html.j2", {}
+    labels = [row.label for row in metrics.per_class]
+    confusion = Picture.of_plot(plots.confusion(metrics.confusion_matrix, labels))
+    return "report.html.j2", {"confusion": confusion, "confused_pairs": _confused_pairs(metrics)}
 
 
 def _uris(images: Mapping[str, bytes], shown: Iterable[str]) -> dict[str, str]:

@@ -51,28 +51,29 @@ class Slice(Frozen):
 def slices_of(judged: SplitPredictions) -> tuple[Slice, ...]:
     """All slices that hold images: by label in label order, by third from small and dark upwards, by folder name.
 
+    An image of several labels is in the slice of each.
+
     Where each folder holds images of a single label, folders say nothing that labels do not, and are left out.
     """
     facts = _facts(judged)
-    right = judged.probabilities.argmax(axis=1) == judged.truth
-    labels = np.array(judged.bundle.card.labels, dtype=object)[judged.truth]
+    right, labels = judged.outcome.right, judged.bundle.labels
+    flags = judged.bundle.answers.flags(judged.truth, labels)
     sizes = [fact["width"] * fact["height"] for fact in facts]
     brightness = [fact["mean_luminance"] for fact in facts]
     groups: dict[SliceKind, tuple[NDArray[np.object_], Sequence[str]]] = {
-        "label": (labels, judged.bundle.card.labels),
         "size": thirds(sizes, ("small", "medium", "large"), "pixels"),
         "brightness": thirds(brightness, ("dark", "medium", "bright"), "of 255"),
         "folder": _folders(judged.paths),
     }
-    if len(set(zip(*(groups[kind][0] for kind in ("label", "folder")), strict=True))) == len(set(groups["folder"][0])):
+    folders = groups["folder"][0]
+    if len(set(zip(judged.true_texts, folders, strict=True))) == len(set(folders)):
         del groups["folder"]
+    slices: list[tuple[SliceKind, str, NDArray[np.bool_]]] = [
+        ("label", name, flags[:, index]) for index, name in enumerate(labels.names)
+    ]
+    slices += [(kind, name, members == name) for kind, (members, names) in groups.items() for name in names]
     overall = wilson_interval(int(right.sum()), len(right))
-    return tuple(
-        _slice(kind, name, right[members == name], overall)
-        for kind, (members, names) in groups.items()
-        for name in names
-        if (members == name).any()
-    )
+    return tuple(_slice(kind, name, right[members], overall) for kind, name, members in slices if members.any())
 
 
 def thirds(values: Sequence[float | None], names: Sequence[str], unit: str) -> tuple[NDArray[np.object_], list[str]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import InputError
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.measures.threshold import confidences
+from darkroom.models.measures.outcome import Outcome
 from darkroom.models.onnx.inference import split_logits
 
 PREDICTIONS = "predictions.parquet"
@@ -29,7 +32,7 @@ class SplitPredictions:
         sha256: N hashes of the source files, hex.
         logits: `float32[N, C]`.
         probabilities: `float64[N, C]`, calibrated.
-        truth: `int32[N]`.
+        truth: `int32[N]`, or `float32[N, C]` of 0 and 1 where an image may have several labels.
     """
 
     bundle: Bundle
@@ -39,21 +42,40 @@ class SplitPredictions:
     sha256: tuple[str, ...]
     logits: NDArray[np.float32]
     probabilities: NDArray[np.float64]
-    truth: NDArray[np.int32]
+    truth: NDArray[Any]
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """Which answers are right, and how confident they are."""
+        return self.bundle.answers.outcome(self.probabilities, self.truth)
+
+    @property
+    def true_texts(self) -> list[str]:
+        """The text of each image's labels."""
+        return [self.bundle.labels.text(indices) for indices in self.bundle.answers.true(self.truth)]
 
     def predictions(self) -> pa.Table:
-        """One row per image, sorted by path: `path`, `sha256`, `truth`, `predicted`, `confidence`, `logits`."""
-        names = np.array(self.bundle.card.labels, dtype=object)
+        """One row per image, sorted by path: `path`, `sha256`, `truth`, `predicted`, `confidence`, `logits`.
+
+        Where an image may have several labels, `truth` and `predicted` are lists.
+        """
+        answers = self.bundle.answers
         return pa.table(
             {
                 "path": list(self.paths),
                 "sha256": list(self.sha256),
-                "truth": pa.array(names[self.truth].tolist(), pa.string()),
-                "predicted": pa.array(names[self.probabilities.argmax(axis=1)].tolist(), pa.string()),
-                "confidence": pa.array(confidences(self.probabilities)),
+                "truth": self._column(answers.true(self.truth)),
+                "predicted": self._column(answers.given(self.probabilities)),
+                "confidence": pa.array(self.outcome.stored_confidence),
                 "logits": pa.FixedSizeListArray.from_arrays(pa.array(self.logits.ravel()), self.logits.shape[1]),
             }
         ).sort_by("path")
+
+    def _column(self, rows: Sequence[tuple[int, ...]]) -> pa.Array:
+        names = [tuple(self.bundle.card.labels[index] for index in row) for row in rows]
+        if self.bundle.card.task == "single-label":
+            return pa.array([name for (name,) in names], pa.string())
+        return pa.array([list(each) for each in names], pa.list_(pa.string()))
 
 
 def predict_split(bundle: Bundle, dataset: Dataset, split: str) -> SplitPredictions:
@@ -94,6 +116,11 @@ def check_fits(bundle: Bundle, dataset: Dataset, split: str) -> None:
         raise InputError(
             f"{dataset.reference} has the labels {', '.join(dataset.card.labels)}, the model {bundle.reference} has "
             f"{', '.join(bundle.card.labels)}. Evaluate on a data set of the same classes."
+        )
+    if dataset.card.task != bundle.card.task:
+        raise InputError(
+            f"{dataset.reference} is a {dataset.card.task} data set, {bundle.reference} a {bundle.card.task} model. "
+            "Evaluate on a data set that was ingested for the same task."
         )
     if dataset.card.policy != bundle.card.policy:
         raise InputError(

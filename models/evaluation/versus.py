@@ -134,6 +134,11 @@ def versus(
         LabelError: where the table cannot be read or lacks the columns.
         FormatError: where the bundle was not evaluated.
     """
+    if bundle.card.task == "multi-label":
+        raise InputError(
+            f"{bundle.reference} gives an image any number of labels, and versus compares one answer an image. Compare "
+            "such a model by its own report."
+        )
     report, labels = read_report(bundle.report_folder), LabelMap(bundle.card.labels)
     if not table.is_file():
         raise InputError(f"There is no table {table}. Give a CSV with a path column and a label column.")
@@ -184,7 +189,8 @@ def _answers(table: LabelTable, labels: LabelMap, means: Mapping[str, str]) -> t
     num_unknown = 0
     for row in table.rows:
         num_unknown += len(row.images) != 1
-        answer = exact.get(row.label) or classes.get(row.label.casefold())
+        word = row.label or ""
+        answer = exact.get(word) or classes.get(word.casefold())
         if len(row.images) == 1 and answer:
             answers.setdefault(row.images[0], answer)
     return answers, num_unknown

@@ -76,13 +76,13 @@ class Explained:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """An image that can be read; `name` is that of its pictures, `truth` its class where the report knows it."""
+    """An image that can be read; `name` is that of its pictures, `truth` its text where the report knows its labels."""
 
     name: str
     path: str
     sha256: str
     pixels: NDArray[np.uint8]
-    truth: int | None
+    truth: str | None
 
 
 @dataclass(frozen=True)
@@ -160,18 +160,23 @@ def explain_images(request: ExplainRequest, progress: Progress = unseen) -> Expl
         logger.info("%s already explained: %s", count(len(loaded), "image"), out / EXPLAIN_PAGE)
         return _explained(out, before, set_aside, reused=True)
     logger.info("Explaining %s on %s", bundle.reference, count(len(loaded), "image"))
-    labels, runner, model = bundle.card.labels, bundle.runner(), unmirrored(bundle.keras_model())
+    labels, answers = bundle.labels, bundle.answers
+    runner, model = bundle.runner(), unmirrored(bundle.keras_model())
     feature_maps(model)  # refuses a network without, before any work
 
     def probabilities(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         return bundle.card.calibration.apply(runner(pixels))
 
-    seen = ViewedNetwork(model, probabilities, labels)
-    classes = _shown_classes(probabilities(np.stack([item.pixels for item in loaded])))
+    seen = ViewedNetwork(model, probabilities, labels.names)
+    chances = probabilities(np.stack([item.pixels for item in loaded]))
+    given = answers.given(chances)
+    classes = _shown_classes(given, len(labels))
     views = []
     progress(_STEP, 0, len(loaded))
     for number, item in enumerate(loaded, start=1):
-        views.append(view_image(seen, item.pixels, item.truth, classes))
+        truth = None if item.truth is None else labels.truth([labels.indices(item.truth)])
+        pair = answers.looked_at(chances[number - 1 : number], truth)
+        views.append(view_image(seen, item.pixels, pair, classes))
         logger.info("Explained image %d of %d: %s", number, len(loaded), item.path)
         progress(_STEP, number, len(loaded))
     logger.info(
@@ -182,8 +187,17 @@ def explain_images(request: ExplainRequest, progress: Progress = unseen) -> Expl
     search = ImageSearch(request.dataset, request.max_searched) if request.dataset and request.max_searched else None
     network = view_network(seen, classes, contributions, search, progress)
     shown = [
-        ShownImage(item.name, item.path, None if item.truth is None else labels[item.truth], view)
-        for item, view in zip(loaded, views, strict=True)
+        ShownImage(
+            item.name,
+            item.path,
+            labels.task.shown(labels.text(indices)),
+            confidence,
+            None if item.truth is None else labels.task.shown(item.truth),
+            view,
+        )
+        for item, indices, confidence, view in zip(
+            loaded, given, answers.confidence(chances).tolist(), views, strict=True
+        )
     ]
     page = explain_page(Explanation(bundle, tuple(shown), network, set_aside, request.generated_by))
     with atomic_folder(out) as temporary:
@@ -256,7 +270,7 @@ def choose_examples(bundle: Bundle, num_wrong: int = 4, num_right: int = 4) -> l
     wrong = [mistake.path for mistake in report.worst_mistakes[:num_wrong]]
     rows = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted", "confidence"])
     correct = [
-        CorrectPrediction(row["path"], row["truth"], row["confidence"])
+        CorrectPrediction(row["path"], _text(bundle, row["truth"]), row["confidence"])
         for row in rows.to_pylist()
         if row["truth"] == row["predicted"]
     ]
@@ -306,18 +320,24 @@ def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[
     return loaded, tuple(set_aside)
 
 
-def _known_truths(bundle: Bundle, hashes: Sequence[str]) -> dict[str, int]:
-    """The class by SHA-256 of the images that the bundle was evaluated on."""
+def _text(bundle: Bundle, stored: str | list[str]) -> str:
+    """The text of a label, or of labels, in `predictions.parquet`."""
+    return bundle.labels.task.text([stored] if isinstance(stored, str) else stored)
+
+
+def _known_truths(bundle: Bundle, hashes: Sequence[str]) -> dict[str, str]:
+    """The text of the labels by SHA-256 of the images that the bundle was evaluated on."""
     predictions = bundle.report_folder / PREDICTIONS
     if not predictions.is_file():
         return {}
     rows = pq.read_table(predictions, columns=["sha256", "truth"], filters=[("sha256", "in", list(hashes))]).to_pylist()
-    return {row["sha256"]: bundle.card.labels.index(row["truth"]) for row in rows}
+    return {row["sha256"]: _text(bundle, row["truth"]) for row in rows}
 
 
-def _shown_classes(chances: NDArray[np.float64]) -> list[int]:
+def _shown_classes(given: Sequence[tuple[int, ...]], num_classes: int) -> list[int]:
     """At most ten classes: those predicted, most often first, then the others; in label map order."""
-    counts = np.bincount(chances.argmax(axis=1), minlength=chances.shape[1])
+    named = np.array([index for indices in given for index in indices], np.int64)
+    counts = np.bincount(named, minlength=num_classes)
     return sorted(np.argsort(-counts, kind="stable")[:MAX_CLASSES].tolist())
 
 

@@ -18,12 +18,16 @@ class ShownImage:
     Attributes:
         name: Of its pictures, without suffix.
         path: The file's, printable.
-        truth: Its class, where known.
+        given: The label, or labels, that the model gives it, for a person.
+        confidence: The probability that they are right.
+        truth: Its true label, or labels, where known.
         view: What the network made of it.
     """
 
     name: str
     path: str
+    given: str
+    confidence: float
     truth: str | None
     view: ImageView
 

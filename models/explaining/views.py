@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.progress import Progress, unseen
+from darkroom.data.task import Task
 from darkroom.models.explaining.techniques.activation_maximisation import Goal, maximise
 from darkroom.models.explaining.techniques.activations import first_filters, strongest_activations
 from darkroom.models.explaining.techniques.gradcam import find_evidence
@@ -58,13 +59,15 @@ class ActivatingImage:
     Attributes:
         panel: Its picture.
         path: As in the manifest.
-        label: Its class.
+        label: Its label, or labels, for a person.
+        names: The same one by one.
         activation: The mean of the channel over all positions.
     """
 
     panel: Panel
     path: str
     label: str
+    names: tuple[str, ...]
     activation: float
 
 
@@ -89,7 +92,7 @@ class ChannelView:
     @property
     def num_of_label(self) -> int:
         """How many of the images have the class's label."""
-        return sum(image.label == self.label for image in self.images)
+        return sum(self.label in image.names for image in self.images)
 
 
 @dataclass(frozen=True)
@@ -132,21 +135,18 @@ class ViewedNetwork:
         return height, width
 
 
-def view_image(network: ViewedNetwork, pixels: Pixels, truth: int | None, asked: Sequence[int]) -> ImageView:
+def view_image(network: ViewedNetwork, pixels: Pixels, looked_at: tuple[int, int], asked: Sequence[int]) -> ImageView:
     """Look at one image.
 
     Args:
         network: The network.
         pixels: `uint8[H, W, 3]`.
-        truth: The class where it is known.
+        looked_at: The two classes whose evidence is sought.
         asked: The classes whose channels are sought.
     """
     model, probabilities, labels = network.model, network.probabilities, network.labels
     chances = probabilities(pixels[None])[0]
-    predicted = int(chances.argmax())
-    others = np.delete(np.arange(len(chances)), predicted)
-    second = int(others[chances[others].argmax()]) if len(others) else predicted
-    other = truth if truth is not None and truth != predicted else second
+    predicted, other = looked_at
     evidence = find_evidence(model, pixels, [predicted, other, *asked])
     fall = occlusion(probabilities, pixels, predicted)
     large = enlarged(pixels)
@@ -201,7 +201,7 @@ def view_network(
     if search and channels:
         numbers = [channel for _, channel in channels]
         found, num_searched = most_activating(model, layer, numbers, search, progress)
-        activating = [tuple(_activating(item) for item in row) for row in found]
+        activating = [tuple(_activating(item, search.dataset.labels.task) for item in row) for row in found]
     return NetworkView(
         filters=tuple(
             Panel(
@@ -226,9 +226,10 @@ def view_network(
     )
 
 
-def _activating(item: ActiveImage) -> ActivatingImage:
-    panel = Panel(f"{item.label}: {item.strength:.2f}", enlarged(item.pixels))
-    return ActivatingImage(panel, item.path, item.label, item.strength)
+def _activating(item: ActiveImage, task: Task) -> ActivatingImage:
+    label = task.shown(item.label)
+    panel = Panel(f"{label}: {item.strength:.2f}", enlarged(item.pixels))
+    return ActivatingImage(panel, item.path, label, task.names(item.label), item.strength)
 
 
 def strongest_channels(contributions: NDArray[np.float32]) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import DuplicateSummary
-from darkroom.data.dataset.manifest import OK, QUARANTINED
+from darkroom.data.dataset.manifest import OK, QUARANTINED, by_label
 from darkroom.data.dataset.shard_names import part_shards
 from darkroom.data.files.cards import read_card
 from darkroom.data.files.provenance import LibraryVersion, library_versions
@@ -21,7 +22,15 @@ from darkroom.data.ingest.reuse import part_folder
 from darkroom.data.labels.corrections import CorrectionSummary
 from darkroom.data.quality.assessment import Quality, assess
 from darkroom.data.stores.workspace import INSPECTION_CARD
-from darkroom.models.inspecting.label_errors import LabelErrors, extract_features, find_label_errors, load_judged
+from darkroom.data.task import SINGLE_LABEL, Task, TaskName
+from darkroom.models.inspecting.label_errors import (
+    Judged,
+    LabelErrors,
+    extract_features,
+    find_label_errors,
+    load_judged,
+)
+from darkroom.models.inspecting.multi_label_errors import find_multi_label_errors
 from darkroom.models.measures.metrics import Frozen
 
 SCHEMA_VERSION = 1
@@ -116,13 +125,13 @@ class Inspection(Frozen):
     corrections: CorrectionSummary | None = None
 
 
-def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], backbone: Path, share: float) -> Path:
+def extract_part_features(staging: Path, index: int, labels: LabelMap, backbone: Path, share: float) -> Path:
     """The features of some of one part's images, by which their labels are checked; an existing file is kept.
 
     Args:
         staging: The folder of an ingest that is not published.
         index: The part, from 0.
-        labels: The class names, sorted.
+        labels: The label map.
         backbone: As `export_judge` wrote it.
         share: Of the images, 0 to 1, chosen by their hashes.
 
@@ -135,7 +144,7 @@ def extract_part_features(staging: Path, index: int, labels: tuple[str, ...], ba
     part = part_folder(staging, index)
     shards = list(part_shards(part))
     file = staging / "label-features" / f"{share:.6f}" / f"{index:05d}.npz"
-    extract_features(shards, LabelMap(labels), backbone, share, file)
+    extract_features(shards, labels, backbone, share, file)
     return file
 
 
@@ -148,7 +157,7 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
         generated_by: As in `Inspection`.
     """
     found = gather(staging)
-    plan = found.plan
+    plan, labels = found.plan, found.plan.label_map
     return Inspection(
         name=plan.settings.name,
         version=None,
@@ -157,12 +166,12 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
         citation=plan.citation,
         decisions=found.decisions,
         policy=plan.settings.policy,
-        quality=assess(found.manifest, plan.settings.policy, _MAX_LISTED),
-        examples=choose_examples(found.manifest),
+        quality=assess(found.manifest, plan.settings.policy, _MAX_LISTED, labels.task),
+        examples=choose_examples(found.manifest, labels.task),
         set_aside=_set_aside(found.manifest),
         duplicates=found.summary,
-        copies=_copies(found.copies),
-        label_errors=find_label_errors(load_judged(features), LabelMap(plan.labels), _MAX_LISTED) if features else None,
+        copies=_copies(found.copies, labels.task),
+        label_errors=_label_errors(features, labels),
         libraries=library_versions(),
         generated_by=generated_by,
         corrections=plan.corrections,
@@ -197,7 +206,7 @@ def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -
         features: What `extract_shard_features` returned; empty to check no labels.
         generated_by: As in `Inspection`.
     """
-    card, manifest = dataset.card, dataset.manifest()
+    card, manifest, labels = dataset.card, dataset.manifest(), dataset.labels
     return Inspection(
         name=card.name,
         version=card.version,
@@ -206,12 +215,12 @@ def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -
         citation=card.citation,
         decisions=card.decisions,
         policy=card.policy,
-        quality=assess(manifest, card.policy, _MAX_LISTED),
-        examples=choose_examples(manifest),
+        quality=assess(manifest, card.policy, _MAX_LISTED, labels.task),
+        examples=choose_examples(manifest, labels.task),
         set_aside=_set_aside(manifest),
         duplicates=card.duplicate_summary,
-        copies=_copies(dataset.duplicates()),
-        label_errors=find_label_errors(load_judged(features), dataset.labels, _MAX_LISTED) if features else None,
+        copies=_copies(dataset.duplicates(), labels.task),
+        label_errors=_label_errors(features, labels),
         libraries=library_versions(),
         generated_by=generated_by,
         corrections=card.corrections,
@@ -227,13 +236,14 @@ def read_inspection(folder: Path) -> Inspection:
     return read_card(folder / INSPECTION_CARD, Inspection, SCHEMA_VERSION)
 
 
-def choose_examples(manifest: pa.Table) -> tuple[Example, ...]:
+def choose_examples(manifest: pa.Table, task: Task = SINGLE_LABEL) -> tuple[Example, ...]:
     """A few usable images of each class, by label and hash: the same each time, whatever the order of the listing.
 
     Args:
         manifest: With the columns `path`, `sha256`, `label` and `status`.
+        task: How the labels of an image are written.
     """
-    rows = manifest.filter(pc.equal(manifest["status"], OK)).select(["label", "sha256", "path"])
+    rows = by_label(manifest.filter(pc.equal(manifest["status"], OK)).select(["label", "sha256", "path"]), task)
     num_classes = max(pc.count_distinct(rows["label"]).as_py(), 1)
     limit = max(1, min(_MAX_EXAMPLES_PER_CLASS, _MAX_EXAMPLES // num_classes))
     # The lowest hashes of each class, by columns: a data set may have millions of rows.
@@ -247,12 +257,22 @@ def choose_examples(manifest: pa.Table) -> tuple[Example, ...]:
     return tuple(Example(path=row["path"], label=row["label"]) for row in rows.take(chosen[:_MAX_EXAMPLES]).to_pylist())
 
 
+_FIND_ERRORS: Mapping[TaskName, Callable[[Judged, LabelMap, int], LabelErrors]] = {
+    "single-label": find_label_errors,
+    "multi-label": find_multi_label_errors,
+}
+
+
+def _label_errors(features: list[Path], labels: LabelMap) -> LabelErrors | None:
+    return _FIND_ERRORS[labels.task.name](load_judged(features), labels, _MAX_LISTED) if features else None
+
+
 def _set_aside(manifest: pa.Table) -> tuple[SetAsideFile, ...]:
     rows = manifest.filter(pc.equal(manifest["status"], QUARANTINED)).select(["path", "reason"]).sort_by("path")
     return tuple(SetAsideFile(**row) for row in rows.slice(0, _MAX_LISTED).to_pylist())
 
 
-def _copies(table: pa.Table) -> tuple[CopyPair, ...]:
+def _copies(table: pa.Table, task: Task) -> tuple[CopyPair, ...]:
     rows = table.select(list(CopyPair.model_fields)).to_pylist()
     rows.sort(
         key=lambda row: (
@@ -263,4 +283,11 @@ def _copies(table: pa.Table) -> tuple[CopyPair, ...]:
             row["other"],
         )
     )
-    return tuple(CopyPair(**{**row, "similarity": round(row["similarity"], 3)}) for row in rows[:_MAX_LISTED])
+    return tuple(
+        CopyPair(
+            **row
+            | {"similarity": round(row["similarity"], 3)}
+            | {name: task.shown(row[name]) for name in ("label", "other_label")}
+        )
+        for row in rows[:_MAX_LISTED]
+    )

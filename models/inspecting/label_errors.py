@@ -4,7 +4,8 @@ Features of a frozen backbone, a logistic regression that checks each image out 
 (Northcutt, Jiang, Chuang 2021, arXiv:1911.00068, by its authors' library cleanlab): what counts as confident is
 measured for each class, so that a class which is hard, or that the regression favours, is not listed as a whole.
 
-`<part>.npz` holds `features float32[N, F]`, `paths` and `sha256` (str[N]) and `labels int32[N]`.
+`<part>.npz` holds `features float32[N, F]`, `paths` and `sha256` (str[N]) and `labels int32[N]`, or `float32[N, K]`
+where an image may have several (`multi_label_errors.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ NETWORK = "efficientnet-lite0"
 # Whatever the data set's own size: the backbone was trained on photographs, and says little of 32 x 32 pixels.
 _IMAGE_SIZE = (160, 160)
 _BATCH = 32
-_NUM_FOLDS = 5
+NUM_FOLDS = 5
 # Divided by the root of the number of images: 0.001 for 2,800. Chosen on cats and dogs with 3 % planted errors, and on
 # chest X-rays, CIFAR-10 and galaxies. Less regularization learns the wrong labels too: on cats and dogs the precision
 # is 0.50 with 1, 0.78 with 0.01, 0.87 with 0.001.
@@ -89,13 +91,20 @@ class Judged:
 
     Attributes:
         features: `float32[N, F]`.
-        labels: `int32[N]`.
+        labels: `int32[N]`, or `float32[N, K]` of 0 and 1 where an image may have several.
         paths: N paths, as in the manifest.
         sha256: N hashes of the source files, hex.
     """
 
     features: NDArray[np.float32]
-    labels: NDArray[np.int32]
+    labels: NDArray[Any]
+
+    @property
+    def contents(self) -> NDArray[np.int64]:
+        """`int64[N]`, the same number for copies of one file."""
+        found: NDArray[np.int64] = np.unique(np.array(self.sha256, np.str_), return_inverse=True)[1]
+        return found
+
     paths: tuple[str, ...]
     sha256: tuple[str, ...]
 
@@ -124,17 +133,17 @@ def extract_features(shards: Sequence[Path], labels: LabelMap, backbone: Path, s
         for record in read_shard(shard, labels)
         if record.copy == 0 and int(record.sha256[:8], 16) < share * 2**32
     )
-    chosen: list[tuple[str, str, int]] = []
+    chosen: list[tuple[str, str, tuple[int, ...]]] = []
     features = [np.zeros((0, runner.num_outputs), np.float32)]
     for records, images in _batches(wanted):
         features.append(runner(images))
-        chosen += [(record.path, record.sha256, record.label_index) for record in records]
+        chosen += [(record.path, record.sha256, record.indices) for record in records]
     write_arrays(
         path,
         features=np.concatenate(features),
         paths=np.array([name for name, _, _ in chosen], np.str_),
         sha256=np.array([sha256 for _, sha256, _ in chosen], np.str_),
-        labels=np.array([index for _, _, index in chosen], np.int32),
+        labels=labels.truth(indices for _, _, indices in chosen),
     )
 
 
@@ -157,16 +166,15 @@ def find_label_errors(judged: Judged, labels: LabelMap, max_listed: int = 1000) 
         labels: Names of the indices in `judged.labels`.
         max_listed: Suspects to keep; all are counted.
     """
-    contents = np.unique(np.array(judged.sha256, np.str_), return_inverse=True)[1]
+    contents = judged.contents
     rows = _judgeable(judged.labels, contents)
     names, truth = np.unique(judged.labels[rows], return_inverse=True)
     if len(names) < 2:
         return LabelErrors(num_images=0, accuracy=None, num_suspected=0, suspected=())
-    probabilities = _out_of_fold(judged.features[rows], truth, contents[rows])
+    probabilities = out_of_fold(judged.features[rows], truth, contents[rows])
     predicted = probabilities.argmax(axis=1)
     given = probabilities[np.arange(len(truth)), truth]
-    suspected = _confident_learning(truth, probabilities)
-    suspected &= probabilities.max(axis=1) > _TIMES_AS_PROBABLE * given
+    suspected = suspect(truth, probabilities)
     paths = [judged.paths[row] for row in rows]
     order = sorted(np.flatnonzero(suspected).tolist(), key=lambda place: (given[place], paths[place]))
     logger.info("Checked the labels of %s: %s may be wrong.", count(len(rows), "image"), f"{len(order):,}")
@@ -204,14 +212,20 @@ def _batches(records: Iterator[Record]) -> Iterator[tuple[list[Record], NDArray[
 
 def _judgeable(labels: NDArray[np.int32], contents: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows of the classes that have a different image for every fold."""
-    kept = [index for index in np.unique(labels) if len(np.unique(contents[labels == index])) >= _NUM_FOLDS]
+    kept = [index for index in np.unique(labels) if len(np.unique(contents[labels == index])) >= NUM_FOLDS]
     return np.flatnonzero(np.isin(labels, kept))
 
 
-def _out_of_fold(
+def out_of_fold(
     features: NDArray[np.float32], truth: NDArray[np.int64], contents: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Probabilities `float64[N, C]`, each row by a regression that saw neither the image nor a copy of it."""
+    """Probabilities `float64[N, C]`, each row by a regression that saw neither the image nor a copy of it.
+
+    Args:
+        features: `float32[N, F]`.
+        truth: `int64[N]`, classes from 0.
+        contents: `int64[N]`, the same number for copies of one file.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
@@ -220,16 +234,26 @@ def _out_of_fold(
     regression = make_pipeline(
         StandardScaler(), LogisticRegression(C=_REGULARIZATION / len(truth) ** 0.5, max_iter=500)
     )
-    folds = StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=0)
+    folds = StratifiedGroupKFold(NUM_FOLDS, shuffle=True, random_state=0)
     found = cross_val_predict(regression, features, truth, groups=contents, cv=folds, method="predict_proba")
     return np.asarray(found, dtype=np.float64)
 
 
-def _confident_learning(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """`bool[N]`: which labels are suspect by class and by noise rate both, cleanlab's most careful choice."""
+def suspect(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """`bool[N]`: which labels are suspect by class and by noise rate both, and another one far more probable.
+
+    The first two are cleanlab's most careful choice.
+
+    Args:
+        truth: `int64[N]`, as given.
+        probabilities: `float64[N, C]`, out of fold.
+    """
     from cleanlab.filter import find_label_issues
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes in which too few are confident: nothing of theirs is listed
         # One job: its others are forks, which TensorFlow does not survive.
-        return np.asarray(find_label_issues(truth, probabilities, filter_by="both", n_jobs=1), dtype=np.bool_)
+        found = np.asarray(find_label_issues(truth, probabilities, filter_by="both", n_jobs=1), dtype=np.bool_)
+    given = probabilities[np.arange(len(truth)), truth]
+    found &= probabilities.max(axis=1) > _TIMES_AS_PROBABLE * given
+    return found

@@ -94,6 +94,21 @@ def check_budget(budget: int) -> int:
     return budget
 
 
+def check_model(bundle: Bundle) -> None:
+    """Refuse a model that cannot say what to label next, before anything is scored.
+
+    Raises:
+        InputError: where it gives an image several labels.
+        SettingError: where it gives no embeddings.
+    """
+    if bundle.card.task == "multi-label":
+        raise InputError(
+            f"{bundle.reference} gives an image any number of labels, and label-next asks for one. Choose "
+            "a single-label model with --model."
+        )
+    bundle.check_embeddings()
+
+
 def choose_next(out: Path, bundle: Bundle, dataset: Dataset | None, budget: int) -> NextImages:
     """Choose the images to label next and write `label.html`, `next.json` and `next.csv`.
 

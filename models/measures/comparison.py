@@ -95,6 +95,21 @@ class Comparison(Frozen):
     classes: tuple[ClassPairs, ...]
 
 
+class MultiLabelComparison(Comparison):
+    """The same where an image may have several labels: an answer is right where all of them are.
+
+    `classes` compare, on the images that have a label, whether it is given.
+
+    Attributes:
+        current_macro_f1, new_macro_f1: On all shared images.
+        macro_f1_difference: 95 % bootstrap interval of new less current; None where all resamples agree.
+    """
+
+    current_macro_f1: float
+    new_macro_f1: float
+    macro_f1_difference: Interval | None
+
+
 class Check(Frozen):
     """One check of a bundle, and its outcome.
 
@@ -130,7 +145,7 @@ class Decision(Frozen):
     compared_by: Literal["run_again", "stored_predictions"] | None = None
     num_left_out: int = 0
     checks: tuple[Check, ...] = ()
-    comparison: Comparison | None = None
+    comparison: MultiLabelComparison | Comparison | None = None
 
 
 def mcnemar(num_only_current: int, num_only_new: int) -> float:

@@ -44,13 +44,24 @@ def roc_curves(probabilities: NDArray[np.floating], truth: NDArray[np.integer], 
     Raises:
         WorkError: where shapes do not match or a row is no distribution.
     """
+    return roc_of(check_probabilities(probabilities, truth), truth[:, None] == np.arange(len(labels)), labels)
+
+
+def roc_of(probabilities: Floats, flags: NDArray[np.bool_], labels: LabelMap) -> tuple[Curve, ...]:
+    """The same for classes that need not exclude each other; `flags` are `bool[N, C]`, the truth of each class.
+
+    Args:
+        probabilities: `float64[N, C]`.
+        flags: `bool[N, C]`, the truth of each class.
+        labels: C names.
+    """
     from sklearn.metrics import auc, roc_curve
 
     def curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats, float]:
         false_rate, true_rate, _ = roc_curve(positive, score)
         return false_rate, true_rate, float(auc(false_rate, true_rate))
 
-    return _curves(probabilities, truth, labels, curve)
+    return _curves(probabilities, flags, labels, curve)
 
 
 def precision_recall_curves(
@@ -64,6 +75,18 @@ def precision_recall_curves(
     Raises:
         WorkError: where shapes do not match or a row is no distribution.
     """
+    flags = truth[:, None] == np.arange(len(labels))
+    return precision_recall_of(check_probabilities(probabilities, truth), flags, labels)
+
+
+def precision_recall_of(probabilities: Floats, flags: NDArray[np.bool_], labels: LabelMap) -> tuple[Curve, ...]:
+    """The same for classes that need not exclude each other; arguments as of `roc_of`.
+
+    Args:
+        probabilities: `float64[N, C]`.
+        flags: `bool[N, C]`, the truth of each class.
+        labels: C names.
+    """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     def curve(positive: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats, float]:
@@ -71,7 +94,7 @@ def precision_recall_curves(
         # From recall 0 to 1: scikit-learn gives them the other way round.
         return recall[::-1], precision[::-1], float(average_precision_score(positive, score))
 
-    return _curves(probabilities, truth, labels, curve)
+    return _curves(probabilities, flags, labels, curve)
 
 
 def macro_roc(curves: Sequence[Curve]) -> Curve:
@@ -93,17 +116,16 @@ def macro_precision_recall(curves: Sequence[Curve]) -> Curve:
 
 
 def _curves(
-    probabilities: NDArray[np.floating],
-    truth: NDArray[np.integer],
+    probabilities: Floats,
+    flags: NDArray[np.bool_],
     labels: LabelMap,
     curve: Callable[[NDArray[np.bool_], Floats], tuple[Floats, Floats, float]],
 ) -> tuple[Curve, ...]:
-    checked = check_probabilities(probabilities, truth)
     found = []
     for index, label in enumerate(labels.names):
-        positive = truth == index
+        positive = flags[:, index]
         if positive.any() and not positive.all():
-            found.append(Curve(label, *curve(positive, checked[:, index])))
+            found.append(Curve(label, *curve(positive, probabilities[:, index])))
     return tuple(found)
 
 

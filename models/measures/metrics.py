@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
+from darkroom.models.measures.outcome import Outcome
 
 NUM_BINS = 15
 _TOP_K = (1, 3, 5)
@@ -196,8 +197,17 @@ def reliability_bins(
         truth: `int[N]`.
         num_bins: Number of bins.
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
+    return reliability_of(Outcome(probabilities.argmax(axis=1) == truth, probabilities.max(axis=1)), num_bins)
+
+
+def reliability_of(outcome: Outcome, num_bins: int = NUM_BINS) -> tuple[ReliabilityBin, ...]:
+    """The same for answers of any kind.
+
+    Args:
+        outcome: Of the images.
+        num_bins: Number of bins.
+    """
+    confidence, right = outcome.confidence, outcome.right
     edges = np.linspace(0.0, 1.0, num_bins + 1)
     place = bin_places(confidence, num_bins)
     bins = []
@@ -294,6 +304,20 @@ def check_probabilities(probabilities: NDArray[np.floating], truth: NDArray[np.i
             f"(row {bad[0]} sums to {sums[bad[0]]:.4g}). Were logits given?"
         )
     return checked
+
+
+def most_likely(probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> Outcome:
+    """The outcome of answering with the first of the most likely classes.
+
+    Args:
+        probabilities: float[N, C], rows sum to 1.
+        truth: int[N].
+
+    Raises:
+        WorkError: where shapes do not fit or a row is no distribution.
+    """
+    checked = check_probabilities(probabilities, truth)
+    return Outcome(checked.argmax(axis=1) == truth, checked.max(axis=1))
 
 
 def _log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.models.measures.metrics import NUM_BINS, Frozen, Interval, Metrics, bin_places
+from darkroom.models.measures.outcome import Outcome
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -59,7 +60,7 @@ def resampled_intervals(probabilities: NDArray[np.floating], truth: NDArray[np.i
         metrics: What `measure` returned for them.
     """
     scores = probabilities.astype(np.float64)
-    num_resamples = _affordable(*scores.shape)
+    num_resamples = affordable(*scores.shape)
     parts = [_figures(weights, scores, truth) for weights in resamples(len(truth), num_resamples)]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Intervals(
@@ -111,9 +112,18 @@ def calibration_errors(weights: Floats, probabilities: NDArray[np.floating], tru
         probabilities: `float[N, C]`, rows sum to 1.
         truth: `int[N]`.
     """
-    confidence = probabilities.max(axis=1)
-    surplus = (probabilities.argmax(axis=1) == truth) - confidence
-    inside = _one_hot(bin_places(confidence), NUM_BINS)
+    return calibration_errors_of(weights, Outcome(probabilities.argmax(axis=1) == truth, probabilities.max(axis=1)))
+
+
+def calibration_errors_of(weights: Floats, outcome: Outcome) -> Floats:
+    """The same for answers of any kind.
+
+    Args:
+        weights: As `resamples` yields them, `float64[r, N]`.
+        outcome: Of the N images.
+    """
+    surplus = outcome.right - outcome.confidence
+    inside = _one_hot(bin_places(outcome.confidence), NUM_BINS)
     result: Floats = np.abs(_sums(weights * surplus, inside)).sum(axis=1) / weights.sum(axis=1)
     return result
 
@@ -130,25 +140,31 @@ def _figures(weights: Floats, probabilities: Floats, truth: NDArray[np.integer])
         f1 = 2 * found / (support + named)  # NaN where the class is neither present nor named
         scaled = probabilities[np.arange(len(truth)), truth] / probabilities.sum(axis=1)
     surprise = -np.log(np.maximum(scaled, np.finfo(np.float64).eps))
-    roc, precision_recall = _areas(weights, probabilities, truth)
+    roc, precision_recall = areas(weights, probabilities, truth[:, None] == np.arange(num_classes))
     return {
-        "balanced_accuracy": _row_means(recall),
-        "macro_f1": _row_means(f1),
+        "balanced_accuracy": row_means(recall),
+        "macro_f1": row_means(f1),
         "weighted_f1": (np.nan_to_num(f1) * support).sum(axis=1) / total,
         "log_loss": weights @ surprise / total,
-        "macro_roc_auc": _row_means(roc),
-        "macro_pr_auc": _row_means(precision_recall),
+        "macro_roc_auc": row_means(roc),
+        "macro_pr_auc": row_means(precision_recall),
         "expected_calibration_error": calibration_errors(weights, probabilities, truth),
     }
 
 
-def _areas(weights: Floats, probabilities: Floats, truth: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """Area under the ROC curve and average precision, `float64[r, C]` each; NaN where a resample has no such area."""
+def areas(weights: Floats, probabilities: Floats, truth: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Area under the ROC curve and average precision, `float64[r, C]` each; NaN where a resample has no such area.
+
+    Args:
+        weights: `float64[r, N]`.
+        probabilities: `float64[N, C]`.
+        truth: `bool[N, C]`, whether an image is of a class.
+    """
     shape = (len(weights), probabilities.shape[1])
     roc, average_precision = np.full(shape, np.nan), np.full(shape, np.nan)
-    for index in np.unique(truth):
+    for index in np.flatnonzero(truth.any(axis=0)):
         order = np.argsort(-probabilities[:, index], kind="stable")
-        score, positive = probabilities[order, index], truth[order] == index
+        score, positive = probabilities[order, index], truth[order, index]
         ends = np.flatnonzero(np.append(score[1:] < score[:-1], True))  # images of equal score pass together
         drawn = weights[:, order]
         both = np.cumsum(drawn, axis=1)[:, ends]
@@ -163,7 +179,13 @@ def _areas(weights: Floats, probabilities: Floats, truth: NDArray[np.integer]) -
     return roc, average_precision
 
 
-def _affordable(num_images: int, num_classes: int) -> int:
+def affordable(num_images: int, num_classes: int) -> int:
+    """How many resamples so many images and classes allow.
+
+    Args:
+        num_images: N.
+        num_classes: C.
+    """
     return max(_MIN_RESAMPLES, min(NUM_RESAMPLES, _MAX_COST // (num_images * num_classes)))
 
 
@@ -180,7 +202,7 @@ def _sums(weights: Floats, places: sparse.csr_array) -> Floats:
     return result
 
 
-def _row_means(values: Floats) -> Floats:
+def row_means(values: Floats) -> Floats:
     """Mean of each row over what is there; NaN where nothing is."""
     there = ~np.isnan(values)
     with np.errstate(invalid="ignore"):

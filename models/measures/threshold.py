@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.errors import SettingError
-from darkroom.models.measures.metrics import check_probabilities
+from darkroom.models.measures.metrics import most_likely
+from darkroom.models.measures.outcome import Outcome
 
 
 def confidences(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -37,14 +38,25 @@ def choose_threshold(
         SettingError: where `min_precision` is outside 0 to 1.
         WorkError: where shapes do not match or a row is no distribution.
     """
+    return threshold_of_precision(most_likely(probabilities, truth), min_precision)
+
+
+def threshold_of_precision(outcome: Outcome, min_precision: float) -> float | None:
+    """The same for answers of any kind.
+
+    Args:
+        outcome: Of the validation images.
+        min_precision: The precision to reach, 0 to 1.
+
+    Raises:
+        SettingError: where the precision is not from 0 to 1.
+    """
     if not 0.0 <= min_precision <= 1.0:
         raise SettingError(f"The precision to reach is a share from 0 to 1; received {min_precision}.")
-    probabilities = check_probabilities(probabilities, truth)
-    confidence = confidences(probabilities)
-    right = probabilities.argmax(axis=1) == truth
+    confidence = outcome.stored_confidence
     order = np.argsort(-confidence, kind="stable")
     confidence = confidence[order]
-    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    precision = np.cumsum(outcome.right[order]) / np.arange(1, len(order) + 1)
     # Images of equal confidence pass together: only the last of them is a place to cut.
     is_cut = np.append(confidence[1:] < confidence[:-1], True)
     cuts = np.flatnonzero(is_cut & (precision >= min_precision))
@@ -65,9 +77,22 @@ def threshold_for_coverage(probabilities: NDArray[np.floating], truth: NDArray[n
         SettingError: where `coverage` is not.
         WorkError: where shapes do not match or a row is no distribution.
     """
+    return threshold_of_coverage(most_likely(probabilities, truth), coverage)
+
+
+def threshold_of_coverage(outcome: Outcome, coverage: float) -> float:
+    """The same for answers of any kind.
+
+    Args:
+        outcome: Of the validation images.
+        coverage: The share to keep, above 0, up to 1.
+
+    Raises:
+        SettingError: where the coverage is not above 0 and up to 1.
+    """
     if not 0.0 < coverage <= 1.0:
         raise SettingError(f"The coverage to keep is a share above 0 and up to 1; received {coverage}.")
-    confidence = np.sort(confidences(check_probabilities(probabilities, truth)))[::-1]
+    confidence = np.sort(outcome.stored_confidence)[::-1]
     # Rounded first: 0.7 * 10 is 7.000000000000001 to no reader.
     num_kept = math.ceil(round(coverage * len(confidence), 9))
     threshold = float(confidence[num_kept - 1])
@@ -90,7 +115,15 @@ def coverage_and_accuracy(
     Raises:
         WorkError: where shapes do not match or a row is no distribution.
     """
-    probabilities = check_probabilities(probabilities, truth)
-    kept = confidences(probabilities) >= threshold
-    right = probabilities.argmax(axis=1) == truth
-    return float(kept.mean()), float(right[kept].mean()) if kept.any() else None
+    return coverage_of(most_likely(probabilities, truth), threshold)
+
+
+def coverage_of(outcome: Outcome, threshold: float) -> tuple[float, float | None]:
+    """The same for answers of any kind.
+
+    Args:
+        outcome: Of the validation images.
+        threshold: Of the confidence.
+    """
+    kept = outcome.stored_confidence >= threshold
+    return float(kept.mean()), float(outcome.right[kept].mean()) if kept.any() else None

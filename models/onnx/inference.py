@@ -4,34 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.shards import Record
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import decode_stored
+from darkroom.data.task import Truth
 from darkroom.models.onnx.runtime import Runner
 
 
-def stored_batches(records: Iterator[Record], batch_size: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-    """Stored images and their class indices in batches `(uint8[N, H, W, 3], int32[N])`, decoded by threads, in order.
+def stored_batches(
+    records: Iterator[Record], batch_size: int, labels: LabelMap
+) -> Iterator[tuple[NDArray[np.uint8], Truth]]:
+    """Stored images and what they show in batches, decoded by threads, in order.
+
+    They are `(uint8[N, H, W, 3], int32[N])`, or where an image may have several labels, the second `float32[N, K]`.
 
     Args:
         records: From a data set's shards; all of one size.
         batch_size: N; the last batch may be smaller.
+        labels: Of the data set.
     """
 
-    def ready(record: Record) -> tuple[NDArray[np.uint8], int]:
-        return decode_stored(record.encoded), record.label_index
+    def ready(record: Record) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+        return decode_stored(record.encoded), record.indices
 
     pairs = ordered_map(ready, records, num_cpus(), window=2 * batch_size)
     while chunk := list(islice(pairs, batch_size)):
-        yield np.stack([pixels for pixels, _ in chunk]), np.array([label for _, label in chunk], np.int32)
+        yield np.stack([pixels for pixels, _ in chunk]), labels.truth(indices for _, indices in chunk)
 
 
-def split_logits(dataset: Dataset, split: str, runner: Runner) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def split_logits(dataset: Dataset, split: str, runner: Runner) -> tuple[NDArray[np.float32], Any]:
     """Run a network on the images of a split.
 
     Args:
@@ -40,14 +48,15 @@ def split_logits(dataset: Dataset, split: str, runner: Runner) -> tuple[NDArray[
         runner: The network.
 
     Returns:
-        `logits float32[N, C]` and `truth int32[N]`, in the order of the split's shards.
+        `logits float32[N, C]` and the truth, in the order of the split's shards: `int32[N]`, or `float32[N, C]` of 0
+        and 1 where an image may have several labels.
 
     Raises:
         InputError: where the split is empty.
         FormatError: where a shard is damaged.
     """
     logits, truth = [], []
-    for images, labels in stored_batches(dataset.records(split), 32):
+    for images, labels in stored_batches(dataset.records(split), 32, dataset.labels):
         logits.append(runner(images))
         truth.append(labels)
     return np.concatenate(logits), np.concatenate(truth)

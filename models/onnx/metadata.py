@@ -1,9 +1,11 @@
 """What an exported network tells another program: outputs with names, labels, preprocessing and calibration.
 
 Outputs: `logits float32[N, C]`; `embedding float32[N, D]`, where the network gives one; and, where the calibration is a
-temperature, `probabilities float32[N, C]`. Metadata properties: `model`, the bundle's `name@version`, as text; as JSON
-`labels`, in the order of the outputs, `decode_policy`, by which a file becomes the pixels `uint8[N, H, W, 3]` of the
-input `image`, `calibration`, which makes probabilities of logits, and `threshold`, below which the model abstains.
+temperature or Platt's, `probabilities float32[N, C]`. Metadata properties: `model`, the bundle's `name@version`, as
+text; as JSON `labels`, in the order of the outputs, `decode_policy`, by which a file becomes the pixels
+`uint8[N, H, W, 3]` of the input `image`, `calibration`, which makes probabilities of logits, and `threshold`, below
+which the model abstains; where an image may have several labels, `task`, as text, and as JSON `thresholds`, the
+probability from which each label is given.
 
 Networks of earlier versions have outputs `Identity:0` and `Identity_1:0`, and tell nothing else.
 """
@@ -18,6 +20,7 @@ from typing import Any
 
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.models.measures.calibration import Calibration
+from darkroom.models.multi_label.calibration import LabelCalibration
 
 LOGITS, EMBEDDING, PROBABILITIES = "logits", "embedding", "probabilities"
 
@@ -32,13 +35,15 @@ class NetworkDescription:
         policy: How its images are decoded.
         calibration: Of its logits.
         threshold: Of its confidence.
+        thresholds: Of its labels, where an image may have several.
     """
 
     model: str
     labels: Sequence[str]
     policy: DecodePolicy
-    calibration: Calibration
+    calibration: Calibration | LabelCalibration
     threshold: float = 0
+    thresholds: Sequence[float] = ()
 
     def properties(self) -> dict[str, str]:
         """The metadata properties."""
@@ -48,7 +53,12 @@ class NetworkDescription:
             "decode_policy": self.policy.model_dump_json(),
             "calibration": self.calibration.model_dump_json(),
             "threshold": json.dumps(self.threshold),
-        }
+        } | self._of_several_labels()
+
+    def _of_several_labels(self) -> dict[str, str]:
+        if not self.thresholds:
+            return {}
+        return {"task": "multi-label", "thresholds": json.dumps(list(self.thresholds))}
 
 
 def describe_network(path: Path, description: NetworkDescription) -> None:
@@ -70,8 +80,12 @@ def describe_network(path: Path, description: NetworkDescription) -> None:
         node.output[:] = [named.get(name, name) for name in node.output]
     for end in graph.output:
         end.name = named[end.name]
-    if description.calibration.method == "temperature":
-        _add_probabilities(graph, description.calibration.temperature)
+    calibration = description.calibration
+    if isinstance(calibration, LabelCalibration):
+        if not calibration.curves:
+            _add_label_probabilities(graph, calibration)
+    elif calibration.method == "temperature":
+        _add_probabilities(graph, calibration.temperature)
     for key, value in description.properties().items():
         network.metadata_props.add(key=key, value=value)
     onnx.save(network, path)
@@ -87,3 +101,17 @@ def _add_probabilities(graph: Any, temperature: float) -> None:
     graph.node.extend([scaled, softmax])
     logits = graph.output[0].type
     graph.output.append(helper.make_value_info(PROBABILITIES, logits))
+
+
+def _add_label_probabilities(graph: Any, calibration: LabelCalibration) -> None:
+    """The sigmoid of each label's scale * logit + offset, as one more output."""
+    from onnx import TensorProto, helper
+
+    values = {"scale": calibration.scales, "offset": calibration.offsets}
+    for name, numbers in values.items():
+        graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [len(numbers)], numbers))
+    scaled = helper.make_node("Mul", [LOGITS, "scale"], ["scaled_logits"], name="platt_scale")
+    shifted = helper.make_node("Add", ["scaled_logits", "offset"], ["shifted_logits"], name="platt_offset")
+    sigmoid = helper.make_node("Sigmoid", ["shifted_logits"], [PROBABILITIES], name="sigmoid")
+    graph.node.extend([scaled, shifted, sigmoid])
+    graph.output.append(helper.make_value_info(PROBABILITIES, graph.output[0].type))

@@ -25,13 +25,16 @@ from pydantic import Field, model_validator
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.progress import Progress, counted, unseen
-from darkroom.models.measures.metrics import Frozen, expected_calibration_error, reliability_bins
-from darkroom.models.measures.threshold import coverage_and_accuracy
+from darkroom.models.measures.metrics import Frozen, expected_calibration_error, reliability_of
+from darkroom.models.measures.outcome import Outcome
+from darkroom.models.measures.threshold import coverage_of
+from darkroom.models.multi_label.answers import Answers, SingleLabelAnswers
 from darkroom.models.onnx.bias_correction import correct_biases
 
 logger = logging.getLogger(__name__)
 
 NUM_CALIBRATION_IMAGES = 200
+SINGLE = SingleLabelAnswers()
 _BATCH = 8
 _STEP = "quantize"
 
@@ -146,40 +149,46 @@ def quantize(source: Path, target: Path, images: NDArray[np.uint8], progress: Pr
 
 
 def judge(
-    fp32: NDArray[np.float64], int8: NDArray[np.float64], truth: NDArray[np.integer], threshold: float
+    fp32: NDArray[np.float64],
+    int8: NDArray[np.float64],
+    truth: NDArray[Any],
+    threshold: float,
+    answers: Answers = SINGLE,
 ) -> Int8Facts:
     """Whether int8 gives the same answers as fp32.
 
     Of 100 images or more, 99.5 % must get the same label (of fewer than 200: all), and int8 must lose no more than 0.3
     points of accuracy, of all images and of those that it answers, 0.02 of expected calibration error, and abstain on
-    no more than 2 % more or fewer. Accuracy and abstentions may differ by one image in any case.
+    no more than 2 % more or fewer. Accuracy and abstentions may differ by one image in any case. Where an image may
+    have several labels, the first is the share of the decisions, of images x labels, that are the same.
 
     Args:
         fp32: `float64[N, C]`, the calibrated probabilities of the validation images.
         int8: The same of the int8 network, under the same calibration.
-        truth: `int[N]`.
+        truth: `int[N]`, or 0 and 1 [N, K].
         threshold: Confidence below which the bundle abstains.
+        answers: How it answers.
     """
     gate = Int8Gate(
         num_images=len(truth),
-        same_label=float(np.mean(fp32.argmax(axis=1) == int8.argmax(axis=1))),
-        fp32=_figures(fp32, truth, threshold),
-        int8=_figures(int8, truth, threshold),
+        same_label=answers.agreement(fp32, int8),
+        fp32=_figures(answers.outcome(fp32, truth), threshold),
+        int8=_figures(answers.outcome(int8, truth), threshold),
     )
     refused = next(_failures(gate), None)
     logger.info(
-        "int8: same label as fp32 for %.2f %% of %d validation images, accuracy %.4f (fp32: %.4f); %s",
+        "int8: %.2f %% of the labels as with fp32 on %d validation images, accuracy %.4f (fp32: %.4f); %s",
         100 * gate.same_label, gate.num_images, gate.int8.accuracy, gate.fp32.accuracy,
         f"not used: {refused}" if refused else "used for scoring.",
     )  # fmt: skip
     return Int8Facts(gate=gate, refused=refused)
 
 
-def _figures(probabilities: NDArray[np.float64], truth: NDArray[np.integer], threshold: float) -> PrecisionFigures:
-    coverage, answered = coverage_and_accuracy(probabilities, truth, threshold)
+def _figures(outcome: Outcome, threshold: float) -> PrecisionFigures:
+    coverage, answered = coverage_of(outcome, threshold)
     return PrecisionFigures(
-        accuracy=float(np.mean(probabilities.argmax(axis=1) == truth)),
-        calibration_error=expected_calibration_error(reliability_bins(probabilities, truth)),
+        accuracy=outcome.accuracy,
+        calibration_error=expected_calibration_error(reliability_of(outcome)),
         coverage=coverage,
         accuracy_answered=answered,
     )
@@ -191,8 +200,8 @@ def _failures(gate: Int8Gate) -> Iterator[str]:
         yield f"{num} validation images are too few for a comparison: {_MIN_IMAGES} are needed"
     if gate.same_label < _MIN_SAME_LABEL:
         yield (
-            f"{gate.same_label:.2%} of {num} validation images get the same label as with fp32: {_MIN_SAME_LABEL:.1%} "
-            "are needed"
+            f"{gate.same_label:.2%} of the labels of {num} validation images are the same as with fp32: "
+            f"{_MIN_SAME_LABEL:.1%} are needed"
         )
     if fp32.accuracy - int8.accuracy > _at_least_one(_MAX_ACCURACY_LOSS, num):
         yield f"it loses accuracy on validation: {int8.accuracy:.4f} instead of {fp32.accuracy:.4f}"

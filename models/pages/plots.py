@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from darkroom.models.measures.curves import Curve, macro_precision_recall, macro_roc
 from darkroom.models.measures.metrics import ClassMetrics, ReliabilityBin
+from darkroom.models.multi_label.metrics import LabelMetrics
 
 CSS_PIXELS_PER_INCH = 100
 PIXEL_RATIO = 2
@@ -161,7 +162,7 @@ def reliability(bins: Sequence[ReliabilityBin]) -> bytes:
     return _png(figure)
 
 
-def f1_bars(per_class: Sequence[ClassMetrics]) -> bytes:
+def f1_bars(per_class: Sequence[ClassMetrics | LabelMetrics]) -> bytes:
     """F1 by class, lowest first; of more than 40 classes the 40 lowest. Classes without an F1 are left out."""
     known = sorted((row.f1, row.label) for row in per_class if row.f1 is not None)[:MAX_F1_BARS]
     figure, axes = _figure(4.8, 0.8 + 0.22 * max(2, len(known)))

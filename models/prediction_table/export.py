@@ -23,10 +23,11 @@ from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file, atomic_folder
 from darkroom.data.stores.listing import printable
 from darkroom.data.stores.table_paths import TablePaths
-from darkroom.models.prediction_table.schema import EMBEDDING
+from darkroom.data.task import SEPARATOR
+from darkroom.models.prediction_table.schema import EMBEDDING, labels_in
 
 ExportFormat = Literal["csv", "jsonl", "submission", "folders"]
-QUARANTINED, ABSTAINED = "_quarantined", "_abstained"
+QUARANTINED, ABSTAINED, NO_LABEL = "_quarantined", "_abstained", "_no_label"
 _CHUNK_BYTES = 2**20
 _MAX_NAME_BYTES = 200
 
@@ -60,7 +61,8 @@ def batches(table: Path) -> Iterator[pa.Table]:
 def write_csv(table: Path, out: Path) -> Exported:
     """Write a row per file; `top_k` becomes the columns `top_1_label`, `top_1_probability` and so on.
 
-    A column of embeddings becomes JSON. A null is an empty cell.
+    Several labels of an image are joined by `|`, and the probability of each is a column of its own,
+    `probability_<label>`. A column of embeddings becomes JSON. A null is an empty cell.
 
     Args:
         table: The prediction table's folder.
@@ -68,18 +70,21 @@ def write_csv(table: Path, out: Path) -> Exported:
     """
     width = max((pc.max(pc.list_value_length(part["top_k"])).as_py() or 0 for part in batches(table)), default=0)
     top = [f"top_{place + 1}_{what}" for place in range(width) for what in ("label", "probability")]
-    columns = [name for name in next(batches(table)).column_names if name not in ("top_k", EMBEDDING)]
+    labels = labels_in(next(batches(table)).schema)
+    columns = [name for name in next(batches(table)).column_names if name not in ("top_k", "probabilities", EMBEDDING)]
     embedding = [EMBEDDING] if EMBEDDING in next(batches(table)).column_names else []
     num_rows = 0
     with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow([*columns, *top, *embedding])
+        writer.writerow([*columns, *top, *(f"probability_{label}" for label in labels), *embedding])
         for part in batches(table):
             for row in part.to_pylist():
                 entries = row["top_k"] or []
                 flat = [entry[what] for entry in entries for what in ("label", "probability")]
                 vectors = [json.dumps(row[name]) if row[name] is not None else None for name in embedding]
-                cells = [*(row[name] for name in columns), *flat, *[None] * (len(top) - len(flat)), *vectors]
+                chances = (row["probabilities"] or [None] * len(labels)) if labels else []
+                padding = [None] * (len(top) - len(flat))
+                cells = [*(row[name] for name in columns), *flat, *padding, *chances, *vectors]
                 writer.writerow([_cell(cell) for cell in cells])
                 num_rows += 1
     return Exported(num_rows)
@@ -88,6 +93,8 @@ def write_csv(table: Path, out: Path) -> Exported:
 def write_jsonl(table: Path, out: Path) -> Exported:
     """Write an object per file and line, with the names and types of the table's columns.
 
+    Of several labels an image, `probabilities` is an object by label.
+
     Args:
         table: The prediction table's folder.
         out: The file to write, whole or not at all.
@@ -95,7 +102,10 @@ def write_jsonl(table: Path, out: Path) -> Exported:
     num_rows = 0
     with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for part in batches(table):
+            labels = labels_in(part.schema)
             for row in part.to_pylist():
+                if labels and row["probabilities"] is not None:
+                    row["probabilities"] = dict(zip(labels, row["probabilities"], strict=True))
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
                 num_rows += 1
     return Exported(num_rows)
@@ -104,8 +114,9 @@ def write_jsonl(table: Path, out: Path) -> Exported:
 def sort_images(table: Path, images: Path, out: Path, link: bool) -> Exported:
     """Put the images of a table into folders named after their predicted labels, with their own folders below.
 
-    What is quarantined goes into `_quarantined/<reason>`, what the model abstained from into `_abstained`. An image
-    that has changed since it was scored, or is gone, is left out and counted.
+    What is quarantined goes into `_quarantined/<reason>`, what the model abstained from into `_abstained`. An image of
+    several labels goes into the folder of each, one without any into `_no_label`. An image that has changed since it
+    was scored, or is gone, is left out and counted.
 
     Args:
         table: The prediction table.
@@ -123,11 +134,15 @@ def sort_images(table: Path, images: Path, out: Path, link: bool) -> Exported:
     counts: Counter[str] = Counter()
     with atomic_folder(out) as temporary:
         for part in batches(table):
-            for row in part.select(["path", "sha256", "status", "reason", "label", "abstained"]).to_pylist():
+            label = "labels" if labels_in(part.schema) else "label"
+            for row in part.select(["path", "sha256", "status", "reason", label, "abstained"]).to_pylist():
                 path = os_path(row["path"])
                 if path.startswith("/") or ".." in path.split("/"):
                     raise InputError(f"The table names {row['path']!r}, which is no path in a folder.")
-                counts[_put(images / path, temporary / _folder_of(row) / path, row["sha256"], link)] += 1
+                done = [
+                    _put(images / path, temporary / folder / path, row["sha256"], link) for folder in _folders_of(row)
+                ]
+                counts[done[0]] += 1
     gone = [f"{number} images are {what} and were left out." for what, number in sorted(counts.items()) if what != OK]
     return Exported(counts[OK], tuple(gone))
 
@@ -141,10 +156,13 @@ def _byte(value: int) -> str:
     return "\\" if value == ord("\\") else chr(0xDC00 + value)
 
 
-def _folder_of(row: dict[str, Any]) -> str:
+def _folders_of(row: dict[str, Any]) -> list[str]:
     if row["status"] != OK:
-        return f"{QUARANTINED}/{folder_name(str(row['reason']))}"
-    return ABSTAINED if row["abstained"] else folder_name(row["label"])
+        return [f"{QUARANTINED}/{folder_name(str(row['reason']))}"]
+    if row["abstained"]:
+        return [ABSTAINED]
+    labels = row["labels"] if "labels" in row else [row["label"]]
+    return [folder_name(label) for label in labels] or [NO_LABEL]
 
 
 def folder_name(label: str) -> str:
@@ -176,4 +194,6 @@ def _put(file: Path, target: Path, sha256: str | None, link: bool) -> str:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return SEPARATOR.join(value)
     return str(value).lower() if isinstance(value, bool) else value

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from darkroom.data.task import SEPARATOR
+
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
 EMBEDDING = "embedding"
+LABELS = "darkroom.labels"
 
 SCHEMA = pa.schema(
     [
@@ -30,21 +34,48 @@ SCHEMA = pa.schema(
 )
 
 
-def table_schema(embedding_size: int | None = None) -> pa.Schema:
-    """`SCHEMA`, plus the column `embedding` where its size, in numbers, is given."""
+def multi_label_schema(labels: Sequence[str]) -> pa.Schema:
+    """`SCHEMA` where an image may have several labels: `labels` takes the place of `label`.
+
+    `probabilities` has one number for each of the model's labels, in the order in which the schema's metadata name them
+    under `darkroom.labels`, as JSON.
+    """
+    fields = {
+        "label": [pa.field("labels", pa.list_(pa.string()))],
+        "top_k": [SCHEMA.field("top_k"), pa.field("probabilities", pa.list_(pa.float32(), len(labels)))],
+    }
+    found = [field for each in SCHEMA for field in fields.get(each.name, [each])]
+    return pa.schema(found, metadata={LABELS: json.dumps(list(labels), ensure_ascii=False)})
+
+
+def labels_in(schema: pa.Schema) -> tuple[str, ...]:
+    """The labels that `probabilities` stand for, of a table with several labels an image; () of one with one."""
+    found = (schema.metadata or {}).get(LABELS.encode())
+    return tuple(json.loads(found)) if found else ()
+
+
+def table_schema(labels: Sequence[str] = (), embedding_size: int | None = None) -> pa.Schema:
+    """The columns of a table.
+
+    Args:
+        labels: Of a model for several labels an image; () for one.
+        embedding_size: Numbers in the column `embedding`; None where there is none.
+    """
+    schema = multi_label_schema(labels) if labels else SCHEMA
     if embedding_size is None:
-        return SCHEMA
-    return SCHEMA.append(pa.field(EMBEDDING, pa.list_(pa.float32(), embedding_size)))
+        return schema
+    return schema.append(pa.field(EMBEDDING, pa.list_(pa.float32(), embedding_size)))
 
 
-def as_table(rows: Sequence[dict[str, Any]], embedding_size: int | None = None) -> pa.Table:
+def as_table(rows: Sequence[dict[str, Any]], embedding_size: int | None = None, labels: Sequence[str] = ()) -> pa.Table:
     """Rows as a table of `table_schema`; embeddings go in as one array, not number by number.
 
     Args:
         rows: Values by column.
         embedding_size: Numbers in an embedding; None for a table without that column.
+        labels: Of a model for several labels an image; () for one.
     """
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    table = pa.Table.from_pylist(list(rows), schema=table_schema(labels))
     if embedding_size is None:
         return table
     given = [row.get(EMBEDDING) for row in rows]
@@ -53,18 +84,23 @@ def as_table(rows: Sequence[dict[str, Any]], embedding_size: int | None = None) 
     flat = pa.array(np.concatenate(vectors) if vectors else nothing[:0])
     missing = pa.array([vector is None for vector in given], pa.bool_())
     column = pa.FixedSizeListArray.from_arrays(flat, embedding_size, mask=missing)
-    return table.append_column(table_schema(embedding_size).field(EMBEDDING), column)
+    return table.append_column(table_schema(labels, embedding_size).field(EMBEDDING), column)
 
 
 def flatten_top_k(table: pd.DataFrame) -> pd.DataFrame:
     """A table for CSV, which has no lists: plain columns at the end replace `top_k`.
 
-    They are `top_1_label`, `top_1_probability`, `top_2_label` and so on, null for a quarantined file.
+    They are `top_1_label`, `top_1_probability`, `top_2_label` and so on, null for a quarantined file. Several labels of
+    an image are joined by `|`; `probabilities` are left out, since a table in memory no longer says whose they are.
 
     Args:
         table: A prediction table, as `pandas.read_parquet` returns it.
     """
     import pandas as pd
+
+    if "labels" in table:
+        joined = [SEPARATOR.join(each) if isinstance(each, Iterable) else None for each in table["labels"]]
+        table = table.assign(labels=pd.Series(joined, table.index, dtype=object)).drop(columns="probabilities")
 
     entries = [list(each) if isinstance(each, Iterable) else [] for each in table["top_k"]]
     flat = {

@@ -15,6 +15,7 @@ from darkroom.data.stores.listing import FileEntry
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.table import Table, read_csv
 from darkroom.models.prediction_table.export import Exported, batches
+from darkroom.models.prediction_table.schema import labels_in
 
 _NUM_EXAMPLES = 3
 
@@ -82,7 +83,16 @@ def write_submission(table: Path, sample: Path, out: Path, labels: Sequence[str]
 
 
 def _rows(part: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = part.select(["path", "status", "label", "top_k"]).to_pylist()
+    """The rows with `label`, of several labels with all of them and blanks between, and `chances`, by label."""
+    labels = labels_in(part.schema)
+    columns = ("labels", "probabilities") if labels else ("label", "top_k")
+    found: list[dict[str, Any]] = part.select(["path", "status", *columns]).to_pylist()
+    for row in found:
+        if labels:
+            row["label"] = " ".join(row["labels"] or ())
+            row["chances"] = dict(zip(labels, row["probabilities"] or (), strict=False))
+        else:
+            row["chances"] = {entry["label"]: entry["probability"] for entry in row["top_k"] or ()}
     return found
 
 
@@ -115,19 +125,25 @@ def _filler(form: Table, labels: Sequence[str], answers: Answers) -> Any:
 
 
 def _labels(number: int) -> Any:
-    return lambda row, _: [" ".join(entry["label"] for entry in row["top_k"][:number]) if number > 1 else row["label"]]
+    """A cell with the label, or so many of the most likely ones; of several labels an image, all those given."""
+
+    def fill(row: dict[str, Any], _: Sequence[str]) -> list[str]:
+        ranked = number > 1 and "labels" not in row
+        return [" ".join(list(row["chances"])[:number]) if ranked else row["label"]]
+
+    return fill
 
 
 def _numbers(numbers: Mapping[str, str], labels: Sequence[str]) -> Any:
     lacking = [label for label in labels if label not in numbers]
     if lacking:
         raise InputError(f"--label-numbers gives none for {', '.join(lacking[:4])}. Give every class its number.")
-    return lambda row, _: [numbers[row["label"]]]
+    return lambda row, _: [" ".join(numbers[label] for label in row.get("labels", [row["label"]]))]
 
 
 def _probability(label: str) -> Any:
     def fill(row: dict[str, Any], _: Sequence[str]) -> list[str]:
-        return [_shown(_chances(row).get(label, 0.0))]
+        return [_shown(row["chances"].get(label, 0.0))]
 
     return fill
 
@@ -141,7 +157,7 @@ def _probabilities(form: Table, columns: Sequence[str], labels: Sequence[str]) -
         )
 
     def fill(row: dict[str, Any], _: Sequence[str]) -> list[str]:
-        chances = _chances(row)
+        chances = row["chances"]
         if len(chances) < len(columns):
             raise InputError(
                 f"The table keeps {len(chances)} of {len(columns)} probabilities of an image, and {form.name} asks for "
@@ -150,10 +166,6 @@ def _probabilities(form: Table, columns: Sequence[str], labels: Sequence[str]) -
         return [_shown(chances[column]) for column in columns]
 
     return fill
-
-
-def _chances(row: dict[str, Any]) -> dict[str, float]:
-    return {entry["label"]: entry["probability"] for entry in row["top_k"]}
 
 
 def _shown(probability: float) -> str:

@@ -84,7 +84,8 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
         rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
-    write_part(final, as_table(rows, plan.embedding_size), facts, table.work, plain=EMBEDDING if embeddings else None)
+    table_rows = as_table(rows, plan.embedding_size, bundle.several_labels)
+    write_part(final, table_rows, facts, table.work, plain=EMBEDDING if embeddings else None)
     return PartDone(index, len(files), len(known), began, time.time())
 
 

@@ -163,21 +163,28 @@ def _decoded(path: str | None, contents: Contents, policy: DecodePolicy, decode:
 
 def _predictions(chances: NDArray[np.float64], bundle: Bundle) -> list[dict[str, Any]]:
     """What the table says of each row of probabilities `float64[N, K]`."""
-    names, threshold = bundle.card.labels, bundle.card.threshold
+    names, threshold, answers = bundle.card.labels, bundle.card.threshold, bundle.answers
     places = np.argsort(-chances, axis=1, kind="stable")[:, :TOP_K]
     best = np.take_along_axis(chances, places, axis=1)
-    abstained = best[:, 0].astype(np.float32) < np.float64(threshold)  # as the table stores it
-    return [
+    confidence = answers.confidence(chances)
+    abstained = confidence.astype(np.float32) < np.float64(threshold)  # as the table stores it
+    labels = [[names[place] for place in given] for given in answers.given(chances)]
+    rows = [
         {
-            "label": names[order[0]],
-            "confidence": values[0],
+            "confidence": sure,
             "abstained": abstains,
             "top_k": [
                 {"label": names[place], "probability": value} for place, value in zip(order, values, strict=True)
             ],
         }
-        for order, values, abstains in zip(places.tolist(), best.tolist(), abstained.tolist(), strict=True)
+        for sure, abstains, order, values in zip(
+            confidence.tolist(), abstained.tolist(), places.tolist(), best.tolist(), strict=True
+        )
     ]
+    if bundle.card.task == "single-label":
+        return [row | {"label": label} for row, (label,) in zip(rows, labels, strict=True)]
+    said = zip(rows, labels, chances.tolist(), strict=True)
+    return [row | {"labels": given, "probabilities": each} for row, given, each in said]
 
 
 def _row(item: _Ready, prediction: dict[str, Any] | None) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class ScoreSummary(BaseModel):
         engine: What ran it, see `darkroom.models.onnx.runtime`.
         images_per_second: Of the rows that the run computed; None where all were there before.
         embedding_size: Numbers in the column `embedding`; None where there is none.
+        labels: Rows by label; a row counts for each of its labels.
         decoder: Of the images, in every row; None in a summary of an earlier Darkroom.
         num_files: Files in the folder, and rows.
         statuses, labels, reasons: Rows by each.
@@ -114,9 +115,12 @@ def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: flo
     counts: dict[str, Counter[str]] = {column: Counter() for column in ("status", "label", "reason")}
     num_abstained = 0
     for part in parts:
-        rows = pq.read_table(part, columns=["status", "label", "reason", "abstained"])
-        for column, counter in counts.items():
-            counter.update(value for value in rows[column].to_pylist() if value is not None)
+        label = "labels" if "labels" in pq.read_schema(part).names else "label"
+        rows = pq.read_table(part, columns=["status", label, "reason", "abstained"])
+        for column in counts:
+            for value in rows[label if column == "label" else column].to_pylist():
+                if value is not None:
+                    counts[column].update(value if isinstance(value, list) else [value])
         num_abstained += sum(value is True for value in rows["abstained"].to_pylist())
     total = sum(counts["status"].values())
     if total != plan.num_files:

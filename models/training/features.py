@@ -1,8 +1,9 @@
 """Features of a frozen backbone, computed once and cached beside the data set's version.
 
 `datasets/<name>/<version>/features/<key>/`: for each shard `<shard>.npz` with `features float32[N, F]`,
-`labels int32[N]` and `keys S64[N]` (SHA-256 of the stored image, hex), rows in the shard's order; `backbone.onnx`, what
-computed them. The key is a hash of the backbone's name, weights and code version; the image size is the data set's.
+`labels int32[N]` (`float32[N, K]` where an image may have several) and `keys S64[N]` (SHA-256 of the stored image,
+hex), rows in the shard's order; `backbone.onnx`, what computed them. The key is a hash of the backbone's name, weights
+and code version; the image size is the data set's.
 
 Images that another version of the data set has features of are not run through the backbone again.
 """
@@ -25,6 +26,7 @@ from darkroom.data.errors import FormatError
 from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.hashing import content_version
+from darkroom.data.task import Truth
 from darkroom.models.networks.architectures import build_backbone
 from darkroom.models.onnx.inference import stored_batches
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
@@ -109,7 +111,7 @@ def extract_features(dataset: Dataset, folder: Path, shard: str) -> FeatureCount
     if final.is_file():
         return FeatureCounts(0, 0)
     path = dataset.folder / shard
-    facts = [(_key(record), record.label_index) for record in read_shard(path, dataset.labels)]
+    facts = [(_key(record), record.indices) for record in read_shard(path, dataset.labels)]
     keys = np.array([key for key, _ in facts], KEY_DTYPE)
     rows = take_known(folder, keys)
     num_known = len(rows)
@@ -117,12 +119,12 @@ def extract_features(dataset: Dataset, folder: Path, shard: str) -> FeatureCount
         runner = OnnxRunner(folder / BACKBONE)
         new = [place for place in range(len(facts)) if place not in rows]
         records = (record for place, record in enumerate(read_shard(path, dataset.labels)) if place not in rows)
-        computed = [runner(images) for images, _ in stored_batches(records, _BATCH)]
+        computed = [runner(images) for images, _ in stored_batches(records, _BATCH, dataset.labels)]
         rows |= zip(new, chain.from_iterable(computed), strict=True)
     write_arrays(
         final,
         features=np.stack([rows[place] for place in range(len(facts))]),
-        labels=np.array([label for _, label in facts], np.int32),
+        labels=dataset.labels.truth(indices for _, indices in facts),
         keys=keys,
     )
     return FeatureCounts(len(facts) - num_known, num_known)
@@ -147,7 +149,7 @@ def finish_features(dataset: Dataset, folder: Path, counts: Sequence[FeatureCoun
         )
 
 
-def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[np.float32], Truth]:
     """The features of a split, all at once: 5 KiB per image with 1,280 features.
 
     Args:
@@ -156,7 +158,8 @@ def load_features(dataset: Dataset, folder: Path, split: str) -> tuple[NDArray[n
         split: `train` or `validation`.
 
     Returns:
-        `features float32[N, F]` and `labels int32[N]`, in the order of the split's shards.
+        `features float32[N, F]` and `labels int32[N]` (`float32[N, K]` where an image may have several), in the order
+        of the split's shards.
 
     Raises:
         FormatError: where a shard's features are missing or damaged, or not one per image.

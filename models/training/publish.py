@@ -7,19 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.errors import SettingError
 from darkroom.data.files.atomic import atomic_folder, remove_folder
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.provenance import library_versions
 from darkroom.data.progress import Progress, unseen
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, INT8_FILE, BundleCard, write_card
-from darkroom.models.measures.calibration import fit_calibration
-from darkroom.models.measures.threshold import choose_threshold, threshold_for_coverage
+from darkroom.models.multi_label.answers import answers_of
 from darkroom.models.networks.architectures import with_embeddings
 from darkroom.models.onnx.inference import split_logits, stored_batches
 from darkroom.models.onnx.metadata import NetworkDescription, describe_network
@@ -27,6 +22,7 @@ from darkroom.models.onnx.parity import check_parity
 from darkroom.models.onnx.quantize import Int8Facts, calibration_images, judge, quantize
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.settings import TrainSettings
+from darkroom.models.training.decide import Decided, decide
 from darkroom.models.training.model_version import bundle_name, bundle_version, staging_folder
 from darkroom.models.training.train import Trained
 
@@ -67,26 +63,22 @@ def publish_bundle(
         runner = OnnxRunner(temporary / "model.onnx")
         logits, truth = split_logits(dataset, "validation", runner)
         progress(_EXPORT, 2, 3)
-        first = islice(stored_batches(dataset.records("validation"), _PARITY_BATCH), _PARITY_BATCHES)
+        first = islice(stored_batches(dataset.records("validation"), _PARITY_BATCH, dataset.labels), _PARITY_BATCHES)
         difference = check_parity(network, runner, (images for images, _ in first))
         progress(_EXPORT, 3, 3)
-        calibration = fit_calibration(logits, truth, settings.calibration)
-        chances = calibration.apply(logits)
-        threshold = _abstain_threshold(chances, truth, settings)
-        quantized = _int8_logits(dataset, temporary, progress)
-        int8 = (
-            Int8Facts(refused=quantized)
-            if isinstance(quantized, str)
-            else judge(chances, calibration.apply(quantized), truth, threshold)
-        )
+        decision = decide(dataset, settings, logits, truth)
+        int8 = _make_int8(dataset, temporary, decision, progress)
         name, labels, policy = bundle_name(dataset, settings), dataset.card.labels, dataset.card.policy
-        description = NetworkDescription(f"{name}@{final.name}", labels, policy, calibration, threshold)
+        description = NetworkDescription(
+            f"{name}@{final.name}", labels, policy, decision.calibration, decision.threshold, decision.thresholds
+        )
         for network_file in ("model.onnx", *([INT8_FILE] if int8.gate else [])):
             describe_network(temporary / network_file, description)
         card = BundleCard(
             name=name,
             version=final.name,
             dataset=dataset.reference,
+            task=dataset.card.task,
             labels=labels,
             policy=policy,
             decoder=dataset.card.decoder,
@@ -96,9 +88,10 @@ def publish_bundle(
             best_epoch=trained.best_epoch,
             num_parameters=int(trained.model.count_params()),
             train_seconds=round(sum(log.seconds for log in trained.history), 3),
-            calibration=calibration,
-            threshold=threshold,
-            validation_accuracy=float(np.mean(logits.argmax(axis=1) == truth)),
+            calibration=decision.calibration,
+            thresholds=decision.thresholds,
+            threshold=decision.threshold,
+            validation_accuracy=decision.accuracy,
             onnx_max_difference=difference,
             embedding_size=runner.embedding_size,
             int8=int8,
@@ -111,20 +104,6 @@ def publish_bundle(
     return final
 
 
-def _abstain_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int32], settings: TrainSettings) -> float:
-    """The confidence below which the bundle abstains; 0 where neither precision nor coverage is set."""
-    if settings.min_coverage:
-        return threshold_for_coverage(probabilities, truth, settings.min_coverage)
-    if not settings.min_precision:
-        return 0.0
-    threshold = choose_threshold(probabilities, truth, settings.min_precision)
-    if threshold is None:
-        raise SettingError(
-            f"No threshold gives a precision of {settings.min_precision:g} on validation: lower --min-precision."
-        )
-    return threshold
-
-
 def _without_optimizer(model: Any) -> Any:
     """A copy without the state of the training, which is twice as large as the weights themselves."""
     copy = type(model).from_config(model.get_config())
@@ -132,9 +111,13 @@ def _without_optimizer(model: Any) -> Any:
     return copy
 
 
-def _int8_logits(dataset: Dataset, folder: Path, progress: Progress) -> NDArray[np.float32] | str:
-    """Quantize `model.onnx` beside itself; gives the logits of the validation images, or why there is no int8."""
+def _make_int8(dataset: Dataset, folder: Path, decision: Decided, progress: Progress) -> Int8Facts:
+    """Quantize `model.onnx` beside itself and compare it with what that one gives on validation."""
     images = calibration_images(dataset)
     logger.info("Quantizing to int8, with the ranges of activations that %d training images give", len(images))
     refused = quantize(folder / "model.onnx", folder / INT8_FILE, images, progress)
-    return refused or split_logits(dataset, "validation", OnnxRunner(folder / INT8_FILE))[0]
+    if refused:
+        return Int8Facts(refused=refused)
+    logits, truth = split_logits(dataset, "validation", OnnxRunner(folder / INT8_FILE))
+    chances = decision.calibration.apply(logits)
+    return judge(decision.chances, chances, truth, decision.threshold, answers_of(decision.thresholds))

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.models.training_loop.objective import Objective
+
 
 class Replicas:
     """A network, its optimizer and its loss, mirrored by a strategy.
@@ -20,14 +22,13 @@ class Replicas:
     To be used outside the strategy's scope: within it Keras cannot save a model that only one process saves.
     """
 
-    def __init__(self, strategy: Any, model: Any, optimizer: Any, loss: Any, class_weights: Sequence[float]) -> None:
+    def __init__(self, strategy: Any, model: Any, optimizer: Any, objective: Objective) -> None:
         """
         Args:
             strategy: Of `tf.distribute`.
             model: `uint8[N, H, W, 3]` to `logits float32[N, C]`, made in the strategy's scope.
             optimizer: Of the same scope.
-            loss: From truth and logits to one number per image.
-            class_weights: What the loss of each class is multiplied by in training.
+            objective: Its loss, the weights of images in training, and which answers are right.
         """
         import keras
         import tensorflow as tf
@@ -37,11 +38,11 @@ class Replicas:
         self._generators = [found for layer in layers if (found := getattr(layer, "seed_generator", None)) is not None]
         norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
         statistics = [variable for layer in norms for variable in layer.non_trainable_variables]
-        weights = tf.constant(class_weights, tf.float32)
+        loss = objective.loss(reduction=None)
 
         def figures(losses: Any, truth: Any, logits: Any) -> Any:
             """Sum of losses, images that are right, images."""
-            right = tf.equal(_classes(truth), tf.argmax(logits, axis=-1))
+            right = objective.right(truth, logits)
             sums = tf.reduce_sum(losses), tf.math.count_nonzero(right), tf.size(right)
             return tf.stack([tf.cast(value, tf.float64) for value in sums])
 
@@ -50,7 +51,7 @@ class Replicas:
             num_images = tf.distribute.get_replica_context().all_reduce("SUM", tf.cast(tf.shape(images)[0], tf.float32))
             with tf.GradientTape() as tape:
                 logits = model(images, training=True)
-                losses = loss(truth, logits) * tf.gather(weights, _classes(truth))
+                losses = loss(truth, logits) * objective.image_weights(truth)
                 mean = tf.reduce_sum(losses) / num_images
             variables = model.trainable_variables
             optimizer.apply(tape.gradient(mean, variables), variables)  # which sums them over the replicas
@@ -121,10 +122,3 @@ class Replicas:
             for number in range(len(self._generators))
         ]
         return np.array([[np.random.SeedSequence(words).generate_state(2) for words in row] for row in entropy]) >> 1
-
-
-def _classes(truth: Any) -> Any:
-    """The class of each image, or the most of it where the truth is a row of shares."""
-    import tensorflow as tf
-
-    return tf.cast(truth, tf.int64) if len(truth.shape) == 1 else tf.argmax(truth, axis=-1)

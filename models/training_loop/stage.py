@@ -26,11 +26,11 @@ from darkroom.data.dataset.input import WHOLE, Share, Shuffle, batches, keep
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training_loop.class_weights import class_weights_of
 from darkroom.models.training_loop.cluster import Cluster, local_cluster, run_workers
 from darkroom.models.training_loop.early_stopping import is_over
 from darkroom.models.training_loop.learning_rate import peak_rate, schedule
 from darkroom.models.training_loop.mixing import NO_MIXING, Mixing, mixed
+from darkroom.models.training_loop.objective import Objective, objective_of
 from darkroom.models.training_loop.state import BEST, keep_model, keep_state, read_history, restore
 
 logger = logging.getLogger(__name__)
@@ -164,14 +164,14 @@ def run_stage(stage: Stage, model: Any, request: TrainRequest) -> tuple[Any, lis
     history = read_history(folder)
     for log in history:
         request.on_epoch(log)
-    optimizer = build_optimizer(settings, stage)
+    optimizer, objective = build_optimizer(settings, stage), objective_of(dataset, settings)
     if history:
         model = restore(folder, len(history), optimizer)
         logger.info("%s: resuming after epoch %d.", stage.name, len(history))
-    model.compile(optimizer=optimizer, loss=build_loss(settings), metrics=["accuracy"])
+    model.compile(optimizer=optimizer, loss=objective.loss(), metrics=objective.metrics())
     cluster = None if stage.name == HEAD else request.cluster or _cluster_here(settings)
     if cluster is None:
-        epoch = _fit(stage, model, dataset, settings)
+        epoch = _fit(stage, model, objective, settings)
         with keeping_interrupts():
             run_epochs(stage, request, history, epoch, lambda: keep_state(folder, model, history))
     elif not is_over(history, stage.epochs, settings.patience):
@@ -231,19 +231,18 @@ def run_epochs(
         request.on_epoch(log)
 
 
-def _fit(stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings) -> Epoch:
+def _fit(stage: Stage, model: Any, objective: Objective, settings: TrainSettings) -> Epoch:
     """An epoch by this process alone."""
-    weights = dict(enumerate(class_weights_of(dataset, settings)))
-    validation = validation_feed(stage, dataset, settings)
+    validation = objective.feed(stage.validation)
 
     def epoch(number: int) -> dict[str, float]:
         _seed_dropout(model, settings.seed, number)
         result = model.fit(
-            epoch_feed(stage, dataset, settings, number),
+            epoch_feed(stage, objective, settings, number),
             initial_epoch=number,
             epochs=number + 1,
             validation_data=validation,
-            class_weight=weights if settings.class_weights else None,
+            class_weight=objective.class_weight(),
             shuffle=False,  # the feed is shuffled
             verbose=0,
         ).history
@@ -252,32 +251,21 @@ def _fit(stage: Stage, model: Any, dataset: Dataset, settings: TrainSettings) ->
     return epoch
 
 
-def epoch_feed(stage: Stage, dataset: Dataset, settings: TrainSettings, number: int) -> Any:
+def epoch_feed(stage: Stage, objective: Objective, settings: TrainSettings, number: int) -> Any:
     """The training batches of an epoch: images `uint8[N, H, W, 3]` and what the loss takes as truth.
 
     The truth is `int32[N]` or, with label smoothing, mixup or CutMix, the classes as shares, `float32[N, C]`.
 
     Args:
         stage: The stage.
-        dataset: The data set.
+        objective: What the network is trained for.
         settings: Of the training.
         number: The epoch, from 0.
     """
     # What is drawn is other for each reader, so that none repeats another.
     seed = [settings.seed, number, 1, stage.share.reader]
-    fed = _one_hot(stage.feed(number), dataset, settings)
+    fed = objective.feed(stage.feed(number))
     return mixed(fed, stage.mixing, stage.steps * stage.num_replicas, settings.batch_size, seed)
-
-
-def validation_feed(stage: Stage, dataset: Dataset, settings: TrainSettings) -> Any:
-    """The validation batches, in the form of `epoch_feed`, not blended.
-
-    Args:
-        stage: The stage.
-        dataset: The data set.
-        settings: Of the training.
-    """
-    return _one_hot(stage.validation, dataset, settings)
 
 
 def _told(stage: Stage, log: EpochLog) -> str:
@@ -309,36 +297,6 @@ def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
     generators = [getattr(layer, "seed_generator", None) for layer in model._flatten_layers()]
     for number, generator in enumerate(filter(None, generators)):
         generator.state.assign(np.random.SeedSequence([seed, epoch, number]).generate_state(2) >> 1)
-
-
-def _one_hot(batches: Any, dataset: Dataset, settings: TrainSettings) -> Any:
-    import tensorflow as tf
-
-    num_classes = len(dataset.labels)
-    if not _is_soft(settings):
-        return batches
-    return batches.map(lambda images, labels: (images, tf.one_hot(labels, num_classes)))
-
-
-def _is_soft(settings: TrainSettings) -> bool:
-    """Whether the truth of an image is a row of shares of the classes instead of one class."""
-    return bool(settings.label_smoothing or settings.mixup or settings.cutmix)
-
-
-def build_loss(settings: TrainSettings, reduction: str | None = "sum_over_batch_size") -> Any:
-    """Cross-entropy of truth and logits.
-
-    Args:
-        settings: Of the training.
-        reduction: Keras's; None gives one number per image.
-    """
-    import keras
-
-    if _is_soft(settings):
-        return keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=settings.label_smoothing, reduction=reduction
-        )
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
 
 
 def build_optimizer(settings: TrainSettings, stage: Stage) -> Any:

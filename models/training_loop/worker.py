@@ -17,18 +17,16 @@ from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.dataset.input import Share
 from darkroom.data.errors import DarkroomError, WorkError
 from darkroom.data.files.parallel import num_cpus
-from darkroom.models.training_loop.class_weights import class_weights_of
 from darkroom.models.training_loop.cluster import Answer, Work
 from darkroom.models.training_loop.distribute import Replicas
+from darkroom.models.training_loop.objective import objective_of
 from darkroom.models.training_loop.stage import (
     OnEpoch,
     TrainRequest,
-    build_loss,
     build_optimizer,
     epoch_feed,
     image_stage,
     run_epochs,
-    validation_feed,
 )
 from darkroom.models.training_loop.state import keep_state, read_history, restore
 
@@ -52,18 +50,18 @@ def take_part(work: Work, on_epoch: OnEpoch) -> Any:
         strategy = _strategy(work)
         dataset = open_dataset(work.dataset)
         stage = image_stage(work.stage, dataset, settings, share, strategy.num_replicas_in_sync // share.num_readers)
-        validation = validation_feed(stage, dataset, settings)
+        objective = objective_of(dataset, settings)
+        validation = objective.feed(stage.validation)
         with strategy.scope():
             keras.utils.set_random_seed(settings.seed)
             history = read_history(folder)
             optimizer = build_optimizer(settings, stage)
             model = restore(folder, len(history), optimizer)
             model.compile(optimizer=optimizer)
-        loss = build_loss(settings, reduction=None)
-        replicas = Replicas(strategy, model, optimizer, loss, class_weights_of(dataset, settings))
+        replicas = Replicas(strategy, model, optimizer, objective)
 
         def epoch(number: int) -> dict[str, float]:
-            feed = epoch_feed(stage, dataset, settings, number)
+            feed = epoch_feed(stage, objective, settings, number)
             return replicas.epoch(feed, stage.steps, validation, [settings.seed, number])
 
         def keep() -> None:

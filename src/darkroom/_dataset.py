@@ -9,6 +9,7 @@ from darkroom.data.dataset import dataset as stored
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.figures import count
 from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.task import TaskName
 from darkroom.flows.settings import open_workspace
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Dataset:
         return self._dataset.folder
 
     @property
+    def task(self) -> TaskName:
+        """`single-label`, or `multi-label`: an image has any number of labels."""
+        return self._dataset.card.task
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The classes; the numbers in `to_tf` are their positions."""
         return self._dataset.card.labels
@@ -68,7 +74,10 @@ class Dataset:
 
     @property
     def counts(self) -> pd.DataFrame:
-        """Images by class (rows) and split (columns); augmented copies are not counted."""
+        """Images by class (rows) and split (columns); augmented copies are not counted.
+
+        An image of several labels counts for each of them.
+        """
         import pandas as pd
 
         card = self._dataset.card
@@ -83,6 +92,8 @@ class Dataset:
     def to_tf(self, split: str, batch_size: int = 32, seed: int | None = None) -> Any:
         """A `tf.data.Dataset` of batches `(uint8[N, H, W, 3], int32[N])`: every image once, the last batch smaller.
 
+        Of a multi-label data set the second is `float32[N, K]`: 1 for each label that an image has, 0 elsewhere.
+
         Args:
             split: `train`, `validation` or `test`.
             batch_size: Images in a batch.
@@ -96,6 +107,9 @@ class Dataset:
         return batches(self._dataset, split, batch_size, None if seed is None else Shuffle(seed, epoch=0))
 
     def to_pandas(self) -> pd.DataFrame:
-        """The manifest: one row for each file of the source, used or quarantined, sorted by path."""
+        """The manifest: one row for each file of the source, used or quarantined, sorted by path.
+
+        Of a multi-label data set the column `labels` holds lists, and `label` the same joined by `|`.
+        """
         frame: pd.DataFrame = self._dataset.manifest().to_pandas()
         return frame

@@ -16,6 +16,7 @@ from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import decoder
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.workspace import Workspace
+from darkroom.data.task import TaskName
 from darkroom.flows.settings import decoder_rule, open_workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder, open_bundle
 from darkroom.models.bundle.calibrated import with_probabilities
@@ -89,6 +90,16 @@ class Model:
         return self._bundle.card.labels
 
     @property
+    def task(self) -> TaskName:
+        """`single-label`, or `multi-label`: an image has any number of labels."""
+        return self._bundle.card.task
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Of a multi-label model, the probability from which each label is given; () where an image has one."""
+        return self._bundle.card.thresholds
+
+    @property
     def decode_policy(self) -> DecodePolicy:
         """How a file becomes the pixels that the network takes: see `darkroom.decode`."""
         return self._bundle.card.policy
@@ -114,7 +125,8 @@ class Model:
                 is a warning in the log; with `DARKROOM_DECODER_MISMATCH=strict` it is an error.
         """
         rows = self._rows(images, precision, embeddings)
-        table = as_table(rows, self._bundle.card.embedding_size if embeddings else None)
+        size = self._bundle.card.embedding_size if embeddings else None
+        table = as_table(rows, size, self._bundle.several_labels)
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -138,6 +150,8 @@ class Model:
 
     def keras(self) -> Any:
         """The network as a plain `keras.Model` that gives probabilities `float32[N, C]`, in the order of `labels`.
+
+        Where an image may have several labels, each probability stands for itself: compare it with `thresholds`.
 
         Its calibration is inside, and so is all scaling: it takes `uint8[N, H, W, 3]` in RGB, from 0 to 255, of the
         size `decode_policy.image_size`. Do not divide by 255: fractions would be cut to 0 and 1. Pixels that another

@@ -18,6 +18,7 @@ from darkroom.flows.options import setting_changes, wrong_setting
 if TYPE_CHECKING:
     from darkroom.data.dataset.leaks import Leaks
     from darkroom.data.dataset.shard_names import ShardFormat
+    from darkroom.data.task import TaskName
     from darkroom.models.settings import CalibrationMethod, Optimizer
 
 # A path or URL; of data sets and models a name too.
@@ -32,6 +33,7 @@ class InspectOptions(TypedDict, total=False):
     resize: Literal["stretch", "pad", "crop"]
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
     window: Literal["auto", "full", "file"] | tuple[int, int]
+    task: TaskName
     labels_from: Literal["auto", "folders", "top-folder", "parent-folder", "filename", "csv"]
     labels_csv: str
     label_pattern: str
@@ -45,6 +47,8 @@ class InspectOptions(TypedDict, total=False):
     combined_labels: Literal["stop", "keep"]
     min_class_size: int
     corrections: str | Sequence[str]
+    label_separator: str
+    empty_labels: Literal["stop", "no-label"]
     validation: float
     test: float
     split_seed: int
@@ -98,6 +102,7 @@ class BlessingOptions(TypedDict, total=False):
     min_accuracy: float
     min_recall: float
     min_test_images: int
+    min_macro_f1: float
     max_calibration_error: float
     accuracy_margin: float
     recall_margin: float

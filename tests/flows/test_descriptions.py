@@ -11,7 +11,8 @@ import pytest
 from darkroom.data.dataset.dataset import ReasonCount
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.stores.model_choice import ModelChoice
-from darkroom.flows.descriptions import describe, describe_decision, metric_tables
+from darkroom.flows.descriptions import describe, describe_decision
+from darkroom.flows.metric_tables import metric_tables
 from darkroom.flows.results import (
     BlessingResult,
     EvaluateResult,

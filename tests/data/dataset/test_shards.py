@@ -52,7 +52,7 @@ def record(number: int, image_format: str = "png", path: str | None = None, copy
         height=height,
         width=width,
         label=LABELS.names[number % 3],
-        label_index=number % 3,
+        indices=(number % 3,),
         path=path if path is not None else f"train/ü{number}.png",
         sha256=f"{number:064x}",
         copy=copy,

@@ -263,7 +263,8 @@ def test_worst_mistakes_are_the_least_probable_truths_and_ties_go_by_path() -> N
     found = worst_mistakes(["z", "y", "a", "right"], probabilities, np.array([1, 1, 1, 1]), LabelMap(("cat", "dog")))
     assert [mistake.path for mistake in found] == ["a", "z", "y"]
     assert found[0] == Mistake(path="a", truth="dog", predicted="cat", confidence=0.9, truth_probability=0.1)
-    assert len(worst_mistakes(["z", "y", "a", "b"], probabilities, np.ones(4, int), LabelMap(("c", "d")), limit=2)) == 2
+    many = [f"{number:02d}" for number in range(40)]
+    assert len(worst_mistakes(many, np.tile([0.8, 0.2], (40, 1)), np.ones(40, int), LabelMap(("c", "d")))) == 24
     with pytest.raises(WorkError, match="1 paths for 4"):
         worst_mistakes(["z"], probabilities, np.ones(4, int), LabelMap(("cat", "dog")))
 

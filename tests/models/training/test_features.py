@@ -101,7 +101,7 @@ def test_another_network_or_other_weights_have_a_folder_of_their_own(dataset):
 @pytest.mark.parametrize("batch_size", [1, 7, 18, 100])
 def test_stored_batches_hold_every_image_once_in_order(dataset, batch_size):
     records = list(dataset.records("test"))
-    found = list(stored_batches(iter(records), batch_size))
+    found = list(stored_batches(iter(records), batch_size, dataset.labels))
     assert [len(images) for images, _ in found] == [
         min(batch_size, len(records) - start) for start in range(0, len(records), batch_size)
     ]

@@ -297,12 +297,21 @@ expected = plain.fit(
     inputs, truth, 31, 3, validation_data=(inputs, truth), class_weight=dict(enumerate(weights)), verbose=0
 ).history
 
+class Objective:
+    def loss(self, reduction):
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+
+    def image_weights(self, truth):
+        return tf.gather(tf.constant(weights), truth)
+
+    def right(self, truth, logits):
+        return tf.equal(truth, tf.argmax(logits, axis=-1))
+
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     model, optimizer = network(), keras.optimizers.Adam(0.05)
     optimizer.build(model.trainable_variables)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
-replicas = Replicas(strategy, model, optimizer, loss, weights)
+replicas = Replicas(strategy, model, optimizer, Objective())
 for epoch in range(3):
     found = replicas.epoch(feed([11, 20]), 1, feed([31]), [0, epoch])
     for name, value in found.items():
@@ -312,7 +321,7 @@ with strategy.scope():
     model = keras.Sequential([keras.Input((6,)), keras.layers.BatchNormalization(momentum=0.0), keras.layers.Dense(3)])
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(model.trainable_variables)
-replicas = Replicas(strategy, model, optimizer, loss, weights)
+replicas = Replicas(strategy, model, optimizer, Objective())
 replicas.epoch(feed([16, 15]), 1, feed([31]), [0, 0])
 mean = (inputs[:16].mean(axis=0) + inputs[16:].mean(axis=0)) / 2
 for value in strategy.experimental_local_results(model.layers[0].moving_mean.value):
