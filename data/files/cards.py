@@ -120,7 +120,8 @@ def _read_card(path: Path, model: type[M], schema_version: int) -> M:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "decode_version":
             raise FormatError(f"The images of {path.parent} were {first['msg']}.") from None
-        where = ".".join(str(part) for part in first["loc"])
+        parts = map(str, first["loc"])
+        where = ".".join(part for part in parts if not part[:1].isupper())  # pydantic names the class of a union, too
         raise FormatError(f"{path} is damaged at {where}: {first['msg']}.") from None
 
 

@@ -200,8 +200,8 @@ def _failures(gate: Int8Gate) -> Iterator[str]:
         yield f"{num} validation images are too few for a comparison: {_MIN_IMAGES} are needed"
     if gate.same_label < _MIN_SAME_LABEL:
         yield (
-            f"{gate.same_label:.2%} of the labels of {num} validation images are the same as with fp32: "
-            f"{_MIN_SAME_LABEL:.1%} are needed"
+            f"{gate.same_label:.2%} of {num} validation images get the same label as with fp32: {_MIN_SAME_LABEL:.1%} "
+            "are needed"
         )
     if fp32.accuracy - int8.accuracy > _at_least_one(_MAX_ACCURACY_LOSS, num):
         yield f"it loses accuracy on validation: {int8.accuracy:.4f} instead of {fp32.accuracy:.4f}"
