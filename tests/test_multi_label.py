@@ -26,6 +26,7 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.report import read_report
 from darkroom.models.explaining.explain import choose_examples
 from darkroom.models.inspecting.inspection import read_inspection
+from darkroom.models.labelling.next_images import check_model
 from darkroom.models.multi_label.metrics import MultiLabelMetrics
 from darkroom.models.prediction_table.schema import flatten_top_k
 
@@ -308,3 +309,5 @@ def test_what_needs_one_answer_an_image_says_so(journey: Journey, tmp_path: Path
     table.write_text("file,label\nimages/000.png,digit 0\n")
     with pytest.raises(InputError, match="any number of labels"):
         darkroom.versus(journey.bundle.reference, table, workspace=journey.workspace)
+    with pytest.raises(InputError, match="any number of labels"):
+        check_model(journey.bundle)

@@ -121,7 +121,7 @@ def _read_card(path: Path, model: type[M], schema_version: int) -> M:
         if first["type"] == "decode_version":
             raise FormatError(f"The images of {path.parent} were {first['msg']}.") from None
         parts = map(str, first["loc"])
-        where = ".".join(part for part in parts if not part[:1].isupper())  # pydantic names the class of a union, too
+        where = ".".join(part for part in parts if not part[:1].isupper())  # the class of a union is no field
         raise FormatError(f"{path} is damaged at {where}: {first['msg']}.") from None
 
 

@@ -18,8 +18,10 @@ from typing import Annotated, Any, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     SerializerFunctionWrapHandler,
+    Tag,
     model_serializer,
     model_validator,
 )
@@ -58,6 +60,18 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 # Text that may be printed to a terminal: no control characters.
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^\P{Cc}*$")]
 Count = Annotated[int, Field(ge=0, le=10**12)]
+
+
+def _kind_of(calibration: Any) -> str:
+    """Which calibration it is, so that of a damaged one the fields of that kind are named."""
+    several = "scales" in calibration if isinstance(calibration, dict) else hasattr(calibration, "scales")
+    return "LabelCalibration" if several else "Calibration"
+
+
+AnyCalibration = Annotated[
+    Annotated[Calibration, Tag("Calibration")] | Annotated[LabelCalibration, Tag("LabelCalibration")],
+    Discriminator(_kind_of),
+]
 
 
 class EpochLog(BaseModel):
@@ -126,7 +140,7 @@ class BundleCard(BaseModel):
     best_epoch: Count
     num_parameters: Count
     train_seconds: float
-    calibration: Calibration | LabelCalibration
+    calibration: AnyCalibration
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
     threshold: float = Field(ge=0, le=1)
     validation_accuracy: float
