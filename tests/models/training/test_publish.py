@@ -30,7 +30,7 @@ def everything_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("step", ["export_onnx", "fit_calibration", "write_card"])
+@pytest.mark.parametrize("step", ["export_onnx", "decide", "write_card"])
 def test_an_exception_in_any_step_publishes_nothing_and_leaves_the_training_to_go_on(
     dataset, trained, tmp_path, monkeypatch, step
 ):

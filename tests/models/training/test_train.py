@@ -27,6 +27,7 @@ from darkroom.models.training.train import Trained, train_network
 from darkroom.models.training_loop import stage as stages
 from darkroom.models.training_loop import state
 from darkroom.models.training_loop.mixing import NO_MIXING, Mixing
+from darkroom.models.training_loop.objective import objective_of
 from darkroom.models.training_loop.stage import Stage, TrainRequest, epoch_feed
 
 SCRATCH = TrainSettings(
@@ -83,11 +84,12 @@ def test_every_optimizer_takes_a_step_and_decays_kernels_alone(name):
 def test_images_are_blended_anew_in_each_epoch_and_never_without_mixing(dataset):
     images = np.random.default_rng(5).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
     settings = TrainSettings(batch_size=4, mixup=0.4, seed=3)
+    objective = objective_of(dataset, settings)
     fed = tf.data.Dataset.from_tensor_slices((images, np.arange(12) % 2)).batch(4)
 
     def pixels(mixing: Mixing, epoch: int) -> np.ndarray:
         stage = Stage("scratch", lambda epoch: fed, None, steps=3, epochs=2, learning_rate=1, mixing=mixing)
-        return np.concatenate([batch.numpy() for batch, _ in epoch_feed(stage, dataset, settings, epoch)])
+        return np.concatenate([batch.numpy() for batch, _ in epoch_feed(stage, objective, settings, epoch)])
 
     np.testing.assert_array_equal(pixels(Mixing(mixup=0.4), 0), pixels(Mixing(mixup=0.4), 0))
     assert (pixels(Mixing(mixup=0.4), 0) != pixels(Mixing(mixup=0.4), 1)).any()
