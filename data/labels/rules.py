@@ -121,7 +121,9 @@ class LabelRules(SettingsModel):
     @model_validator(mode="after")
     def _fits_the_task(self) -> LabelRules:
         if self.task == "single-label" and (self.label_separator or self.empty_labels != "stop"):
-            raise ValueError("label_separator and empty_labels are for several labels an image: set task multi-label")
+            raise ValueError(
+                "`label_separator` and `empty_labels` are for several labels an image: set `task` to multi-label"
+            )
         if self.task == "multi-label" and self.corrections:
             raise ValueError("corrections give an image one label: correct the table of a multi-label source itself")
         if self.task == "multi-label" and self.combined_labels != "stop":

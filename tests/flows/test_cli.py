@@ -47,6 +47,9 @@ INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "min-class-size": (["4"], 4),
     "corrections": (["c.csv"], ("c.csv",)),
     "window": (["0,4095"], (0, 4095)),
+    "task": (["multi-label"], "multi-label"),
+    "label-separator": ([" + "], " + "),
+    "empty-labels": (["no-label"], "no-label"),
     "validation": (["0.2"], 0.2),
     "test": (["0.25"], 0.25),
     "split-seed": (["7"], 7),
@@ -58,6 +61,12 @@ INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "copy-augment": (["strong"], PRESETS["strong"].model_dump()),
     "max-quarantined-share": (["0.125"], 0.125),
     "leaks": (["keep"], "keep"),
+}
+# What else has to be typed for an option to be allowed.
+NEEDED = {
+    "copies": ["--copy-augment", "light"],
+    "label-separator": ["--task", "multi-label"],
+    "empty-labels": ["--task", "multi-label"],
 }
 TRAIN_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "architecture": (["cifar6"], "cifar6"),
@@ -119,7 +128,7 @@ def test_every_ingest_option_changes_its_setting_and_no_other(
 ) -> None:
     typed, value = INGEST_VALUES[option]
     name = f"--no-{option}" if value is False else f"--{option}"
-    needed = ["--copy-augment", "light"] if option == "copies" else []
+    needed = NEEDED.get(option, [])
     call(monkeypatch, "ingest", "photos", "--name", "x", *needed)
     call(monkeypatch, "ingest", "photos", "--name", "x", *needed, name, *typed)
     (_, before, *_), (source, after, *_) = given
