@@ -20,6 +20,8 @@ _HOW: Mapping[str, Any] = {
     "as_json": (Json, False),
     "verbose": (Verbose, False),
 }
+# Said for each command too: the option for help is kept from the first use, which may know nothing of the group.
+HELP = {"help_option_names": ["-h", "--help"]}
 _IN_PARTS: Mapping[str, Any] = {"runner": (Runner, None), "address": (Address, None)}
 
 
@@ -84,7 +86,7 @@ def command(
             common, others, hidden = settings.parameters(options or {})
             alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
             every = _with_parameters(call, [*first, *common, *others, *hidden, *last])
-            alone.command(cls=Command, help=help_text)(every)
+            alone.command(cls=Command, help=help_text, context_settings=HELP)(every)
             return typer.main.get_command(alone)
 
         class Lazy(Command):
@@ -102,7 +104,9 @@ def command(
             def make_context(self, *arguments: Any, **more: Any) -> Any:
                 return whole().make_context(*arguments, **more)
 
-        register = app.command(cls=Lazy if options else Command, help=help_text, rich_help_panel=panel)
+        register = app.command(
+            cls=Lazy if options else Command, help=help_text, rich_help_panel=panel, context_settings=HELP
+        )
         register(_with_parameters(call, [*first, *last]))
         return function
 

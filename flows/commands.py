@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from darkroom.flows import commands_data, commands_models, commands_pipeline, commands_setup, commands_tables
-from darkroom.flows.command import Group
+from darkroom.flows.command import HELP, Group
 
 _DISTRIBUTION = "darkroom-flows"
 _LIBRARIES = ("prefect", "tensorflow", "keras", "onnxruntime")
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     suggest_commands=False,  # cli.py has a better ear
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 for group in (commands_pipeline, commands_tables, commands_data, commands_models, commands_setup):
     app.add_typer(group.app)
