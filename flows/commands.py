@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from darkroom.flows import commands_data, commands_models, commands_pipeline, commands_setup, commands_tables
+from darkroom.flows import (
+    commands_data,
+    commands_inventory,
+    commands_models,
+    commands_pipeline,
+    commands_setup,
+    commands_tables,
+)
 from darkroom.flows.command import HELP, Group
 
 _DISTRIBUTION = "darkroom-flows"
@@ -23,7 +30,7 @@ app = typer.Typer(
     suggest_commands=False,  # cli.py has a better ear
     context_settings=HELP,
 )
-for group in (commands_pipeline, commands_tables, commands_data, commands_models, commands_setup):
+for group in (commands_pipeline, commands_tables, commands_data, commands_models, commands_inventory, commands_setup):
     app.add_typer(group.app)
 
 

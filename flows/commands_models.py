@@ -120,7 +120,9 @@ def promote(
     bundle: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A model: a name (the newest version), name@version, or a path", show_default=False
+            metavar="MODEL",
+            help="A version of a model: name@version, name@newest, a path, or a name that has one version",
+            show_default=False,
         ),
     ],
     why: Why = "by hand",
@@ -128,15 +130,18 @@ def promote(
         bool,
         typer.Option("--unevaluated", metavar="", help="Approve a version that was never evaluated on test images"),
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", metavar="", help="Approve a version that its evaluation refused")
+    ] = False,
 ) -> None:
     from darkroom.flows import up_to_date
 
-    result = up_to_date.promoted(bundle, unevaluated, how.workspace)
+    result = up_to_date.promoted(bundle, unevaluated, force, how.workspace)
     if result is None:
         with how.prepared(tensorflow=False):
             from darkroom.flows.promote import promote as flow
 
-            result = flow(bundle, why, how.workspace, unevaluated)
+            result = flow(bundle, why, how.workspace, unevaluated, force)
     how.show(result)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.locks import exclusive
+from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import EXPERIMENT_CARD, Workspace
 from darkroom.flows.descriptions import describe_trials
 from darkroom.flows.evaluate import evaluate
@@ -71,7 +72,7 @@ def compare(
         trials=_planned(chosen, _ingested(chosen, source, max_judged, place, workers)),
     )
     folder = place.experiment(plan.name, plan.version)
-    with exclusive(folder):
+    with in_use(place, *(place.find_dataset(trial.dataset) for trial in plan.trials)), exclusive(folder):
         place.fetch(folder, EXPERIMENT_CARD)
         missing = tasks.start_experiment(folder, plan, retry_failed, place)
         card = done = tasks.find_experiment(folder, place)

@@ -10,6 +10,7 @@ from darkroom.flows import evaluate as _evaluate
 from darkroom.flows import explain as _explain
 from darkroom.flows import ingest as _ingest
 from darkroom.flows import inspect_source as _inspect_source
+from darkroom.flows import inventory as _inventory
 from darkroom.flows import label_next as _label_next
 from darkroom.flows import promote as _promote
 from darkroom.flows import rollback as _rollback
@@ -18,6 +19,7 @@ from darkroom.flows import score as _score
 from darkroom.flows import train as _train
 from darkroom.flows import versus as _versus
 
+clean = _inventory.clean.prefect
 compare = _compare.compare.prefect
 evaluate = _evaluate.evaluate.prefect
 explain = _explain.explain.prefect

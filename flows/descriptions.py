@@ -1,4 +1,4 @@
-"""Each result in words: the only file that words one. `terminal.py` prints it, an artifact shows it as Markdown."""
+"""Each result in words, but for those that word themselves. `terminal.py` prints them, an artifact shows Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.figures import count, duration, fraction, interval, percent
-from darkroom.flows.label_next_result import LabelNextResult
 from darkroom.flows.results import (
     BlessingResult,
     CompareResult,
@@ -22,6 +21,7 @@ from darkroom.flows.results import (
     Result,
     RunResult,
     ScoreResult,
+    SelfDescribed,
     TrainResult,
     VersusResult,
 )
@@ -81,9 +81,8 @@ def _(result: InspectResult) -> Description:
 
 
 @describe.register
-def _(result: LabelNextResult) -> Description:
-    then = "Open the page, label, save the CSV, then: darkroom ingest SOURCE --corrections CSV"
-    return _description(f"What to label next in {result.folder}", *result.rows(), remarks=(then,))
+def _(result: SelfDescribed) -> Description:
+    return result.description()
 
 
 @describe.register
@@ -349,7 +348,7 @@ def _way_out(bundle: str, blessed: bool | None) -> tuple[str, ...]:
     if blessed is not False:
         return ()
     limits = "change the limits with the options of darkroom evaluate under Approval for scoring"
-    return (f"To approve {bundle} for scoring by hand: darkroom promote {bundle}. Or {limits}.",)
+    return (f"To approve {bundle} for scoring by hand: darkroom promote {bundle} --force. Or {limits}.",)
 
 
 def _quarantined(num_files: int, reasons: Iterable[ReasonCount]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.descriptions import describe, describe_decision
 from darkroom.flows.metric_tables import metric_tables
@@ -39,7 +40,7 @@ def evaluate(
     found = place.choose_model(bundle)
     request = evaluate_request(str(found.folder), dataset, split, rules, place)
     opened = request.bundle
-    with held(opened.folder.parent.name, place):
+    with in_use(place, opened.folder, request.dataset.folder), held(opened.folder.parent.name, place):
         reused = find_report(request) is not None
         report = tasks.evaluate_bundle(request)
         tasks.bless_bundle(opened.folder, report, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from darkroom.data.stores.version_locks import in_use
 from darkroom.flows.descriptions import describe
 from darkroom.flows.requested import explain_request
 from darkroom.flows.results import ExplainResult
@@ -38,8 +39,9 @@ def explain(
     folder = found.folder
     files = [local_copy(image) for image in images]
     request, at = explain_request(folder, files, out, dataset, max_searched, place)
-    done = tasks.explain_images(request)
-    at.replace(request.out, done.page.name)
+    with in_use(place, folder, request.dataset.folder if request.dataset else None):
+        done = tasks.explain_images(request)
+        at.replace(request.out, done.page.name)
     link_pages(folder, place)
     result = ExplainResult.of(done, request.bundle.reference, found.choice)
     show_result(describe(result), "explanation", request.bundle.card.name)

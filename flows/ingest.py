@@ -7,6 +7,7 @@ from darkroom.data.files.locks import exclusive
 from darkroom.data.ingest.plan import share_dataset
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import name_from
 from darkroom.flows.descriptions import class_counts, describe
 from darkroom.flows.options import MAX_JUDGED
@@ -48,7 +49,8 @@ def ingest(
     rules = settings or IngestSettings(name=name_from(source))
     found = tasks.fetch_source(source, place)
     request = IngestRequest(found, rules, place, retry_quarantined, decoder_rule(decoder_mismatch))
-    with exclusive(request.folder), open_workers(workers, request.folder) as pool:
+    used = in_use(place, found.folder)
+    with used, exclusive(request.folder), open_workers(workers, request.folder) as pool:
         plan = tasks.plan_ingest(request)
         folder, num_known = plan.published, 0
         if folder is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from darkroom.data.figures import count
-from darkroom.flows.results import Result
+from darkroom.flows.results import SelfDescribed
 from darkroom.models.labelling.label_page import LABEL_PAGE
 from darkroom.models.labelling.next_images import NEXT_CSV, NextImages
+from darkroom.models.pages.description import Description, Row
 
 
-class LabelNextResult(Result):
+class LabelNextResult(SelfDescribed):
     """Images chosen to be labelled, and the page to label them on."""
 
     bundle: str
@@ -32,15 +33,17 @@ class LabelNextResult(Result):
     def of(cls, found: NextImages, out: Path) -> LabelNextResult:
         return cls(out=str(out), page=str(out / LABEL_PAGE), table=str(out / NEXT_CSV), **found.model_dump())
 
-    def rows(self) -> list[tuple[str, str]]:
-        """The result in words, each line with what it is about."""
+    def description(self) -> Description:
+        """What was chosen, and what to do with it."""
         labelled = f", {self.num_labelled:,} of them labelled" if self.num_labelled else ""
         passed = f"; {count(self.num_duplicates, 'near-duplicate')} left out" if self.num_duplicates else ""
         kinds = f"{self.num_uncertain:,} uncertain, {self.num_unfamiliar:,} unfamiliar"
-        return [
-            ("model", self.bundle),
-            ("images", f"{self.num_images:,} in {self.folder}{labelled}"),
-            ("chosen", f"{self.num_chosen:,}: {kinds}{passed}"),
-            ("page", self.page),
-            ("table", self.table),
-        ]
+        rows = (
+            Row(label="model", text=self.bundle),
+            Row(label="images", text=f"{self.num_images:,} in {self.folder}{labelled}"),
+            Row(label="chosen", text=f"{self.num_chosen:,}: {kinds}{passed}"),
+            Row(label="page", text=self.page),
+            Row(label="table", text=self.table),
+        )
+        then = "Open the page, label, save the CSV, then: darkroom ingest SOURCE --corrections CSV"
+        return Description(title=f"What to label next in {self.folder}", rows=rows, remarks=(then,))

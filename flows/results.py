@@ -20,6 +20,7 @@ from darkroom.models.evaluation.report import EvaluatedOn, EvaluationReport
 from darkroom.models.evaluation.versus import ClassSideBySide, SideBySide, Versus
 from darkroom.models.experiments.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
 from darkroom.models.inspecting.inspection import Inspection
+from darkroom.models.pages.description import Description
 from darkroom.models.pages.navigation import DATASET_PAGE, EXPERIMENT_PAGE
 from darkroom.models.scoring.summary import NamedCount, ScoreSummary
 
@@ -32,6 +33,14 @@ class Result(BaseModel):
     """A flow's result: plain values only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SelfDescribed(Result):
+    """A result that stands in a file of its own, with its words."""
+
+    def description(self) -> Description:
+        """The result in words."""
+        raise NotImplementedError
 
 
 class SplitSize(Result):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
+from darkroom.data.stores.version_locks import in_use
 from darkroom.flows.descriptions import describe
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.explain import explain
@@ -51,7 +53,8 @@ def run(
         max_judged: Images whose labels are checked for `dataset.html`, chosen by their hashes; 0 checks none.
     """
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    place = open_workspace(workspace).reference
+    opened = open_workspace(workspace)
+    place = opened.reference
     data = ingest(
         source or plan.source,
         plan.ingest_settings(),
@@ -60,21 +63,24 @@ def run(
         runner=runner,
         address=address,
     )
-    bundle = train(data.dataset, plan.train, place, runner, address)
-    report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)
-    examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
-    pictures = explain(bundle.bundle, examples, str(Path(report.report).parent / EXPLAIN_FOLDER), workspace=place)
-    judged = None if data.new_images else data.dataset
-    images = data.new_images or data.source_folder
-    table = score(
-        images,
-        bundle.bundle,
-        dataset=judged,
-        precision=precision,
-        workspace=place,
-        runner=runner,
-        address=address,
-    )
+    with ExitStack() as used:  # an older version that was found up to date is not cleaned away between two steps
+        used.enter_context(in_use(opened, Path(data.folder), Path(data.source_folder)))
+        bundle = train(data.dataset, plan.train, place, runner, address)
+        used.enter_context(in_use(opened, Path(bundle.folder)))
+        report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)
+        examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
+        pictures = explain(bundle.bundle, examples, str(Path(report.report).parent / EXPLAIN_FOLDER), workspace=place)
+        judged = None if data.new_images else data.dataset
+        images = data.new_images or data.source_folder
+        table = score(
+            images,
+            bundle.bundle,
+            dataset=judged,
+            precision=precision,
+            workspace=place,
+            runner=runner,
+            address=address,
+        )
     result = RunResult(
         ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=targets_of(plan, report)
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.storage import place_from
+from darkroom.data.stores.version_locks import in_use
 from darkroom.flows.descriptions import count_tables, describe
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
@@ -78,7 +80,8 @@ def score(
         decoder_mismatch=decoder_rule(decoder_mismatch),
     )
     table = request.out
-    with exclusive(table.paths.work), open_workers(workers, table.paths.work) as pool:
+    used = in_use(place, bundle, request.dataset, images if isinstance(images, Path) else None)
+    with used, exclusive(table.paths.work), open_workers(workers, table.paths.work) as pool:
         plan = tasks.plan_scoring(request)
         done = []
         with tasks.share_network(bundle, plan.engine) as network:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from darkroom.data.progress import Progress, unseen
 from darkroom.flows.descriptions import describe, first_rows
-from darkroom.flows.results import Result, RunResult, ScoreResult
+from darkroom.flows.results import Result, RunResult, ScoreResult, SelfDescribed
 from darkroom.models.pages.description import Table
 
 _MAX_ROWS = 20
@@ -102,15 +102,15 @@ def show(result: Result, as_json: bool) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     for table in described.tables:
         sys.stdout.write("\n")
-        console.print(_grid(table))
+        console.print(_grid(table, len(table.cells) if isinstance(made, SelfDescribed) else _MAX_ROWS))
 
 
-def _grid(table: Table) -> Grid:
+def _grid(table: Table, max_rows: int) -> Grid:
     """The first rows of a table."""
     grid = Grid(*table.columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for row in table.cells[:_MAX_ROWS]:
+    for row in table.cells[:max_rows]:
         grid.add_row(*(Text(_plain(cell)) for cell in row))
-    if len(table.cells) > _MAX_ROWS:
+    if len(table.cells) > max_rows:
         grid.add_row("...")
     return grid
 

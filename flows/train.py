@@ -6,6 +6,7 @@ from pathlib import Path
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.files.locks import exclusive
+from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.descriptions import describe, epochs_table
 from darkroom.flows.results import TrainResult
@@ -47,9 +48,10 @@ def train(
         rules = with_workers_of(cluster, rules)
     opened = open_dataset(folder)
     if cluster and not cluster.has_chief:
-        joined = tasks.join_training(folder, rules, cluster, place)
+        with in_use(place, folder):
+            joined = tasks.join_training(folder, rules, cluster, place)
         return _shown(joined, reused=False)
-    with exclusive(place.models / bundle_name(opened, rules)):
+    with in_use(place, folder), exclusive(place.models / bundle_name(opened, rules)):
         done = tasks.find_bundle(folder, rules, place)
         bundle = done
         if bundle is None:

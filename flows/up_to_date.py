@@ -12,13 +12,14 @@ from pathlib import Path
 
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.errors import InputError
+from darkroom.data.figures import fraction
 from darkroom.data.files.names import RUN_RECORD
 from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.ingest.plan import find_dataset
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import at_hand
 from darkroom.data.stores.storage import Url, place_from
-from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
+from darkroom.data.stores.workspace import BUNDLE_CARD, INSPECTION_CARD, Workspace
 from darkroom.flows.options import MAX_JUDGED, ROWS_PER_PART
 from darkroom.flows.recipe import Recipe
 from darkroom.flows.requested import evaluate_request, explain_request
@@ -164,17 +165,18 @@ def explained(
     return ExplainResult.of(done, request.bundle.reference, found.choice) if done else None
 
 
-def promoted(bundle: str, unevaluated: bool, workspace: str | None) -> BlessingResult | None:
+def promoted(bundle: str, unevaluated: bool, force: bool, workspace: str | None) -> BlessingResult | None:
     """What `promote` would give where the version is blessed already.
 
     Raises:
-        InputError: where there is no such version, or it was never evaluated on test images and `unevaluated` is not
-            given.
+        InputError: where there is no such version; where a name has several, and none is named; where it was never
+            evaluated on test images and `unevaluated` is not given; and where its evaluation refused it and `force` is
+            not given.
     """
     from darkroom.models.evaluation.report import find_test_report
 
     place = open_workspace(workspace)
-    opened = open_bundle(place.choose_model(bundle, bare="newest").folder)
+    opened = open_bundle(named_version(bundle, place))
     name, version = opened.folder.parent.name, opened.folder.name
     if not is_in_workspace(opened.folder, place):
         return None  # the flow refuses it
@@ -186,7 +188,34 @@ def promoted(bundle: str, unevaluated: bool, workspace: str | None) -> BlessingR
             f"{name}@{version} was never evaluated on test images. Evaluate it with: darkroom evaluate "
             f"{name}@{version}, or approve it all the same with --unevaluated."
         )
+    if report and report.blessing and not report.blessing.blessed and not force:
+        raise InputError(
+            f"The evaluation of {name}@{version} refused it: {report.blessing.why}. Approve it all the same with "
+            "--force."
+        )
     return None
+
+
+def named_version(bundle: str, place: Workspace) -> Path:
+    """The version of a model that a person means to bless: none is taken that he may not have thought of.
+
+    Raises:
+        InputError: where there is no such version, or only a name is given that has several; each is then named with
+            its figures.
+    """
+    from darkroom.models.inventory.entries import judged, reference, versions
+
+    found = place.choose_model(bundle, bare="newest").folder
+    name = found.parent.name
+    folders = [folder for folder in versions(place, place.models, BUNDLE_CARD) if folder.parent.name == name]
+    if len(folders) <= 1 or name != bundle.removeprefix("./").rstrip("/"):
+        return found
+    said = []
+    for folder in folders:
+        evaluated, verdict, _ = judged(place, folder)
+        figures = f"accuracy {fraction(evaluated.accuracy)}, " if evaluated else ""
+        said.append(f"{reference(folder)} ({figures}{verdict})")
+    raise InputError(f"{name} has {len(folders)} versions. Say which, or {name}@newest: {'; '.join(said)}.")
 
 
 def scored(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.descriptions import describe
 from darkroom.flows.results import VersusResult
@@ -33,8 +34,9 @@ def versus(
     """
     place = open_workspace(workspace)
     found = place.choose_model(bundle)
-    compared = tasks.compare_with_table(found.folder, local_copy(table), means or {}, path_column, label_column)
-    place.share(found.folder, BUNDLE_CARD)
+    with in_use(place, found.folder):
+        compared = tasks.compare_with_table(found.folder, local_copy(table), means or {}, path_column, label_column)
+        place.share(found.folder, BUNDLE_CARD)
     result = VersusResult.of(compared, found.choice)
     show_result(describe(result), "versus", found.folder.parent.name)
     return result

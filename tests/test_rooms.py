@@ -47,6 +47,7 @@ ORDER = (
     "models/explaining",
     "models/experiments",
     "models/inspecting",
+    "models/inventory",
     "tasks",
     "flows",
     "flows/recipes",

@@ -18,6 +18,8 @@ from darkroom.data.files.atomic import remove_unfinished
 
 logger = logging.getLogger(__name__)
 
+LOCK_FILE = ".lock"
+
 
 @contextmanager
 def exclusive(folder: Path, outputs: Path | None = None) -> Iterator[None]:
@@ -28,7 +30,7 @@ def exclusive(folder: Path, outputs: Path | None = None) -> Iterator[None]:
         outputs: The folder that the lock protects, whose unfinished files are removed; None for `folder` itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

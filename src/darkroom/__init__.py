@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from darkroom._dataset import Dataset, load_dataset
     from darkroom._images import decode
+    from darkroom._inventory import clean, history, list_workspace
     from darkroom._labelling import label_next
     from darkroom._model import Model, load_model
     from darkroom._models import explain, export, promote, rollback, score, versus
@@ -30,6 +31,7 @@ _MODULE_OF = {
     "load_dataset": "darkroom._dataset",
     "decode": "darkroom._images",
     **dict.fromkeys(("explain", "export", "promote", "rollback", "score", "versus"), "darkroom._models"),
+    **dict.fromkeys(("clean", "history", "list_workspace"), "darkroom._inventory"),
     "label_next": "darkroom._labelling",
     "Model": "darkroom._model",
     "load_model": "darkroom._model",
@@ -48,14 +50,17 @@ __all__ = [
     "InputError",
     "Model",
     "WorkError",
+    "clean",
     "compare",
     "decode",
     "evaluate",
     "explain",
     "export",
+    "history",
     "ingest",
     "inspect",
     "label_next",
+    "list_workspace",
     "load_dataset",
     "load_model",
     "promote",

@@ -40,19 +40,24 @@ def versus(
 
 
 def promote(
-    bundle: Reference, why: str = "by hand", workspace: Reference | None = None, unevaluated: bool = False
+    bundle: Reference,
+    why: str = "by hand",
+    workspace: Reference | None = None,
+    unevaluated: bool = False,
+    force: bool = False,
 ) -> BlessingResult:
     """Bless a version of a model by hand: it is what `NAME@blessed` means from now on.
 
     Args:
-        bundle: A model: a name (the newest version), `name@version`, or a path in the workspace.
+        bundle: `name@version`, `name@newest`, a path in the workspace, or a name of which there is one version.
         why: The reason, kept in the history.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         unevaluated: Bless a version that was never evaluated on test images; without it that is an error.
+        force: Bless a version that its evaluation refused; without it that is an error.
     """
     from darkroom.flows.promote import promote as flow
 
-    return flow.plain(os.fspath(bundle), why, text_of(workspace), unevaluated)
+    return flow.plain(os.fspath(bundle), why, text_of(workspace), unevaluated, force)
 
 
 def rollback(name: str, why: str = "by hand", workspace: Reference | None = None) -> BlessingResult:

@@ -150,10 +150,27 @@ def test_a_version_that_was_never_evaluated_is_blessed_only_when_told(
     before = blessed_card(place)
     made = train("colours", settings(5), str(place.root))
     with pytest.raises(InputError, match=rf"{made.bundle} was never evaluated.*--unevaluated"):
-        promote("night", workspace=str(place.root))
+        promote("night@newest", workspace=str(place.root))
+    with pytest.raises(InputError, match=rf"3 versions.*night@newest: {made.bundle} \(not evaluated\); .*accuracy 0"):
+        promote("night", workspace=str(place.root), unevaluated=True)
     assert blessed_card(place) == before
-    promoted = promote("night", workspace=str(place.root), unevaluated=True)
+    promoted = promote("night@newest", workspace=str(place.root), unevaluated=True)
     assert (f"night@{promoted.blessed}", promoted.evaluated) == (made.bundle, None)
+    rollback("night", workspace=str(place.root))
+
+
+def test_a_version_that_was_refused_is_blessed_only_by_force(place: Workspace, judged: list[EvaluateResult]) -> None:
+    before = blessed_card(place)
+    made = train("colours", settings(6), str(place.root))
+    strict = RULES.model_copy(update={"min_accuracy": 1.0, "min_test_images": 19})
+    refused = evaluate(made.bundle, rules=strict, workspace=str(place.root))
+    assert refused.blessed is False
+    with pytest.raises(InputError, match=rf"{made.bundle} refused it: .*--force") as told_why:
+        promote(made.bundle, workspace=str(place.root), unevaluated=True)
+    assert str(refused.blessing) in str(told_why.value)
+    assert blessed_card(place) == before
+    promoted = promote(made.bundle, workspace=str(place.root), force=True)
+    assert f"night@{promoted.blessed}" == made.bundle
     rollback("night", workspace=str(place.root))
 
 

@@ -1,0 +1,291 @@
+"""What a workspace holds, read from the cards; a damaged card is an entry that says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from darkroom.data.dataset.dataset import SCHEMA_VERSION as DATASET_SCHEMA
+from darkroom.data.dataset.dataset import DatasetCard
+from darkroom.data.errors import FormatError
+from darkroom.data.files.cards import read_card
+from darkroom.data.stores.table_paths import SUMMARY_CARD, TablePaths
+from darkroom.data.stores.workspace import BUNDLE_CARD, DATASET_CARD, Workspace
+from darkroom.models.bundle.blessed import read_blessed
+from darkroom.models.bundle.bundle import SCHEMA_VERSION as BUNDLE_SCHEMA
+from darkroom.models.bundle.bundle import BundleCard
+from darkroom.models.evaluation.report import EvaluatedOn, find_test_report
+from darkroom.models.prediction_table.schema import SCHEMA_VERSION as TABLE_SCHEMA
+from darkroom.models.scoring.summary import ScoreSummary
+
+Verdict = Literal["blessed", "refused", "undecided", "not evaluated"]
+
+
+class Entry(BaseModel):
+    """What all entries have.
+
+    Attributes:
+        name: Of a data set or model `name@version`, of a table its name.
+        folder: Where it is on this machine.
+        created: When its card was written, UTC, ISO 8601.
+        num_bytes: On this machine's disk, caches and pages included.
+        damaged: What is wrong with its card; None where nothing is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    folder: str
+    created: str
+    num_bytes: int
+    damaged: str | None = None
+
+
+class DatasetEntry(Entry):
+    """A version of a data set.
+
+    Attributes:
+        source: What it was ingested from.
+        num_images, num_classes: What it holds; 0 where its card is damaged.
+        newest: Whether its name alone means this version.
+        used_by: The models that were trained on it.
+    """
+
+    source: str = ""
+    num_images: int = 0
+    num_classes: int = 0
+    newest: bool
+    used_by: tuple[str, ...] = ()
+
+
+class ModelEntry(Entry):
+    """A version of a model.
+
+    Attributes:
+        dataset: What it was trained on.
+        architecture: Of its network.
+        evaluated: Its figures on test images; None where it has none.
+        verdict: What its evaluation, or a person, decided.
+        in_use: Whether it is the blessed version now, by which `NAME` is scored.
+        used_by: The tables that it made.
+    """
+
+    dataset: str = ""
+    architecture: str = ""
+    evaluated: EvaluatedOn | None = None
+    verdict: Verdict = "not evaluated"
+    in_use: bool = False
+    used_by: tuple[str, ...] = ()
+
+
+class TableEntry(Entry):
+    """A prediction table in the workspace.
+
+    Attributes:
+        scored: The folder or URL of its images.
+        bundle: The model that made it.
+        num_rows: Its rows.
+        num_quarantined, num_abstained: Of them.
+    """
+
+    scored: str = ""
+    bundle: str = ""
+    num_rows: int = 0
+    num_quarantined: int = 0
+    num_abstained: int = 0
+
+
+def dataset_entries(place: Workspace) -> tuple[DatasetEntry, ...]:
+    """All versions of all data sets, by name, the newest first.
+
+    Args:
+        place: The workspace.
+    """
+    users: dict[str, list[str]] = {}
+    for folder in versions(place, place.models, BUNDLE_CARD):
+        model = _bundle_card(folder)
+        if isinstance(model, BundleCard):
+            users.setdefault(model.dataset, []).append(reference(folder))
+    found, names = [], set[str]()
+    for folder in versions(place, place.datasets, DATASET_CARD):
+        newest = folder.parent.name not in names
+        names.add(folder.parent.name)
+        name = reference(folder)
+        shared = _shared(folder / DATASET_CARD, name, folder)
+        try:
+            card = read_card(folder / DATASET_CARD, DatasetCard, DATASET_SCHEMA)
+        except FormatError as error:
+            found.append(DatasetEntry(**shared, newest=newest, damaged=str(error)))
+            continue
+        found.append(
+            DatasetEntry(
+                **shared,
+                source=card.source,
+                num_images=card.num_ok,
+                num_classes=len(card.labels),
+                newest=newest,
+                used_by=tuple(sorted(users.get(name, ()))),
+            )
+        )
+    return tuple(found)
+
+
+def model_entries(place: Workspace) -> tuple[ModelEntry, ...]:
+    """All versions of all models, by name, the newest first.
+
+    Args:
+        place: The workspace.
+    """
+    made: dict[str, list[str]] = {}
+    for table in table_entries(place):
+        made.setdefault(table.bundle, []).append(table.name)
+    found = []
+    for folder in versions(place, place.models, BUNDLE_CARD):
+        name = reference(folder)
+        shared = _shared(folder / BUNDLE_CARD, name, folder)
+        card = _bundle_card(folder)
+        if isinstance(card, FormatError):
+            found.append(ModelEntry(**shared, damaged=str(card)))
+            continue
+        evaluated, verdict, damaged = judged(place, folder)
+        found.append(
+            ModelEntry(
+                **shared,
+                dataset=card.dataset,
+                architecture=card.settings.model,
+                evaluated=evaluated,
+                verdict=verdict,
+                in_use=is_in_use(place, folder),
+                used_by=tuple(sorted(made.get(name, ()))),
+                damaged=damaged,
+            )
+        )
+    return tuple(found)
+
+
+def table_entries(place: Workspace) -> tuple[TableEntry, ...]:
+    """All finished prediction tables of the workspace's own folder, by name.
+
+    Args:
+        place: The workspace.
+    """
+    found = []
+    for path in _summaries(place):
+        folder = path.with_name(path.name.removesuffix(f".{SUMMARY_CARD}"))
+        shared = _shared(path, folder.name, folder)
+        try:
+            card = read_card(TablePaths(folder).summary, ScoreSummary, TABLE_SCHEMA)
+        except FormatError as error:
+            found.append(TableEntry(**shared, damaged=str(error)))
+            continue
+        statuses = {status.name: status.num_rows for status in card.statuses}
+        found.append(
+            TableEntry(
+                **shared,
+                scored=card.folder,
+                bundle=card.bundle,
+                num_rows=card.num_files,
+                num_quarantined=statuses.get("quarantined", 0),
+                num_abstained=card.num_abstained,
+            )
+        )
+    return tuple(found)
+
+
+def judged(place: Workspace, folder: Path) -> tuple[EvaluatedOn | None, Verdict, str | None]:
+    """A model's figures on test images, what was decided of it, and what is wrong with its report.
+
+    Args:
+        place: The workspace.
+        folder: The version's.
+    """
+    try:
+        report = find_test_report(folder / "report")
+    except FormatError as error:
+        return None, "not evaluated", str(error)
+    blessed = _blessed(place, folder.parent.name)
+    if any(event == folder.name for event in blessed):
+        verdict: Verdict = "blessed"
+    elif report is None:
+        verdict = "not evaluated"
+    else:
+        verdict = "undecided" if report.blessing is None or report.blessing.blessed else "refused"
+    return EvaluatedOn.of(report) if report else None, verdict, None
+
+
+def is_in_use(place: Workspace, folder: Path) -> bool:
+    """Whether a version of a model is the blessed one now.
+
+    Args:
+        place: The workspace.
+        folder: The version's.
+    """
+    return _blessed(place, folder.parent.name)[-1:] == (folder.name,)
+
+
+def versions(place: Workspace, parent: Path, card: str) -> list[Path]:
+    """The folders of all versions of all names, by name, the newest first; cards that only a store has are fetched.
+
+    Args:
+        place: The workspace.
+        parent: `place.datasets` or `place.models`.
+        card: The name of their card.
+    """
+    found = place.cards(parent, "*/*", card)
+    for path in found:
+        place.fetch_file(path)
+    newest_first = sorted(found, key=lambda path: (found[path], path.parent.name), reverse=True)
+    return [path.parent for path in sorted(newest_first, key=lambda path: path.parent.parent.name)]
+
+
+def reference(folder: Path) -> str:
+    """`name@version` of a version's folder."""
+    return f"{folder.parent.name}@{folder.name}"
+
+
+def _summaries(place: Workspace) -> list[Path]:
+    """The cards of the tables, sorted; those that only a store has are fetched."""
+    if place.mirror:
+        for name in place.mirror.listed(place.mirror.name_of(place.scores)):
+            if name.endswith(f".{SUMMARY_CARD}") and name.count("/") == 1:
+                place.fetch_file(place.root / name)
+    return sorted(path for path in place.scores.glob(f"*.{SUMMARY_CARD}") if not path.name.startswith("."))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder; links count for themselves."""
+    return sum(os.lstat(path).st_size for path in _files(folder))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if os.path.lexists(path):  # another process may have removed it meanwhile
+                yield path
+
+
+def _shared(card: Path, name: str, folder: Path) -> dict[str, Any]:
+    written = datetime.fromtimestamp(card.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    return {"name": name, "folder": str(folder), "created": written, "num_bytes": size_of(folder)}
+
+
+def _bundle_card(folder: Path) -> BundleCard | FormatError:
+    try:
+        return read_card(folder / BUNDLE_CARD, BundleCard, BUNDLE_SCHEMA)
+    except FormatError as error:
+        return error
+
+
+def _blessed(place: Workspace, name: str) -> tuple[str, ...]:
+    """The versions that were blessed under a name, in their order; () where none was, or the card is damaged."""
+    try:
+        card = read_blessed(place, name)
+    except FormatError:
+        return ()
+    return tuple(event.version for event in card.history) if card else ()
