@@ -243,7 +243,6 @@ def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], mon
     [
         (["score"], "Missing argument 'FOLDER'. See: darkroom score --help"),
         (["develop"], "No such command 'develop'. See: darkroom --help"),
-        (["list"], "No such command 'list'. See: darkroom --help"),
         (["ingset", "x"], "No such command 'ingset'. Did you mean 'ingest'? See: darkroom --help"),
         (["train", "x", "--epoch", "1"], "No such option: --epoch (Possible options: --epochs). See: "),
         (["ingest", "x", "--image-size", "big"], "--image-size: 'big' is not a size; write 160, or"),
