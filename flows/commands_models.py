@@ -77,6 +77,36 @@ def compare(
     how.show(result)
 
 
+@command(
+    app,
+    "Ingest what is newly labelled, train, and put the new version to use if it is not worse than the one in use.",
+    _PANEL,
+    {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS},
+)
+def retrain(
+    how: launch.HowInParts,
+    recipe: RecipeOrSource,
+    changes: dict[str, Any],
+    source: OtherSource = None,
+    name: DatasetName = None,
+    max_judged: MaxJudged = MAX_JUDGED,
+) -> None:
+    from darkroom.flows.recipe import load_recipe
+
+    with native_messages_hidden():
+        plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
+    workers = how.workers()
+    from darkroom.data.sources.resolve import at_hand
+    from darkroom.flows.settings import open_workspace
+
+    at_hand(source or plan.source, open_workspace(how.workspace))
+    with how.prepared(tensorflow=True):
+        from darkroom.flows.retrain import retrain as flow
+
+        result = flow(plan, source, how.workspace, max_judged=max_judged, **workers)
+    how.show(result)
+
+
 @command(app, "Compare an evaluated model with a table of other answers: those of a cloud API, or of a person.", _PANEL)
 def versus(
     how: launch.How,

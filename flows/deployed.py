@@ -13,6 +13,7 @@ from darkroom.flows import inspect_source as _inspect_source
 from darkroom.flows import inventory as _inventory
 from darkroom.flows import label_next as _label_next
 from darkroom.flows import promote as _promote
+from darkroom.flows import retrain as _retrain
 from darkroom.flows import rollback as _rollback
 from darkroom.flows import run as _run
 from darkroom.flows import score as _score
@@ -27,6 +28,7 @@ ingest = _ingest.ingest.prefect
 inspect = _inspect_source.inspect.prefect
 label_next = _label_next.label_next.prefect
 promote = _promote.promote.prefect
+retrain = _retrain.retrain.prefect
 rollback = _rollback.rollback.prefect
 run = _run.run.prefect
 score = _score.score.prefect

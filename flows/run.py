@@ -23,15 +23,15 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.explain import choose_examples
 
 
-def _run_name() -> str:
-    """The run's name in the UI: that of the recipe or the source."""
+def run_name() -> str:
+    """The name in the UI of a run of a recipe: that of the recipe or the source."""
     from prefect.runtime import flow_run
 
     recipe = flow_run.get_parameters()["recipe"]
     return str(recipe if isinstance(recipe, str) else recipe["name"] if isinstance(recipe, dict) else recipe.name)
 
 
-@flow(name="run", flow_run_name=_run_name)
+@flow(name="run", flowrun_name=run_name)
 def run(
     recipe: str | Recipe,
     source: str | None = None,

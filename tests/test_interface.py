@@ -27,6 +27,8 @@ from tests.datasets import photograph, write_images
 ROOT = Path(__file__).parents[1]
 WORK = (
     "run",
+    "retrain",
+    "history",
     "ingest",
     "inspect",
     "train",

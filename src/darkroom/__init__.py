@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from darkroom._labelling import label_next
     from darkroom._model import Model, load_model
     from darkroom._models import explain, export, promote, rollback, score, versus
-    from darkroom._work import compare, evaluate, ingest, inspect, read_source, run, train
+    from darkroom._work import compare, evaluate, ingest, inspect, read_source, retrain, run, train
     from darkroom.data.errors import DarkroomError, ImageError, InputError, WorkError
     from darkroom.data.images.decode import DecodePolicy
 
@@ -65,6 +65,7 @@ __all__ = [
     "load_model",
     "promote",
     "read_source",
+    "retrain",
     "rollback",
     "run",
     "score",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         RunResult,
         TrainResult,
     )
+    from darkroom.flows.retrain import RetrainResult
     from darkroom.models.settings import Precision
 
 
@@ -70,6 +71,32 @@ def run(
     with told_in_a_sentence():
         plan = load_recipe(os.fspath(recipe), _changes(options, RunOptions, "run", name))
     return flow.plain(plan, text_of(source), text_of(workspace), THREADS, precision=precision, max_judged=max_judged)
+
+
+def retrain(
+    recipe: Reference,
+    source: Reference | None = None,
+    name: str | None = None,
+    max_judged: int = MAX_JUDGED,
+    workspace: Reference | None = None,
+    **options: Unpack[RunOptions],
+) -> RetrainResult:
+    """Ingest what is newly labelled, train, and put the new version to use if it is not worse than the one in use.
+
+    Args:
+        recipe: A recipe's name, alone or as `recipe:NAME`, a YAML file, or a source.
+        source: Images in place of the recipe's own source.
+        name: Name of the data set.
+        max_judged: Images whose labels are checked for the data set's page; 0 checks none.
+        workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+        options: Settings in place of the recipe's, such as `image_size=160`.
+    """
+    from darkroom.flows.recipe import load_recipe
+    from darkroom.flows.retrain import retrain as flow
+
+    with told_in_a_sentence():
+        plan = load_recipe(os.fspath(recipe), _changes(options, RunOptions, "retrain", name))
+    return flow.plain(plan, text_of(source), text_of(workspace), THREADS, max_judged=max_judged)
 
 
 def read_source(
