@@ -59,8 +59,8 @@ def retrain(
 ) -> RetrainResult:
     """Ingest what is newly labelled, train, and evaluate against the model in use on the same test images.
 
-    The new version is in use from then on where it is blessed: where it is not worse. A scoring that runs meanwhile keeps
-    the version that it began with. `rollback` returns to the one before.
+    The new version is in use from then on where it is blessed: where it is not worse. A scoring that runs meanwhile
+    keeps the version that it began with. `rollback` returns to the one before.
 
     Args:
         recipe: A recipe's name, alone or as recipe:NAME, a YAML file, a source, or the recipe itself; its settings and
