@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import read_manifest
+from darkroom.data.dataset.records import Record
 from darkroom.data.dataset.shard_names import ShardFormat
-from darkroom.data.dataset.shards import Record, read_shard
+from darkroom.data.dataset.shards import read_shard
 from darkroom.data.dataset.splits import SPLITS, SplitPlan
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file

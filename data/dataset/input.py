@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from darkroom.data.dataset import parquet_shards, tar_shards
 from darkroom.data.dataset.dataset import Dataset, ShardFact
-from darkroom.data.dataset.shards import row_groups
-from darkroom.data.dataset.stored_labels import FEATURE, StoredLabels, stored_labels
+from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.dataset.shard_names import format_of
+from darkroom.data.dataset.stored_labels import FEATURE, stored_labels
 from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.parallel import num_cpus
@@ -222,7 +225,7 @@ def _stored(dataset: Dataset, shards: Sequence[ShardFact]) -> tuple[Any, Callabl
         _check_hash(path, shard.sha256, path.stat().st_mtime_ns)
     names = [str(dataset.folder / shard.file) for shard in shards]
     read = _examples if dataset.card.shard_format == "tfrecord" else _rows
-    elements, parsed = read(names, stored_labels(dataset.labels))
+    elements, parsed = read(names, dataset.labels)
     height, width = dataset.card.policy.image_size
 
     def decoded(*element: Any) -> tuple[Any, ...]:
@@ -234,9 +237,10 @@ def _stored(dataset: Dataset, shards: Sequence[ShardFact]) -> tuple[Any, Callabl
     return elements, decoded
 
 
-def _examples(names: list[str], stored: StoredLabels) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+def _examples(names: list[str], labels: LabelMap) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
     import tensorflow as tf
 
+    stored = stored_labels(labels)
     features = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string),
         FEATURE: stored.tf_feature(),
@@ -252,12 +256,18 @@ def _examples(names: list[str], stored: StoredLabels) -> tuple[Any, Callable[...
     return tf.data.TFRecordDataset(names), parsed
 
 
-def _rows(names: list[str], stored: StoredLabels) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+def _rows(names: list[str], labels: LabelMap) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
     import tensorflow as tf
+
+    stored = stored_labels(labels)
+
+    def groups(path: Path) -> Iterator[pa.Table]:
+        is_tar = format_of(path) == "webdataset"
+        return tar_shards.row_groups(path, labels) if is_tar else parquet_shards.row_groups(path)
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for name in names:
-            for group in row_groups(Path(name)):
+            for group in groups(Path(name)):
                 encoded, sha256 = pc.struct_field(group["image"], "bytes"), group["sha256"]
                 truth = stored.column_truth(group[stored.field().name])
                 yield encoded.to_numpy(), truth, sha256.to_numpy(), group["copy"].to_numpy()

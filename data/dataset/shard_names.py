@@ -5,13 +5,20 @@ How large a shard is decides `ShardRules.rows_per_shard`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from darkroom.data.dataset.splits import SPLITS
 
-ShardFormat = Literal["tfrecord", "parquet"]
+ShardFormat = Literal["tfrecord", "parquet", "webdataset"]
+SUFFIXES: Mapping[ShardFormat, str] = {"tfrecord": ".tfrecord", "parquet": ".parquet", "webdataset": ".tar"}
+_FORMATS = {suffix: name for name, suffix in SUFFIXES.items()}
+
+
+def format_of(shard: Path) -> ShardFormat:
+    """The format of a shard, by its suffix; raises KeyError for that of no shard."""
+    return _FORMATS[shard.suffix]
 
 
 def shard_name(split: str, index: int, count: int, shard_format: ShardFormat) -> str:
@@ -21,9 +28,9 @@ def shard_name(split: str, index: int, count: int, shard_format: ShardFormat) ->
         split: `train`, `validation` or `test`.
         index: From 0.
         count: Shards of the split.
-        shard_format: Which is also the suffix.
+        shard_format: Decides the suffix.
     """
-    return f"{split}-{index:05d}-of-{count:05d}.{shard_format}"
+    return f"{split}-{index:05d}-of-{count:05d}{SUFFIXES[shard_format]}"
 
 
 def part_shard_name(split: str, shard_format: ShardFormat) -> str:
@@ -31,9 +38,9 @@ def part_shard_name(split: str, shard_format: ShardFormat) -> str:
 
     Args:
         split: `train`, `validation` or `test`.
-        shard_format: Which is also the suffix.
+        shard_format: Decides the suffix.
     """
-    return f"{split}.{shard_format}"
+    return f"{split}{SUFFIXES[shard_format]}"
 
 
 def part_shards(part: Path) -> Iterator[Path]:

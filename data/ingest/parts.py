@@ -24,8 +24,9 @@ from PIL import Image
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, QUARANTINED, ManifestRow, read_group, to_table, write_table
+from darkroom.data.dataset.records import Record, ShardWriter
 from darkroom.data.dataset.shard_names import part_shard_name
-from darkroom.data.dataset.shards import Record, ShardWriter, num_records, open_writer
+from darkroom.data.dataset.shards import num_records, open_writer
 from darkroom.data.errors import CountError, ImageError, InputError
 from darkroom.data.files.atomic import atomic_folder
 from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped

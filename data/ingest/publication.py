@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole, open_dataset
 from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.manifest import OK, count_reasons, with_labels, write_table
+from darkroom.data.dataset.records import Record
 from darkroom.data.dataset.shard_names import part_shard_name, shard_name
-from darkroom.data.dataset.shards import Record, copy_without, num_records, open_writer, read_shard
+from darkroom.data.dataset.shards import copy_without, num_records, open_writer, read_shard
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import CountError, InputError
 from darkroom.data.figures import count

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, ManifestRow, from_table
+from darkroom.data.dataset.records import Record
 from darkroom.data.dataset.shard_names import part_shards
-from darkroom.data.dataset.shards import Record, read_shard
+from darkroom.data.dataset.shards import read_shard
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import remove_folder
 from darkroom.data.task import TASKS, TaskName

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.shards import Record, read_shard
+from darkroom.data.dataset.records import Record
+from darkroom.data.dataset.shards import read_shard
 from darkroom.data.figures import count
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import decode_stored

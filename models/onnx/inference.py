@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.shards import Record
+from darkroom.data.dataset.records import Record
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.task import Truth

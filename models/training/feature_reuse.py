@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import read_dataset_card
+from darkroom.data.dataset.shard_names import SUFFIXES
 from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.images.decoder import Decoder
@@ -47,7 +48,7 @@ def find_known(folder: Path) -> None:
             told = (backbone.parents[2].name, theirs, ours)
             logger.warning("No features are taken over from version %s: it was decoded by %s, and not by %s.", *told)
             continue
-        for file in sorted(backbone.parent.glob("*.tfrecord.npz")) + sorted(backbone.parent.glob("*.parquet.npz")):
+        for file in _files_of_shards(backbone.parent):
             with suppress(FormatError):
                 (found,) = read_arrays(file, ("keys",))
                 rows = np.arange(len(found), dtype=np.int32)
@@ -57,6 +58,11 @@ def find_known(folder: Path) -> None:
     if files:
         known, first = np.unique(np.concatenate(keys), return_index=True)
         write_arrays(_file(folder), keys=known, files=np.array(files, np.str_), places=np.concatenate(places)[first])
+
+
+def _files_of_shards(folder: Path) -> list[Path]:
+    """The features in a folder, a file for each shard."""
+    return [file for suffix in SUFFIXES.values() for file in sorted(folder.glob(f"*{suffix}.npz"))]
 
 
 def take_known(folder: Path, keys: NDArray[np.bytes_]) -> dict[int, NDArray[np.float32]]:

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.dataset.shards import Record, read_shard
+from darkroom.data.dataset.records import Record
+from darkroom.data.dataset.shards import read_shard
 from darkroom.data.errors import FormatError
 from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_file

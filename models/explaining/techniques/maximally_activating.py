@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.dataset.shards import Record
+from darkroom.data.dataset.records import Record
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.progress import Progress, unseen
 from darkroom.models.networks.layers import Probe

@@ -24,7 +24,7 @@ from darkroom.data.images.decode import DecodePolicy, decode, decode_stored
 from darkroom.data.ingest.request import IngestSettings
 from tests.datasets import ingest
 
-FORMATS = ("tfrecord", "parquet")
+FORMATS = ("tfrecord", "parquet", "webdataset")
 PHOTOGRAPHS = Path(__file__).parents[4] / "shared" / "data" / "cats_dogs" / "train"
 SIZE = (40, 48)
 
@@ -174,12 +174,13 @@ def test_an_image_is_changed_by_its_hash_seed_and_epoch_wherever_it_stands(datas
     assert found == expected
 
 
-def test_both_formats_give_the_same_batches(source: Path, tmp_path: Path) -> None:
+def test_all_formats_give_the_same_batches(source: Path, tmp_path: Path) -> None:
     made = [make(source, tmp_path / shard_format, shard_format) for shard_format in FORMATS]
     for arguments in (("test", 4), ("train", 8, Shuffle(1, 1, POLICY))):
-        first, second = (collected(batches(dataset, *arguments)) for dataset in made)
-        np.testing.assert_array_equal(first[0], second[0])
-        np.testing.assert_array_equal(first[1], second[1])
+        first, *others = (collected(batches(dataset, *arguments)) for dataset in made)
+        for other in others:
+            np.testing.assert_array_equal(first[0], other[0])
+            np.testing.assert_array_equal(first[1], other[1])
 
 
 @pytest.mark.parametrize("shard_format", FORMATS)

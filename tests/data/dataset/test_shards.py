@@ -19,22 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from darkroom.data.dataset import shards
+from darkroom.data.dataset import parquet_shards
 from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.shard_names import ShardFormat
-from darkroom.data.dataset.shards import (
-    Record,
-    copy_without,
-    num_records,
-    open_writer,
-    parquet_schema,
-    read_shard,
-    row_groups,
-)
+from darkroom.data.dataset.parquet_shards import parquet_schema, row_groups
+from darkroom.data.dataset.records import Record
+from darkroom.data.dataset.shard_names import SUFFIXES, ShardFormat, format_of
+from darkroom.data.dataset.shards import copy_without, num_records, open_writer, read_shard
 from darkroom.data.errors import FormatError
 
 LABELS = LabelMap(("cat", "dog", "été"))
-FORMATS: tuple[ShardFormat, ...] = ("tfrecord", "parquet")
+FORMATS: tuple[ShardFormat, ...] = ("tfrecord", "parquet", "webdataset")
 
 
 def encode(pixels: np.ndarray, image_format: str) -> bytes:
@@ -60,7 +54,7 @@ def record(number: int, image_format: str = "png", path: str | None = None, copy
 
 
 def write(path: Path, records: Sequence[Record]) -> Path:
-    with open_writer(path, "tfrecord" if path.suffix == ".tfrecord" else "parquet", LABELS) as writer:
+    with open_writer(path, format_of(path), LABELS) as writer:
         for each in records:
             writer.write(each)
     return path
@@ -83,7 +77,7 @@ def write(path: Path, records: Sequence[Record]) -> Path:
 def test_what_is_written_comes_back_in_order(
     tmp_path_factory: pytest.TempPathFactory, shard_format: ShardFormat, made: list[Record]
 ) -> None:
-    path = write(tmp_path_factory.mktemp("shard") / f"x.{shard_format}", made)
+    path = write(tmp_path_factory.mktemp("shard") / f"x{SUFFIXES[shard_format]}", made)
     assert list(read_shard(path, LABELS)) == made
     assert num_records(path) == len(made)
 
@@ -96,9 +90,9 @@ def test_a_shard_is_written_again_without_some_records_and_as_it_was_otherwise(
 ) -> None:
     made = [record(number) for number in range(600)]  # three row groups
     place = tmp_path_factory.mktemp("shard")
-    source = write(place / f"source.{shard_format}", made)
+    source = write(place / f"source{SUFFIXES[shard_format]}", made)
     kept = [each for number, each in enumerate(made) if number not in gone]
-    target = place / f"target.{shard_format}"
+    target = place / f"target{SUFFIXES[shard_format]}"
     copy_without(source, target, LABELS, {(made[number].path, made[number].sha256) for number in gone})
     assert list(read_shard(target, LABELS)) == kept
     assert num_records(target) == len(kept)
@@ -110,7 +104,7 @@ def test_a_shard_is_written_again_without_some_records_and_as_it_was_otherwise(
 def test_only_what_is_wrong_with_the_shard_that_is_copied_is_called_damage(
     tmp_path: Path, shard_format: ShardFormat
 ) -> None:
-    source = write(tmp_path / f"source.{shard_format}", [record(number) for number in range(5)])
+    source = write(tmp_path / f"source{SUFFIXES[shard_format]}", [record(number) for number in range(5)])
     with pytest.raises(Exception, match="nowhere") as caught:
         copy_without(source, tmp_path / "nowhere" / source.name, LABELS, set())
     assert not isinstance(caught.value, FormatError)
@@ -184,14 +178,14 @@ def test_a_parquet_is_read_by_pandas_and_duckdb_as_hugging_face_lays_it_out(tmp_
 @pytest.mark.parametrize("shard_format", FORMATS)
 def test_the_same_records_give_the_same_bytes(shard_format: ShardFormat, tmp_path: Path) -> None:
     made = [record(number) for number in range(20)]
-    paths = [write(tmp_path / f"{name}.{shard_format}", made) for name in ("a", "b")]
+    paths = [write(tmp_path / f"{name}{SUFFIXES[shard_format]}", made) for name in ("a", "b")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 @pytest.mark.parametrize("shard_format", FORMATS)
 def test_any_byte_changed_in_a_stored_image_is_found(shard_format: ShardFormat, tmp_path: Path) -> None:
     made = [record(number) for number in range(3)]
-    path = write(tmp_path / f"x.{shard_format}", made)
+    path = write(tmp_path / f"x{SUFFIXES[shard_format]}", made)
     whole = path.read_bytes()
     for each in made:
         place = whole.index(each.encoded) + len(each.encoded) // 2
@@ -205,7 +199,7 @@ def test_any_byte_changed_in_a_stored_image_is_found(shard_format: ShardFormat, 
 
 @pytest.mark.parametrize("shard_format", FORMATS)
 def test_a_shard_that_was_cut_or_is_something_else_is_refused(shard_format: ShardFormat, tmp_path: Path) -> None:
-    path = write(tmp_path / f"x.{shard_format}", [record(number) for number in range(3)])
+    path = write(tmp_path / f"x{SUFFIXES[shard_format]}", [record(number) for number in range(3)])
     whole = path.read_bytes()
     for wrong in (whole[:-1], whole[: len(whole) // 2], whole[:5], b"<html>not a shard</html>", whole + b"\0"):
         path.write_bytes(wrong)
@@ -224,12 +218,12 @@ def test_a_length_that_lies_does_not_lead_the_count_astray(tmp_path: Path) -> No
 
 def test_a_shard_that_is_missing_is_named(tmp_path: Path) -> None:
     for shard_format in FORMATS:
-        with pytest.raises(FormatError, match=f"nowhere.{shard_format}"):
-            list(read_shard(tmp_path / f"nowhere.{shard_format}", LABELS))
+        with pytest.raises(FormatError, match=f"nowhere{SUFFIXES[shard_format]}"):
+            list(read_shard(tmp_path / f"nowhere{SUFFIXES[shard_format]}", LABELS))
 
 
 def test_a_row_group_never_holds_more_than_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "_BYTES_PER_GROUP", 2000)
+    monkeypatch.setattr(parquet_shards, "BYTES_PER_GROUP", 2000)
     made = [record(number) for number in range(60)]
     path = write(tmp_path / "x.parquet", made)
     largest = max(len(each.encoded) for each in made)

@@ -134,7 +134,7 @@ def test_other_shares_are_other_splits(photos: Path, tmp_path: Path) -> None:
     assert splits(ingest(photos, place, other)) == splits(fresh)
 
 
-@pytest.mark.parametrize("kind", ["tfrecord", "parquet"])
+@pytest.mark.parametrize("kind", ["tfrecord", "parquet", "webdataset"])
 def test_a_moved_image_is_stored_once_where_it_belongs_with_its_copies_if_it_is_trained_on(
     photos: Path, tmp_path: Path, kind: str
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from darkroom.data.dataset import shards
+from darkroom.data.dataset import parquet_shards, tar_shards, tfrecord_shards
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.dataset.shards import ShardRules, read_shard
 from darkroom.data.dataset.splits import SPLITS, SplitRules
@@ -35,7 +35,7 @@ from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import noise_png, source_of, write_classes
 
-FORMATS = ("tfrecord", "parquet")
+FORMATS = ("tfrecord", "parquet", "webdataset")
 COVID = Path(__file__).parents[4] / "shared" / "data" / "covid19_xray"
 
 
@@ -151,7 +151,11 @@ def test_rows_that_do_not_add_up_to_the_files_are_an_error_and_nothing_is_publis
 def test_an_image_that_does_not_reach_its_shard_is_an_error(
     shard_format: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = shards._TFRecordShard if shard_format == "tfrecord" else shards._ParquetShard
+    written: Any = {
+        "tfrecord": tfrecord_shards._TFRecordShard,
+        "parquet": parquet_shards._ParquetShard,
+        "webdataset": tar_shards._TarShard,
+    }[shard_format]
     write = written.write
     monkeypatch.setattr(written, "write", lambda self, record: record.path.endswith("3.png") or write(self, record))
     planned = plan_ingest(

@@ -77,7 +77,7 @@ def assert_as_fresh(dataset: Dataset, folder: Path, place: Path, rules: IngestSe
     assert tree(dataset) == tree(fresh)
 
 
-@pytest.mark.parametrize("shard_format", ["tfrecord", "parquet"])
+@pytest.mark.parametrize("shard_format", ["tfrecord", "parquet", "webdataset"])
 def test_new_files_are_decoded_alone(photos: Path, tmp_path: Path, decoded: list[str], shard_format: str) -> None:
     rules = settings(shards={"rows_per_shard": 10, "format": shard_format})
     run(photos, tmp_path / "w", rules)

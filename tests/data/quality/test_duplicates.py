@@ -283,7 +283,7 @@ def test_leaks_are_set_aside_by_default_and_never_the_held_out_image(tmp_path: P
     }
 
 
-@pytest.mark.parametrize("shard_format", ["tfrecord", "parquet"])
+@pytest.mark.parametrize("shard_format", ["tfrecord", "parquet", "webdataset"])
 def test_shards_written_without_the_leaks_hold_the_other_images_unchanged(tmp_path: Path, shard_format: str) -> None:
     source = write_files(tmp_path / "source", leaky_files())
     rules = ShardRules(rows_per_shard=7, format=shard_format)  # type: ignore[arg-type]

@@ -81,7 +81,7 @@ def assert_as_fresh(dataset: Dataset, backbone: Path, place: Path) -> None:
     assert files(alone) == files(dataset)
 
 
-@pytest.mark.parametrize("shard_format", ["tfrecord", "parquet"])
+@pytest.mark.parametrize("shard_format", ["tfrecord", "parquet", "webdataset"])
 def test_only_images_that_no_other_version_has_are_computed(
     photos: Path, backbone: Path, tmp_path: Path, shard_format: str, caplog: pytest.LogCaptureFixture
 ) -> None:
