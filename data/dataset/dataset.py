@@ -97,7 +97,7 @@ class DatasetCard(BaseModel):
         labels: The class names, sorted; a label's index is its position.
         policy: How the images were decoded.
         splits: How they were split.
-        shard_format: `tfrecord` or `parquet`.
+        shard_format: `tfrecord`, `parquet` or `webdataset`.
         augmentation: Of the copies.
         copies: Augmented copies of each training image.
         decoder: What decoded all the images; None in a card of an earlier Darkroom, which did not record it.

@@ -68,7 +68,12 @@ def parquet_schema(labels: LabelMap) -> pa.Schema:
 
 
 def as_rows(records: Sequence[Record], labels: LabelMap) -> pa.Table:
-    """Records as a table of `parquet_schema`."""
+    """Records as a table of `parquet_schema`.
+
+    Args:
+        records: As many as memory holds.
+        labels: The class names by index.
+    """
     schema = parquet_schema(labels)
     stored = schema.field("image").type
     bytes_and_path = (
@@ -118,7 +123,11 @@ class _ParquetShard:
 
 @contextmanager
 def writer(path: Path, labels: LabelMap) -> Iterator[_ParquetShard]:
-    """A writer of one shard; see `darkroom.data.dataset.shards.open_writer`."""
+    """A writer of one shard.
+
+    Args:
+        path, labels: As for `darkroom.data.dataset.shards.open_writer`.
+    """
     with _parquet_file(path, labels) as opened:
         shard = _ParquetShard(opened, labels)
         yield shard
@@ -138,7 +147,14 @@ def _parquet_file(path: Path, labels: LabelMap) -> pq.ParquetWriter:
 
 
 def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
-    """Copy a shard without some of its records, group by group; see `darkroom.data.dataset.shards`."""
+    """Copy a shard without some of its records, group by group.
+
+    Args:
+        source, target, labels, dropped: As for `darkroom.data.dataset.shards.copy_without`.
+
+    Raises:
+        FormatError: where the shard is damaged.
+    """
     with _parquet_file(target, labels) as opened:
         for group in guarded(source, row_groups(source)):
             names = pc.struct_field(group["image"], "path").to_pylist()
@@ -148,7 +164,14 @@ def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Containe
 
 
 def read(path: Path, labels: LabelMap) -> Iterator[Record]:
-    """The records of a shard; see `darkroom.data.dataset.shards.read_shard`."""
+    """The records of a shard.
+
+    Args:
+        path, labels: As for `darkroom.data.dataset.shards.read_shard`.
+
+    Raises:
+        Exception: of any kind, where the file is damaged.
+    """
     stored = stored_labels(labels)
     for group in row_groups(path):
         for row in group.to_pylist():

@@ -60,6 +60,9 @@ def refusing_damage(path: Path) -> Iterator[None]:
 
     Args:
         path: The shard that is read.
+
+    Raises:
+        FormatError: for any error within.
     """
     try:
         yield
@@ -75,6 +78,9 @@ def guarded(path: Path, items: Iterator[T]) -> Iterator[T]:
     Args:
         path: The shard.
         items: What is read from it.
+
+    Raises:
+        FormatError: where reading fails.
     """
     with refusing_damage(path):
         yield from items

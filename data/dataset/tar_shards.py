@@ -72,7 +72,11 @@ class _TarShard:
 
 @contextmanager
 def writer(path: Path, labels: LabelMap) -> Iterator[_TarShard]:
-    """A writer of one shard; see `darkroom.data.dataset.shards.open_writer`."""
+    """A writer of one shard.
+
+    Args:
+        path, labels: As for `darkroom.data.dataset.shards.open_writer`.
+    """
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         yield _TarShard(archive, labels)
 
@@ -88,7 +92,14 @@ def num_records(path: Path) -> int:
 
 
 def read(path: Path, labels: LabelMap) -> Iterator[Record]:
-    """The records of a shard; see `darkroom.data.dataset.shards.read_shard`."""
+    """The records of a shard.
+
+    Args:
+        path, labels: As for `darkroom.data.dataset.shards.read_shard`.
+
+    Raises:
+        Exception: of any kind, where the file is damaged.
+    """
     per_sample = 3 if labels.task.name == "single-label" else 2
     for image, *number, facts in in_batches(_members(path), per_sample):
         found = json.loads(facts.content or b"")
@@ -126,7 +137,14 @@ def row_groups(path: Path, labels: LabelMap) -> Iterator[pa.Table]:
 
 
 def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
-    """Copy a shard without some of its records; see `darkroom.data.dataset.shards`."""
+    """Copy a shard without some of its records.
+
+    Args:
+        source, target, labels, dropped: As for `darkroom.data.dataset.shards.copy_without`.
+
+    Raises:
+        FormatError: where the shard is damaged.
+    """
     with writer(target, labels) as shard:
         for record in guarded(source, read(source, labels)):
             if (record.path, record.sha256) not in dropped:
@@ -134,10 +152,7 @@ def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Containe
 
 
 def _members(path: Path, with_content: bool = True) -> Iterator[_Member]:
-    """The files of a tar that `writer` wrote.
-
-    `tarfile` reads any tar, at a fifth of the speed, and takes one that is cut between two files for a whole one.
-    """
+    """The files of a tar that `writer` wrote; `tarfile` takes one that is cut between two files for a whole one."""
     size = path.stat().st_size
     if size % tarfile.RECORDSIZE:
         raise ValueError("a tar ends with a whole record")

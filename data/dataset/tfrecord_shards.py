@@ -75,7 +75,11 @@ class _TFRecordShard:
 
 @contextmanager
 def writer(path: Path, labels: LabelMap) -> Iterator[_TFRecordShard]:
-    """A writer of one shard; see `darkroom.data.dataset.shards.open_writer`."""
+    """A writer of one shard.
+
+    Args:
+        path, labels: As for `darkroom.data.dataset.shards.open_writer`.
+    """
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(path)) as opened:
@@ -83,7 +87,14 @@ def writer(path: Path, labels: LabelMap) -> Iterator[_TFRecordShard]:
 
 
 def read(path: Path, labels: LabelMap) -> Iterator[Record]:
-    """The records of a shard; see `darkroom.data.dataset.shards.read_shard`."""
+    """The records of a shard.
+
+    Args:
+        path, labels: As for `darkroom.data.dataset.shards.read_shard`.
+
+    Raises:
+        Exception: of any kind, where the file is damaged.
+    """
     import tensorflow as tf
 
     for raw in _raw_records(path):
@@ -109,7 +120,14 @@ def _raw_records(path: Path) -> Iterator[bytes]:
 
 
 def copy_without(source: Path, target: Path, labels: LabelMap, dropped: Container[tuple[str, str]]) -> None:
-    """Copy a shard without some of its records, the others as they are; see `darkroom.data.dataset.shards`."""
+    """Copy a shard without some of its records, the others as they are.
+
+    Args:
+        source, target, labels, dropped: As for `darkroom.data.dataset.shards.copy_without`.
+
+    Raises:
+        FormatError: where the shard is damaged.
+    """
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(target)) as opened:
