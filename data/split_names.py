@@ -16,9 +16,11 @@ _WORDS = {
     "test": "test",
     "testing": "test",
 }
-# On a name in lower case whose blanks and hyphens are underscores: train, Test Images, test1, valset, seg_train.
+# On a name in lower case whose blanks and hyphens are underscores: train, Test Images, test1, valset, seg_train,
+# train-00000-of-00002.
 _SPLIT = re.compile(
     rf"(?:(?P<prefix>.+)_)?(?P<word>{'|'.join(_WORDS)})_?(?:set|data|dataset|images?|imgs?|folder|split)?_?\d*"
+    r"(?:_of_\d+)?"
 )
 
 

@@ -6,8 +6,6 @@ The work then stays as `.earlier-<fingerprint>/`, from which the next ingest tak
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from darkroom.data.errors import CountError, InputError
 from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
+from darkroom.data.files.links import link_or_copy
 from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.ingest.dataset_version import dataset_version
 from darkroom.data.ingest.even_splits import EARLIER_SCHEMA, EvenSplits, earlier_splits, even_splits
@@ -146,7 +145,7 @@ def publish(staging: Path, workspace: Workspace) -> Path:
             write_table(temporary / "manifest.parquet", with_labels(manifest, plan.label_map.task))
             write_table(temporary / "duplicates.parquet", gathered.copies)
             if plan.corrections:
-                _link(staging / CORRECTIONS, temporary / CORRECTIONS)
+                link_or_copy(staging / CORRECTIONS, temporary / CORRECTIONS)
             card = _card(gathered, version, counts, shards, temporary)
             write_json(temporary / DATASET_CARD, card.model_dump(mode="json"))
     write_json(version_note(workspace, plan.settings.name, plan.fingerprint), {"version": version})
@@ -250,7 +249,7 @@ def _gather_shards(gathered: Gathered, staging: Path, folder: Path) -> tuple[Sha
         elif shard.num_gone:
             copy_without(source, folder / file, plan.label_map, dropped)
         else:
-            _link(source, folder / file)
+            link_or_copy(source, folder / file)
         copies = shard.num_images * plan.settings.copies if shard.split == "train" else 0
         expected = shard.num_images + copies
         if (stored := num_records(folder / file)) != expected:
@@ -284,13 +283,6 @@ def _write_again(
     with open_writer(target, plan.settings.shards.format, labels) as writer:
         for record in chain(kept, coming):
             writer.write(record)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
 
 
 def _check_shards(manifest: pa.Table, plan: IngestPlan, shards: tuple[ShardFact, ...]) -> None:

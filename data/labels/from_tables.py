@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from darkroom.data.errors import LabelError
@@ -16,6 +16,7 @@ from darkroom.data.tables.label_tables import (
     FoundTables,
     LabelTable,
 )
+from darkroom.data.tables.sidecars import CLASSES, OBJECTS
 
 _NUM_EXAMPLES = 3
 # Of rows and of images: where more of both are lost, paths and files do not fit each other.
@@ -65,6 +66,25 @@ def chosen_tables(tables: FoundTables, source: Source) -> list[LabelTable]:
     raise LabelError(
         f"{source} holds several tables of labels: {listed}. Choose one, or several, with --labels-csv A.csv,B.csv."
     )
+
+
+def names_for_numbers(tables: FoundTables) -> FoundTables:
+    """The tables without webdataset's `a.cls` where that numbers the classes that `a.json` names.
+
+    Args:
+        tables: All tables of the source.
+    """
+    of_kind = {table.table.path: _by_image(table) for table in tables.usable if table.table.path in (CLASSES, OBJECTS)}
+    if len(of_kind) < 2 or of_kind[CLASSES].keys() != of_kind[OBJECTS].keys():
+        return tables
+    pairs = {(number, of_kind[OBJECTS][path]) for path, number in of_kind[CLASSES].items()}
+    if not len(pairs) == len({number for number, _ in pairs}) == len({name for _, name in pairs}):
+        return tables
+    return replace(tables, usable=tuple(table for table in tables.usable if table.table.path != CLASSES))
+
+
+def _by_image(table: LabelTable) -> dict[str, str | None]:
+    return {row.images[0]: row.label for row in table.rows if len(row.images) == 1}
 
 
 def one_a_split(tables: Sequence[LabelTable]) -> bool:

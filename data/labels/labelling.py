@@ -17,7 +17,9 @@ from darkroom.data.labels.reading import ClassSize, LeftOut, Reading
 from darkroom.data.labels.recognition import find_labels
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.reason_codes import ReasonCode
-from darkroom.data.stores.listing import FileEntry
+from darkroom.data.sources.archive_folder import is_loose_image, packed_images
+from darkroom.data.sources.archives import without_suffix
+from darkroom.data.stores.listing import FileEntry, printable
 from darkroom.data.task import TASKS
 
 EXCLUDED: ReasonCode = "excluded"
@@ -83,6 +85,7 @@ def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -
     every_image = [entry for entry in entries if entry.reason is None]
     entries = _with_reasons(entries, rules)
     _stop_at_linked_folders(folder, entries, rules)
+    _stop_at_packed_images(folder, entries, rules)
     corrections = read_corrections(folder, every_image, rules) if rules.corrections else None
     images = [entry for entry in entries if entry.reason is None]
     folders = {parent_folder(entry.path) for entry in images}
@@ -152,6 +155,20 @@ def _stop_at_linked_folders(folder: Path, entries: Sequence[FileEntry], rules: L
         raise LabelError(
             f"{linked[0]} is a link to a folder, and such links are not followed ({len(linked)} here). Copy what they "
             f"lead to (cp -rL), give that folder as the source, or leave it out with --exclude '{linked[0]}'."
+        )
+
+
+def _stop_at_packed_images(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> None:
+    """Archives beside images: more of the data set, or what it came in."""
+    images = [entry.path for entry in entries if is_loose_image(entry)]
+    packed = packed_images(folder, [each for each in entries if not rules.excludes(each.path)]) if images else iter(())
+    first = next(packed, None)
+    if first:
+        suffix = first.path.removeprefix(without_suffix(first.path))
+        raise LabelError(
+            f"{printable(str(folder))} holds {len(images)} images, and {1 + sum(1 for _ in packed)} archives that may "
+            f"hold more, as {first.path}. If the images alone are the data set, use --exclude '*{suffix}'; if the "
+            "archives belong to it, unpack them, or give them in a folder of their own."
         )
 
 

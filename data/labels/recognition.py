@@ -12,7 +12,7 @@ from dataclasses import replace
 from darkroom.data.errors import LabelError
 from darkroom.data.labels.copies import merged_copies, stop_at_copies_between_folders
 from darkroom.data.labels.evidence import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
-from darkroom.data.labels.from_tables import chosen_tables, from_tables, labels_of, one_a_split
+from darkroom.data.labels.from_tables import chosen_tables, from_tables, labels_of, names_for_numbers, one_a_split
 from darkroom.data.labels.layout import is_session
 from darkroom.data.labels.listings import stop_at_references, stop_at_unread_lists
 from darkroom.data.labels.reading import LeftOut, ambiguous
@@ -26,7 +26,7 @@ from darkroom.data.tables.label_tables import (
     label_table,
 )
 from darkroom.data.tables.matching import Names
-from darkroom.data.tables.sidecars import sidecar_tables
+from darkroom.data.tables.sidecars import CLASSES, OBJECTS, sidecar_tables
 from darkroom.data.tables.table import Table
 from darkroom.data.tables.table_files import read_table
 
@@ -49,7 +49,7 @@ def find_labels(source: Source) -> Found:
         for table in given:
             stop_at_references(source, table, names)
         return from_tables(source, given)
-    tables = find_tables(source.folder, source.entries, names, columns)
+    tables = names_for_numbers(find_tables(source.folder, source.entries, names, columns))
     for table in tables.usable:
         stop_at_references(source, table, names)
     if rules.source == "csv" or rules.path_column or rules.label_column:
@@ -139,7 +139,8 @@ def _folders_and_tables(source: Source, folders: Found, tables: FoundTables) -> 
         )
     classes = set(folders.labels.values())
     whole = len(tables.usable) == 1 and set(folders.labels) <= set(said[0].labels)
-    if whole and all(is_session(label) for label in classes):
+    numbered = tables.usable[0].table.path in (CLASSES, OBJECTS) and all(label.isdecimal() for label in classes)
+    if whole and (numbered or all(is_session(label) for label in classes)):  # numbers of shards are no classes
         return from_tables(source, list(tables.usable))
     readings = [(f"the folders are the classes ({listed(classes)})", "--labels-from folders")]
     if len(tables.usable) > 1 and one_a_split(tables.usable):

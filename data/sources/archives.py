@@ -1,7 +1,8 @@
 """Archives (`.zip`, `.tar`, `.tar.gz`, `.tgz`), unpacked once into `sources/<first 16 hex digits of their SHA-256>/`.
 
 Archives in an archive are unpacked too, each into a folder of its own name: `train.zip` becomes `train/`, as in
-Kaggle's original of dogs against cats. What holds for the outer one holds for all of them together.
+Kaggle's original of dogs against cats. What holds for the outer one holds for all of them together. The archives of a
+folder (`archive_folder.py`) are unpacked in the same way, as if one archive held them.
 
 An archive is somebody else's file, so nothing that it says about itself is believed: bytes are counted while they are
 written, names are checked before they are used, and one bad entry refuses the whole archive, leaving nothing behind.
@@ -12,7 +13,6 @@ a zip its table of contents (about 0.6 KB an entry).
 from __future__ import annotations
 
 import errno
-import gzip
 import logging
 import os
 import re
@@ -21,17 +21,19 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from darkroom.data.errors import SourceError, WorkError
 from darkroom.data.figures import count, size
 from darkroom.data.files.atomic import atomic_folder, remove_folder
 from darkroom.data.files.hashing import file_sha256
+from darkroom.data.files.links import link_or_copy
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.names import SafeNames
+from darkroom.data.sources.tar_stream import CHUNK_BYTES, ForwardStream, open_tar, tar_stream
 from darkroom.data.stores.listing import printable
 
 logger = logging.getLogger(__name__)
@@ -39,15 +41,12 @@ logger = logging.getLogger(__name__)
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 _MIB = 2**20
-_CHUNK_BYTES = _MIB
-# The most that tarfile may ask for at once; it reads long names and PAX headers whole.
-_MAX_READ_BYTES = 4 * _MIB
 # Not bzip2 and LZMA, rare in zips: zipfile unpacks a few KB of those into gigabytes of memory before it can be stopped.
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BY_HAND = "Unpack it yourself if you trust it, and give the folder instead."
 _FETCH_AGAIN = "Fetch the archive again, or unpack what can be read and give the folder."
 # What zipfile, tarfile and the decompressors raise for bytes that are not what they should be.
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
@@ -104,11 +103,32 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
             encrypted, repeated, a link or a device, or would be written outside the folder.
         WorkError: where the workspace cannot be written to.
     """
-    folder = unpacked_folder(archive, workspace_sources)
+    return unpack_into(unpacked_folder(archive, workspace_sources), archive, {"": archive}, {}, limits)
+
+
+def unpack_into(
+    folder: Path,
+    shown: Path,
+    archives: Mapping[str, Path],
+    others: Mapping[str, Path],
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+) -> Path:
+    """Unpack archives into one folder, or find them unpacked by an earlier run; it appears whole or not at all.
+
+    Args:
+        folder: Where to; named after the content.
+        shown: The archive, or the folder that holds them all, for messages.
+        archives: By the path below `folder` that each is unpacked to, with a `/` at its end; "" is `folder` itself.
+        others: Files that lie beside the archives, by path below `folder`.
+        limits: For all archives together.
+
+    Raises:
+        SourceError, WorkError: as `unpack` does.
+    """
     if is_unpacked(folder):
-        logger.info("%s is already unpacked: %s", printable(str(archive)), folder)
+        logger.info("%s is already unpacked: %s", printable(str(shown)), folder)
         return folder
-    unpacking = _Unpacking(archive, limits)
+    unpacking = _Unpacking(shown, archives, limits)
     try:
         with exclusive(folder.parent):
             if is_unpacked(folder):  # by the run that this one has waited for
@@ -116,6 +136,9 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
             remove_folder(folder)
             with atomic_folder(folder) as temporary:
                 unpacking.into(temporary)
+                for path, other in others.items():
+                    (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+                    link_or_copy(other, temporary / path)
     except OSError as error:
         if error.errno is None:  # gzip reports damage as an OSError without a number
             raise unpacking.refusal(f"is damaged ({error})", _FETCH_AGAIN) from None
@@ -123,13 +146,13 @@ def unpack(archive: Path, workspace_sources: Path, limits: ArchiveLimits = DEFAU
             reason = f"has a name that cannot be a file here ({error.strerror})"
             raise unpacking.refusal(reason, _BY_HAND) from None
         raise WorkError(
-            f"{printable(str(archive))} cannot be unpacked into {folder}: {error.strerror}. "
+            f"{printable(str(shown))} cannot be unpacked into {folder}: {error.strerror}. "
             "Free space there, or choose another folder with --workspace."
         ) from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise unpacking.refusal(f"is cut short or damaged ({printable(str(error))})", _FETCH_AGAIN) from None
     counts = f"{count(unpacking.num_files, 'file')}, {size(unpacking.unpacked_bytes)}"
-    logger.info("Unpacked %s into %s: %s", printable(str(archive)), folder, counts)
+    logger.info("Unpacked %s into %s: %s", printable(str(shown)), folder, counts)
     return folder
 
 
@@ -153,13 +176,13 @@ def unpacked_folder(archive: Path, workspace_sources: Path) -> Path:
 def is_unpacked(folder: Path) -> bool:
     """Whether this is an unpacked archive; not one of an earlier Darkroom that left archives in it as they were."""
     return folder.is_dir() and not any(
-        _is_inner_archive(os.path.join(place, name).removeprefix(f"{folder}/"))
+        is_inner_archive(os.path.join(place, name).removeprefix(f"{folder}/"))
         for place, _, names in os.walk(folder)
         for name in names
     )
 
 
-def _is_inner_archive(name: str) -> bool:
+def is_inner_archive(name: str) -> bool:
     """Whether an entry is an archive to unpack; hidden ones and what macOS keeps beside one (`__MACOSX`) are none."""
     if not name.lower().endswith(ARCHIVE_SUFFIXES):
         return False
@@ -169,10 +192,11 @@ def _is_inner_archive(name: str) -> bool:
 class _Unpacking:
     """One archive on its way into a folder: what was counted so far, and the entry at hand for the sentences."""
 
-    def __init__(self, archive: Path, limits: ArchiveLimits) -> None:
-        self.archive = archive
+    def __init__(self, shown: Path, archives: Mapping[str, Path], limits: ArchiveLimits) -> None:
+        self.shown = shown
+        self.archives = archives
         self.limits = limits
-        self.archive_bytes = archive.stat().st_size
+        self.archive_bytes = sum(archive.stat().st_size for archive in archives.values())
         self.entry: str | None = None
         self.inside: tuple[str, ...] = ()
         self.num_entries = 0
@@ -181,8 +205,10 @@ class _Unpacking:
         self._names = SafeNames()
 
     def into(self, folder: Path) -> None:
-        self._into(folder, self.archive, "")
-        self.entry = None
+        for prefix, archive in self.archives.items():
+            self.inside, self.entry = ((archive.name,) if prefix else ()), None
+            self._into(folder, archive, prefix)
+        self.inside, self.entry = (), None
         if not self.num_files:
             raise self.refusal("holds no file", "Give an archive with images in it.")
 
@@ -191,18 +217,19 @@ class _Unpacking:
         unpacked = self._zip_into if archive.name.lower().endswith(".zip") else self._tar_into
         for name in unpacked(folder, archive, prefix):
             self.num_files += 1
-            if _is_inner_archive(name):
+            if is_inner_archive(name):
                 if len(self.inside) == self.limits.max_depth:
                     raise self.refusal(f"is an archive below {self.limits.max_depth} others", _BY_HAND)
                 self.inside, self.entry = (*self.inside, str(self.entry)), None
-                self._into(folder, folder / name, f"{_without_suffix(name)}/")
+                self._into(folder, folder / name, f"{without_suffix(name)}/")
                 (folder / name).unlink()
                 self.inside, self.num_files = self.inside[:-1], self.num_files - 1
 
     def refusal(self, reason: str, remedy: str) -> SourceError:
         names = [printable(name) for name in (*self.inside, self.entry) if name is not None]
         where = "its entry " + " in ".join(map(repr, reversed(names))) if names else "it"
-        return SourceError(f"The archive {printable(str(self.archive))} is refused: {where} {reason}. {remedy}")
+        what = "The archive {} is" if "" in self.archives else "The archives in {} are"
+        return SourceError(f"{what.format(printable(str(self.shown)))} refused: {where} {reason}. {remedy}")
 
     def enter(self, name: str, is_folder: bool, prefix: str) -> str:
         """Count an entry and check its name; returns it below `prefix`, with plain `/` between its parts."""
@@ -259,19 +286,14 @@ class _Unpacking:
         return name
 
     def _zip_chunks(self, stream: IO[bytes]) -> Iterator[bytes]:
-        while chunk := stream.read(_CHUNK_BYTES):
+        while chunk := stream.read(CHUNK_BYTES):
             self.count_bytes(len(chunk))
             yield chunk
 
     def _tar_into(self, folder: Path, archive: Path, prefix: str) -> Iterator[str]:
         """The same of a tar."""
-        with archive.open("rb") as raw:
-            is_gzip = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            source = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw
-            stream = _ForwardStream(source, self)
-            # tarfile only ever sees the unpacked stream, through our counter.
-            with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as opened:
+        with tar_stream(archive, self.count_bytes) as stream:
+            with open_tar(stream) as opened:
                 while (member := opened.next()) is not None:
                     opened.members = []  # type: ignore[attr-defined]  # it would keep every entry in memory
                     name = self.enter(member.name, member.isdir(), prefix)
@@ -283,10 +305,10 @@ class _Unpacking:
             # tarfile takes a damaged header for the end; the real end is a block of zeros.
             if stream.last_read != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("the mark at its end is missing")
-            while stream.read(_CHUNK_BYTES):  # so that gzip compares its checksum
+            while stream.read(CHUNK_BYTES):  # so that gzip compares its checksum
                 pass
 
-    def _write_member(self, member: tarfile.TarInfo, path: Path, stream: _ForwardStream) -> None:
+    def _write_member(self, member: tarfile.TarInfo, path: Path, stream: ForwardStream) -> None:
         if not member.isreg() or member.issparse():
             raise self.refusal("is a link, a device or a sparse file, not a plain file", _BY_HAND)
         stream.seek(member.offset_data)
@@ -294,42 +316,8 @@ class _Unpacking:
             raise tarfile.ReadError("unexpected end of data")
 
 
-class _ForwardStream:
-    """The unpacked bytes of a tar as tarfile may see them: counted, never backwards, never very much at once."""
-
-    def __init__(self, source: IO[bytes], unpacking: _Unpacking) -> None:
-        self._source = source
-        self._unpacking = unpacking
-        self._position = 0
-        self.last_read = b""
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, position: int) -> int:
-        if position < self._position:
-            raise tarfile.ReadError("a header points backwards")
-        for _ in self.chunks(position - self._position):
-            pass
-        return self._position
-
-    def read(self, num_bytes: int) -> bytes:
-        if not 0 <= num_bytes <= _MAX_READ_BYTES:
-            raise tarfile.ReadError(f"a header says it has {num_bytes} bytes")
-        self.last_read = self._source.read(num_bytes)
-        self._position += len(self.last_read)
-        self._unpacking.count_bytes(len(self.last_read))
-        return self.last_read
-
-    def chunks(self, num_bytes: int) -> Iterator[bytes]:
-        """The next bytes, fewer where the stream ends."""
-        left_bytes = num_bytes
-        while left_bytes > 0 and (chunk := self.read(min(left_bytes, _CHUNK_BYTES))):
-            left_bytes -= len(chunk)
-            yield chunk
-
-
-def _without_suffix(name: str) -> str:
+def without_suffix(name: str) -> str:
+    """The name of the folder that an archive is unpacked into."""
     return re.sub(r"\.(zip|tar|tgz|tar\.gz)$", "", name, flags=re.IGNORECASE)
 
 

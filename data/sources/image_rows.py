@@ -8,14 +8,13 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from darkroom.data.files.atomic import atomic_folder
+from darkroom.data.files.links import link_or_copy
 from darkroom.data.files.locks import exclusive
 
 _SUFFIXES = (
@@ -58,7 +57,7 @@ class ImageRows:
         if isinstance(image, bytes):
             file.write_bytes(image)
         else:
-            _link(image, file)
+            link_or_copy(image, file)
         self._rows.writerow([path, *(cells.get(column, "") for column in self._columns)])
 
 
@@ -76,14 +75,6 @@ def image_rows(folder: Path, columns: Iterable[str]) -> Iterator[ImageRows]:
         (temporary / "labels.csv").open("w", encoding="utf-8", newline="") as table,
     ):
         yield ImageRows(temporary, table, columns)
-
-
-def _link(file: Path, to: Path) -> None:
-    """The same file under another name, without room for its bytes where the file system allows it."""
-    try:
-        os.link(os.path.realpath(file), to)
-    except OSError:
-        shutil.copy2(file, to)
 
 
 def suffix_of(image: bytes) -> str:

@@ -13,6 +13,7 @@ from darkroom.data.figures import count
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
 from darkroom.data.sources import archives, arrays, kaggle, parquet_images, samples
+from darkroom.data.sources.archive_folder import archive_folder
 from darkroom.data.stores.listing import check_folder, has_files, printable
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from
@@ -21,9 +22,9 @@ from darkroom.data.stores.workspace import Workspace, name_from
 logger = logging.getLogger(__name__)
 
 _FORMS = (
-    "a folder, a .zip, .tar, .tar.gz or .tgz file, a .npz file of data and labels, a .parquet file of images, any of "
-    "these at s3://, gs:// or "
-    "az://, kaggle:owner/dataset, kaggle:owner/dataset/versions/N, kaggle:competitions/NAME or sample:NAME"
+    "a folder of images or of archives, a .zip, .tar, .tar.gz or .tgz file, a .npz file of data and labels, a .parquet "
+    "file of images, any of these at s3://, gs:// or az://, kaggle:owner/dataset, kaggle:owner/dataset/versions/N, "
+    "kaggle:competitions/NAME or sample:NAME"
 )
 
 
@@ -67,8 +68,9 @@ def resolve(reference: str, workspace: Workspace) -> Source:
     """Find, download, unpack or create the folder that a reference names; later runs find it again.
 
     Args:
-        reference: A folder (used as it lies), an archive, a `.npz` of arrays, the URL of one of these, `kaggle:…` or
-            `sample:NAME`. A folder whose name looks like one of those is written `./sample:NAME`.
+        reference: A folder (used as it lies, unless it holds nothing but archives), an archive, a `.npz` of arrays, the
+            URL of one of these, `kaggle:…` or `sample:NAME`. A folder whose name looks like one of those is written
+            `./sample:NAME`.
         workspace: Archives, arrays and samples are unpacked below its `sources`, and what is at a URL is fetched
             there; Kaggle's go to kagglehub's own cache.
 
@@ -79,7 +81,8 @@ def resolve(reference: str, workspace: Workspace) -> Source:
     scheme, _, rest = reference.partition(":")
     if scheme == "kaggle":
         fetched = kaggle.fetch(rest)
-        return Source(reference, _not_empty(fetched.folder), name_from(fetched.name), "kaggle", fetched.licence)
+        folder = _readable(_not_empty(fetched.folder), workspace)
+        return Source(reference, folder, name_from(fetched.name), "kaggle", fetched.licence)
     if scheme == "sample":
         sample = samples.find_sample(rest)
         folder = samples.make_sample(sample, workspace.sources)
@@ -94,6 +97,8 @@ def resolve(reference: str, workspace: Workspace) -> Source:
         if files := parquet_images.parquet_files(path):
             written = parquet_images.write_images(files, workspace.sources)
             return Source(reference, written, name_from(path.name), "parquet")
+        if packed := archive_folder(path):
+            return Source(reference, packed.unpack(workspace.sources), name_from(path.name), "archive")
         return Source(reference, _not_empty(path), name_from(path.name), "folder")
     if os.path.isfile(path):
         return _unpacked(reference, path, workspace)
@@ -122,6 +127,8 @@ def at_hand(reference: str, workspace: Workspace) -> Source | None:
         is_there = (workspace.sources / samples.find_sample(rest).key).is_dir()
     elif not os.path.isdir(path) and archives.is_archive(path) and os.path.isfile(path):
         is_there = archives.is_unpacked(archives.unpacked_folder(path, workspace.sources))
+    elif os.path.isdir(path) and (packed := archive_folder(path)):
+        is_there = archives.is_unpacked(packed.unpacked_folder(workspace.sources))
     elif files := parquet_images.parquet_files(path) if os.path.exists(path) else []:
         is_there = parquet_images.images_folder(files, workspace.sources).is_dir()
     elif not os.path.isdir(path) and arrays.is_array_file(path) and os.path.isfile(path):
@@ -154,7 +161,13 @@ def _fetched(url: Url, workspace: Workspace) -> Source:
         logger.info("%s: %s fetched into %s", url, count(mirror.copy_exactly(), "file"), mirror.folder)
         if not has_files(mirror.folder):
             raise SourceError(f"{url} holds no object. Give the URL of the folder that holds the images.")
-        return Source(str(url), mirror.folder, name_from(url.name), "store")
+        return Source(str(url), _readable(mirror.folder, workspace), name_from(url.name), "store")
+
+
+def _readable(folder: Path, workspace: Workspace) -> Path:
+    """A fetched folder, or its archives unpacked where it holds nothing else."""
+    packed = archive_folder(folder)
+    return packed.unpack(workspace.sources) if packed else folder
 
 
 def _not_empty(folder: Path) -> Path:

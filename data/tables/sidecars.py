@@ -12,6 +12,8 @@ from darkroom.data.tables.table import Rows, Table
 from darkroom.data.tables.xml_annotations import read_voc
 
 _MAX_BYTES = 2**20
+# What the tables are called.
+CLASSES, OBJECTS = "*.cls", "*.json"
 
 
 def sidecar_tables(folder: Path, entries: Sequence[FileEntry], names: Names) -> list[Table]:
@@ -37,7 +39,7 @@ def _classes(folder: Path, beside: Sequence[FileEntry], images: Mapping[str, str
         (number, (images[_stem(path)], _text(folder / entry.os_path)))
         for number, (path, entry) in enumerate(files.items(), start=1)
     ]
-    return Rows(("path", "label"), rows).table("*.cls", "", "file", frozenset(files)) if rows else None
+    return Rows(("path", "label"), rows).table(CLASSES, "", "file", frozenset(files)) if rows else None
 
 
 def _objects(folder: Path, beside: Sequence[FileEntry], images: Mapping[str, str]) -> Table | None:
@@ -52,15 +54,23 @@ def _objects(folder: Path, beside: Sequence[FileEntry], images: Mapping[str, str
             if isinstance(value, dict):
                 found[entry.path] = value
     columns = dict.fromkeys(
-        key for value in found.values() for key, cell in value.items() if isinstance(cell, str | int) and key != "path"
+        key
+        for value in found.values()
+        for key, cell in value.items()
+        if (isinstance(cell, str | int) and key != "path") or (isinstance(cell, list) and key == "labels")
     )
     if len(found) < 2 or not columns:
         return None
     rows = [
-        (number, (images[_stem(path)], *(str(value.get(key, "")) for key in columns)))
+        (number, (images[_stem(path)], *(_cell(value.get(key, "")) for key in columns)))
         for number, (path, value) in enumerate(found.items(), start=1)
     ]
-    return Rows(("path", *columns), rows).table("*.json", "", "file", frozenset(found))
+    return Rows(("path", *columns), rows).table(OBJECTS, "", "file", frozenset(found))
+
+
+def _cell(value: object) -> str:
+    """A value as a cell of a table has it; a list stays JSON, as several labels may be written."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
 
 
 def _text(file: Path) -> str:

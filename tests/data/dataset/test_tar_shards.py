@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ from darkroom.data.errors import FormatError
 from darkroom.data.images.augment import augmentation_by_name
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.labels.labelling import label_files
 from darkroom.data.labels.rules import LabelRules
+from darkroom.data.sources.resolve import resolve
+from darkroom.data.stores.listing import list_files
+from darkroom.data.stores.workspace import Workspace
 from darkroom.data.task import MULTI_LABEL
 from tests.datasets import ingest, write_images
 
@@ -137,6 +142,14 @@ def test_what_training_gets_of_several_labels_is_a_row_of_0_and_1(tmp_path: Path
     for row, record in zip(truth, stored, strict=True):
         number = int(record.path.partition(".")[0])
         assert row.tolist() == [number % 2, number % 3 == 0, number % 5 < 2]
+
+
+def test_the_shards_of_a_data_set_are_a_source(dataset: Dataset, tmp_path: Path) -> None:
+    folder = resolve(str(dataset.folder / "shards"), Workspace(tmp_path / "w")).folder
+    found = label_files(folder, list_files(folder), LabelRules())
+    counts = Counter((file.label, file.source_split) for file in found.files if file.label)
+    copies = {"train": 2, "validation": 1, "test": 1}  # with one augmented copy of each training image
+    assert counts == {(each.label, each.split): copies[each.split] * each.num_images for each in dataset.card.counts}
 
 
 @pytest.mark.parametrize("change", [(b'"label": "cat"', b'"label": "dog"'), (b'"copy": 0', b'"coqy": 0')])
