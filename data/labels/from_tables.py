@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from darkroom.data.errors import LabelError
-from darkroom.data.labels.evidence import Found, Source
-from darkroom.data.labels.reading import LeftOut
+from darkroom.data.labels.evidence import Found, Source, listed
+from darkroom.data.labels.reading import LeftOut, ambiguous
 from darkroom.data.split_names import split_named
 from darkroom.data.tables.label_cells import USE_MULTI_LABEL, several_labels_in_a_cell
 from darkroom.data.tables.label_tables import (
@@ -112,6 +112,8 @@ def from_tables(source: Source, tables: Sequence[LabelTable]) -> Found:
             labels, or many rows and many images do not match.
     """
     rules = source.rules
+    for table in tables:
+        _stop_at_levels(table)
     said = [labels_of(table, rules.classes, rules.bad_rows == "leave-out") for table in tables]
     labels: dict[str, str] = {}
     splits: dict[str, str] = {}
@@ -217,6 +219,16 @@ def labels_of(table: LabelTable, classes: Sequence[str], leave_out_bad_rows: boo
     )
     decision = f"labels from {table.name}, {columns}{table.words}{lost}{several}{wrong}"
     return TableLabels(labels, splits, decision, tuple(unmatched), tuple(unclear), tuple(bad))
+
+
+def _stop_at_levels(table: LabelTable) -> None:
+    """Genus and species are both labels, and only the user knows which is meant."""
+    readings = []
+    for column in table.levels:
+        cells = table.table.rows.distinct(table.table.header.index(column)) - {""}
+        readings.append((f"column {column!r} holds the classes ({listed(cells)})", f"--label-column '{column}'"))
+    if readings:
+        raise ambiguous(table.table.path, readings)
 
 
 def _nothing_named(source: Source, tables: Sequence[LabelTable], said: Sequence[TableLabels]) -> LabelError:

@@ -30,6 +30,12 @@ _LABEL_COLUMNS = (
     "label", "class", "category", "target", "species", "breed", "diagnosis", "labels", "class_name", "classname",
     "class_id", "classid", "label_name", "dx", "choice",
 )  # fmt: skip
+# The same things named at different levels, without underscores: where a label is one of them, so may another be.
+_LEVELS = (
+    "kingdom", "phylum", "class", "subclass", "superclass", "order", "suborder", "family", "subfamily", "genus",
+    "subgenus", "species", "subspecies", "breed", "variety", "cultivar", "category", "subcategory", "supercategory",
+    "coarselabel", "finelabel",
+)  # fmt: skip
 # A table with one of these reasons says nothing about the images, and may stay beside them.
 NAMES_NO_IMAGE = "names no image here"
 NO_LABELS = "has no column of labels"
@@ -82,6 +88,8 @@ class LabelTable:
         images: By the place of a row that names some, those that its path can mean: see `Names.find`.
         splits, split_column: The split of each row, and the column's name; () and None without one.
         fold_column: A column of cross-validation folds, which is not used.
+        levels: The columns that may be the label as well as this one, at another level, as genus and species; empty
+            where the user named the column.
         task: How the labels are written.
         words, adds_up: How the cells were read; see `ReadCells`.
     """
@@ -94,6 +102,7 @@ class LabelTable:
     splits: tuple[str | None, ...] = ()
     split_column: str | None = None
     fold_column: str | None = None
+    levels: tuple[str, ...] = ()
     task: Task = SINGLE_LABEL
     words: str = ""
     adds_up: bool = False
@@ -248,6 +257,7 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
         tuple(split_of_cell(table, split, cell) for cell in table.column(split)) if split is not None else (),
         table.header[split] if split is not None else None,
         unused_folds(table),
+        _levels(table, label, {path, split}) if label is not None and columns.label is None else (),
         columns.cells.task,
         read.words,
         read.adds_up,
@@ -290,6 +300,24 @@ def _label_column(table: Table, asked: str | None, taken: set[int | None]) -> in
                 f"{table.path} has several columns that may be the label: {found}. Choose one with --label-column."
             )
     return usual[0] if usual else None
+
+
+def _levels(table: Table, label: int, taken: set[int | None]) -> tuple[str, ...]:
+    """Columns that name the same thing as the label's, in fewer or more classes; () where there is no such column."""
+
+    def is_level(index: int) -> bool:
+        return _plain(table.header[index]).replace("_", "") in _LEVELS
+
+    if not is_level(label):
+        return ()
+    others = [index for index in range(len(table.header)) if index not in (label, *taken) and is_level(index)]
+    found = []
+    for other in others:
+        pairs = {(cells[label], cells[other]) for _, cells in table.rows}
+        numbers = {len({first for first, _ in pairs}), len({second for _, second in pairs})}
+        if min(numbers) >= 2 and numbers != {len(pairs)} and not _is_measure(table, other):
+            found.append(other)
+    return tuple(table.header[index] for index in sorted([label, *found])) if found else ()
 
 
 def _only_label_column(table: Table, path: int, split: int | None) -> int:

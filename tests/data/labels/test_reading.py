@@ -106,6 +106,7 @@ def parquet(columns: Mapping[str, Sequence[object]], label: Sequence[str]) -> by
 
 
 AB = rows("file,label", *(f"images/{n}.jpg,{'ab'[n % 2]}" for n in range(8)))
+OAKS = [("Quercus", "alba"), ("Quercus", "rubra")] * 2 + [("Acer", "rubrum")] * 2
 GT = "ISIC2018_Task3_{}_GroundTruth"
 BROUGHT: dict[str, Brought] = {
     "days inside the class folders": Brought(
@@ -673,6 +674,50 @@ BROUGHT: dict[str, Brought] = {
         {("MEL", None): 2, ("NV", None): 1},
         {"l.csv": rows("image,MEL,NV,male", "0,1,0,1", "1,0,1,0", "2,1,0,1")},
         rules=LabelRules(label_column="MEL,NV"),
+    ),
+    "genus and species": Brought(
+        "https://github.com/visipedia/iwildcam_comp/issues/3",
+        ["images/*6"],
+        tables={"l.csv": rows("file,genus,species", *(f"{n}.jpg,{g},{s}" for n, (g, s) in enumerate(OAKS)))},
+        offered=["--label-column 'genus'", "--label-column 'species'", "(Acer, Quercus)", "alba", "more than one way"],
+    ),
+    "genus and species, said": Brought(
+        "https://github.com/visipedia/iwildcam_comp/issues/3",
+        ["images/*6"],
+        {("Quercus", None): 4, ("Acer", None): 2},
+        {"l.csv": rows("file,genus,species", *(f"{n}.jpg,{g},{s}" for n, (g, s) in enumerate(OAKS)))},
+        rules=LabelRules(label_column="genus"),
+    ),
+    "class and subclass": Brought(
+        "https://github.com/visipedia/iwildcam_comp/issues/3",
+        ["images/*6"],
+        tables={"l.csv": rows("file,Sub-class,Class", *(f"{n}.jpg,{s},{g}" for n, (g, s) in enumerate(OAKS)))},
+        offered=["--label-column 'Sub-class'", "--label-column 'Class'"],
+    ),
+    "species of one genus": Brought(
+        "https://github.com/visipedia/iwildcam_comp/issues/3",
+        ["images/*4"],
+        {("alba", None): 2, ("rubra", None): 2},
+        {"l.csv": rows("file,genus,species", *(f"{n}.jpg,{g},{s}" for n, (g, s) in enumerate(OAKS[:4])))},
+    ),
+    "a genus of each species": Brought(
+        "https://github.com/visipedia/iwildcam_comp/issues/3",
+        ["images/*2"],
+        {("alba", None): 1, ("rubrum", None): 1},
+        {"l.csv": rows("file,genus,species", "0.jpg,Quercus,alba", "1.jpg,Acer,rubrum")},
+    ),
+    "folders of species, and a table of genus and species": Brought(
+        "https://github.com/visipedia/iwildcam_comp/issues/3",
+        ["alba/*2", "rubra/*2", "rubrum/*2"],
+        {("alba", None): 2, ("rubra", None): 2, ("rubrum", None): 2},
+        {"l.csv": rows("file,genus,species", "alba/0.jpg,Quercus,alba", "rubra/0.jpg,Quercus,rubra",
+                       "rubrum/1.jpg,Acer,rubrum")},
+    ),
+    "a label beside its family": Brought(
+        "https://github.com/visipedia/iwildcam_comp/issues/3",
+        ["images/*6"],
+        {("alba", None): 2, ("rubra", None): 2, ("rubrum", None): 2},
+        {"l.csv": rows("file,family,label", *(f"{n}.jpg,{g},{s}" for n, (g, s) in enumerate(OAKS)))},
     ),
     "splits in a table beside class folders": Brought(
         "https://github.com/liaopeiyuan/artbench/issues/2",
