@@ -23,6 +23,8 @@ from darkroom.data.task import Task
 
 OK = "ok"
 QUARANTINED = "quarantined"
+# Remarks on used images.
+FIRST_OF_SEVERAL, DAMAGED = "first_of_several", "damaged"
 
 SCHEMA = pa.schema(
     [
@@ -45,6 +47,7 @@ SCHEMA = pa.schema(
         ("copy_of", pa.string()),
         ("sharpness", pa.float32()),
         ("entropy", pa.float32()),
+        ("remarks", pa.list_(pa.string())),
     ]
 )
 
@@ -66,6 +69,9 @@ class ManifestRow:
         perceptual_hash: 16 hex digits: see `darkroom.data.quality.perceptual`.
         mean_luminance, contrast, clipped, sharpness, entropy: See
             `darkroom.data.quality.pixel_statistics.PixelStatistics`.
+        remarks: What else is to be said of an image that is used: `first_of_several`, more frames or pages follow the
+            one that is used; `damaged`, its decoder complained and gave pixels all the same. None for nothing, and in
+            rows of an earlier Darkroom.
         copy_of: The path of the image because of which a duplicate was quarantined.
     """
 
@@ -88,6 +94,7 @@ class ManifestRow:
     copy_of: str | None = None
     sharpness: float | None = None
     entropy: float | None = None
+    remarks: list[str] | None = None
 
 
 def to_table(rows: Iterable[ManifestRow]) -> pa.Table:

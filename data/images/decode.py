@@ -40,6 +40,7 @@ from darkroom.data.images.formats import FORMATS, settle_pillow
 from darkroom.data.images.limits import MAX_EXIF_BYTES, check_bytes, check_cost, check_size
 from darkroom.data.images.refusals import check_chunks, image_error, unidentified
 from darkroom.data.images.resizing import resize
+from darkroom.data.images.several_frames import dicom_holds_several, holds_several
 from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
 from darkroom.data.images.window import Window, apply_window, check_window
 from darkroom.data.settings import SettingsModel
@@ -167,6 +168,7 @@ class Decoded:
         pixels: `uint8[H, W, 3]`, RGB.
         format, width, height, mode: As in `Header`.
         num_complaints: What the decoder found wrong, though it gave pixels: they may be damaged.
+        first_of_several: More frames or pages follow the one that was decoded.
     """
 
     pixels: NDArray[np.uint8]
@@ -175,6 +177,7 @@ class Decoded:
     height: int
     mode: str
     num_complaints: int = 0
+    first_of_several: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,6 +253,7 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
         try:
             header = _header(image)
             check_cost(data, image, policy)
+            several = holds_several(image, data)
             if image.format == "PNG":
                 check_chunks(data)
             one_by_one = _one_big_image if image.width * image.height > _BIG_PIXELS else nullcontext()
@@ -259,7 +263,7 @@ def decode_with_header(data: bytes, policy: DecodePolicy) -> Decoded:
             raise
         except Exception as error:
             raise image_error(error, data) from None
-    return Decoded(pixels, header.format, header.width, header.height, header.mode, heard.number)
+    return Decoded(pixels, header.format, header.width, header.height, header.mode, heard.number, several)
 
 
 def _decode_extra(data: bytes, policy: DecodePolicy) -> Decoded | None:
@@ -275,7 +279,8 @@ def _decode_extra(data: bytes, policy: DecodePolicy) -> Decoded | None:
         raise
     except Exception as error:  # hostile bytes make their parsers raise nearly anything
         raise image_error(error, data) from None
-    return Decoded(pixels, found.format, found.width, found.height, found.mode)
+    several = found.format == "DICOM" and dicom_holds_several(found.opened)
+    return Decoded(pixels, found.format, found.width, found.height, found.mode, first_of_several=several)
 
 
 def decode_opened(image: Image.Image, policy: DecodePolicy) -> Decoded:

@@ -40,7 +40,8 @@ def decode_unwatched(path: str | None, data: bytes, policy: DecodePolicy) -> Dec
 def watched_decode(folder: Path, part: int, paths: Sequence[str]) -> Iterator[Decode]:
     """`decode_with_header` for the files of a part; it also raises ImageError `decoder_crashed`.
 
-    At the end of the part a warning counts the files whose decoder complained.
+    At the end of the part warnings count the files whose decoder complained, and those of which only the first of
+    several frames or pages is used.
 
     Args:
         folder: Of the work in progress.
@@ -48,20 +49,30 @@ def watched_decode(folder: Path, part: int, paths: Sequence[str]) -> Iterator[De
         paths: Of its files, as they are named when decoded.
     """
     doubtful: list[str] = []
+    several: list[str] = []
     index_of = {path: index for index, path in enumerate(paths)}
     with marked(folder, part, len(paths)) as in_flight:
 
         def decode(path: str | None, data: bytes, policy: DecodePolicy) -> Decoded:
             index = index_of[str(path)]
             if index in in_flight.suspects:
-                return decode_alone(data, policy)
-            with in_flight.flying(index):
-                decoded = decode_with_header(data, policy)
+                decoded = decode_alone(data, policy)
+            else:
+                with in_flight.flying(index):
+                    decoded = decode_with_header(data, policy)
             if decoded.num_complaints:
                 doubtful.append(str(path))
+            if decoded.first_of_several:
+                several.append(str(path))
             return decoded
 
         yield decode
     if doubtful:
-        some = ", ".join(sorted(doubtful)[:_NUM_NAMED]) + (" …" if len(doubtful) > _NUM_NAMED else "")
-        logger.warning("Damaged, but decoded as far as they could be: %d images, such as %s", len(doubtful), some)
+        logger.warning("Damaged, but decoded as far as they could be: %d images, such as %s", *_counted(doubtful))
+    if several:
+        logger.warning("Of several frames or pages, the first is used: %d images, such as %s", *_counted(several))
+
+
+def _counted(paths: Sequence[str]) -> tuple[int, str]:
+    """How many, and the first few."""
+    return len(paths), ", ".join(sorted(paths)[:_NUM_NAMED]) + (" …" if len(paths) > _NUM_NAMED else "")

@@ -23,7 +23,16 @@ from PIL import Image
 
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.leaks import THUMBNAILS
-from darkroom.data.dataset.manifest import OK, QUARANTINED, ManifestRow, read_group, to_table, write_table
+from darkroom.data.dataset.manifest import (
+    DAMAGED,
+    FIRST_OF_SEVERAL,
+    OK,
+    QUARANTINED,
+    ManifestRow,
+    read_group,
+    to_table,
+    write_table,
+)
 from darkroom.data.dataset.records import Record, ShardWriter
 from darkroom.data.dataset.shard_names import part_shard_name
 from darkroom.data.dataset.shards import num_records, open_writer
@@ -208,6 +217,7 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Deco
         status=OK,
         reason=None,
         perceptual_hash=perceptual_hash(small),
+        remarks=_remarks(decoded),
         **vars(pixel_statistics(decoded.pixels, settings.policy)),
     )
     copies = settings.copies if split == "train" else 0
@@ -239,6 +249,12 @@ def _read(plan: IngestPlan, labels: LabelMap, file: dict[str, Any], decode: Deco
             for copy, content in enumerate(encoded)
         ),
     )
+
+
+def _remarks(decoded: Decoded) -> list[str] | None:
+    """What the manifest says of an image besides its figures."""
+    found = {FIRST_OF_SEVERAL: decoded.first_of_several, DAMAGED: decoded.num_complaints > 0}
+    return [remark for remark, applies in found.items() if applies] or None
 
 
 def _quarantined(file: dict[str, Any], data: bytes | None, reason: ReasonCode) -> ManifestRow:

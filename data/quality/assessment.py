@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import ReasonCount
-from darkroom.data.dataset.manifest import OK, by_label, count_reasons
+from darkroom.data.dataset.manifest import DAMAGED, FIRST_OF_SEVERAL, OK, by_label, count_reasons
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import FormatError
+from darkroom.data.figures import count
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.task import SINGLE_LABEL, Task
 
@@ -53,6 +54,11 @@ _FENCE = 1.5
 _FEW_IMAGES = 20
 _UNBALANCED = 10.0
 _MOST_FREQUENT = 10
+_NUM_EXAMPLES = 3
+_MEANING = {
+    FIRST_OF_SEVERAL: "Of animations and documents of several pages, the first frame or page is used",
+    DAMAGED: "These files are damaged, and used as far as they could be decoded",
+}
 
 
 class _Frozen(BaseModel):
@@ -207,7 +213,7 @@ def assess(manifest: pa.Table, policy: DecodePolicy, max_listed: int = 1000, tas
         modes=_most_frequent(Counter(used["mode"].to_pylist())),
         formats=_most_frequent(Counter(used["format"].to_pylist())),
         checks=_checks(used, columns, policy, max_listed, task),
-        remarks=_remarks(classes, np.minimum(width, height), policy),
+        remarks=(*_remarks(classes, np.minimum(width, height), policy), *_remarks_on_images(used)),
     )
 
 
@@ -346,3 +352,18 @@ def _remarks(classes: Sequence[ClassBalance], short: NDArray[np.int64], policy: 
             "network often does better on the enlarged ones."
         )
     return tuple(remarks)
+
+
+def _remarks_on_images(used: pa.Table) -> list[str]:
+    """A sentence for each remark that the manifest has on images, with their number and a few of them."""
+    if "remarks" not in used.column_names:  # of an earlier Darkroom
+        return []
+    noted = used.filter(pc.is_valid(used["remarks"])).select(["path", "remarks"]).to_pylist()
+    sentences = []
+    for remark, meaning in _MEANING.items():
+        paths = [row["path"] for row in noted if remark in row["remarks"]]
+        if paths:
+            more = ", …" if len(paths) > _NUM_EXAMPLES else ""
+            images = count(len(paths), "image")
+            sentences.append(f"{meaning}: {images} ({', '.join(paths[:_NUM_EXAMPLES])}{more}).")
+    return sentences

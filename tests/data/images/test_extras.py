@@ -63,6 +63,8 @@ def test_dicom_of_several_frames_gives_the_first() -> None:
     both = np.concatenate([VALUES, VALUES[::-1]])
     frames = dicom(both, Rows=HEIGHT, NumberOfFrames=2, BitsStored=12)
     np.testing.assert_array_equal(decode(frames, at()), scaled(0, 4095))
+    assert decode_with_header(frames, at()).first_of_several
+    assert not decode_with_header(dicom(VALUES, BitsStored=12), at()).first_of_several
 
 
 def test_limits_hold_for_them_too() -> None:

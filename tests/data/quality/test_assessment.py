@@ -92,7 +92,7 @@ def test_entropy_is_the_bits_of_the_tones() -> None:
 
 def test_a_manifest_of_an_older_darkroom_is_assessed_without_the_later_figures() -> None:
     table = to_table([row(number) for number in range(30)] + [row(99, path="dark", mean_luminance=10.0)])
-    older = table.drop_columns(["sharpness", "entropy"])
+    older = table.drop_columns(["sharpness", "entropy", "remarks"])
     assert found(assess(older, POLICY)) == {"dark": ["dark"]}
 
 
