@@ -357,11 +357,12 @@ class ScoreResult(Result):
     rows_reused: int
     seconds: float
     images_per_second: float | None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, summary: ScoreSummary, out: str) -> ScoreResult:
         shared = ("bundle", "chosen", "precision", "folder", "num_files", "statuses", "labels", "reasons",
-                  "num_abstained", "rows_reused", "seconds", "images_per_second")  # fmt: skip
+                  "num_abstained", "rows_reused", "seconds", "images_per_second", "remarks")  # fmt: skip
         values = {name: getattr(summary, name) for name in shared}
         return cls(out=out, num_parts=len(summary.parts), **values)
 

@@ -80,7 +80,8 @@ class ExtraImage:
         from pydicom.pixels import apply_modality_lut, pixel_array
 
         values = apply_modality_lut(pixel_array(self.opened, index=0), self.opened)
-        return Measured(float(values.min()), float(values.max()), 0.0, None, _dicom_range(self.opened))
+        quartile = float(np.percentile(values, 75))
+        return Measured(float(values.min()), float(values.max()), 0.0, None, _dicom_range(self.opened), quartile)
 
 
 def open_extra(data: bytes) -> ExtraImage | None:

@@ -31,6 +31,8 @@ Window = Literal["auto", "full", "file"] | tuple[int, int]
 Bounds = tuple[float, float]
 
 FULL: Bounds = (0.0, 65535.0)
+# 12 bits read over 16 fill a sixteenth.
+_SMALLEST_SHARE = 1 / 16
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 # The later pair of tags is the one that holds any type of number.
 _EXTREMES = ((340, 341), (280, 281))
@@ -50,6 +52,7 @@ class Measured:
         negative: Share of the values that are below 0.
         stated: What the file says of its range, where that is not the full one.
         full: The range that it would be read over.
+        upper_quartile: A quarter of the values are above it.
     """
 
     low: float
@@ -57,6 +60,12 @@ class Measured:
     negative: float
     stated: Bounds | None
     full: Bounds = FULL
+    upper_quartile: float = 0.0
+
+    def fits(self, bounds: Bounds) -> bool:
+        """Whether it is neither nearly black over these bounds nor white in more than a quarter of its values."""
+        black, white = bounds
+        return self.upper_quartile <= white and self.high >= black + (white - black) * _SMALLEST_SHARE
 
 
 def check_window(value: object) -> object:
@@ -131,9 +140,11 @@ def measured(image: Image.Image) -> Measured:
     stated = stated_bounds(image)
     if _deep_colour(image):
         high = np.asarray(image)[..., :3]  # bytes; the low ones do not matter here
-        return Measured(256.0 * int(high.min()), 256.0 * int(high.max()) + 255, 0.0, stated)
+        quartile = 256.0 * float(np.percentile(high, 75))
+        return Measured(256.0 * int(high.min()), 256.0 * int(high.max()) + 255, 0.0, stated, FULL, quartile)
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    return Measured(float(values.min()), float(values.max()), float((values < 0).mean()), stated)
+    below_0, quartile = float((values < 0).mean()), float(np.percentile(values, 75))
+    return Measured(float(values.min()), float(values.max()), below_0, stated, FULL, quartile)
 
 
 def scaled_to_bytes(values: NDArray[Any], bounds: Bounds) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from darkroom.data.errors import ImageError, InputError
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.measuring import has_deep_values, measure
-from darkroom.data.images.window import FULL, Measured
+from darkroom.data.images.window import FULL, Bounds, Measured
 from darkroom.data.stores.listing import read_file
 
 # Formats of 8 bits, whose files need not be opened.
@@ -69,6 +69,39 @@ def check_value_range(folder: Path, paths: Iterable[str], policy: DecodePolicy) 
         f"the full range, {black:.0f} to {white:.0f}, {would_be}. Choose --window {window} (black,white), "
         f"{stated}or --window full for the full range."
     )
+
+
+def range_remark(folder: Path, paths: Iterable[str], policy: DecodePolicy) -> str:
+    """A sentence where most images of 16 bits in a folder do not fit the range that a model reads them over; "" else.
+
+    One does not fit where a quarter of its values would be white, or all are below a sixteenth of the range.
+
+    Args:
+        folder: Where they lie.
+        paths: As for `check_value_range`, in an arbitrary order.
+        policy: The model's. Where its window is `full` or `file`, nothing is looked at.
+    """
+    if policy.window in ("full", "file"):
+        return ""
+    found = [each for each in _measured(folder, paths, policy) if each.high > each.low]  # a blank image tells nothing
+    unlike = [each for each in found if not each.fits(_bounds(each, policy))]
+    if 2 * len(unlike) <= len(found):
+        return ""
+    low, high = min(each.low for each in unlike), max(each.high for each in unlike)
+    black, white = _bounds(unlike[0], policy)
+    return (
+        f"{len(unlike)} of {len(found)} 16-bit images looked at hold values from {low:.0f} to {high:.0f}, and the "
+        f"model, trained with --window {_option(policy)}, reads {black:.0f} as black and {white:.0f} as white: its "
+        "answers for such images mean little. Score images like those that it was trained on, or train on such images."
+    )
+
+
+def _bounds(measured: Measured, policy: DecodePolicy) -> Bounds:
+    return policy.window if isinstance(policy.window, tuple) else measured.full
+
+
+def _option(policy: DecodePolicy) -> str:
+    return ",".join(map(str, policy.window)) if isinstance(policy.window, tuple) else policy.window
 
 
 def _measured(folder: Path, paths: Iterable[str], policy: DecodePolicy) -> list[Measured]:

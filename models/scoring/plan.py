@@ -6,6 +6,7 @@ In the work folder of a table, while a run is going on: `plan.parquet` lists the
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,9 @@ from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file, write_json
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.parallel import in_batches
+from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
+from darkroom.data.ingest.value_range import range_remark
 from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.listing import FileEntry
 from darkroom.data.stores.model_choice import ModelChoice
@@ -37,6 +40,8 @@ from darkroom.models.scoring.reuse import keep_rows
 logger = logging.getLogger(__name__)
 
 CODE_VERSION = 2
+# Of the plan, for a look at the images: so many parts, evenly spread, and files of each.
+_MAX_GROUPS_PEEKED, _MAX_FILES_PEEKED = 20, 1000
 _PLAN_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -61,6 +66,7 @@ class ScorePlan(BaseModel):
         engine: What runs the network, in every part.
         embedding_size: Numbers in an embedding; None where the table has none.
         decoder: Of the images; None in a plan of an earlier Darkroom.
+        remarks: Sentences for the person on what is to be scored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +79,7 @@ class ScorePlan(BaseModel):
     engine: Engine = "fp32"
     embedding_size: int | None = None
     decoder: Decoder | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def num_parts(self) -> int:
@@ -123,9 +130,27 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
         _say_what_changes(request, plan)
         with pq.ParquetFile(planned) as listed:
             keep_rows(table, listed, rows_key(bundle, plan), request.retry_quarantined)
+            plan = plan.model_copy(update={"remarks": _remarks(request, listed, bundle.card.policy)})
     write_json(table.plan, plan.model_dump(mode="json"))
     request.out.share_plan()
     return plan
+
+
+def _remarks(request: ScoreRequest, listed: pq.ParquetFile, policy: DecodePolicy) -> tuple[str, ...]:
+    """What is to be said of the images before they are scored; of a folder in a store nothing, as they lie far away."""
+    folder = request.folder
+    if not isinstance(folder, Path):
+        return ()
+    step = -(-listed.num_row_groups // _MAX_GROUPS_PEEKED)
+    groups = (
+        listed.read_row_group(group, columns=["os_path", "reason"]) for group in range(0, listed.num_row_groups, step)
+    )
+    files = [file for group in groups for file in group.slice(0, _MAX_FILES_PEEKED).to_pylist() if not file["reason"]]
+    mixed = sorted((file["os_path"] for file in files), key=lambda path: hashlib.sha256(path).digest())
+    remark = range_remark(folder, map(os.fsdecode, mixed), policy)
+    if remark:
+        logger.warning("%s: %s", folder, remark)
+    return (remark,) if remark else ()
 
 
 def read_plan(table: TablePaths) -> ScorePlan:

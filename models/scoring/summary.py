@@ -67,6 +67,7 @@ class ScoreSummary(BaseModel):
         seconds: How long the run took.
         images_per_second: All rows divided by `seconds`.
         run_id: Prefect's ID of the flow run; None outside Prefect.
+        remarks: Sentences for the person, such as that the images do not fit the range that the model reads.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,6 +91,7 @@ class ScoreSummary(BaseModel):
     seconds: float
     images_per_second: float | None
     run_id: str | None
+    remarks: tuple[str, ...] = ()
 
 
 def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
@@ -144,6 +146,7 @@ def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: flo
         seconds=round(seconds, 3),
         images_per_second=images_per_second(done),
         run_id=run_id,
+        remarks=plan.remarks,
     )
     if not _is_written(table, summary):
         record = run_record("score", run_id, plan.model_dump(mode="json"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from darkroom.data.errors import InputError
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
+from darkroom.data.ingest.value_range import range_remark
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import source_of
 
@@ -67,3 +70,58 @@ def test_damaged_images_are_left_to_their_rows(tmp_path: Path) -> None:
     Image.fromarray(values(0, 4000)).save(folder / "cut.png")
     (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:60])
     assert planned(tmp_path, one=values(0, 60_000), two=values(0, 60_000)).num_parts == 1
+
+
+TWELVE, SIXTEEN = (0, 4000), (0, 60_000)
+
+
+@pytest.mark.parametrize(
+    ("window", "ranges", "said"),
+    [
+        ((0, 4095), [SIXTEEN] * 3, "3 of 3 "),
+        ((0, 4095), [SIXTEEN, SIXTEEN, TWELVE], "2 of 3 "),
+        ((0, 4095), [SIXTEEN, TWELVE], ""),
+        ((0, 4095), [TWELVE] * 3, ""),
+        ((0, 4095), [(0, 200)] * 3, "3 of 3 "),
+        ((0, 4095), [(0, 300)] * 3, ""),
+        ((0, 4095), [(0, 5000)] * 3, ""),  # a fifth is white
+        ((0, 4095), [(0, 6000)] * 3, "3 of 3 "),  # a third
+        ((-1000, 400), [(-1024, 800)] * 3, ""),
+        ("auto", [TWELVE] * 3, "3 of 3 "),
+        ("auto", [SIXTEEN] * 3, ""),
+        ("full", [TWELVE] * 3, ""),
+        ("file", [TWELVE] * 3, ""),
+    ],
+)
+def test_images_to_score_that_do_not_fit_the_models_window_are_counted(
+    window: Any, ranges: list[tuple[int, int]], said: str, tmp_path: Path
+) -> None:
+    for number, (low, high) in enumerate(ranges):
+        made = np.linspace(low, high, 64).reshape(8, 8)
+        Image.fromarray(made.astype(np.int32 if low < 0 else np.uint16)).save(tmp_path / f"{number}.tif")
+    Image.new("L", (8, 8), 9).save(tmp_path / "grey.png")
+    Image.fromarray(np.full((8, 8), 60, np.uint16)).save(tmp_path / "blank.png")
+    paths = sorted(path.name for path in tmp_path.iterdir())
+    remark = range_remark(tmp_path, paths, DecodePolicy(image_size=(8, 8), window=window))
+    assert remark.startswith(said)
+    assert bool(remark) == bool(said)
+
+
+def test_colours_of_16_bits_are_compared_too(tmp_path: Path) -> None:
+    colours = np.linspace(0, 60_000, 192).reshape(8, 8, 3).astype(np.uint16)
+    (tmp_path / "colour.png").write_bytes(colour_png(colours))
+    policy = DecodePolicy(image_size=(8, 8), window=(0, 4095))
+    assert range_remark(tmp_path, ["colour.png"], policy).startswith("1 of 1 ")
+    assert not range_remark(tmp_path, ["colour.png"], DecodePolicy(image_size=(8, 8)))
+
+
+def colour_png(values: np.ndarray[Any, Any]) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
