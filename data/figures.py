@@ -71,3 +71,14 @@ def listed(words: Sequence[str], last: str = "or") -> str:
         last: What stands before the last one.
     """
     return f" {last} ".join(word for word in (", ".join(words[:-1]), *words[-1:]) if word)
+
+
+def some(words: Sequence[str], limit: int = 10) -> str:
+    """The first few of many words: `cat, dog and 998 more`.
+
+    Args:
+        words: The words.
+        limit: How many are named.
+    """
+    more = f" and {len(words) - limit:,} more" if len(words) > limit else ""
+    return ", ".join(words[:limit]) + more

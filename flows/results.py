@@ -361,9 +361,7 @@ class ScoreResult(Result):
 
     @classmethod
     def of(cls, summary: ScoreSummary, out: str) -> ScoreResult:
-        shared = ("bundle", "chosen", "precision", "folder", "num_files", "statuses", "labels", "reasons",
-                  "num_abstained", "rows_reused", "seconds", "images_per_second", "remarks")  # fmt: skip
-        values = {name: getattr(summary, name) for name in shared}
+        values = {name: getattr(summary, name) for name in cls.model_fields if name not in ("out", "num_parts")}
         return cls(out=out, num_parts=len(summary.parts), **values)
 
 

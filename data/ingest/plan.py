@@ -27,6 +27,7 @@ from darkroom.data.dataset.manifest import write_table
 from darkroom.data.dataset.splits import SplitPlan
 from darkroom.data.dataset.stratification import MIN_CLASS_SIZE
 from darkroom.data.errors import InputError
+from darkroom.data.figures import some
 from darkroom.data.files.atomic import remove_folder, write_json
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
@@ -274,7 +275,7 @@ def _told_splits(labelling: Labelling, splits: SplitPlan, decision: str) -> str:
         for each in TASKS[labelling.reading.task].names(file.label)
     )
     small = sorted(f"{label} {number}" for label, number in drawn.items() if number < MIN_CLASS_SIZE)
-    return decision + (f"; too few images for every split: {', '.join(small)}" if small else "")
+    return decision + (f"; too few images for every split: {some(small)}" if small else "")
 
 
 def read_plan(staging: Path) -> IngestPlan:

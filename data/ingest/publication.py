@@ -24,7 +24,7 @@ from darkroom.data.dataset.shard_names import part_shard_name, shard_name
 from darkroom.data.dataset.shards import copy_without, num_records, open_writer, read_shard
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import CountError, InputError
-from darkroom.data.figures import count
+from darkroom.data.figures import count, some
 from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.links import link_or_copy
@@ -190,13 +190,13 @@ def _check(plan: IngestPlan, manifest: pa.Table) -> tuple[ClassCount, ...]:
         missing = [label for label in plan.labels if not found[split, label]]
         if missing and split == "train":
             raise InputError(
-                f"{plan.folder} has no image to train on for {', '.join(missing)}: too few, or all quarantined. "
+                f"{plan.folder} has no image to train on for {some(missing)}: too few, or all quarantined. "
                 "Add images, leave small classes out with --min-class-size, or lower --test and --validation."
             )
         if len(missing) == len(plan.labels):
             raise InputError(f"{plan.folder} leaves no image for {split}. Add images, or give it a larger share.")
         if missing:
-            logger.warning("The %s split has no images of: %s.", split, ", ".join(missing))
+            logger.warning("The %s split has no images of: %s.", split, some(missing))
     return tuple(
         ClassCount(split=split, label=label, num_images=found[split, label])
         for split in SPLITS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from darkroom.data.figures import count, duration, fraction, interval, listed, size
+from darkroom.data.figures import count, duration, fraction, interval, listed, size, some
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,13 @@ def test_a_metric_has_four_digits_its_interval_three_and_no_metric_is_nothing() 
 def test_words_are_listed_as_one_says_them() -> None:
     assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a or b", "a, b or c"]
     assert listed(["a", "b"], "and") == "a and b"
+
+
+def test_of_many_words_the_first_few_are_named() -> None:
+    assert [some(words, 2) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a, b",
+        "a, b and 1 more",
+    ]
+    assert some([str(number) for number in range(2010)]).endswith("8, 9 and 2,000 more")

@@ -142,6 +142,11 @@ def test_what_training_gets_of_several_labels_is_a_row_of_0_and_1(tmp_path: Path
     for row, record in zip(truth, stored, strict=True):
         number = int(record.path.partition(".")[0])
         assert row.tolist() == [number % 2, number % 3 == 0, number % 5 < 2]
+    folder = resolve(str(dataset.folder / "shards"), Workspace(tmp_path / "w")).folder
+    again = label_files(folder, list_files(folder), LabelRules(task="multi-label", empty_labels="no-label"))
+    assert Counter((file.label, file.source_split) for file in again.files if file.label is not None) == Counter(
+        (record.label, split) for split in ("train", "validation", "test") for record in dataset.records(split)
+    )
 
 
 def test_the_shards_of_a_data_set_are_a_source(dataset: Dataset, tmp_path: Path) -> None:
