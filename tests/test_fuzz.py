@@ -20,7 +20,7 @@ def test_changed_images_are_decoded_or_refused_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("find", sorted(FINDS.glob("*.json")), ids=lambda path: path.stem)
-def test_what_was_found_is_decoded_or_refused(find: Path) -> None:
+def test_what_was_found_is_decoded_or_refused(find: Path, capfd: pytest.CaptureFixture[str]) -> None:
     policy = DecodePolicy.model_validate_json(find.read_text(encoding="utf-8"))
     reason = None
     try:
@@ -28,3 +28,4 @@ def test_what_was_found_is_decoded_or_refused(find: Path) -> None:
     except ImageError as error:
         reason = error.reason
     assert reason != "decoder_crashed"
+    assert capfd.readouterr().err == ""

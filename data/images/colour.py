@@ -51,6 +51,12 @@ def strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
     return [(0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows)]
 
 
+def as_floats(image: Image.Image) -> NDArray[np.float64]:
+    """The values of a grey image, `float64[H, W]`, without NumPy's warning of a signalling NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(image, dtype=np.float64)
+
+
 def _composited(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """The image in RGB, on `background`."""
     layers = image if image.mode == "RGBA" and "transparency" not in image.info else image.convert("RGBA")
@@ -69,8 +75,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 
     def values() -> Iterator[NDArray[np.float64]]:
         for box in strips(image):
-            strip = image.crop(box)
-            yield np.nan_to_num(np.asarray(strip, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
+            yield np.nan_to_num(as_floats(image.crop(box)), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
 
     whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
     largest = max(float(strip.max()) for strip in values())

@@ -26,6 +26,7 @@ _ALGORITHM = {
 Size = tuple[int, int]
 # The filters resize columns first, then rows. What is between the two takes 4 bytes for each pixel.
 _MAX_BYTES_BETWEEN = 512 * 2**20
+_SAME_PLACE = 1e-9  # of a pixel
 
 
 def resize(image: Image.Image | NDArray[np.uint8], policy: DecodePolicy) -> NDArray[np.uint8]:
@@ -54,6 +55,19 @@ def resize(image: Image.Image | NDArray[np.uint8], policy: DecodePolicy) -> NDAr
     return canvas
 
 
+def _reads_outside(size: Size, wanted: Size, interpolation: str, cut: CropBox | None) -> bool:
+    """Whether the library would read outside the columns that it keeps between its two passes.
+
+    It keeps those from the first one that the first pixel of a row needs. Where that pixel is enlarged by `bicubic` and
+    its centre is that of a source pixel, all weights but one are 0, and the second pixel needs a column to the left of
+    it: a process that dies, or pixels of other memory. In one pass nothing is kept.
+    """
+    if cut is None or interpolation != "bicubic" or cut.width >= wanted[0] or size[1] == wanted[1]:
+        return False
+    centre = cut.left + cut.width / wanted[0] / 2
+    return abs(centre % 1 - 0.5) < _SAME_PLACE
+
+
 def _filtered(
     image: Image.Image | NDArray[np.uint8], size: Size, wanted: Size, interpolation: str, cut: CropBox | None = None
 ) -> NDArray[np.uint8]:
@@ -61,7 +75,8 @@ def _filtered(
     if size == wanted:
         return np.asarray(image)
     wide = size[0] > wanted[0] and size[1] < wanted[1]
-    if wide and size[0] * wanted[1] * 4 > _MAX_BYTES_BETWEEN:  # rows first
+    if (wide and size[0] * wanted[1] * 4 > _MAX_BYTES_BETWEEN) or _reads_outside(size, wanted, interpolation, cut):
+        # rows first
         rows = CropBox(cut.left, 0, cut.width, size[1]) if cut else None
         columns = CropBox(0, cut.top, wanted[0], cut.height) if cut else None
         narrow = (wanted[0], size[1])

@@ -24,7 +24,7 @@ from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from darkroom.data.errors import ImageError
-from darkroom.data.images.colour import strips
+from darkroom.data.images.colour import as_floats, strips
 
 Window = Literal["auto", "full", "file"] | tuple[int, int]
 # The values that become black and white.
@@ -163,7 +163,7 @@ def _windowed_grey(image: Image.Image, bounds: Bounds) -> Image.Image:
     image.load()
     whole = Image.new("L", image.size)
     for box in strips(image):
-        values = np.nan_to_num(np.asarray(image.crop(box), dtype=np.float64), nan=bounds[0])
+        values = np.nan_to_num(as_floats(image.crop(box)), nan=bounds[0])
         whole.paste(Image.fromarray(scaled_to_bytes(values, bounds)), box)
     return whole
 

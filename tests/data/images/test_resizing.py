@@ -75,3 +75,30 @@ def test_every_instruction_set_gives_the_same_bytes(kind: FilterType) -> None:
         resizer.resize(ImageData(250, 187, PixelType.U8x3, noise(187, 250).tobytes()), result, options)
         found.add(bytes(result.get_buffer()))
     assert len(found) == 1
+
+
+def enlarging(position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weights of the Catmull-Rom spline, as its authors give them (1974)."""
+    x = np.abs(position)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+@pytest.mark.parametrize(("width", "height", "asked"), [(100, 1, (8, 9)), (42, 5, (8, 9)), (1393, 4, (31, 32))])
+def test_a_crop_that_is_enlarged_from_the_centre_of_a_pixel_reads_nothing_else(
+    width: int, height: int, asked: tuple[int, int]
+) -> None:
+    """The library reads outside its memory there, and the process dies or the pixels are of something else."""
+    pixels = noise(height, width)
+    scale = height / asked[0]
+    centres = width / 2 + (np.arange(asked[1]) + 0.5 - asked[1] / 2) * scale - 0.5
+    assert centres[0] == round(centres[0])
+    columns = enlarging(np.arange(width) - centres[:, None])
+    middles = (np.arange(asked[0]) + 0.5) * scale - 0.5
+    rows = enlarging(np.arange(height) - middles[:, None])
+    rows /= rows.sum(axis=1, keepdims=True)
+    want = np.einsum("yh,hwc,xw->yxc", rows, pixels.astype(float), columns, optimize=True).clip(0, 255)
+    policy = DecodePolicy(image_size=asked, resize="crop", interpolation="bicubic")
+    for image in (pixels, Image.fromarray(pixels)):
+        assert np.abs(resize(image, policy) - want).max() <= 2
