@@ -11,14 +11,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from darkroom.data.errors import FormatError
 from darkroom.models.onnx.run_size import images_a_run
+from darkroom.models.onnx.wire_format import too_much_to_parse
 
-# Protobuf's own limit.
-MAX_NETWORK_BYTES = 2 * 2**30
+# Of keras.applications the largest, VGG19 with its dense layers, has 0.54 GiB.
+MAX_NETWORK_BYTES = 2**30
+# ONNX Runtime takes a minute to load 120,000 weights.
 MAX_NODES = 20_000
 # Squares of how many operators take each weight, added up: what ONNX Runtime's loading grows with. 4,000 operators that
 # share one take half a minute.
@@ -77,7 +80,10 @@ def _parsed(path: Path) -> Any:
         num_bytes = path.stat().st_size
         if num_bytes > MAX_NETWORK_BYTES:
             raise FormatError(f"{path} is refused: it has {num_bytes:,} bytes, more than {MAX_NETWORK_BYTES:,}.")
-        return onnx.ModelProto.FromString(path.read_bytes())
+        data = path.read_bytes()
+        if reason := too_much_to_parse(data):
+            raise FormatError(f"{path} is refused: {reason}. {_REMEDY}")
+        return onnx.ModelProto.FromString(data)
     except FormatError:
         raise
     except Exception as error:  # the file's or protobuf's
@@ -103,6 +109,9 @@ def _forbidden_parts(network: Any) -> Iterator[str]:
     graph = network.graph
     if len(graph.node) > MAX_NODES:
         yield f"it has {len(graph.node):,} operators, more than {MAX_NODES:,}"
+    num_ends = len(graph.initializer) + len(graph.input) + len(graph.output)
+    if num_ends > MAX_NODES:
+        yield f"it has {num_ends:,} weights, inputs and outputs, more than {MAX_NODES:,}"
     uses = Counter(name for node in graph.node for name in node.input)
     if sum(number**2 for number in uses.values()) > MAX_SHARING:
         yield "its operators share too many of their inputs"
@@ -298,12 +307,12 @@ def _num(shape: _Shape) -> int:
 
 
 def _described(ends: Iterable[Any]) -> str:
-    """Types and sizes as the file tells them."""
+    """Types and sizes as the file tells them; of many ends the first."""
     from onnx import TensorProto
 
     told = []
-    for end in ends:
+    for end in islice(ends, 5):
         kind, sides = _kind(end), end.type.tensor_type.shape.dim
         name = TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else "?"
-        told.append(f"tensor({name}) of {[side.dim_param or side.dim_value for side in sides]}")
+        told.append(f"tensor({name}) of {[side.dim_param or side.dim_value for side in sides[:9]]}")
     return ", ".join(told)[:200] or "nothing"

@@ -6,6 +6,7 @@ import contextlib
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -352,3 +353,67 @@ def test_a_damaged_network_runs_or_is_refused_in_one_sentence(tmp_path: Path) ->
             refusals.append(str(error))
     assert len(refusals) > 100
     assert "\n" not in "".join(refusals)
+
+
+def number(value: int) -> bytes:
+    """As protobuf writes it."""
+    low = value & 0x7F
+    return bytes([low]) if value < 0x80 else bytes([low | 0x80]) + number(value >> 7)
+
+
+def inside(path: Sequence[int], content: bytes) -> bytes:
+    """Messages in messages by the numbers of their fields, the outermost first."""
+    for field in reversed(path):
+        content = number(field << 3 | 2) + number(len(content)) + content
+    return content
+
+
+GRAPH, NODE, INITIALIZER, INPUT = (7,), (7, 1), (7, 5), (7, 11)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (GRAPH, inside([1], b"") * 1_000_000),
+        (GRAPH, inside([5], b"") * 1_000_000),
+        (NODE, inside([5], b"") * 1_000_000),
+        (NODE, inside([1], b"") * 1_000_000),
+        ((7, 1, 5, 6), inside([11], b"") * 1_000_000),
+        ((7, 11, 2, 1, 2), inside([1], b"") * 1_000_000),
+        ((), inside([25], b"") * 1_000_000),
+        ((), (number(60 << 3) + b"\0") * 600_000),
+    ],
+    ids=["operators", "weights", "attributes", "names", "graph in a graph", "sizes", "functions", "unknown"],
+)
+def test_a_file_of_tiny_messages_is_refused_before_it_takes_a_hundred_times_its_size(
+    path: Sequence[int], content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx, "ModelProto", SimpleNamespace(DESCRIPTOR=onnx.ModelProto.DESCRIPTOR))  # parses nothing
+    (tmp_path / "a.onnx").write_bytes(inside(path, content))
+    assert "more than 500,000 fields" in refusal(tmp_path / "a.onnx")
+
+
+def test_packed_integers_are_limited_because_each_takes_eight_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(inside([*INITIALIZER, 7], b"\1" * (16 * 2**20 + 1)))
+    assert "more than 16 MiB of lists of integers" in refusal(tmp_path / "a.onnx")
+    (tmp_path / "a.onnx").write_bytes(inside([*INITIALIZER, 9], b"\1" * (16 * 2**20 + 1)))
+    assert "it takes nothing" in refusal(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff" * 20, number(7 << 3 | 2), inside(GRAPH, b"\x0a\xff\xff\x03"), number(7 << 3 | 3) + b"\0" * 9, b"\x0a\x80"],
+    ids=["endless number", "cut", "longer than its graph", "group", "half a number"],
+)
+def test_what_is_no_protobuf_is_refused(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(data)
+    assert "is not a network" in refusal(tmp_path / "a.onnx")
+
+
+def test_more_weights_than_onnx_runtime_loads_in_time_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "MAX_NODES", 6)
+    more = [constant(1, f"more {each}") for each in range(5)]
+    path = network(tmp_path / "a.onnx", [helper.make_node("Relu", ["plain"], ["logits"])], more)
+    assert "9 weights, inputs and outputs, more than 6" in refusal(path)
