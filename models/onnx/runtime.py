@@ -251,8 +251,12 @@ def export_onnx(model: Any, path: Path) -> None:
         model: Keras, one input `uint8[N, H, W, 3]`.
         path: The file to write.
     """
+    import keras
     import onnx
 
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):  # tf2onnx takes tensors that are no variables for inputs
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
     model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras exports only what was called once
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

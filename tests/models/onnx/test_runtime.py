@@ -87,3 +87,16 @@ def test_a_file_that_is_no_network_is_refused(tmp_path):
         OnnxRunner(tmp_path / "model.onnx")
     with pytest.raises(FormatError, match="is not a network"):
         OnnxRunner(tmp_path / "missing.onnx")
+
+
+def test_a_layer_that_normalises_by_numbers_is_exported_with_them(tmp_path):
+    """Those of EfficientNetB0 are neither weights nor part of the graph: tf2onnx made inputs of them."""
+    image = keras.Input((8, 8, 3), dtype="uint8")
+    scaled = keras.layers.Rescaling(1 / 255)(image)
+    inner = keras.Input((8, 8, 3))
+    normalised = keras.layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3])(inner)
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.Model(inner, normalised)(scaled))
+    model = keras.Model(image, keras.layers.Dense(3)(pooled))
+    export_onnx(model, tmp_path / "model.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    np.testing.assert_allclose(OnnxRunner(tmp_path / "model.onnx")(images), np.asarray(model(images)), atol=1e-5)
