@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError
 from pydantic_core import from_json
 
 from darkroom.data.errors import FormatError
@@ -23,6 +23,8 @@ M = TypeVar("M", bound=BaseModel)
 MAX_CARD_BYTES = 256 * 2**20
 # Counted by commas and opening brackets: a list of empty lists takes 25 times its own size in memory.
 MAX_CARD_VALUES = 10_000_000
+# For the tuples of a card: a million wrong values are one error, not a million of a kilobyte each.
+FIRST_ERROR = FailFast()
 
 
 class FileFact(BaseModel):
@@ -90,7 +92,9 @@ def check_plain(folder: Path, path: Path) -> None:
         raise FormatError(f"{path} is a FIFO, a socket or a device, not a file: refused.")
 
 
-def read_card(path: Path, model: type[M], schema_version: int, remedy: str = "") -> M:
+def read_card(
+    path: Path, model: type[M], schema_version: int, remedy: str = "", max_values: int = MAX_CARD_VALUES
+) -> M:
     """Read a card and check its schema version.
 
     Args:
@@ -98,19 +102,20 @@ def read_card(path: Path, model: type[M], schema_version: int, remedy: str = "")
         model: The pydantic model to read it as; it has a field `schema_version`.
         schema_version: The only version that is accepted.
         remedy: A sentence to end the message with, where there is more to say than what is wrong.
+        max_values: How many it may hold, keys and brackets among them.
 
     Raises:
         FormatError: where the card is missing or damaged, or has another schema version; the message names both
             versions.
     """
     try:
-        return _read_card(path, model, schema_version)
+        return _read_card(path, model, schema_version, max_values)
     except FormatError as error:
         raise FormatError(f"{error} {remedy}".rstrip()) from None
 
 
-def _read_card(path: Path, model: type[M], schema_version: int) -> M:
-    raw = _read_json(path)
+def _read_card(path: Path, model: type[M], schema_version: int, max_values: int) -> M:
+    raw = _read_json(path, max_values)
     found = raw.get("schema_version")
     if found != schema_version:
         raise FormatError(f"{path} has schema version {found}, this Darkroom reads {schema_version}. Update Darkroom.")
@@ -125,7 +130,7 @@ def _read_card(path: Path, model: type[M], schema_version: int) -> M:
         raise FormatError(f"{path} is damaged at {where}: {first['msg']}.") from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, max_values: int) -> dict[str, Any]:
     """The JSON object of a file within its folder; a number such as NaN is left to the card's fields."""
     check_plain(path.parent, path)
     try:
@@ -136,8 +141,8 @@ def _read_json(path: Path) -> dict[str, Any]:
             if found.st_size > MAX_CARD_BYTES:
                 raise FormatError(f"{path} has more than {MAX_CARD_BYTES >> 20} MiB, too much for a card: refused.")
             data = stream.read(found.st_size)
-        if sum(map(data.count, (b",", b"[", b"{"))) > MAX_CARD_VALUES:
-            raise FormatError(f"{path} holds more than {MAX_CARD_VALUES:,} values, too many for a card: refused.")
+        if sum(map(data.count, (b",", b"[", b"{"))) > max_values:
+            raise FormatError(f"{path} holds more than {max_values:,} values, too many for a card: refused.")
         raw = from_json(data)
         if not isinstance(raw, dict):
             raise ValueError("it is no JSON object")

@@ -65,7 +65,7 @@ def _reads_outside(size: Size, wanted: Size, interpolation: str, cut: CropBox | 
     if cut is None or interpolation != "bicubic" or cut.width >= wanted[0] or size[1] == wanted[1]:
         return False
     centre = cut.left + cut.width / wanted[0] / 2
-    return abs(centre % 1 - 0.5) < _SAME_PLACE
+    return bool(abs(centre % 1 - 0.5) < _SAME_PLACE)
 
 
 def _filtered(

@@ -29,7 +29,7 @@ from pydantic import (
 from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import FormatError, SettingError
 from darkroom.data.files.atomic import write_json
-from darkroom.data.files.cards import FileFact, check_file, check_plain, read_card
+from darkroom.data.files.cards import FIRST_ERROR, FileFact, check_file, check_plain, read_card
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decode import DecodePolicy
@@ -38,6 +38,7 @@ from darkroom.data.settings import DecoderMismatch, without_defaults
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.data.task import TASKS, TaskName
 from darkroom.models.bundle.keras_file import check_keras_file, check_keras_weights
+from darkroom.models.bundle.keras_loading import load_within_bounds
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.multi_label.answers import Answers, answers_of
 from darkroom.models.multi_label.calibration import LabelCalibration
@@ -53,8 +54,10 @@ _REMEDY = "Train again, or restore the folder."
 SCHEMA_VERSION = 2
 BUNDLE_FILES = ("model.keras", "model.onnx")
 INT8_FILE = "model.int8.onnx"
-# A larger file is not even hashed.
-MAX_FILE_BYTES = 4 * 2**30
+# A larger file is not even hashed: networks are read into memory, some of them twice.
+MAX_FILE_BYTES = 2**30
+# Of the card; a thousand classes with a calibration curve of a hundred points each have 200,000.
+MAX_CARD_VALUES = 2_000_000
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 # Text that may be printed to a terminal: no control characters.
@@ -131,24 +134,24 @@ class BundleCard(BaseModel):
     version: Name
     dataset: Text
     task: TaskName = "single-label"
-    labels: tuple[Text, ...] = Field(min_length=2, max_length=100_000)
+    labels: Annotated[tuple[Text, ...], FIRST_ERROR] = Field(min_length=2, max_length=100_000)
     policy: DecodePolicy
     decoder: Decoder | None = None
     settings: TrainSettings
-    network_stages: tuple[Text, ...]
-    history: tuple[EpochLog, ...]
+    network_stages: Annotated[tuple[Text, ...], FIRST_ERROR]
+    history: Annotated[tuple[EpochLog, ...], FIRST_ERROR]
     best_epoch: Count
     num_parameters: Count
     train_seconds: float
     calibration: AnyCalibration
-    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+    thresholds: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], FIRST_ERROR] = ()
     threshold: float = Field(ge=0, le=1)
     validation_accuracy: float
     onnx_max_difference: float
     embedding_size: int | None = Field(default=None, ge=1, le=2**20)
     int8: Int8Facts = Int8Facts(refused="it was trained before int8 was supported")
-    libraries: tuple[LibraryVersion, ...]
-    files: tuple[FileFact, ...]
+    libraries: Annotated[tuple[LibraryVersion, ...], FIRST_ERROR]
+    files: Annotated[tuple[FileFact, ...], FIRST_ERROR]
 
     @model_validator(mode="after")
     def _one_class_a_label(self) -> Self:
@@ -284,21 +287,17 @@ class Bundle:
         """The Keras model, loaded in safe mode: nothing in the file can run code.
 
         Raises:
-            FormatError: where it cannot be loaded, or does not fit the card.
+            FormatError: where it cannot be loaded, would take more memory or time than `keras_loading` allows, or does
+                not fit the card.
         """
-        import keras
-
         path = self.folder / "model.keras"
         check_keras_weights(path)
-        try:
-            model = keras.models.load_model(path, compile=False, safe_mode=True)
-            ends = model.input_shape[1:], model.output_shape
-        except Exception as error:
+        model = load_within_bounds(path)
+        self._check_fit(path, tuple(model.input_shape[1:3]), model.output_shape[-1])
+        if model.count_params() != self.card.num_parameters:
             raise FormatError(
-                f"{path} cannot be loaded in Keras's safe mode, so it is not loaded at all "
-                f"({' '.join(str(error).split())[:300]}). Train again without layers that hold code."
-            ) from None
-        self._check_fit(path, tuple(ends[0][:2]), ends[1][-1])
+                f"{path} has {model.count_params():,} parameters, its card says {self.card.num_parameters:,}. {_REMEDY}"
+            )
         return model
 
 
@@ -327,7 +326,7 @@ def open_bundle(folder: Path) -> Bundle:
             that it lists, or is a link that leads out of the folder; where a network is not of the form that
             `darkroom.models.onnx.validation` and `keras_file` describe.
     """
-    card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION)
+    card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION, max_values=MAX_CARD_VALUES)
     answers_for = (*BUNDLE_FILES, INT8_FILE) if card.int8.gate else BUNDLE_FILES
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):

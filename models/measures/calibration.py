@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from scipy.special import log_softmax, softmax
 
 from darkroom.data.errors import WorkError
+from darkroom.data.files.cards import FIRST_ERROR
 from darkroom.models.measures.metrics import Frozen, check_scores
 from darkroom.models.settings import CalibrationMethod
 
@@ -36,8 +37,8 @@ class Curve(Frozen):
         x, y: The points, `x` ascending.
     """
 
-    x: tuple[float, ...] = Field(min_length=1)
-    y: tuple[float, ...] = Field(min_length=1)
+    x: Annotated[tuple[float, ...], FIRST_ERROR] = Field(min_length=1)
+    y: Annotated[tuple[float, ...], FIRST_ERROR] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -63,7 +64,7 @@ class Calibration(Frozen):
 
     method: CalibrationMethod = "temperature"
     temperature: float = Field(default=1.0, gt=0)
-    curves: tuple[Curve, ...] = ()
+    curves: Annotated[tuple[Curve, ...], FIRST_ERROR] = ()
 
     @model_validator(mode="after")
     def _has_what_its_method_needs(self) -> Self:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from scipy.special import expit
 
 from darkroom.data.errors import WorkError
+from darkroom.data.files.cards import FIRST_ERROR
 from darkroom.models.measures.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, TIE_BREAK, Curve
 from darkroom.models.measures.metrics import Frozen
 from darkroom.models.multi_label.checks import MIN_SUPPORT, Flags, Floats, check_label_scores
@@ -36,9 +37,9 @@ class LabelCalibration(Frozen):
     """
 
     method: Literal["platt", "isotonic"] = "platt"
-    scales: tuple[float, ...] = Field(min_length=2)
-    offsets: tuple[float, ...]
-    curves: tuple[Curve, ...] = ()
+    scales: Annotated[tuple[float, ...], FIRST_ERROR] = Field(min_length=2)
+    offsets: Annotated[tuple[float, ...], FIRST_ERROR]
+    curves: Annotated[tuple[Curve, ...], FIRST_ERROR] = ()
 
     @model_validator(mode="after")
     def _has_what_its_method_needs(self) -> Self:

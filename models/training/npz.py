@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,13 @@ def read_arrays(path: Path, names: tuple[str, ...], remedy: str = "Remove the fi
         The arrays, in the order of `names`.
 
     Raises:
-        FormatError: where the file is missing or damaged, or lacks one of the arrays.
+        FormatError: where the file is missing or damaged, lacks one of the arrays, or is compressed: `write_arrays`
+            does not compress, and 1 MB of zlib can unpack to 1 GB.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("compressed")
         with np.load(path, allow_pickle=False) as stored:
             return [stored[name] for name in names]
     except Exception as error:  # NumPy's and zipfile's parsers raise nearly anything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import pytest
 from darkroom.data.errors import FormatError
 from darkroom.data.files import cards
 from darkroom.data.files.hashing import file_sha256
+from darkroom.models.bundle import bundle
 from darkroom.models.bundle.bundle import open_bundle
 from tests.bundles import tiny_bundle
 from tests.command_line import darkroom
@@ -48,6 +50,10 @@ def list_files_again(folder: Path) -> None:
         for name in ("model.keras", "model.onnx")
     ]
     change_card(folder, files=facts)
+
+
+def peak_bytes() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def refusal(folder: Path) -> str:
@@ -116,9 +122,21 @@ def test_a_card_of_too_many_bytes_or_values_is_refused(folder: Path, monkeypatch
     with (folder / "bundle.json").open("r+") as stream:
         stream.truncate(cards.MAX_CARD_BYTES + 1)
     assert "256 MiB, too much for a card" in refusal(folder)
-    monkeypatch.setattr(cards, "MAX_CARD_VALUES", 1000)
+    monkeypatch.setattr(bundle, "MAX_CARD_VALUES", 1000)
     (folder / "bundle.json").write_text("[" + "[]," * 1000 + "[]]")
     assert "more than 1,000 values" in refusal(folder)
+
+
+@pytest.mark.parametrize("field", ["network_stages", "history", "libraries", "files", "calibration.curves"])
+def test_a_card_of_a_million_wrong_values_takes_little_memory(field: str, folder: Path) -> None:
+    card = json.loads((folder / "bundle.json").read_text())
+    *outer, name = field.split(".")
+    inner = card[outer[0]] if outer else card
+    inner[name] = "many"
+    (folder / "bundle.json").write_text(json.dumps(card).replace('"many"', "[" + "[]," * 900_000 + "[]]"))
+    before = peak_bytes()
+    assert f"{field}.0" in refusal(folder)
+    assert peak_bytes() - before < 512 * 2**20
 
 
 @pytest.mark.parametrize(
@@ -157,7 +175,7 @@ def test_a_file_of_many_gigabytes_is_refused_before_it_is_hashed(folder: Path) -
         stream.truncate(2**40)
     files = json.loads((folder / "bundle.json").read_text())["files"]
     change_card(folder, files=[fact | ({"bytes": 2**40} if "onnx" in fact["file"] else {}) for fact in files])
-    assert "more than 4,294,967,296: refused" in refusal(folder)
+    assert "more than 1,073,741,824: refused" in refusal(folder)
 
 
 def test_a_network_of_another_embedding_size_than_the_card_s_is_refused(folder: Path) -> None:
@@ -281,6 +299,89 @@ def test_weights_that_do_not_lie_in_the_file_are_not_read(
     list_files_again(folder)
     with pytest.raises(FormatError, match=reason):
         open_bundle(folder).keras_model()
+
+
+def with_network(folder: Path, *layers: Any) -> None:
+    """Put another network in, and its own number of parameters on the card."""
+    image = keras.Input((16, 16, 3), dtype="uint8")
+    found = keras.layers.Rescaling(1 / 255)(image)
+    for layer in layers:
+        found = layer(found)
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(found)))
+    model.save(folder / "model.keras")
+    change_card(folder, num_parameters=model.count_params())
+    list_files_again(folder)
+
+
+def set_in_layer(kind: str, **values: Any) -> Change:
+    """Change the configuration of the first layer of a class, and nothing of its weights."""
+
+    def change(members: dict[str, bytes]) -> None:
+        config = json.loads(members["config.json"])
+        layer = next(each for each in config["config"]["layers"] if each["class_name"] == kind)
+        layer["config"] |= values
+        members["config.json"] = json.dumps(config).encode()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("layer", "values"),
+    [
+        (lambda: keras.layers.Dense(4), {"units": 10**9}),
+        (lambda: keras.layers.Conv2D(4, 3), {"filters": 10**9}),
+        (lambda: keras.layers.DepthwiseConv2D(3), {"depth_multiplier": 10**9}),
+        (lambda: keras.layers.SeparableConv2D(4, 3), {"depth_multiplier": 10**8}),
+        (lambda: keras.layers.Dense(4), {"units": 5000, "kernel_initializer": "orthogonal"}),
+    ],
+    ids=["dense", "filters", "depthwise", "separable", "slow to draw"],
+)
+def test_a_layer_of_more_weights_than_the_file_holds_is_refused_before_it_takes_memory(
+    layer: Callable[[], Any], values: dict[str, Any], folder: Path
+) -> None:
+    built = layer()
+    with_network(folder, built)
+    rewrite(folder / "model.keras", set_in_layer(type(built).__name__, **values))
+    list_files_again(folder)
+    opened, before = open_bundle(folder), peak_bytes()
+    with pytest.raises(FormatError, match=r"model\.keras is refused: its layers ask for more weights than it holds"):
+        opened.keras_model()
+    assert peak_bytes() - before < 256 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("layers", "reason"),
+    [
+        (lambda: [keras.layers.UpSampling2D(3000)], "more than 4 GiB for an image"),
+        (lambda: [keras.layers.ZeroPadding2D(20_000)], "more than 4 GiB for an image"),
+        (
+            lambda: [keras.layers.UpSampling2D(400), keras.layers.AveragePooling2D(2000, 4, "same")],
+            "more than 1e.12 multiplications",
+        ),
+    ],
+    ids=["enlarged", "padded", "slow"],
+)
+def test_a_keras_model_whose_run_would_take_all_memory_or_days_is_refused(
+    layers: Callable[[], list[Any]], reason: str, folder: Path
+) -> None:
+    with_network(folder, *layers())
+    opened, before = open_bundle(folder), peak_bytes()
+    with pytest.raises(FormatError, match=reason):
+        opened.keras_model()
+    assert peak_bytes() - before < 256 * 2**20
+
+
+def test_a_keras_model_of_other_parameters_than_its_card_says_is_refused(folder: Path) -> None:
+    change_card(folder, num_parameters=5)
+    with pytest.raises(FormatError, match=r"has 2,307 parameters, its card says 5"):
+        open_bundle(folder).keras_model()
+
+
+def test_the_weights_of_the_file_are_those_of_the_network(folder: Path) -> None:
+    with_network(folder, keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.Dropout(0.3))
+    loaded, plain = open_bundle(folder).keras_model(), keras.models.load_model(folder / "model.keras", compile=False)
+    for one, other in zip(loaded.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -32,3 +34,23 @@ def test_what_cannot_be_read_is_refused_with_the_remedy(damage: str, tmp_path: P
         path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(FormatError, match=r"x\.npz cannot be read .*Do this"):
         read_arrays(path, ("values",), "Do this.")
+
+
+def test_a_compressed_file_is_not_unpacked(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", values=np.zeros(2**20))
+    assert (tmp_path / "x.npz").stat().st_size < 2**14
+    with pytest.raises(FormatError, match=r"x\.npz cannot be read"):
+        read_arrays(tmp_path / "x.npz", ("values",))
+
+
+def test_a_header_of_more_values_than_the_file_has_takes_no_memory(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "x.npz", values=np.zeros(10**6 // 8))
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive:
+        member = archive.read("values.npy")
+    assert b"(125000,), }     " in member
+    with zipfile.ZipFile(tmp_path / "y.npz", "w") as archive:
+        archive.writestr("values.npy", member.replace(b"(125000,), }     ", b"(12500000000,), }"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FormatError, match=r"y\.npz cannot be read"):
+        read_arrays(tmp_path / "y.npz", ("values",))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 2**10
