@@ -95,6 +95,7 @@ BLESSING_OPTIONS: Mapping[str, Path] = {
     "min-accuracy": ("blessing", "min_accuracy"),
     "min-recall": ("blessing", "min_recall"),
     "min-test-images": ("blessing", "min_test_images"),
+    "min-validation-images": ("blessing", "min_validation_images"),
     "min-macro-f1": ("blessing", "min_macro_f1"),
     "max-calibration-error": ("blessing", "max_calibration_error"),
     "accuracy-margin": ("blessing", "accuracy_margin"),

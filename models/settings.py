@@ -154,6 +154,11 @@ class BlessingRules(SettingsModel):
     min_test_images: int = Field(
         default=5, ge=0, description="Minimum number of test images of every class, without which no model is approved"
     )
+    min_validation_images: int = Field(
+        default=1,
+        ge=0,
+        description="Minimum number of validation images of every class, on which its calibration and thresholds rest",
+    )
     min_macro_f1: float = Field(default=0.0, ge=0, le=1, description="Minimum macro F1 on the test images")
     max_calibration_error: float = Field(default=1.0, ge=0, le=1, description="Maximum expected calibration error")
     accuracy_margin: float = Field(
@@ -182,4 +187,4 @@ class BlessingRules(SettingsModel):
     @model_serializer(mode="wrap")
     def _without_later_rules(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A rule that came later stands in it only where it was set, so that earlier reports stay up to date."""
-        return without_defaults(self, dump(self), ("min_macro_f1",))
+        return without_defaults(self, dump(self), ("min_macro_f1", "min_validation_images"))

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -273,6 +275,24 @@ class Bundle:
                 f"{self.card.embedding_size}. {_REMEDY}"
             )
         return runner
+
+    def probabilities(self, logits: NDArray[np.float32], images: str) -> NDArray[np.float64]:
+        """Its calibrated probabilities, `float64[N, C]`.
+
+        Args:
+            logits: That its network gave, `float32[N, C]`.
+            images: What it gave them for, in words.
+
+        Raises:
+            FormatError: where one is NaN or infinity.
+        """
+        num_bad = len(logits) - int(np.isfinite(logits).all(axis=1).sum())
+        if num_bad:
+            raise FormatError(
+                f"The network of {self.reference} gives NaN or infinity for {num_bad:,} of {len(logits):,} {images}: "
+                "nothing can be said of it. Train again with a lower learning rate, or use another model."
+            )
+        return self.card.calibration.apply(logits)
 
     def _check_fit(self, path: Path, *found: Any) -> None:
         """Refuse a network of another image size or another number of classes than the card's."""

@@ -24,6 +24,7 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.blessing_checks import check_minimum_thresholds, check_not_worse
 from darkroom.models.evaluation.report import read_report
 from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions
+from darkroom.models.evaluation.validation_images import validation_images
 from darkroom.models.measures.comparison import Check, Decision
 from darkroom.models.multi_label.answers import AnyMetrics
 from darkroom.models.onnx.inference import split_logits
@@ -49,7 +50,8 @@ def decide(judged: SplitPredictions, metrics: AnyMetrics, rules: BlessingRules, 
     if card and (settled := _settled(folder, card)):
         return settled
     current = card.current if card else None
-    checks = check_minimum_thresholds(metrics, rules)
+    trained_on = training_dataset(judged, place)
+    checks = check_minimum_thresholds(metrics, rules, validation_images(trained_on.card) if trained_on else None)
     if not all(check.passed for check in checks):
         return Decision(blessed=False, why=_why_not(checks), current=current, checks=checks)
     if card is None:
@@ -144,13 +146,14 @@ def _shared_rows(judged: SplitPredictions, rival: Bundle, place: Workspace) -> _
     if rivals_dataset and rival.card.policy == judged.dataset.card.policy:
         fair = _fair_rows(judged, used | _used(rivals_dataset))
         logits, _ = split_logits(judged.dataset, judged.split, rival.runner())
-        current = rival.card.calibration.apply(logits[fair])
+        current = rival.probabilities(logits[fair], "images evaluated here")
         return _Shared(current, judged.probabilities[fair], judged.truth[fair], "run_again")
     stored = _stored_logits(rival)
     fair = [row for row in _fair_rows(judged, used) if judged.sha256[row] in stored]
     if not fair:
         raise InputError("no image of its own evaluation is among the images evaluated here")
-    current = rival.card.calibration.apply(np.stack([stored[judged.sha256[row]] for row in fair]))
+    logits = np.stack([np.asarray(stored[judged.sha256[row]], np.float32) for row in fair])
+    current = rival.probabilities(logits, "images evaluated here")
     return _Shared(current, judged.probabilities[fair], judged.truth[fair], "stored_predictions")
 
 
@@ -179,6 +182,18 @@ def _paths_with_used_copies(judged: SplitPredictions) -> frozenset[str]:
     rows = judged.dataset.duplicates()
     across = rows.filter((pc.field("other_split") == judged.split) & (pc.field("split") != judged.split))
     return frozenset(across["other"].to_pylist())
+
+
+def training_dataset(judged: SplitPredictions, place: Workspace | None) -> Dataset | None:
+    """The data set that an evaluated bundle was trained on, where it is at hand.
+
+    Args:
+        judged: The bundle's predictions.
+        place: Where data sets are.
+    """
+    if judged.dataset.reference == judged.bundle.card.dataset:
+        return judged.dataset
+    return _find_dataset(judged.bundle.card.dataset, place) if place else None
 
 
 def _find_dataset(reference: str, place: Workspace) -> Dataset | None:

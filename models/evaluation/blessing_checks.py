@@ -5,6 +5,8 @@ docs/evaluation.md explains them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from darkroom.data.figures import percent
 from darkroom.models.measures.comparison import Check, Comparison, MultiLabelComparison, Pairs
 from darkroom.models.measures.metrics import ClassMetrics
@@ -17,14 +19,18 @@ SIGNIFICANCE = 0.05
 _MAX_NAMED = 5
 
 
-def check_minimum_thresholds(metrics: AnyMetrics, rules: BlessingRules) -> tuple[Check, ...]:
+def check_minimum_thresholds(
+    metrics: AnyMetrics, rules: BlessingRules, validation: Mapping[str, int] | None = None
+) -> tuple[Check, ...]:
     """The checks that every bundle must pass; a minimum of 0 and a maximum of 1 are not checked.
 
-    A class without enough images would pass all of them: nothing is known about it.
+    A class without enough test images would pass all of them: nothing is known about it. One without validation images
+    has a calibration and thresholds that rest on nothing.
 
     Args:
         metrics: Of the bundle on the test images.
         rules: The thresholds.
+        validation: As `validation_images` gives them; None where they are not known, and not checked.
     """
     rows: tuple[ClassMetrics | LabelMetrics, ...] = metrics.per_class
     present = [row for row in rows if row.recall is not None]
@@ -32,12 +38,9 @@ def check_minimum_thresholds(metrics: AnyMetrics, rules: BlessingRules) -> tuple
     recall, error = (weakest.recall or 0.0) if weakest else 0.0, metrics.expected_calibration_error
     checks = [_better_than_chance(metrics)]
     if rules.min_test_images > 0:
-        few = [row for row in rows if row.support < rules.min_test_images]
-        shown = ", ".join(f"{row.label} has {row.support}" for row in few[:_MAX_NAMED])
-        more = f" and {len(few) - _MAX_NAMED} more classes" if len(few) > _MAX_NAMED else ""
-        fewest = f"at least {min(row.support for row in rows)} per class"
-        found = f"{shown + more or fewest}, required: at least {rules.min_test_images}"
-        checks.append(Check(name="Test images per class", passed=not few, found=found))
+        checks.append(_enough("Test", {row.label: row.support for row in rows}, rules.min_test_images))
+    if rules.min_validation_images > 0 and validation:
+        checks.append(_enough("Validation", validation, rules.min_validation_images))
     if rules.min_macro_f1 > 0:
         found = f"{metrics.macro_f1:.3f}, required: at least {rules.min_macro_f1:.3f}"
         checks.append(Check(name="Minimum macro F1", passed=metrics.macro_f1 >= rules.min_macro_f1, found=found))
@@ -52,6 +55,13 @@ def check_minimum_thresholds(metrics: AnyMetrics, rules: BlessingRules) -> tuple
         found = f"{_percent(error)}, allowed: at most {_percent(rules.max_calibration_error)}"
         checks.append(Check(name="Maximum calibration error", passed=error <= rules.max_calibration_error, found=found))
     return tuple(checks)
+
+
+def _enough(split: str, num_images: Mapping[str, int], required: int) -> Check:
+    few = [f"{label} has {number}" for label, number in num_images.items() if number < required]
+    more = f" and {len(few) - _MAX_NAMED} more classes" if len(few) > _MAX_NAMED else ""
+    said = ", ".join(few[:_MAX_NAMED]) + more or f"at least {min(num_images.values())} per class"
+    return Check(name=f"{split} images per class", passed=not few, found=f"{said}, required: at least {required}")
 
 
 def _better_than_chance(metrics: AnyMetrics) -> Check:

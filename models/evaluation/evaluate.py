@@ -21,7 +21,7 @@ from darkroom.data.images.encode import encode_jpeg
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder
-from darkroom.models.evaluation.blessing import decide, still_stands
+from darkroom.models.evaluation.blessing import decide, still_stands, training_dataset
 from darkroom.models.evaluation.model_card import MODEL_CARD, write_model_card
 from darkroom.models.evaluation.report import (
     EvaluationReport,
@@ -38,6 +38,7 @@ from darkroom.models.evaluation.report import (
 from darkroom.models.evaluation.report_page import Illustrations, write_report
 from darkroom.models.evaluation.slices import slices_of
 from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions, check_fits, predict_split
+from darkroom.models.evaluation.validation_images import validation_images
 from darkroom.models.explaining.techniques.gradcam import grad_cam
 from darkroom.models.measures.calibration import UNCALIBRATED, Calibration
 from darkroom.models.measures.metrics import Interval, expected_calibration_error, reliability_of, wilson_interval
@@ -54,7 +55,7 @@ from darkroom.models.settings import BlessingRules
 logger = logging.getLogger(__name__)
 
 # Raised whenever the same bundle and images would give another report.
-_CODE_VERSION = 3
+_CODE_VERSION = 4
 _MAX_HEAT_MAPS = 8
 _MAX_CORRECT = 6  # of the most confident, and of the least
 
@@ -110,6 +111,7 @@ def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
 
     Raises:
         InputError: where, with `strict`, the decoder is another one.
+        FormatError: where the network gives NaN or infinity.
     """
     bundle, dataset, split = request.bundle, request.dataset, request.split
     check_decoder(bundle, dataset.card.decoder, request.decoder_mismatch)
@@ -140,6 +142,7 @@ def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
         accuracy_at_threshold=accuracy,
         accuracy_at_threshold_interval=None if accuracy is None else _share_interval(accuracy, coverage * len(truth)),
         leaks=_leaks(judged),
+        unvalidated=_unvalidated(judged, request.place),
         blessing=decide(judged, metrics, request.rules, request.place) if request.place else None,
         training=TrainingSummary(
             model=card.settings.model,
@@ -183,6 +186,11 @@ def _leaks(judged: SplitPredictions) -> LeakedImages | None:
     across = copies.filter((pc.field("other_split") == judged.split) & (pc.field("split") != judged.split))
     copies_used = dataset.card.duplicate_summary.leaks == "keep"
     return leaked_images(judged.paths, judged.outcome.right, set(across["other"].to_pylist()), copies_used)
+
+
+def _unvalidated(judged: SplitPredictions, place: Workspace | None) -> tuple[str, ...]:
+    dataset = training_dataset(judged, place)
+    return tuple(label for label, number in validation_images(dataset.card).items() if not number) if dataset else ()
 
 
 def _illustrations(judged: SplitPredictions, mistakes: Sequence[Mistake]) -> Illustrations:

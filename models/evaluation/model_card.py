@@ -219,6 +219,8 @@ def _confidence(report: EvaluationReport) -> list[str]:
         f"Calibrated on the validation split ({how}). Expected calibration error: {percent(report.uncalibrated_ece)} "
         f"before, {percent(error)} after.",
     ]
+    if report.unvalidated:
+        lines.append(f"No validation image speaks for {', '.join(map(text, report.unvalidated))}.")
     if not report.threshold:
         return [*lines, "The model never abstains."]
     lines.append(f"The model abstains below a confidence of {percent(report.threshold)}.")

@@ -138,6 +138,7 @@ class EvaluationReport(Frozen):
         coverage_interval, accuracy_at_threshold_interval: 95 % Wilson score intervals.
         blessing: Whether the bundle is to score from now on, and why; None where that was not decided.
         leaks: With and without leaked images; None where the bundle was trained on another data set.
+        unvalidated: Labels of which no validation image says anything; () where that is not known.
         training: How it was trained.
         worst_mistakes: Least probable truth first.
         library_versions: By name.
@@ -163,6 +164,7 @@ class EvaluationReport(Frozen):
     accuracy_at_threshold_interval: Interval | None
     blessing: Decision | None = None
     leaks: LeakedImages | None = None
+    unvalidated: tuple[str, ...] = ()
     training: TrainingSummary
     worst_mistakes: tuple[Mistake, ...]
     library_versions: dict[str, str]

@@ -85,6 +85,9 @@ def predict_split(bundle: Bundle, dataset: Dataset, split: str) -> SplitPredicti
         bundle: What predicts.
         dataset: Images of the same classes, decoded by the same policy: see `check_fits`.
         split: `train`, `validation` or `test`.
+
+    Raises:
+        FormatError: where a logit is NaN or infinity.
     """
     logits, truth = split_logits(dataset, split, bundle.runner())
     records = [(record.path, record.sha256) for record in dataset.records(split)]
@@ -95,7 +98,7 @@ def predict_split(bundle: Bundle, dataset: Dataset, split: str) -> SplitPredicti
         paths=tuple(path for path, _ in records),
         sha256=tuple(sha256 for _, sha256 in records),
         logits=logits,
-        probabilities=bundle.card.calibration.apply(logits),
+        probabilities=bundle.probabilities(logits, f"{split} images of {dataset.reference}"),
         truth=truth,
     )
 

@@ -165,7 +165,7 @@ def explain_images(request: ExplainRequest, progress: Progress = unseen) -> Expl
     feature_maps(model)  # refuses a network without, before any work
 
     def probabilities(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return bundle.card.calibration.apply(runner(pixels))
+        return bundle.probabilities(runner(pixels), "images to explain")
 
     seen = ViewedNetwork(model, probabilities, labels.names)
     chances = probabilities(np.stack([item.pixels for item in loaded]))

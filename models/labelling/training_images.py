@@ -52,4 +52,5 @@ def training_embeddings(dataset: Dataset, bundle: Bundle, runner: Runner, size: 
         pixels = (decode_stored(encoded) for _, encoded in names[:each])
         while batch := list(islice(pixels, _BATCH)):
             found.append(runner.with_embeddings(np.stack(batch))[1])
-    return np.concatenate(found)[:size]
+    vectors = np.concatenate(found)
+    return vectors[np.isfinite(vectors).all(axis=1)][:size]

@@ -7,7 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.errors import WorkError
 from darkroom.data.files.atomic import atomic_folder, remove_folder
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.provenance import library_versions
@@ -49,7 +53,7 @@ def publish_bundle(
         The bundle's folder, `models/<name>/<version>`.
 
     Raises:
-        WorkError: where `model.onnx` does not compute what `model.keras` computes.
+        WorkError: where `model.onnx` does not compute what `model.keras` computes, or gives NaN or infinity.
         SettingError: where the threshold's precision cannot be reached on validation.
     """
     final = workspace.model(bundle_name(dataset, settings), bundle_version(dataset, settings))
@@ -62,6 +66,7 @@ def publish_bundle(
         progress(_EXPORT, 1, 3)
         runner = OnnxRunner(temporary / "model.onnx")
         logits, truth = split_logits(dataset, "validation", runner)
+        _check_finite(logits, final.parent.name)
         progress(_EXPORT, 2, 3)
         first = islice(stored_batches(dataset.records("validation"), _PARITY_BATCH, dataset.labels), _PARITY_BATCHES)
         difference = check_parity(network, runner, (images for images, _ in first))
@@ -104,6 +109,15 @@ def publish_bundle(
     return final
 
 
+def _check_finite(logits: NDArray[np.float32], name: str) -> None:
+    num_bad = len(logits) - int(np.isfinite(logits).all(axis=1).sum())
+    if num_bad:
+        raise WorkError(
+            f"The trained network of {name} gives NaN or infinity for {num_bad:,} of {len(logits):,} validation "
+            "images: nothing was published. Train again with a lower learning rate."
+        )
+
+
 def _without_optimizer(model: Any) -> Any:
     """A copy without the state of the training, which is twice as large as the weights themselves."""
     copy = type(model).from_config(model.get_config())
@@ -119,5 +133,8 @@ def _make_int8(dataset: Dataset, folder: Path, decision: Decided, progress: Prog
     if refused:
         return Int8Facts(refused=refused)
     logits, truth = split_logits(dataset, "validation", OnnxRunner(folder / INT8_FILE))
+    if not np.isfinite(logits).all():
+        (folder / INT8_FILE).unlink()
+        return Int8Facts(refused="its int8 network gives NaN or infinity")
     chances = decision.calibration.apply(logits)
     return judge(decision.chances, chances, truth, decision.threshold, answers_of(decision.thresholds))

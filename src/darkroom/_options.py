@@ -102,6 +102,7 @@ class BlessingOptions(TypedDict, total=False):
     min_accuracy: float
     min_recall: float
     min_test_images: int
+    min_validation_images: int
     min_macro_f1: float
     max_calibration_error: float
     accuracy_margin: float

@@ -153,7 +153,7 @@ def test_every_blessing_option_changes_its_rule_and_no_other(
     option: str, given: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call(monkeypatch, "evaluate", "photos")
-    given_value: float | int = 7 if option == "min-test-images" else 0.375
+    given_value: float | int = 7 if option.endswith("-images") else 0.375
     call(monkeypatch, "evaluate", "photos", f"--{option}", str(given_value))
     (*_, before, _), (*_, after, _) = given
     assert before == BlessingRules()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from darkroom.models.evaluation.blessing_checks import check_minimum_thresholds
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.evaluation.report import read_report
 from darkroom.models.evaluation.split_predictions import predict_split
+from darkroom.models.evaluation.validation_images import validation_images
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.measures.comparison import Decision
 from darkroom.models.measures.metrics import measure
@@ -277,6 +279,41 @@ def test_a_class_that_too_few_test_images_speak_for_is_not_blessed_unless_asked(
     assert (f"light has {num_light}" in checks["Test images per class"].found) == (num_light < 5)
     asked = check_minimum_thresholds(metrics, BlessingRules(min_test_images=0))
     assert "Test images per class" not in [check.name for check in asked]
+
+
+def without_validation(dataset: Dataset, label: str, several: bool = False) -> Dataset:
+    """The same data set with a card that counts no validation image of a label, or of several labels every one."""
+    num_images = dataset.card.num_images("validation") if several else 0
+    counts = tuple(
+        each.model_copy(update={"num_images": num_images})
+        if (each.split, each.label) == ("validation", label)
+        else each
+        for each in dataset.card.counts
+    )
+    task = "multi-label" if several else "single-label"
+    return replace(dataset, card=dataset.card.model_copy(update={"counts": counts, "task": task}))
+
+
+def test_a_class_that_no_validation_image_shows_is_named_and_not_blessed_unless_asked(
+    template, place, photos, plain_pictures
+) -> None:
+    bundle, spoiled = make_bundle(template, place, "a1", photos, border=GOOD), without_validation(photos, "light")
+    report = evaluate_bundle(EvaluateRequest(bundle, spoiled, "test", "pytest", place))
+    assert report.unvalidated == ("light",)
+    assert report.blessing
+    assert failed(report.blessing) == ["Validation images per class"]
+    assert "light has 0, required: at least 1" in report.blessing.why
+    assert "<bdi>light</bdi>: calibration" in " ".join((bundle.report_folder / "report.html").read_text().split())
+    rules = RULES.model_copy(update={"min_validation_images": 0})
+    asked = evaluate_bundle(EvaluateRequest(bundle, spoiled, "test", "pytest", place, rules))
+    assert asked.blessing
+    assert asked.blessing.blessed
+    assert asked.unvalidated == ("light",)
+
+
+def test_of_several_labels_one_that_every_validation_image_has_is_as_little_known(photos) -> None:
+    assert min(validation_images(photos.card).values()) > 0
+    assert validation_images(without_validation(photos, "light", several=True).card)["light"] == 0
 
 
 @pytest.mark.parametrize("reason", ["policy", "gone"])
