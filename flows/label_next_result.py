@@ -23,6 +23,7 @@ class LabelNextResult(SelfDescribed):
     num_chosen: int
     num_images: int
     num_labelled: int
+    num_unusable: int
     num_duplicates: int
     num_uncertain: int
     num_unfamiliar: int
@@ -36,11 +37,12 @@ class LabelNextResult(SelfDescribed):
     def description(self) -> Description:
         """What was chosen, and what to do with it."""
         labelled = f", {self.num_labelled:,} of them labelled" if self.num_labelled else ""
+        unusable = f", {self.num_unusable:,} left out by corrections" if self.num_unusable else ""
         passed = f"; {count(self.num_duplicates, 'near-duplicate')} left out" if self.num_duplicates else ""
         kinds = f"{self.num_uncertain:,} uncertain, {self.num_unfamiliar:,} unfamiliar"
         rows = (
             Row(label="model", text=self.bundle),
-            Row(label="images", text=f"{self.num_images:,} in {self.folder}{labelled}"),
+            Row(label="images", text=f"{self.num_images:,} in {self.folder}{labelled}{unusable}"),
             Row(label="chosen", text=f"{self.num_chosen:,}: {kinds}{passed}"),
             Row(label="page", text=self.page),
             Row(label="table", text=self.table),

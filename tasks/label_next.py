@@ -23,7 +23,9 @@ def check_model(bundle: Path) -> None:
 def choose_next(out: Path, bundle: Path, workspace: Workspace, budget: int) -> NextImages:
     """Choose the images and write the page and the table."""
     opened = open_bundle(bundle)
-    return next_images.choose_next(out, opened, _dataset_of(opened.card.dataset, workspace), budget)
+    reference = opened.card.dataset
+    newest = _dataset_of(reference.partition("@")[0], workspace)
+    return next_images.choose_next(out, opened, _dataset_of(reference, workspace), budget, newest)
 
 
 def _dataset_of(reference: str, workspace: Workspace) -> Dataset | None:

@@ -29,6 +29,7 @@ from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.images.augment import AugmentPolicy, contact_sheet
 from darkroom.data.images.decode import DecodePolicy, decode_stored
 from darkroom.data.images.decoder import Decoder
+from darkroom.data.labels import corrections
 from darkroom.data.labels.corrections import CorrectionSummary
 from darkroom.data.settings import without_defaults
 from darkroom.data.stores.workspace import DATASET_CARD
@@ -208,6 +209,11 @@ class Dataset:
     def duplicates(self) -> pa.Table:
         """The rows of `duplicates.parquet`: see `darkroom.data.quality.duplicates`."""
         return pq.read_table(self.folder / self.card.duplicates.file)
+
+    def corrections(self) -> pa.Table:
+        """The rows of `corrections.parquet`; none where no corrections were taken in."""
+        rows = self.card.correction_rows
+        return pq.read_table(self.folder / rows.file) if rows else corrections.SCHEMA.empty_table()
 
     def paths(self, split: str) -> list[str]:
         """The paths of a split's files, sorted."""

@@ -101,6 +101,13 @@ class CorrectionSummary(BaseModel):
         more = ", …" if len(shown) > _NUM_EXAMPLES else ""
         return f"{self}{': ' if shown else ''}{', '.join(shown[:_NUM_EXAMPLES])}{more}"
 
+    @property
+    def classes(self) -> tuple[tuple[str, int, int], ...]:
+        """Each class with its images before and after, those that changed most first."""
+        before, after = ({row.label: row.num_images for row in rows} for rows in (self.before, self.after))
+        rows = [(label, before.get(label, 0), after.get(label, 0)) for label in sorted(before.keys() | after.keys())]
+        return tuple(sorted(rows, key=lambda row: -abs(row[2] - row[1])))
+
     def __str__(self) -> str:
         counts = (
             (self.num_changed, "changed"),

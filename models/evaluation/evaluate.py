@@ -121,6 +121,7 @@ def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
     num_images = dataset.card.num_images(split)
     logger.info("Evaluating %s on %d %s images of %s", bundle.reference, num_images, split, dataset.reference)
     judged = predict_split(bundle, dataset, split)
+    trained_on = training_dataset(judged, request.place)
     chances, truth, card, answers = judged.probabilities, judged.truth, bundle.card, bundle.answers
     coverage, accuracy = coverage_of(judged.outcome, card.threshold)
     metrics = answers.measure(chances, truth, dataset.labels)
@@ -142,7 +143,8 @@ def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
         accuracy_at_threshold=accuracy,
         accuracy_at_threshold_interval=None if accuracy is None else _share_interval(accuracy, coverage * len(truth)),
         leaks=_leaks(judged),
-        unvalidated=_unvalidated(judged, request.place),
+        unvalidated=_unvalidated(trained_on),
+        corrections=trained_on.card.corrections if trained_on else None,
         blessing=decide(judged, metrics, request.rules, request.place) if request.place else None,
         training=TrainingSummary(
             model=card.settings.model,
@@ -188,8 +190,7 @@ def _leaks(judged: SplitPredictions) -> LeakedImages | None:
     return leaked_images(judged.paths, judged.outcome.right, set(across["other"].to_pylist()), copies_used)
 
 
-def _unvalidated(judged: SplitPredictions, place: Workspace | None) -> tuple[str, ...]:
-    dataset = training_dataset(judged, place)
+def _unvalidated(dataset: Dataset | None) -> tuple[str, ...]:
     return tuple(label for label, number in validation_images(dataset.card).items() if not number) if dataset else ()
 
 

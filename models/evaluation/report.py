@@ -22,6 +22,7 @@ from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
 from darkroom.data.figures import percent
 from darkroom.data.files.cards import read_card
+from darkroom.data.labels.corrections import CorrectionSummary
 from darkroom.models.evaluation.slices import Slice
 from darkroom.models.measures.comparison import Decision
 from darkroom.models.measures.metrics import Frozen, Interval, Metrics, wilson_interval
@@ -139,6 +140,7 @@ class EvaluationReport(Frozen):
         blessing: Whether the bundle is to score from now on, and why; None where that was not decided.
         leaks: With and without leaked images; None where the bundle was trained on another data set.
         unvalidated: Labels of which no validation image says anything; () where that is not known.
+        corrections: What people corrected in the labels of the data set that it was trained on; None where nothing was.
         training: How it was trained.
         worst_mistakes: Least probable truth first.
         library_versions: By name.
@@ -165,6 +167,7 @@ class EvaluationReport(Frozen):
     blessing: Decision | None = None
     leaks: LeakedImages | None = None
     unvalidated: tuple[str, ...] = ()
+    corrections: CorrectionSummary | None = None
     training: TrainingSummary
     worst_mistakes: tuple[Mistake, ...]
     library_versions: dict[str, str]

@@ -199,7 +199,7 @@ def _page(inspection: Inspection, thumbnails: Mapping[str, bytes], label_page: s
         largest=max((row.num_images for row in classes), default=0),
         errors=errors,
         label_page=label_page,
-        corrected=_corrected(inspection),
+        corrected=inspection.corrections.classes[:_MAX_CLASSES] if inspection.corrections else (),
         shown_errors=errors.suspected[:MAX_LABEL_ERRORS] if errors else (),
         copies=inspection.copies[:MAX_SHOWN],
         files=inspection.set_aside[:_MAX_FILES],
@@ -213,16 +213,6 @@ def _page(inspection: Inspection, thumbnails: Mapping[str, bytes], label_page: s
         ],
         thumbnails={path: data_uri(image, path) for path, image in thumbnails.items() if path in shown},
     )
-
-
-def _corrected(inspection: Inspection) -> list[tuple[str, int, int]]:
-    """Each class with its images before and after the corrections, those that changed most first."""
-    said = inspection.corrections
-    if said is None:
-        return []
-    before, after = ({row.label: row.num_images for row in rows} for rows in (said.before, said.after))
-    rows = [(label, before.get(label, 0), after.get(label, 0)) for label in sorted(before.keys() | after.keys())]
-    return sorted(rows, key=lambda row: -abs(row[2] - row[1]))[:_MAX_CLASSES]
 
 
 def _title(check: Check) -> str:

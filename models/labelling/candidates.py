@@ -57,6 +57,7 @@ class Pool:
         vectors: Embeddings of length 1, `float16[N, D]`.
         num_ok: Images of the table that were scored.
         num_labelled: Those of them that need no label, because the data set has them.
+        num_unusable: Those of them that a correction left out.
     """
 
     candidates: tuple[Candidate, ...]
@@ -64,6 +65,7 @@ class Pool:
     vectors: NDArray[np.float16]
     num_ok: int
     num_labelled: int
+    num_unusable: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class _Kept:
         return cls(np.log(uniform) / (values + 1e-3), values, vectors.astype(np.float16), candidates)
 
 
-def read_pool(parts: Sequence[Path], known: Known, labelled: Collection[str], size: int) -> Pool:
+def read_pool(
+    parts: Sequence[Path], known: Known, labelled: Collection[str], size: int, unusable: Collection[str] = ()
+) -> Pool:
     """The images of a table that may be labelled; of identical files the first.
 
     Args:
@@ -90,13 +94,18 @@ def read_pool(parts: Sequence[Path], known: Known, labelled: Collection[str], si
         known: What the model is taken to know.
         labelled: SHA-256 of images that need no label.
         size: Candidates to keep: twice as many are in memory at most.
+        unusable: Paths of images that a correction left out.
     """
     kept: list[_Kept] = []
-    num_ok = num_labelled = held = 0
+    num_ok = num_labelled = num_unusable = held = 0
     for rows in _scored_rows(parts):
         num_ok += rows.num_rows
         wanted = [index for index, sha256 in enumerate(rows["sha256"].to_pylist()) if sha256 not in labelled]
         num_labelled += rows.num_rows - len(wanted)
+        paths = rows["path"].to_pylist()
+        usable = [index for index in wanted if paths[index] not in unusable]
+        num_unusable += len(wanted) - len(usable)
+        wanted = usable
         if not wanted:
             continue
         rows = rows.take(wanted)
@@ -112,7 +121,7 @@ def read_pool(parts: Sequence[Path], known: Known, labelled: Collection[str], si
             kept = [_best(kept, size)]
             held = len(kept[0].candidates)
     best = _best(kept, size) if kept else _Kept.of(np.zeros(0, np.float32), np.zeros((0, 1), np.float32), [])
-    return Pool(tuple(best.candidates), best.values, best.vectors, num_ok, num_labelled)
+    return Pool(tuple(best.candidates), best.values, best.vectors, num_ok, num_labelled, num_unusable)
 
 
 def folder_sample(parts: Sequence[Path], size: int = MAX_KNOWN) -> Known:

@@ -27,7 +27,7 @@ from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.labelling.candidates import MAX_KNOWN, Candidate, Pool, folder_sample, read_pool
 from darkroom.models.labelling.label_page import LABEL_PAGE, PageItem, page_picture, write_label_page
 from darkroom.models.labelling.selection import UNFAMILIAR_FROM, Known, choose
-from darkroom.models.labelling.training_images import labelled_hashes, training_embeddings
+from darkroom.models.labelling.training_images import Unusable, labelled_hashes, training_embeddings
 from darkroom.models.measures.metrics import Frozen
 from darkroom.models.prediction_table.part_file import read_facts
 from darkroom.models.scoring.parts import open_runner
@@ -55,6 +55,7 @@ class NextImages(Frozen):
         num_chosen: Images chosen.
         num_images: Images that the model scored.
         num_labelled: Those of them that the model's data set has already.
+        num_unusable: Those of them that corrections left out.
         num_duplicates: Images passed over because a near-duplicate was chosen.
         num_uncertain: Chosen images whose two most probable classes are less than 0.5 apart.
         num_unfamiliar: Chosen images further from the known ones than 95 % of these are from each other.
@@ -68,6 +69,7 @@ class NextImages(Frozen):
     num_chosen: int
     num_images: int
     num_labelled: int
+    num_unusable: int
     num_duplicates: int
     num_uncertain: int
     num_unfamiliar: int
@@ -109,7 +111,9 @@ def check_model(bundle: Bundle) -> None:
     bundle.check_embeddings()
 
 
-def choose_next(out: Path, bundle: Bundle, dataset: Dataset | None, budget: int) -> NextImages:
+def choose_next(
+    out: Path, bundle: Bundle, dataset: Dataset | None, budget: int, newest: Dataset | None = None
+) -> NextImages:
     """Choose the images to label next and write `label.html`, `next.json` and `next.csv`.
 
     Args:
@@ -118,6 +122,8 @@ def choose_next(out: Path, bundle: Bundle, dataset: Dataset | None, budget: int)
         dataset: That the model was trained on; None where it is not at hand: then the folder's own images say what is
             familiar, and none counts as labelled.
         budget: Images to choose.
+        newest: The newest version of that data set: its images are labelled too, and none that a correction in either
+            left out is chosen again.
 
     Raises:
         InputError: where no image of the folder could be scored, or all of them have a label.
@@ -131,9 +137,13 @@ def choose_next(out: Path, bundle: Bundle, dataset: Dataset | None, budget: int)
     of_training = vectors is not None and len(vectors) > 0
     known = Known.of(vectors) if vectors is not None and of_training else folder_sample(parts)
     size = min(max(_MIN_POOL, _POOL_TIMES * budget), _MAX_POOL)
-    pool = read_pool(parts, known, labelled_hashes(dataset) if dataset else frozenset(), size)
+    datasets = [each for each in (dataset, newest) if each]
+    labelled = frozenset[str]().union(*map(labelled_hashes, datasets))
+    pool = read_pool(parts, known, labelled, size, _unusable(facts.folder, datasets))
     if not pool.candidates:
-        why = "all of its images have a label" if pool.num_labelled else "none of its files could be scored"
+        why = "none of its files could be scored"
+        if pool.num_labelled or pool.num_unusable:
+            why = "all of its images have a label, or were left out by corrections"
         raise InputError(f"There is nothing to label in {facts.folder}: {why}.")
     picked, num_duplicates = _pick(pool, facts.folder, bundle, budget)
     chosen = [each.candidate for each in picked]
@@ -144,6 +154,7 @@ def choose_next(out: Path, bundle: Bundle, dataset: Dataset | None, budget: int)
         num_chosen=len(chosen),
         num_images=pool.num_ok,
         num_labelled=pool.num_labelled,
+        num_unusable=pool.num_unusable,
         num_duplicates=num_duplicates,
         num_uncertain=sum(_is_uncertain(each) for each in chosen),
         num_unfamiliar=sum(_is_unfamiliar(each) for each in chosen),
@@ -163,6 +174,16 @@ def choose_next(out: Path, bundle: Bundle, dataset: Dataset | None, budget: int)
     _write_csv(out / NEXT_CSV, chosen)
     logger.info("%s: %d of %d images chosen to be labelled next.", facts.folder, len(chosen), pool.num_ok)
     return found
+
+
+def _unusable(reference: str, datasets: Sequence[Dataset]) -> frozenset[str]:
+    """Paths of the folder's images that corrections left out."""
+    said = Unusable.of(datasets)
+    if not said.paths:
+        return frozenset()
+    return frozenset(
+        entry.path for entry in folder_at(reference).iter_files() if (entry.path, entry.size_bytes) in said
+    )
 
 
 def _pick(pool: Pool, reference: str, bundle: Bundle, budget: int) -> tuple[list[_Picked], int]:

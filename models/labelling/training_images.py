@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
@@ -26,6 +29,39 @@ def labelled_hashes(dataset: Dataset) -> frozenset[str]:
     rows = dataset.manifest("sha256", "status")
     pairs = zip(rows["sha256"].to_pylist(), rows["status"].to_pylist(), strict=True)
     return frozenset(sha256 for sha256, status in pairs if status == OK)
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Images that people said are not usable: their corrections are `excluded`.
+
+    An ingest does not read these files, so no hash is known of them, but where they lay and their size.
+
+    Attributes:
+        paths: Paths in the data set's source, by size in bytes.
+    """
+
+    paths: Mapping[int, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, datasets: Iterable[Dataset]) -> Unusable:
+        """Those of some data sets."""
+        found: dict[int, set[str]] = {}
+        for dataset in datasets:
+            if not (dataset.card.corrections and dataset.card.corrections.num_excluded):
+                continue
+            rows = dataset.corrections().filter(pc.equal(pc.field("effect"), "excluded"))
+            paths = frozenset(rows["path"].to_pylist())
+            files = dataset.manifest("path", "bytes")
+            for path, size in zip(files["path"].to_pylist(), files["bytes"].to_pylist(), strict=True):
+                if path in paths:
+                    found.setdefault(size, set()).add(path)
+        return cls({size: tuple(sorted(names)) for size, names in found.items()})
+
+    def __contains__(self, file: tuple[str, int]) -> bool:
+        """Whether a file, by its path and its size in bytes, is one of them; its folder may be one above or below."""
+        path, size = f"/{file[0]}", file[1]
+        return any(path.endswith(f"/{name}") or f"/{name}".endswith(path) for name in self.paths.get(size, ()))
 
 
 def training_embeddings(dataset: Dataset, bundle: Bundle, runner: Runner, size: int) -> NDArray[np.float32]:

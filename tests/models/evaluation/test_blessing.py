@@ -24,6 +24,8 @@ from darkroom.data.errors import FormatError, InputError
 from darkroom.data.files.cards import FileFact
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.labels.corrections import CorrectionSummary
+from darkroom.data.labels.reading import ClassSize
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.blessed import bless, promote, read_blessed, roll_back
 from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
@@ -309,6 +311,28 @@ def test_a_class_that_no_validation_image_shows_is_named_and_not_blessed_unless_
     assert asked.blessing
     assert asked.blessing.blessed
     assert asked.unvalidated == ("light",)
+
+
+def test_the_report_says_what_people_corrected_before_and_after(template, place, photos, plain_pictures) -> None:
+    said = CorrectionSummary(
+        num_images=5,
+        num_changed=3,
+        num_new=0,
+        num_confirmed=1,
+        num_excluded=1,
+        changes=(),
+        people=(),
+        before=(ClassSize(label="<b>dark", num_images=40), ClassSize(label="light", num_images=40)),
+        after=(ClassSize(label="<b>dark", num_images=37), ClassSize(label="light", num_images=42)),
+        digest="",
+    )
+    corrected = replace(photos, card=photos.card.model_copy(update={"corrections": said}))
+    bundle = make_bundle(template, place, "a1", photos, border=GOOD)
+    report = evaluate_bundle(EvaluateRequest(bundle, corrected, "test", "pytest", place))
+    assert report.corrections == said
+    page = " ".join((bundle.report_folder / "report.html").read_text().split())
+    assert "corrections of 5 images: 3 changed, 1 confirmed, 1 left out" in page
+    assert "<bdi>&lt;b&gt;dark</bdi></td><td>40</td><td>37</td>" in page
 
 
 def test_of_several_labels_one_that_every_validation_image_has_is_as_little_known(photos) -> None:

@@ -17,6 +17,7 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.explaining.explain import ExplainRequest, explain_images
 from darkroom.models.labelling.training_images import training_embeddings
+from darkroom.models.onnx.inference import split_logits
 from darkroom.models.training import publish
 from darkroom.models.training.publish import publish_bundle
 from darkroom.models.training.train import Trained
@@ -72,16 +73,16 @@ def test_a_trained_network_that_gives_none_is_not_published(
     bundle: Bundle, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = Trained(bundle.keras_model(), bundle.card.history, bundle.card.best_epoch)
-    real, calls = publish.split_logits, list[str]()
+    calls = list[str]()
 
     def spoil(number: int) -> None:
-        def split_logits(*given: Any) -> Any:
-            logits, truth = real(*given)
+        def changed(*given: Any) -> Any:
+            logits, truth = split_logits(*given)
             calls.append("run")
             return (logits * np.nan if len(calls) == number else logits), truth
 
         calls.clear()
-        monkeypatch.setattr(publish, "split_logits", split_logits)
+        monkeypatch.setattr(publish, "split_logits", changed)
 
     spoil(1)
     with pytest.raises(WorkError, match=r"NaN or infinity for 15 of 15 validation images: .* lower learning rate"):

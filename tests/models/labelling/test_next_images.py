@@ -129,3 +129,39 @@ def test_the_page_is_one_file_that_names_nothing_outside_and_escapes_hostile_nam
     assert data["classes"] == ["<b>a</b>", "b", "c"]
     assert [item["path"] for item in data["items"]] == [row["path"] for row in rows(out)]
     assert all(item["picture"].startswith("data:image/jpeg;base64,") for item in data["items"])
+
+
+def test_what_a_correction_left_out_is_not_chosen_again(folder: Path, bundle: Path, tmp_path: Path) -> None:
+    """Its file is known by where it lay and its size, in a folder below the source too; no other of its name is."""
+    source = tmp_path / "photos"
+    for number in range(40):
+        label = "b" if number % 2 else "c"
+        (source / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(1000 + number).integers(0, 256, (40, 48, 3), np.uint8)).save(
+            source / label / f"{number}.png"
+        )
+    shutil.copytree(folder, source / "incoming")
+    left_out = [path for path in ("03.png", "03 copy.png", "03.jpg") if (folder / path).is_file()]
+    (tmp_path / "labels.csv").write_text(
+        "path,label\n" + "".join(f"incoming/{name},__exclude__\n" for name in left_out)
+    )
+    made = darkroom.ingest(
+        source,
+        name="photos",
+        image_size=(40, 48),
+        labels_from="folders",
+        exclude=["incoming/*"],
+        corrections=str(tmp_path / "labels.csv"),
+        workspace=tmp_path / "workspace",
+    )
+    card = json.loads((bundle / "bundle.json").read_text()) | {"dataset": made.dataset}
+    trained = shutil.copytree(bundle, tmp_path / "trained")
+    (trained / "bundle.json").write_text(json.dumps(card))
+    place = tmp_path / "next"
+    result = darkroom.label_next(folder, trained, budget=200, out=place, workspace=tmp_path / "workspace")
+    assert result.num_unusable == len(left_out) == 3
+    assert "03" not in {number_of(row["path"]) for row in rows(place)}
+    (tmp_path / "other").mkdir()
+    Image.fromarray(np.zeros((50, 60, 3), np.uint8)).save(tmp_path / "other" / "03.png")
+    other = darkroom.label_next(tmp_path / "other", trained, out=tmp_path / "2", workspace=tmp_path / "workspace")
+    assert (other.num_unusable, other.num_chosen) == (0, 1)
