@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-# Of all messages together. Those of NASNetLarge, the largest graph of keras.applications, have 46,000.
+# Of all messages together. An export of EfficientNetB0 has 5,450.
 MAX_FIELDS = 500_000
 # Darkroom, tf2onnx and PyTorch write weights as bytes, not as a list of integers.
 MAX_PACKED_BYTES = 16 * 2**20
