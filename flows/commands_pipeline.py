@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from darkroom.data.errors import InputError
 from darkroom.data.stores.workspace import name_from
 from darkroom.flows import launch
 from darkroom.flows.command import command
@@ -25,7 +24,6 @@ from darkroom.flows.options import (
 from darkroom.flows.quiet import load_tensorflow, native_messages_hidden
 from darkroom.flows.shared_options import (
     A_DATASET,
-    A_MODEL,
     OUTPUT,
     QUALITY,
     SCORING,
@@ -36,7 +34,9 @@ from darkroom.flows.shared_options import (
     OtherSource,
     PrecisionOption,
     RecipeOrSource,
+    ScoringModel,
     Source,
+    TopKOption,
 )
 
 if TYPE_CHECKING:
@@ -232,17 +232,20 @@ def explain(
     how.show(result)
 
 
-@command(app, "Score every file of a folder: one row per file.", _PANEL)
+@command(app, "Score every file of a folder, or some files: one row per file.", _PANEL)
 def score(
     how: launch.HowInParts,
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The images; subfolders too", show_default=False)],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help=f"{A_MODEL}; imagenet is ready-made, 1,000 classes (default: the only one in the workspace)",
+    folder: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FOLDER|FILE...", help="The images: a folder, subfolders too, or files", show_default=False
         ),
     ] = None,
+    files: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="A text file of paths, one per line, in place of FOLDER; -: standard input"),
+    ] = None,
+    model: ScoringModel = None,
     precision: PrecisionOption = "auto",
     embeddings: Annotated[
         bool,
@@ -253,6 +256,7 @@ def score(
             rich_help_panel=SCORING,
         ),
     ] = False,
+    top_k: TopKOption = 5,
     retry_quarantined: Annotated[
         bool,
         typer.Option(
@@ -290,46 +294,28 @@ def score(
     ] = None,
 ) -> None:
     workers = how.workers() | {"decoder_mismatch": decoder_mismatch}
-    from darkroom.flows import up_to_date
+    from darkroom.flows import to_score, up_to_date
+    from darkroom.flows.requested import only_model
     from darkroom.flows.settings import open_workspace
     from darkroom.models.bundle.imagenet import READY_MADE, is_built
 
-    model = model or _only_model(how.workspace)
     kind: dict[str, Any] = {
         "precision": precision,
         "embeddings": embeddings,
         "rescore": rescore,
+        "top_k": top_k,
         "workspace": how.workspace,
     }
-    result = up_to_date.scored(folder, model, out, rows_per_part, **kind)
-    if result is None or retry_quarantined:
-        with how.prepared(tensorflow=False):
-            if model == READY_MADE and not is_built(open_workspace(how.workspace)):
-                load_tensorflow()
-            from darkroom.flows.score import score as flow
+    with to_score.given(folder, files) as given:
+        place = open_workspace(how.workspace)
+        model = model or only_model(place)
+        result = up_to_date.scored(given.images, model, out, rows_per_part, **kind)
+        if result is None or retry_quarantined:
+            with how.prepared(tensorflow=False):
+                if model == READY_MADE and not is_built(place):
+                    load_tensorflow()
+                from darkroom.flows.score import score as flow
 
-            result = flow(folder, model, out, rows_per_part, retry_quarantined=retry_quarantined, **kind, **workers)
+                kind |= {"files": given.files, "retry_quarantined": retry_quarantined}
+                result = flow(given.folder, model, out, rows_per_part, **kind, **workers)
     how.show(result)
-
-
-def _only_model(workspace: str | None) -> str:
-    """The name of the workspace's only model, which is said; the ready-made one counts where there is no other.
-
-    Raises:
-        InputError: where there are several, or none.
-    """
-    from darkroom.flows.settings import open_workspace
-    from darkroom.models.bundle.imagenet import READY_MADE
-
-    place = open_workspace(workspace)
-    names = place.model_names()
-    own = [name for name in names if name != READY_MADE] or names
-    if len(own) > 1:
-        raise InputError(f"Which model? There are: {', '.join(names)}. Give one with --model.")
-    if not own:
-        raise InputError(
-            f"There is no model in {place.reference}. Train one with: darkroom train DATASET, or give --model imagenet."
-        )
-    version = place.find_model(own[0]).name
-    sys.stderr.write(f"Scoring with {own[0]}@{version}, the only model in {place.reference}.\n")
-    return own[0]

@@ -211,10 +211,12 @@ def _(result: ScoreResult) -> Description:
     is_done = result.rows_reused == result.num_files
     some = f" ({result.rows_reused:,} unchanged)" if result.rows_reused else ""
     pace = f"{result.images_per_second:,.0f} images/s, " if result.images_per_second else ""
+    repeated = f" ({result.num_repeated:,} named again)" if result.num_repeated else ""
     files = f"{count(result.num_files, 'file')}{_UP_TO_DATE if is_done else some}"
     rows = [
         ("model", f"{result.bundle}: {result.chosen.reason}" if result.chosen else result.bundle),
         ("scored", f"{files}: {_counted(result.statuses)}; {pace}{result.precision}"),
+        ("folder", f"{result.folder}{repeated}" if result.listed else ""),
         ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
         ("quarantined", _counted(result.reasons)),
         ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.data.dataset.dataset import open_dataset
+from darkroom.data.errors import InputError
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.settings import decoder_rule, open_folder
 from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.bundle.imagenet import READY_MADE
 from darkroom.models.settings import BlessingRules
 
 if TYPE_CHECKING:
     from darkroom.models.evaluation.evaluate import EvaluateRequest
     from darkroom.models.explaining.explain import ExplainRequest
+
+
+def only_model(place: Workspace) -> str:
+    """The name of the workspace's only model, which is said; the ready-made one counts where there is no other.
+
+    Args:
+        place: The workspace.
+
+    Raises:
+        InputError: where there are several, or none.
+    """
+    names = place.model_names()
+    own = [name for name in names if name != READY_MADE] or names
+    if len(own) > 1:
+        raise InputError(f"Which model? There are: {', '.join(names)}. Give one with --model.")
+    if not own:
+        raise InputError(
+            f"There is no model in {place.reference}. Train one with: darkroom train DATASET, or give --model imagenet."
+        )
+    version = place.find_model(own[0]).name
+    sys.stderr.write(f"Scoring with {own[0]}@{version}, the only model in {place.reference}.\n")
+    return own[0]
 
 
 def evaluate_request(

@@ -13,6 +13,7 @@ from darkroom.data.dataset.leaks import DuplicateSummary
 from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.model_choice import ModelChoice
+from darkroom.data.stores.named_files import NamedFiles
 from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
 from darkroom.models.bundle.blessed import BlessedCard
 from darkroom.models.bundle.bundle import BundleCard
@@ -25,6 +26,7 @@ from darkroom.models.pages.navigation import DATASET_PAGE, EXPERIMENT_PAGE
 from darkroom.models.scoring.summary import NamedCount, ScoreSummary
 
 if TYPE_CHECKING:
+    from darkroom.data.stores.folders import Images
     from darkroom.flows.recipe import Recipe
     from darkroom.models.explaining.explain import Explained  # which draws, and loads matplotlib
 
@@ -341,7 +343,10 @@ class ExplainResult(Result):
 
 
 class ScoreResult(Result):
-    """A prediction table; `images_per_second` is None where all rows were there before."""
+    """A prediction table; `images_per_second` is None where all rows were there before.
+
+    Where files were named (`listed`), `folder` is the one they have in common; `num_repeated` were named again.
+    """
 
     bundle: str
     chosen: ModelChoice | None
@@ -358,11 +363,15 @@ class ScoreResult(Result):
     seconds: float
     images_per_second: float | None
     remarks: tuple[str, ...] = ()
+    listed: bool = False
+    num_repeated: int = 0
 
     @classmethod
-    def of(cls, summary: ScoreSummary, out: str) -> ScoreResult:
-        values = {name: getattr(summary, name) for name in cls.model_fields if name not in ("out", "num_parts")}
-        return cls(out=out, num_parts=len(summary.parts), **values)
+    def of(cls, summary: ScoreSummary, out: str, images: Images) -> ScoreResult:
+        own = ("out", "num_parts", "num_repeated")
+        values = {name: getattr(summary, name) for name in cls.model_fields if name not in own}
+        repeated = images.num_repeated if isinstance(images, NamedFiles) else 0
+        return cls(out=out, num_parts=len(summary.parts), num_repeated=repeated, **values)
 
 
 class Target(Result):

@@ -1,4 +1,4 @@
-"""Flow `score`: a folder of images becomes a prediction table."""
+"""Flow `score`: a folder of images, or some files, become a prediction table."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from darkroom.data.figures import count
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
-from darkroom.data.stores.storage import place_from
 from darkroom.data.stores.version_locks import in_use
 from darkroom.flows.descriptions import count_tables, describe
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_workspace, table_name
+from darkroom.flows.to_score import images_given
+from darkroom.models.prediction_table.schema import TOP_K, TopK
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
 from darkroom.tasks import score as tasks
@@ -24,9 +26,18 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 
-@flow(name="score", flow_run_name="{folder}")
+def _run_name() -> str:
+    """The run's name in the UI: what is scored."""
+    from prefect.runtime import flow_run
+
+    given = flow_run.get_parameters()
+    folder = given["folder"] or given["files"]
+    return str(folder) if isinstance(folder, str) else count(len(folder), "file")
+
+
+@flow(name="score", flow_run_name=_run_name)
 def score(
-    folder: str,
+    folder: str | list[str] | None,
     model: str,
     out: str | None = None,
     rows_per_part: int = ROWS_PER_PART,
@@ -40,11 +51,13 @@ def score(
     address: str | None = None,
     decoder_mismatch: DecoderMismatch | None = None,
     rescore: bool = False,
+    files: str | None = None,
+    top_k: TopK = TOP_K,
 ) -> ScoreResult:
-    """Score every file of a folder with a model bundle.
+    """Score every file of a folder, or some files, with a model bundle.
 
     Args:
-        folder: The images, in a folder or at a URL; subfolders too.
+        folder: The images, in a folder or at a URL, subfolders too; or an image file, or a list of them.
         model: A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a
             path; `imagenet` is ready-made.
         out: Folder or URL for the table; None takes scores/<folder's name>-<bundle> in the workspace.
@@ -60,10 +73,13 @@ def score(
         decoder_mismatch: Where the model or the rows of an earlier run had a decoder that gives other pixels: warn and
             score those rows again, or strict, which refuses; None takes DARKROOM_DECODER_MISMATCH, or warn.
         rescore: Replace a table that another version of a model made; without it such a table is an error.
+        files: A text file of paths to score, one per line, in place of a folder.
+        top_k: Classes that a row keeps, the most likely first: a number, or all.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    images = images_given(folder, files)
     place, workers = open_workspace(workspace), choose_runner(runner, address)
-    images, found = place_from(folder), tasks.find_bundle(model, place)
+    found = tasks.find_bundle(model, place)
     bundle = found.folder
     request = ScoreRequest(
         folder=images,
@@ -78,6 +94,7 @@ def score(
         embeddings=embeddings,
         retry_quarantined=retry_quarantined,
         decoder_mismatch=decoder_rule(decoder_mismatch),
+        top_k=top_k,
     )
     table = request.out
     used = in_use(place, bundle, request.dataset, images if isinstance(images, Path) else None)
@@ -91,6 +108,6 @@ def score(
                     table.share_part(part.index)
                     done.append(part)
         summary = tasks.summarize(table, done, started.isoformat(timespec="seconds"), time.monotonic() - clock)
-    result = ScoreResult.of(summary, table.reference)
+    result = ScoreResult.of(summary, table.reference, images)
     show_result(describe(result).with_tables(*count_tables(result)), "scoring")
     return result

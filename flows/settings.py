@@ -15,10 +15,12 @@ from darkroom.data.files.hashing import content_version
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.listing import printable
 from darkroom.data.stores.mirror import Mirror
+from darkroom.data.stores.named_files import NamedFiles
 from darkroom.data.stores.storage import Url, place_from
 from darkroom.data.stores.workspace import Workspace, name_from
 
 if TYPE_CHECKING:
+    from darkroom.data.stores.folders import Images
     from darkroom.models.prediction_table.output import TableOutput
 
 RunnerKind = Literal["threads", "processes", "dask", "ray"]
@@ -125,14 +127,17 @@ def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple
     return (place.resolve() if given else default), workspace
 
 
-def table_name(images: Path | Url, bundle: Path) -> str:
-    """The name of a folder's table in the workspace: `<images>-<model>-<version>`.
+def table_name(images: Images, bundle: Path) -> str:
+    """The name of a table in the workspace: `<images>-<model>-<version>`.
 
     Args:
-        images: The folder that is scored.
+        images: What is scored.
         bundle: The bundle's folder.
     """
-    name = name_from(str(images.resolve() if isinstance(images, Path) else images))
+    if isinstance(images, NamedFiles):
+        name = images.name
+    else:
+        name = name_from(str(images.resolve() if isinstance(images, Path) else images))
     return f"{name}-{bundle.parent.name}-{bundle.name}"
 
 

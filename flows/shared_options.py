@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from darkroom.data.errors import SettingError
+
 EXECUTION = "Execution"
 OUTPUT = "Output"
 SCORING = "Scoring"
@@ -83,6 +85,36 @@ PrecisionOption = Annotated[
     typer.Option(
         metavar="auto|fp32|int8",
         help="Precision of inference: fp32, int8, or auto: int8 if it agrees with fp32 on validation (default: auto)",
+        show_default=False,
+        rich_help_panel=SCORING,
+    ),
+]
+ScoringModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help=f"{A_MODEL}; imagenet is ready-made, 1,000 classes (default: the only one in the workspace)",
+    ),
+]
+
+
+def _top_k(given: str) -> int | Literal["all"]:
+    if given == "all":
+        return "all"
+    try:
+        return int(given)
+    except ValueError:
+        raise SettingError(f"--top-k takes a whole number of at least 1, or all, not {given!r}.") from None
+
+
+TopKOption = Annotated[
+    int,  # or "all": Typer takes no union
+    typer.Option(
+        "--top-k",
+        parser=_top_k,
+        metavar="INTEGER|all",
+        help="Most likely classes that a row keeps (default: 5)",
         show_default=False,
         rich_help_panel=SCORING,
     ),

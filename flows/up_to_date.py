@@ -18,6 +18,7 @@ from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.data.ingest.plan import find_dataset
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import at_hand
+from darkroom.data.stores.folders import Images
 from darkroom.data.stores.storage import Url, place_from
 from darkroom.data.stores.workspace import BUNDLE_CARD, INSPECTION_CARD, Workspace
 from darkroom.flows.options import MAX_JUDGED, ROWS_PER_PART
@@ -40,6 +41,7 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.imagenet import READY_MADE, find_bundle, is_built
 from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER
+from darkroom.models.prediction_table.schema import TOP_K, TopK
 from darkroom.models.scoring.finished import find_table
 from darkroom.models.scoring.plan import refuse_other_table
 from darkroom.models.scoring.request import ScoreRequest
@@ -219,7 +221,7 @@ def named_version(bundle: str, place: Workspace) -> Path:
 
 
 def scored(
-    folder: str,
+    images: Images,
     model: str,
     out: str | None,
     rows_per_part: int,
@@ -228,11 +230,12 @@ def scored(
     embeddings: bool = False,
     workspace: str | None = None,
     rescore: bool = False,
+    top_k: TopK = TOP_K,
 ) -> ScoreResult | None:
     """What `score` would return; None where it has work to do.
 
     Args:
-        folder: The images, a path or a URL.
+        images: The images, as `images_given` finds them.
         model: A name, `name@version`, `name@blessed`, a path, or `imagenet`.
         out: Folder or URL for the table; None takes one in the workspace.
         rows_per_part: Files per part of the table.
@@ -240,11 +243,13 @@ def scored(
         precision: `fp32`, `int8` or `auto`.
         embeddings: With the column `embedding`.
         workspace: As `open_workspace` takes it.
+        rescore: Replace a table that another version of a model made.
+        top_k: Classes that a row keeps, a number or `all`.
 
     Raises:
         InputError: where there is no such folder or model, or no table can be written there.
     """
-    place, images = open_workspace(workspace), place_from(folder)
+    place = open_workspace(workspace)
     if model == READY_MADE and not is_built(place):
         return None
     found = find_bundle(model, place)
@@ -261,6 +266,7 @@ def scored(
         dataset=place.find_dataset(dataset) if dataset else None,
         precision=precision,
         embeddings=embeddings,
+        top_k=top_k,
     )
     if request.out.mirror or not _is_same_decoder(bundle, decoder()):
         return None
@@ -269,7 +275,7 @@ def scored(
     if summary is None:
         return None
     of_this_run = {"rows_reused": summary.num_files, "images_per_second": None, "chosen": found.choice}
-    return ScoreResult.of(summary.model_copy(update=of_this_run), request.out.reference)
+    return ScoreResult.of(summary.model_copy(update=of_this_run), request.out.reference, images)
 
 
 def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Precision = "auto") -> RunResult | None:
@@ -299,7 +305,7 @@ def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Prec
     out = str(Path(report.report).parent / EXPLAIN_FOLDER)
     pictures = explained(bundle.bundle, examples, out, None, MAX_SEARCHED, workspace)
     images, judged = data.new_images or data.source_folder, None if data.new_images else data.dataset
-    table = scored(images, bundle.bundle, None, ROWS_PER_PART, judged, precision, workspace=workspace)
+    table = scored(place_from(images), bundle.bundle, None, ROWS_PER_PART, judged, precision, workspace=workspace)
     if pictures is None or table is None:
         return None
     return RunResult(

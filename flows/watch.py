@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 from contextlib import suppress
 
 from darkroom.data.files.in_flight import died_in_flight
@@ -19,6 +20,18 @@ _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGI
 _PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _WAITED_FOR = _PASSED_ON | {signal.SIGCHLD}
 _PR_SET_PDEATHSIG = 1
+
+
+def hold_standard_input() -> None:
+    """Read standard input to its end, and let a file of it take its place: a child that is started again reads it again.
+
+    To be called before `work_in_a_child`.
+    """
+    with tempfile.TemporaryFile() as held:
+        held.write(sys.stdin.buffer.read())
+        held.flush()
+        os.dup2(held.fileno(), 0)
+    os.lseek(0, 0, os.SEEK_SET)
 
 
 def work_in_a_child() -> None:
@@ -42,6 +55,8 @@ def work_in_a_child() -> None:
         if died_of in _CRASHES and died_in_flight():
             name = signal.Signals(died_of).name
             sys.stderr.write(f"darkroom: a decoder crashed ({name}). Its file is quarantined, and the run resumes.\n")
+            with suppress(OSError):  # a pipe or a terminal, of which nothing was read
+                os.lseek(0, 0, os.SEEK_SET)
             continue
         if died_of is not None:
             _die_of(died_of)

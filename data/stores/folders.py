@@ -10,7 +10,11 @@ from typing import Protocol
 
 from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file
+from darkroom.data.stores.named_files import NamedFiles
 from darkroom.data.stores.storage import Url, list_objects, place_from, read_object
+
+# What can be scored: a folder on this machine or in a store, or some files.
+Images = Path | Url | NamedFiles
 
 
 class ImageFolder(Protocol):
@@ -112,8 +116,10 @@ class StoredFolder:
         return read_object(self.url / os_path, max_bytes)
 
 
-def image_folder(place: Path | Url) -> ImageFolder:
-    """The folder at a path or URL."""
+def image_folder(place: Images) -> ImageFolder:
+    """The folder at a path or URL, or some files of one."""
+    if isinstance(place, NamedFiles):
+        return place
     return StoredFolder(place) if isinstance(place, Url) else LocalFolder(place)
 
 

@@ -136,6 +136,20 @@ def read_file(folder: Path, os_path: str, max_bytes: int) -> bytes:
         raise ImageError("unreadable", error.strerror or str(error)) from None
 
 
+def read_named(path: str, max_bytes: int) -> bytes:
+    """The content of a file that somebody has named: a link stands for its target, wherever that is.
+
+    Args:
+        path: The file, as the operating system knows it.
+        max_bytes: A larger file is not read.
+
+    Raises:
+        ImageError: `unreadable` or `too_large`.
+    """
+    target = os.path.realpath(path)
+    return read_file(Path(os.path.dirname(target)), os.path.basename(target), max_bytes)
+
+
 def _has_link(folder: Path, os_path: str) -> bool:
     """Whether a path may lead out of a folder: resolving it costs more than reading a small file."""
     place = str(folder)

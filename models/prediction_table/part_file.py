@@ -14,17 +14,20 @@ from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from darkroom.data.dataset.manifest import parquet_options
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.hashing import content_version
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder
+from darkroom.data.settings import without_defaults
 from darkroom.models.onnx.runtime import Engine
-from darkroom.models.prediction_table.schema import SCHEMA_VERSION
+from darkroom.models.prediction_table.schema import SCHEMA_VERSION, TOP_K
 
 _FACTS, _SHA256 = b"darkroom", b"darkroom.sha256"
+# Of what a table was made from, that which came later: where it is as it always was, it is not written.
+LATER = ("listed", "top_k")
 
 
 class PartFacts(BaseModel):
@@ -32,10 +35,12 @@ class PartFacts(BaseModel):
 
     Attributes:
         folder: The scored folder.
+        listed: Whether files of it were named, in place of all.
         bundle: `name@version` of the bundle that made the rows.
         precision: Of the network: `fp32` or `int8`.
         engine: What ran it, see `darkroom.models.onnx.runtime`.
         embedding_size: Numbers in the column `embedding`; None where there is none.
+        top_k: Classes that each row keeps, if there are as many.
         decode_policy: How files became pixels.
         decoder: What decoded them; None where that was not recorded.
         first_row: The position of the first row in the table, from 0.
@@ -49,10 +54,12 @@ class PartFacts(BaseModel):
 
     schema_version: int = SCHEMA_VERSION
     folder: str
+    listed: bool = False
     bundle: str
     precision: Literal["fp32", "int8"]
     engine: Engine
     embedding_size: int | None
+    top_k: int = TOP_K
     decode_policy: DecodePolicy
     decoder: Decoder | None
     first_row: int
@@ -60,6 +67,10 @@ class PartFacts(BaseModel):
     rows_key: str
     part_key: str
     stamps: tuple[str, ...]
+
+    @model_serializer(mode="wrap")
+    def _as_it_always_was(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, dump(self), LATER)
 
 
 def stamp(file: Mapping[str, Any]) -> str:

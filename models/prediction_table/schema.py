@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
+# The most likely classes that a table keeps of an image.
+TOP_K = 5
+TopK = int | Literal["all"]
 EMBEDDING = "embedding"
 LABELS = "darkroom.labels"
 
@@ -32,6 +35,17 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
     ]
 )
+
+
+def kept_classes(top_k: TopK, num_labels: int) -> int:
+    """How many classes a table keeps, as it is stored: of two numbers that keep the same, the default.
+
+    Args:
+        top_k: As asked for.
+        num_labels: Classes of the model.
+    """
+    kept = num_labels if top_k == "all" else min(top_k, num_labels)
+    return TOP_K if kept == min(TOP_K, num_labels) else kept
 
 
 def multi_label_schema(labels: Sequence[str]) -> pa.Schema:

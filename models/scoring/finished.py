@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from darkroom.data.errors import FormatError
 from darkroom.data.files.parallel import in_batches
-from darkroom.data.images.decoder import decoder
-from darkroom.data.stores.folders import image_folder
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.prediction_table.part_file import part_key, stamp
-from darkroom.models.scoring.plan import ScorePlan, files_of, plan_table, rows_key
+from darkroom.models.scoring.plan import files_of, plan_of, plan_table, rows_key
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.reuse import is_done
 from darkroom.models.scoring.summary import ScoreSummary, read_summary
@@ -28,15 +26,7 @@ def find_table(request: ScoreRequest, bundle: Bundle) -> ScoreSummary | None:
         summary = read_summary(table.folder)
     except FormatError:
         return None
-    plan = ScorePlan(
-        folder=image_folder(request.folder).reference,
-        bundle=bundle.reference,
-        num_files=summary.num_files,
-        rows_per_part=request.rows_per_part,
-        engine=bundle.engine(request.precision),
-        embedding_size=bundle.card.embedding_size if request.embeddings else None,
-        decoder=decoder(),
-    )
+    plan = plan_of(request, bundle, bundle.engine(request.precision), summary.num_files)
     key, num_parts = rows_key(bundle, plan), 0
     for index, part in enumerate(in_batches(files_of(request), request.rows_per_part)):
         stamps = tuple(stamp(file) for file in plan_table(part).to_pylist())

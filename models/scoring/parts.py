@@ -12,7 +12,6 @@ from darkroom.data.dataset.manifest import read_group
 from darkroom.data.errors import CountError
 from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.watched import watched_decode
-from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.onnx.runtime import Engine, Runner
@@ -80,7 +79,8 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
     embeddings = plan.embedding_size is not None
     began = time.time()
     with watched_decode(table.work, index, [file["path"] for file in files]) as decode:
-        scored = score_rows(unknown, folder_at(plan.folder), Scorer(runner, bundle, num_threads, embeddings, decode))
+        scorer = Scorer(runner, bundle, num_threads, embeddings, decode, plan.top_k)
+        scored = score_rows(unknown, plan.images, scorer)
         rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
@@ -107,10 +107,12 @@ def _facts(plan: ScorePlan, bundle: Bundle, index: int, files: list[dict[str, An
     key, stamps = rows_key(bundle, plan), tuple(stamp(file) for file in files)
     return PartFacts(
         folder=plan.folder,
+        listed=plan.listed,
         bundle=plan.bundle,
         precision=plan.precision,
         engine=plan.engine,
         embedding_size=plan.embedding_size,
+        top_k=plan.top_k,
         decode_policy=bundle.card.policy,
         decoder=plan.decoder,
         first_row=index * plan.rows_per_part,

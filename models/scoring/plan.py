@@ -12,30 +12,34 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.errors import InputError
+from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_file, write_json
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.parallel import in_batches
 from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.ingest.value_range import range_remark
-from darkroom.data.stores.folders import image_folder
-from darkroom.data.stores.listing import FileEntry
+from darkroom.data.settings import without_defaults
+from darkroom.data.stores.folders import ImageFolder, folder_at, image_folder
+from darkroom.data.stores.listing import FileEntry, printable
 from darkroom.data.stores.model_choice import ModelChoice
+from darkroom.data.stores.named_files import NamedFiles
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout
-from darkroom.models.prediction_table.part_file import PartFacts, read_facts
+from darkroom.models.prediction_table.part_file import LATER, PartFacts, read_facts
+from darkroom.models.prediction_table.schema import TOP_K, kept_classes
 from darkroom.models.scoring.request import ScoreRequest
-from darkroom.models.scoring.reuse import keep_rows
+from darkroom.models.scoring.reuse import RowKeys, keep_rows
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +62,15 @@ class ScorePlan(BaseModel):
     """What is to be scored, and how; the files are listed in `plan.parquet` beside it.
 
     Attributes:
-        folder: The folder to score, a path or a URL.
+        folder: The folder to score, a path or a URL; of named files, the one that they have in common.
+        listed: Whether files of it were named, in place of all.
         bundle: `name@version`.
         chosen: Why that version; None in a plan of an earlier Darkroom.
-        num_files: Files in the folder.
+        num_files: Files to score.
         rows_per_part: Files per part of the table.
         engine: What runs the network, in every part.
         embedding_size: Numbers in an embedding; None where the table has none.
+        top_k: Classes that each row keeps, if there are as many.
         decoder: Of the images; None in a plan of an earlier Darkroom.
         remarks: Sentences for the person on what is to be scored.
     """
@@ -72,19 +78,30 @@ class ScorePlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str
+    listed: bool = False
     bundle: str
     chosen: ModelChoice | None = None
     num_files: int
     rows_per_part: int
     engine: Engine = "fp32"
     embedding_size: int | None = None
+    top_k: int = TOP_K
     decoder: Decoder | None = None
     remarks: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_it_always_was(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, dump(self), LATER)
 
     @property
     def num_parts(self) -> int:
         """Parts of the table."""
         return -(-self.num_files // self.rows_per_part)
+
+    @property
+    def images(self) -> ImageFolder:
+        """Where the files are read."""
+        return NamedFiles(Path(self.folder)) if self.listed else folder_at(self.folder)
 
     @property
     def precision(self) -> Literal["fp32", "int8"]:
@@ -117,19 +134,11 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     if first is None:
         raise InputError(f"{request.folder} holds no files. Give the folder that holds the images.")
     with atomic_file(table.planned_files) as planned:
-        plan = ScorePlan(
-            folder=image_folder(request.folder).reference,
-            bundle=bundle.reference,
-            chosen=request.chosen,
-            num_files=_write_plan(planned, chain([first], entries), request.rows_per_part),
-            rows_per_part=request.rows_per_part,
-            engine=engine,
-            embedding_size=bundle.card.embedding_size if request.embeddings else None,
-            decoder=decoder(),
-        )
+        num_files = _write_plan(planned, chain([first], entries), request.rows_per_part)
+        plan = plan_of(request, bundle, engine, num_files)
         _say_what_changes(request, plan)
         with pq.ParquetFile(planned) as listed:
-            keep_rows(table, listed, rows_key(bundle, plan), request.retry_quarantined)
+            keep_rows(table, listed, _row_keys(bundle, plan), request.retry_quarantined)
             plan = plan.model_copy(update={"remarks": _remarks(request, listed, bundle.card.policy)})
     write_json(table.plan, plan.model_dump(mode="json"))
     request.out.share_plan()
@@ -138,7 +147,7 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
 
 def _remarks(request: ScoreRequest, listed: pq.ParquetFile, policy: DecodePolicy) -> tuple[str, ...]:
     """What is to be said of the images before they are scored; of a folder in a store nothing, as they lie far away."""
-    folder = request.folder
+    folder = request.folder.folder if isinstance(request.folder, NamedFiles) else request.folder
     if not isinstance(folder, Path):
         return ()
     step = -(-listed.num_row_groups // _MAX_GROUPS_PEEKED)
@@ -151,6 +160,29 @@ def _remarks(request: ScoreRequest, listed: pq.ParquetFile, policy: DecodePolicy
     if remark:
         logger.warning("%s: %s", folder, remark)
     return (remark,) if remark else ()
+
+
+def plan_of(request: ScoreRequest, bundle: Bundle, engine: Engine, num_files: int) -> ScorePlan:
+    """The plan of a request.
+
+    Args:
+        request: What is asked for.
+        bundle: Its bundle, opened.
+        engine: What runs the network.
+        num_files: Files to score.
+    """
+    return ScorePlan(
+        folder=image_folder(request.folder).reference,
+        listed=isinstance(request.folder, NamedFiles),
+        bundle=bundle.reference,
+        chosen=request.chosen,
+        num_files=num_files,
+        rows_per_part=request.rows_per_part,
+        engine=engine,
+        embedding_size=bundle.card.embedding_size if request.embeddings else None,
+        top_k=kept_classes(request.top_k, len(bundle.card.labels)),
+        decoder=decoder(),
+    )
 
 
 def read_plan(table: TablePaths) -> ScorePlan:
@@ -173,11 +205,24 @@ def rows_key(bundle: Bundle, plan: ScorePlan) -> str:
     """
     card = bundle.card.model_dump(mode="json", exclude={"decoder"})  # of its training images, not of those scored
     pixels = [plan.decoder.fingerprint] if plan.decoder else []  # none: as an earlier Darkroom wrote it
-    return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, *pixels)
+    more = [{"top_k": plan.top_k}] if plan.top_k != TOP_K else []
+    return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, *pixels, *more)
+
+
+def _row_keys(bundle: Bundle, plan: ScorePlan) -> RowKeys:
+    """What rows are taken over by; of named files also those that were named relative to another folder."""
+
+    def in_folder(folder: str) -> str:
+        return rows_key(bundle, plan.model_copy(update={"folder": folder}))
+
+    return RowKeys(rows_key(bundle, plan), plan.folder, in_folder if plan.listed else None)
 
 
 def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
-    """Refuse to write over the table of another folder and, without `rescore`, over that of another model.
+    """Refuse to write over the table of other images and, without `rescore`, over that of another model.
+
+    The table of a folder and that of named files are two, even where the files are the same. Of named files at least
+    one must have been in the table: a list may grow and shrink.
 
     Args:
         request: What is to be scored, and where the table goes.
@@ -187,12 +232,14 @@ def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
         InputError: naming both, and what to do.
     """
     folder, out = image_folder(request.folder).reference, request.out.reference
+    named = request.folder if isinstance(request.folder, NamedFiles) else None
+    elsewhere = "Give another with --out, or remove that table first."
     for earlier in _earlier_tables(request.out.paths):
-        if earlier.folder != folder:
-            raise InputError(
-                f"{out} holds the table of another folder, {earlier.folder}. Give another with --out, or remove that "
-                "table first."
-            )
+        if earlier.listed != (named is not None):
+            what = f"named files in {earlier.folder}" if earlier.listed else f"the whole folder {earlier.folder}"
+            raise InputError(f"{out} holds the table of {what}. {elsewhere}")
+        if named is None and earlier.folder != folder:
+            raise InputError(f"{out} holds the table of another folder, {earlier.folder}. {elsewhere}")
         if earlier.bundle != bundle.reference and not request.rescore:
             why = f" ({request.chosen.reason})" if request.chosen else ""
             raise InputError(
@@ -200,6 +247,20 @@ def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
                 f"Replace its rows with --rescore, keep them with --model {earlier.bundle}, or give another folder "
                 "with --out."
             )
+    scored = _paths_of(request.out.paths) if named is not None else set()
+    if named is not None and scored and scored.isdisjoint(map(printable, named.paths)):
+        raise InputError(f"{out} holds the table of other files, such as {min(scored)}. {elsewhere}")
+
+
+def _paths_of(table: TablePaths) -> set[str]:
+    """The absolute paths, printable, of the rows of a table of named files."""
+    found: set[str] = set()
+    for part in table.parts():
+        facts = read_facts(part)
+        if facts is not None:
+            paths = pq.read_table(part, columns=["path"])["path"].to_pylist()
+            found.update(os.path.join(facts.folder, path) for path in paths)
+    return found
 
 
 def _earlier_tables(table: TablePaths) -> Iterator[ScorePlan | PartFacts]:
@@ -215,11 +276,19 @@ def _say_what_changes(request: ScoreRequest, plan: ScorePlan) -> None:
     reference, earlier = request.out.reference, next(_earlier_tables(request.out.paths), None)
     if earlier is None:
         return
+    if isinstance(request.folder, NamedFiles):
+        gone = len(_paths_of(request.out.paths).difference(map(printable, request.folder.paths)))
+        if gone:
+            said = "The table in %s loses %s: their files are no longer named."
+            logger.warning(said, reference, count(gone, "row"))
     if earlier.bundle != plan.bundle:
         said = "The table in %s was made by %s: all of its rows are scored again by %s."
         logger.warning(said, reference, earlier.bundle, plan.bundle)
     elif earlier.embedding_size and not plan.embedding_size:
         logger.warning("The table in %s loses its column embedding: this run was not given --embeddings.", reference)
+    elif earlier.top_k != plan.top_k:
+        said = "The table in %s keeps the %d most likely classes in place of %d: all of its rows are scored again."
+        logger.warning(said, reference, plan.top_k, earlier.top_k)
     else:
         settle_mismatch(
             f"The images of the table in {reference} were",

@@ -9,7 +9,8 @@ to the next, and the run that ends removes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,23 @@ _STAMP = "stamp"
 _ROWS_PER_GROUP = 4096
 
 
+@dataclass(frozen=True)
+class RowKeys:
+    """By what rows are known as those of a plan.
+
+    Attributes:
+        key: What the rows depend on besides their files.
+        folder: Of the plan.
+        in_folder: The key that they would have in another folder, of a plan of named files: where a list grows, the
+            folder that its files have in common can be another, and so are the paths of the rows. None where that
+            cannot be.
+    """
+
+    key: str
+    folder: str
+    in_folder: Callable[[str], str] | None = None
+
+
 def is_done(part: Path, key: str) -> bool:
     """Whether a part is complete, intact, and made from what the key says.
 
@@ -39,7 +57,7 @@ def is_done(part: Path, key: str) -> bool:
     return facts is not None and facts.part_key == key and is_intact(part)
 
 
-def keep_rows(table: TablePaths, planned: pq.ParquetFile, rows_key: str, retry_quarantined: bool) -> None:
+def keep_rows(table: TablePaths, planned: pq.ParquetFile, keys: RowKeys, retry_quarantined: bool) -> None:
     """Prepare a table for a plan: keep the rows of parts that will be overwritten, and remove the summary.
 
     Nothing is done where the table is already the plan's.
@@ -47,15 +65,16 @@ def keep_rows(table: TablePaths, planned: pq.ParquetFile, rows_key: str, retry_q
     Args:
         table: The table; its parts may be another plan's.
         planned: The files of the plan, one row group per part.
-        rows_key: What the rows depend on besides their files; rows of another key are not kept.
+        keys: By what rows are known; others are not kept.
         retry_quarantined: Make parts with quarantined files again.
     """
-    parts = table.parts()
+    parts, rows_key = table.parts(), keys.key
     staying = {part for part in parts if _is_planned(table, part, planned, rows_key)}
     retried = [part for part in staying if retry_quarantined and is_intact(part) and _has_quarantined(part)]
     leaving = [part for part in parts if part not in staying or part in retried]
     if leaving:
-        rows = chain(_rows_of(leaving, rows_key), _earlier_rows(table, rows_key))
+        renamed = _renamed_rows(leaving, keys, planned)
+        rows = chain(_rows_of(leaving, rows_key), renamed, _earlier_rows(table, rows_key))
         _write_known(table, map(_only_ok, rows) if retry_quarantined else rows, rows_key)
     if leaving or len(staying) != planned.num_row_groups:
         earlier_layout.remove_summary(table)
@@ -99,6 +118,37 @@ def _rows_of(parts: Iterable[Path], rows_key: str) -> Iterator[pa.Table]:
         facts = read_facts(part)
         if facts is not None and facts.rows_key == rows_key and is_intact(part):
             yield pq.read_table(part).append_column(_STAMP, pa.array(facts.stamps))
+
+
+def _renamed_rows(parts: Iterable[Path], keys: RowKeys, planned: pq.ParquetFile) -> Iterator[pa.Table]:
+    """The rows of each whole part of files that were named relative to another folder, under the plan's paths."""
+    renamed: dict[str, dict[str, tuple[str, str]]] = {}
+    for part in parts if keys.in_folder else ():
+        facts = read_facts(part)
+        if facts is None or not facts.listed or facts.folder == keys.folder or not is_intact(part):
+            continue
+        if keys.in_folder is None or facts.rows_key != keys.in_folder(facts.folder):
+            continue
+        if facts.folder not in renamed:
+            renamed[facts.folder] = _new_names(planned, keys.folder, facts.folder)
+        names = renamed[facts.folder]
+        rows = pq.read_table(part)
+        found = [names.get(each) for each in facts.stamps]
+        kept = rows.filter(pa.array([each is not None for each in found]))
+        paths, stamps = zip(*filter(None, found), strict=True) if kept.num_rows else ((), ())
+        kept = kept.set_column(0, rows.schema.field("path"), pa.array(paths, pa.string()))
+        yield kept.append_column(_STAMP, pa.array(stamps, pa.string()))
+
+
+def _new_names(planned: pq.ParquetFile, folder: str, before: str) -> dict[str, tuple[str, str]]:
+    """Of each planned file, by the stamp that it would have relative to the folder `before`, its path and its stamp."""
+    found, start = {}, before.rstrip("/") + "/"
+    for group in range(planned.num_row_groups):
+        for file in planned.read_row_group(group).to_pylist():
+            path = f"{folder.rstrip('/')}/{file['path']}"
+            if path.startswith(start):
+                found[stamp(file | {"path": path.removeprefix(start)})] = (file["path"], stamp(file))
+    return found
 
 
 def _earlier_rows(table: TablePaths, rows_key: str) -> Iterator[pa.Table]:

@@ -27,11 +27,10 @@ from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.folders import ImageFolder
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.onnx.runtime import Runner
-from darkroom.models.prediction_table.schema import EMBEDDING
+from darkroom.models.prediction_table.schema import EMBEDDING, TOP_K
 
 logger = logging.getLogger(__name__)
 
-TOP_K = 5
 # Few, so that the threads end together, and enough that they seldom hand over; the network takes them in its own runs.
 _BATCH = 24
 _NOT_FINITE: ReasonCode = "not_finite"
@@ -65,6 +64,7 @@ class Scorer:
         num_threads: None takes all processors; whatever it is, the rows are the same.
         embeddings: Give each row that was scored an `embedding`, `float32[D]`.
         decode: Of a part of a run, which watches over its decoder.
+        top_k: Classes that a row keeps, the most likely first.
     """
 
     runner: Runner
@@ -72,6 +72,7 @@ class Scorer:
     num_threads: int | None = None
     embeddings: bool = False
     decode: Decode = decode_unwatched
+    top_k: int = TOP_K
 
 
 def score_rows(files: list[_File], folder: ImageFolder, scorer: Scorer) -> Iterator[dict[str, Any]]:
@@ -129,7 +130,7 @@ def _score_batch(batch: list[tuple[str | None, Contents]], scorer: Scorer) -> li
     for place in (place for place, is_finite in zip(usable, finite, strict=True) if not is_finite):
         logger.debug("%s is quarantined: the network gives NaN or infinity", ready[place].path or "an image")
         ready[place] = replace(ready[place], reason=_NOT_FINITE, pixels=None)
-    predictions = _predictions(bundle.card.calibration.apply(logits[finite]), bundle)
+    predictions = _predictions(bundle.card.calibration.apply(logits[finite]), bundle, scorer.top_k)
     if vectors is not None:
         predictions = [each | {EMBEDDING: vector} for each, vector in zip(predictions, vectors[finite], strict=True)]
     said = iter(predictions)
@@ -161,10 +162,10 @@ def _decoded(path: str | None, contents: Contents, policy: DecodePolicy, decode:
     return _Ready(path, _sha256(data), None, decoded.width, decoded.height, decoded.pixels)
 
 
-def _predictions(chances: NDArray[np.float64], bundle: Bundle) -> list[dict[str, Any]]:
-    """What the table says of each row of probabilities `float64[N, K]`."""
+def _predictions(chances: NDArray[np.float64], bundle: Bundle, top_k: int) -> list[dict[str, Any]]:
+    """What the table says of each row of probabilities `float64[N, K]`, with the `top_k` most likely classes."""
     names, threshold, answers = bundle.card.labels, bundle.card.threshold, bundle.answers
-    places = np.argsort(-chances, axis=1, kind="stable")[:, :TOP_K]
+    places = np.argsort(-chances, axis=1, kind="stable")[:, :top_k]
     best = np.take_along_axis(chances, places, axis=1)
     confidence = answers.confidence(chances)
     abstained = confidence.astype(np.float32) < np.float64(threshold)  # as the table stores it

@@ -6,10 +6,10 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from darkroom.data.dataset.manifest import OK
 from darkroom.data.errors import CountError, FormatError
@@ -18,11 +18,13 @@ from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.provenance import run_record
 from darkroom.data.images.decoder import Decoder
+from darkroom.data.settings import without_defaults
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout
-from darkroom.models.prediction_table.schema import SCHEMA_VERSION
+from darkroom.models.prediction_table.part_file import LATER
+from darkroom.models.prediction_table.schema import SCHEMA_VERSION, TOP_K
 from darkroom.models.scoring.parts import PartDone, images_per_second
 from darkroom.models.scoring.plan import read_plan, remove_plan
 
@@ -49,16 +51,18 @@ class ScoreSummary(BaseModel):
     """What a table holds, and the run that made it.
 
     Attributes:
-        folder: The scored folder, a path or a URL.
+        folder: The scored folder, a path or a URL; of named files, the one that they have in common.
+        listed: Whether files of it were named, in place of all.
         bundle: `name@version`.
         chosen: Why it is that version of the model; None in a summary of an earlier Darkroom.
         precision: Of the network that scored: `fp32` or `int8`.
         engine: What ran it, see `darkroom.models.onnx.runtime`.
         images_per_second: Of the rows that the run computed; None where all were there before.
         embedding_size: Numbers in the column `embedding`; None where there is none.
+        top_k: Classes that each row keeps, if there are as many.
         labels: Rows by label; a row counts for each of its labels.
         decoder: Of the images, in every row; None in a summary of an earlier Darkroom.
-        num_files: Files in the folder, and rows.
+        num_files: Files, and rows.
         statuses, labels, reasons: Rows by each.
         num_abstained: Rows with a confidence below the bundle's threshold.
         parts: The table's files.
@@ -74,11 +78,13 @@ class ScoreSummary(BaseModel):
 
     schema_version: int = SCHEMA_VERSION
     folder: str
+    listed: bool = False
     bundle: str
     chosen: ModelChoice | None = None
     precision: Literal["fp32", "int8"] = "fp32"
     engine: Engine = "fp32"
     embedding_size: int | None = None
+    top_k: int = TOP_K
     decoder: Decoder | None = None
     num_files: int
     statuses: tuple[NamedCount, ...]
@@ -92,6 +98,10 @@ class ScoreSummary(BaseModel):
     images_per_second: float | None
     run_id: str | None
     remarks: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_it_always_was(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(self, dump(self), LATER)
 
 
 def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: float, run_id: str | None) -> ScoreSummary:
@@ -129,11 +139,13 @@ def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: flo
         raise CountError(f"{plan.num_files} files of {plan.folder} were planned and {total} rows written.")
     summary = ScoreSummary(
         folder=plan.folder,
+        listed=plan.listed,
         bundle=plan.bundle,
         chosen=plan.chosen,
         precision=plan.precision,
         engine=plan.engine,
         embedding_size=plan.embedding_size,
+        top_k=plan.top_k,
         decoder=plan.decoder,
         num_files=plan.num_files,
         statuses=_named(counts["status"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 
 from darkroom.data.errors import ImageError, InputError
 from darkroom.data.images.decode import DecodePolicy, decode_opened, decode_with_header
-from darkroom.data.stores.listing import printable, read_file
+from darkroom.data.stores.listing import printable, read_named
 from darkroom.data.stores.storage import Url, place_from, read_object
 from darkroom.models.scoring.rows import Contents
 
@@ -98,8 +97,7 @@ def read_image(image: str | bytes | Image.Image, policy: DecodePolicy) -> tuple[
         place = place_from(image)
         if isinstance(place, Url):
             return image, read_object(place, policy.max_bytes)
-        target = Path(os.path.realpath(image))  # a link that the caller names stands for its target
-        return printable(image), read_file(target.parent, target.name, policy.max_bytes)
+        return printable(image), read_named(image, policy.max_bytes)
     except ImageError as error:
         return printable(image), error
 

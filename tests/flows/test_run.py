@@ -173,7 +173,7 @@ def test_other_settings_are_not_up_to_date(result: RunResult, images: Path, work
     assert up_to_date.evaluated(bundle, None, "test", rules, place) is None
     assert up_to_date.evaluated(bundle, None, "test", BlessingRules(), place) is not None
     assert up_to_date.explained(bundle, [str(next(images.rglob("*.png")))], None, None, 1000, place) is None
-    table = (str(images), bundle, None)
+    table = (images, bundle, None)
     assert up_to_date.scored(*table, 1000, "colours", "fp32", workspace=place) is not None
     assert up_to_date.scored(*table, 7, "colours", "fp32", workspace=place) is None
     assert up_to_date.scored(*table, 1000, None, "fp32", workspace=place) is None
