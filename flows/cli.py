@@ -42,11 +42,9 @@ class _Terminated(BaseException):
 def main() -> None:
     """Entry point: every failure becomes one sentence and an exit status."""
     if next((word for word in sys.argv[1:] if not word.startswith("-")), "") in _DECODES:
-        from darkroom.flows.watch import hold_standard_input, work_in_a_child
+        from darkroom.flows.watch import work_in_a_child
 
-        if {"-", "--files=-"} & set(sys.argv):
-            hold_standard_input()
-        work_in_a_child()
+        work_in_a_child(reads_input=bool({"-", "--files=-"} & set(sys.argv)))
     # During a flow Prefect handles the signal itself: it records the run as crashed, and then calls this handler.
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -298,7 +298,9 @@ def score(
     from darkroom.flows.requested import only_model
     from darkroom.flows.settings import open_workspace
     from darkroom.models.bundle.imagenet import READY_MADE, is_built
+    from darkroom.models.prediction_table.schema import check_top_k
 
+    check_top_k(top_k)
     kind: dict[str, Any] = {
         "precision": precision,
         "embeddings": embeddings,

@@ -17,7 +17,7 @@ from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_workspace, table_name
 from darkroom.flows.to_score import images_given
-from darkroom.models.prediction_table.schema import TOP_K, TopK
+from darkroom.models.prediction_table.schema import TOP_K, TopK, check_top_k
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
 from darkroom.tasks import score as tasks
@@ -77,6 +77,7 @@ def score(
         top_k: Classes that a row keeps, the most likely first: a number, or all.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    check_top_k(top_k)
     images = images_given(folder, files)
     place, workers = open_workspace(workspace), choose_runner(runner, address)
     found = tasks.find_bundle(model, place)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-
-from darkroom.data.errors import SettingError
 
 EXECUTION = "Execution"
 OUTPUT = "Output"
@@ -99,13 +97,9 @@ ScoringModel = Annotated[
 ]
 
 
-def _top_k(given: str) -> int | Literal["all"]:
-    if given == "all":
-        return "all"
-    try:
-        return int(given)
-    except ValueError:
-        raise SettingError(f"--top-k takes a whole number of at least 1, or all, not {given!r}.") from None
+def _top_k(given: Any) -> Any:
+    """A number, or what else was given: what is no number is refused with the request."""
+    return int(given) if str(given).isdecimal() else given
 
 
 TopKOption = Annotated[

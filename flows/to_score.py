@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.data.errors import InputError
+from darkroom.data.errors import InputError, SourceError
 from darkroom.data.stores.folders import Images, image_folder
 from darkroom.data.stores.named_files import NamedFiles, find_listed, find_named, read_list
-from darkroom.data.stores.storage import place_from
+from darkroom.data.stores.storage import Url, list_objects, place_from
 
 STANDARD_INPUT = "-"
 # Prefect keeps half a megabyte of parameters: more files than this go into a list.
@@ -70,7 +70,7 @@ def given(folder: list[str] | None, files: str | None) -> Iterator[Given]:
         files: The list; `-` for standard input.
 
     Raises:
-        InputError: as `images_given` raises it.
+        InputError: as `images_given` raises it, or where nothing is at a URL.
     """
     words = folder or []
     if files == STANDARD_INPUT and not words:
@@ -79,6 +79,8 @@ def given(folder: list[str] | None, files: str | None) -> Iterator[Given]:
     else:
         text = "\n".join(words).encode(errors="replace")
         images = images_given(words, files)
+    if isinstance(images, Url) and next(list_objects(images), None) is None:
+        raise SourceError(f"There is nothing at {images}. Check the URL.")
     if not isinstance(images, NamedFiles) or not (files == STANDARD_INPUT or _are_many(words)):
         yield Given(images, words[0] if len(words) == 1 else words or None, files)
         return

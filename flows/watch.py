@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -22,25 +23,18 @@ _WAITED_FOR = _PASSED_ON | {signal.SIGCHLD}
 _PR_SET_PDEATHSIG = 1
 
 
-def hold_standard_input() -> None:
-    """Read standard input to its end, and let a file of it take its place: a child that is started again reads it again.
-
-    To be called before `work_in_a_child`.
-    """
-    with tempfile.TemporaryFile() as held:
-        held.write(sys.stdin.buffer.read())
-        held.flush()
-        os.dup2(held.fileno(), 0)
-    os.lseek(0, 0, os.SEEK_SET)
-
-
-def work_in_a_child() -> None:
+def work_in_a_child(reads_input: bool = False) -> None:
     """Return in a child of this process, which itself stays to watch over it, and ends as the child ends.
 
     Where the system cannot tell who sent a signal (macOS), it returns in this process.
+
+    Args:
+        reads_input: The work reads standard input, from the beginning each time that it is started.
     """
     if not hasattr(signal, "sigwaitinfo"):
         return
+    if reads_input:
+        _hold_input()
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
     while True:
         parent, child = os.getpid(), os.fork()
@@ -55,12 +49,21 @@ def work_in_a_child() -> None:
         if died_of in _CRASHES and died_in_flight():
             name = signal.Signals(died_of).name
             sys.stderr.write(f"darkroom: a decoder crashed ({name}). Its file is quarantined, and the run resumes.\n")
-            with suppress(OSError):  # a pipe or a terminal, of which nothing was read
+            if reads_input:
                 os.lseek(0, 0, os.SEEK_SET)
             continue
         if died_of is not None:
             _die_of(died_of)
         os._exit(os.WEXITSTATUS(status))
+
+
+def _hold_input() -> None:
+    """Put a file of all that standard input has in its place."""
+    with tempfile.TemporaryFile() as held:
+        shutil.copyfileobj(sys.stdin.buffer, held)
+        held.flush()
+        os.dup2(held.fileno(), 0)
+    os.lseek(0, 0, os.SEEK_SET)
 
 
 def _wait_for(child: int) -> int:

@@ -133,4 +133,4 @@ def upgrade_decoder() -> Iterator[Callable[[], Decoder]]:
 @pytest.fixture(autouse=True)
 def _commands_stay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that a test calls would fork the tests off with it."""
-    monkeypatch.setattr("darkroom.flows.watch.work_in_a_child", lambda: None)
+    monkeypatch.setattr("darkroom.flows.watch.work_in_a_child", lambda *_, **__: None)

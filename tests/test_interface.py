@@ -41,7 +41,7 @@ WORK = (
     "score",
     "export",
 )
-OF_THE_TERMINAL = {"as_json", "verbose", "runner", "address", "plan"}
+OF_THE_TERMINAL = {"as_json", "verbose", "runner", "address", "plan", "files"}
 HEAVY = ("tensorflow", "keras", "prefect", "pandas", "onnxruntime", "pyarrow", "numpy", "PIL", "pydantic")
 FORMATS = {
     "turned.jpg": "JPEG", "big.jpg": "JPEG", "grey.png": "PNG", "clear.png": "PNG", "palette.gif": "GIF",
@@ -156,6 +156,28 @@ def test_predict_gives_to_the_bit_what_score_writes_in_the_order_given(
         by_bytes.drop(columns="path"), wanted.drop(columns=["path", "embedding"]), check_exact=True
     )
     assert by_bytes.path.isna().all()
+
+
+def test_a_sequence_of_files_is_scored_like_their_folder(
+    bundle: Path, folder: Path, scored: pd.DataFrame, tmp_path: Path
+) -> None:
+    result = darkroom.score([folder / "grey.png", str(folder / "cut.jpg")], bundle, tmp_path / "table")
+    assert (result.folder, result.num_files, result.listed) == (str(folder), 2, True)
+    wanted = scored[scored.path.isin(["cut.jpg", "grey.png"])].drop(columns="embedding").reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table"), wanted, check_exact=True)
+    with pytest.raises(darkroom.InputError, match="Nothing to score"):
+        darkroom.score([], bundle, tmp_path / "table")
+    with pytest.raises(darkroom.InputError, match=r"2 files that are not there: 'a\.jpg' and 'b\.jpg'"):
+        darkroom.score(["a.jpg", "b.jpg"], bundle, tmp_path / "table")
+
+
+def test_predict_gives_as_many_classes_as_asked_for(model: darkroom.Model, folder: Path) -> None:
+    (usual,) = model.predict([folder / "grey.png"]).top_k
+    (one,) = model.predict([folder / "grey.png"], top_k=1).top_k
+    (every,) = model.predict([folder / "grey.png"], top_k="all").top_k
+    assert (list(one), list(every)) == (list(usual[:1]), list(usual))
+    with pytest.raises(darkroom.InputError, match="at least 1, or all, not 0"):
+        model.predict([folder / "grey.png"], top_k=0)
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "big.jpg"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from darkroom.data.errors import SettingError
 from darkroom.data.task import SEPARATOR
 
 if TYPE_CHECKING:
@@ -35,6 +36,16 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
     ]
 )
+
+
+def check_top_k(top_k: TopK) -> None:
+    """Refuse a number of classes that no table can keep.
+
+    Raises:
+        SettingError: where it is below 1, or another word than `all`.
+    """
+    if top_k != "all" and (not isinstance(top_k, int) or top_k < 1):
+        raise SettingError(f"--top-k takes a whole number of at least 1, or all, not {top_k!r}.")
 
 
 def kept_classes(top_k: TopK, num_labels: int) -> int:

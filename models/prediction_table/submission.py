@@ -105,15 +105,15 @@ def _filler(form: Table, labels: Sequence[str], answers: Answers) -> Any:
     several = max((len(cell.split()) for cell in cells), default=1)
     known = set(labels)
     if cells and all(set(cell.split()) <= known or cell in known for cell in cells):
-        return _labels(1 if all(cell in known for cell in cells) else several)
+        return _labels(form, 1 if all(cell in known for cell in cells) else several, len(labels))
     if not all(map(_is_number, cells)):
-        return _labels(several)
+        return _labels(form, several, len(labels))
     if answers.numbers is not None:
         return _numbers(answers.numbers, labels)
     if answers.positive is not None:
         if answers.positive not in labels:
             raise InputError(f"{answers.positive!r} is no class of the model, which has {', '.join(labels[:8])}.")
-        return _probability(answers.positive)
+        return _probability(form, answers.positive)
     example = labels[-1]
     numbers = ",".join(f"{label}={number}" for number, label in enumerate(labels[:4])) + (
         ",…" if len(labels) > 4 else ""
@@ -124,11 +124,13 @@ def _filler(form: Table, labels: Sequence[str], answers: Answers) -> Any:
     )
 
 
-def _labels(number: int) -> Any:
+def _labels(form: Table, number: int, num_labels: int) -> Any:
     """A cell with the label, or so many of the most likely ones; of several labels an image, all those given."""
 
     def fill(row: dict[str, Any], _: Sequence[str]) -> list[str]:
         ranked = number > 1 and "labels" not in row
+        if ranked and len(row["chances"]) < min(number, num_labels):
+            raise _keeps_too_few(form, row, f"{number} labels of an image", f"--top-k {number}")
         return [" ".join(list(row["chances"])[:number]) if ranked else row["label"]]
 
     return fill
@@ -141,9 +143,11 @@ def _numbers(numbers: Mapping[str, str], labels: Sequence[str]) -> Any:
     return lambda row, _: [" ".join(numbers[label] for label in row.get("labels", [row["label"]]))]
 
 
-def _probability(label: str) -> Any:
+def _probability(form: Table, label: str) -> Any:
     def fill(row: dict[str, Any], _: Sequence[str]) -> list[str]:
-        return [_shown(row["chances"].get(label, 0.0))]
+        if label not in row["chances"]:
+            raise _keeps_too_few(form, row, f"that of {label!r}, which is not among them", "--top-k all")
+        return [_shown(row["chances"][label])]
 
     return fill
 
@@ -159,13 +163,26 @@ def _probabilities(form: Table, columns: Sequence[str], labels: Sequence[str]) -
     def fill(row: dict[str, Any], _: Sequence[str]) -> list[str]:
         chances = row["chances"]
         if len(chances) < len(columns):
-            raise InputError(
-                f"The table keeps {len(chances)} of {len(columns)} probabilities of an image, and {form.name} asks for "
-                "all. A submission of that form needs a model of five classes at most."
-            )
+            raise _keeps_too_few(form, row, f"all {len(columns)} probabilities", "--top-k all")
         return [_shown(chances[column]) for column in columns]
 
     return fill
+
+
+def _keeps_too_few(form: Table, row: dict[str, Any], asked: str, remedy: str) -> InputError:
+    """What is wrong with a table that was scored with too small a `--top-k`.
+
+    Args:
+        form: The sample, which asks for more.
+        row: A row of the table.
+        asked: What the sample asks for.
+        remedy: The option that helps.
+    """
+    kept = len(row["chances"])
+    return InputError(
+        f"The table keeps the {kept} most likely classes of {row['path']}, and {form.name} asks for {asked}. Score the "
+        f"images again with {remedy}."
+    )
 
 
 def _shown(probability: float) -> str:

@@ -14,7 +14,7 @@ from darkroom.data.stores.folders import Images, image_folder
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.named_files import NamedFiles
 from darkroom.models.prediction_table.output import TableOutput
-from darkroom.models.prediction_table.schema import TOP_K, TopK
+from darkroom.models.prediction_table.schema import TOP_K, TopK, check_top_k
 from darkroom.models.settings import Precision
 
 
@@ -63,8 +63,7 @@ class ScoreRequest:
     def __post_init__(self) -> None:
         if self.rows_per_part < 1:
             raise SettingError(f"--rows-per-part takes a whole number of at least 1, not {self.rows_per_part}.")
-        if self.top_k != "all" and self.top_k < 1:
-            raise SettingError(f"--top-k takes a whole number of at least 1, or all, not {self.top_k}.")
+        check_top_k(self.top_k)
         if self.dataset is not None and isinstance(self.folder, NamedFiles):
             raise SettingError(
                 "The files of a data set's split are scored in their folder. Give that, and name no files."

@@ -22,7 +22,7 @@ from darkroom.models.bundle.bundle import Bundle, check_decoder, open_bundle
 from darkroom.models.bundle.calibrated import with_probabilities
 from darkroom.models.bundle.imagenet import find_bundle
 from darkroom.models.onnx.runtime import Engine, Runner
-from darkroom.models.prediction_table.schema import EMBEDDING, as_table
+from darkroom.models.prediction_table.schema import EMBEDDING, TOP_K, TopK, as_table, check_top_k, kept_classes
 from darkroom.models.scoring.rows import Scorer, score_contents
 from darkroom.models.settings import Precision
 
@@ -105,7 +105,11 @@ class Model:
         return self._bundle.card.policy
 
     def predict(
-        self, images: Iterable[ImageInput], precision: Precision = "auto", embeddings: bool = False
+        self,
+        images: Iterable[ImageInput],
+        precision: Precision = "auto",
+        embeddings: bool = False,
+        top_k: TopK = TOP_K,
     ) -> pd.DataFrame:
         """One row for each image, in the order given, with the columns of the prediction table (docs/scoring.md).
 
@@ -118,13 +122,14 @@ class Model:
                 `sha256` for what comes as pixels.
             precision: `fp32`, `int8`, or `auto`: int8 where it gave the same answers as fp32 on validation images.
             embeddings: Add the column `embedding`.
+            top_k: Classes that a row keeps, the most likely first: a number, or `all`.
 
         Raises:
             InputError: where an item is no image, such as an array of floats; where a precision or embeddings are asked
                 for that the model has not. Where the decoder gives other pixels than the one it was trained with, that
                 is a warning in the log; with `DARKROOM_DECODER_MISMATCH=strict` it is an error.
         """
-        rows = self._rows(images, precision, embeddings)
+        rows = self._rows(images, precision, embeddings, top_k)
         size = self._bundle.card.embedding_size if embeddings else None
         table = as_table(rows, size, self._bundle.several_labels)
         frame: pd.DataFrame = table.to_pandas()
@@ -160,13 +165,16 @@ class Model:
         """
         return with_probabilities(self._bundle.keras_model(), self._bundle.card.calibration)
 
-    def _rows(self, images: Iterable[ImageInput], precision: Precision, embeddings: bool) -> list[dict[str, Any]]:
+    def _rows(
+        self, images: Iterable[ImageInput], precision: Precision, embeddings: bool, top_k: TopK = TOP_K
+    ) -> list[dict[str, Any]]:
         policy = self.decode_policy
         if embeddings:
             self._bundle.check_embeddings()
         runner = self._runner(self._bundle.engine(precision))
         checked = check_images(images)
-        scorer = Scorer(runner, self._bundle, embeddings=embeddings)
+        check_top_k(top_k)
+        scorer = Scorer(runner, self._bundle, embeddings=embeddings, top_k=kept_classes(top_k, len(self.labels)))
         return list(score_contents(checked, lambda image: read_image(image, policy), scorer))
 
     def _runner(self, engine: Engine) -> Runner:

@@ -11,6 +11,7 @@ from darkroom._options import THREADS, Reference, text_of
 if TYPE_CHECKING:
     from darkroom.data.settings import DecoderMismatch
     from darkroom.flows.results import BlessingResult, ExplainResult, ExportResult, ScoreResult, VersusResult
+    from darkroom.models.prediction_table.schema import TopK
     from darkroom.models.settings import Precision
 
 
@@ -99,7 +100,7 @@ def explain(
 
 
 def score(
-    folder: Reference,
+    folder: Reference | Sequence[Reference],
     model: Reference,
     out: Reference | None = None,
     rows_per_part: int = 1000,
@@ -109,11 +110,12 @@ def score(
     decoder_mismatch: DecoderMismatch | None = None,
     workspace: Reference | None = None,
     rescore: bool = False,
+    top_k: TopK = 5,
 ) -> ScoreResult:
-    """Score every file of a folder: one row for each, in a table of Parquet parts (docs/scoring.md).
+    """Score every file of a folder, or some files: one row for each, in a table of Parquet parts (docs/scoring.md).
 
     Args:
-        folder: The images, in a folder or at a URL; subfolders too.
+        folder: The images, in a folder or at a URL, subfolders too; or an image file, or several.
         model: A name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`, or a path;
             `imagenet` is ready-made.
         out: Folder or URL for the table; None takes `scores/` in the workspace.
@@ -125,11 +127,12 @@ def score(
             which refuses; None takes `DARKROOM_DECODER_MISMATCH`, or `warn`.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         rescore: Replace a table that another version of a model made; without it such a table is an error.
+        top_k: Classes that a row keeps, the most likely first: a number, or `all`.
     """
     from darkroom.flows.score import score as flow
 
     return flow.plain(
-        os.fspath(folder),
+        os.fspath(folder) if isinstance(folder, (str, os.PathLike)) else [os.fspath(file) for file in folder],
         os.fspath(model),
         text_of(out),
         rows_per_part,
@@ -140,6 +143,7 @@ def score(
         runner=THREADS,
         decoder_mismatch=decoder_mismatch,
         rescore=rescore,
+        top_k=top_k,
     )
 
 

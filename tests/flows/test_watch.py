@@ -60,6 +60,22 @@ sys.exit(5)
     assert not marker.exists()
 
 
+def test_work_that_is_started_again_reads_its_input_again(tmp_path: Path) -> None:
+    work = f"""
+from pathlib import Path
+read = sys.stdin.buffer.read()
+with in_flight.marked(Path({str(tmp_path)!r}), 0, 1) as items:
+    if not items.suspects:
+        with items.flying(0):
+            os.abort()
+sys.stdout.buffer.write(read)
+"""
+    command = [sys.executable, "-P", "-c", BEGIN.replace("child()", "child(reads_input=True)") + work]
+    text = b"a.jpg\n" * 100_000  # more than a pipe holds
+    done = subprocess.run(command, input=text, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count(b"SIGABRT")) == (0, text, 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_command_is_one_to_the_work(number: signal.Signals) -> None:
     work = f"""

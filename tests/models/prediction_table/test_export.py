@@ -122,8 +122,17 @@ def test_an_id_without_a_prediction_stops_or_keeps_the_sample_s_value(table: Pat
 def test_columns_that_are_not_the_classes_are_refused(table: Path) -> None:
     with pytest.raises(InputError, match=r"columns .* not the classes of the model: dog"):
         submit(table, "id,cat,cow\n1,0,0\n")
-    with pytest.raises(InputError, match=r"keeps 2 of 3 probabilities"):
+    with pytest.raises(InputError, match=r"keeps the 2 most likely .* all 3 probabilities.*--top-k all"):
         submit(table, "id,cat,dog,cow\n1,0,0,0\n", labels=("cat", "cow", "dog"))
+
+
+def test_what_a_table_does_not_keep_is_not_taken_for_nothing(table: Path) -> None:
+    """A class that is not among the kept ones has some probability, and a table of two has no third label."""
+    labels = ("cat", "cow", "dog")
+    with pytest.raises(InputError, match=r"asks for that of 'cow'.*--top-k all"):
+        submit(table, "id,label\n1,0.5\n", labels=labels, positive="cow")
+    with pytest.raises(InputError, match=r"asks for 3 labels.*--top-k 3"):
+        submit(table, "id,labels\n1,cat cow dog\n", labels=labels)
 
 
 @pytest.mark.parametrize("link", [True, False])
