@@ -292,6 +292,15 @@ def score(
             metavar="FOLDER", help="Folder for the table (default: in the workspace's scores)", rich_help_panel=OUTPUT
         ),
     ] = None,
+    format: Annotated[  # noqa: A002 -- as the option is called
+        Literal["parquet", "csv", "jsonl"],
+        typer.Option(
+            metavar="parquet|csv|jsonl",
+            help="Write the whole table also as a file beside its folder of Parquet parts (default: parquet alone)",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "parquet",
 ) -> None:
     workers = how.workers() | {"decoder_mismatch": decoder_mismatch}
     from darkroom.flows import to_score, up_to_date
@@ -311,13 +320,13 @@ def score(
     with to_score.given(folder, files) as given:
         place = open_workspace(how.workspace)
         model = model or only_model(place)
-        result = up_to_date.scored(given.images, model, out, rows_per_part, **kind)
+        result = up_to_date.scored(given.images, model, out, rows_per_part, form=format, **kind)
         if result is None or retry_quarantined:
             with how.prepared(tensorflow=False):
                 if model == READY_MADE and not is_built(place):
                     load_tensorflow()
                 from darkroom.flows.score import score as flow
 
-                kind |= {"files": given.files, "retry_quarantined": retry_quarantined}
+                kind |= {"files": given.files, "format": format, "retry_quarantined": retry_quarantined}
                 result = flow(given.folder, model, out, rows_per_part, **kind, **workers)
     how.show(result)

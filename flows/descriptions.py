@@ -221,6 +221,7 @@ def _(result: ScoreResult) -> Description:
         ("quarantined", _counted(result.reasons)),
         ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),
         ("table", result.out),
+        ("exported", result.exported or ""),
         *(("remark", remark) for remark in result.remarks),
     ]
     return _description(f"{count(result.num_files, 'file')} scored by {result.bundle}", *rows)

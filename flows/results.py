@@ -365,13 +365,14 @@ class ScoreResult(Result):
     remarks: tuple[str, ...] = ()
     listed: bool = False
     num_repeated: int = 0
+    exported: str | None = None
 
     @classmethod
-    def of(cls, summary: ScoreSummary, out: str, images: Images) -> ScoreResult:
-        own = ("out", "num_parts", "num_repeated")
+    def of(cls, summary: ScoreSummary, out: str, images: Images, exported: str | None) -> ScoreResult:
+        own = ("out", "num_parts", "num_repeated", "exported")
         values = {name: getattr(summary, name) for name in cls.model_fields if name not in own}
         repeated = images.num_repeated if isinstance(images, NamedFiles) else 0
-        return cls(out=out, num_parts=len(summary.parts), num_repeated=repeated, **values)
+        return cls(out=out, num_parts=len(summary.parts), num_repeated=repeated, exported=exported, **values)
 
 
 class Target(Result):

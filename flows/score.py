@@ -18,6 +18,7 @@ from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_workspace, table_name
 from darkroom.flows.to_score import images_given
 from darkroom.models.prediction_table.schema import TOP_K, TopK, check_top_k
+from darkroom.models.scoring.forms import TableFormat, check_form
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
 from darkroom.tasks import score as tasks
@@ -53,6 +54,7 @@ def score(
     rescore: bool = False,
     files: str | None = None,
     top_k: TopK = TOP_K,
+    format: TableFormat = "parquet",  # noqa: A002 -- as the option is called
 ) -> ScoreResult:
     """Score every file of a folder, or some files, with a model bundle.
 
@@ -75,6 +77,7 @@ def score(
         rescore: Replace a table that another version of a model made; without it such a table is an error.
         files: A text file of paths to score, one per line, in place of a folder.
         top_k: Classes that a row keeps, the most likely first: a number, or all.
+        format: Write the whole table also as <out>.csv or <out>.jsonl; parquet writes its parts alone.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     check_top_k(top_k)
@@ -98,6 +101,7 @@ def score(
         top_k=top_k,
     )
     table = request.out
+    check_form(table, format)
     used = in_use(place, bundle, request.dataset, images if isinstance(images, Path) else None)
     with used, exclusive(table.paths.work), open_workers(workers, table.paths.work) as pool:
         plan = tasks.plan_scoring(request)
@@ -109,6 +113,7 @@ def score(
                     table.share_part(part.index)
                     done.append(part)
         summary = tasks.summarize(table, done, started.isoformat(timespec="seconds"), time.monotonic() - clock)
-    result = ScoreResult.of(summary, table.reference, images)
+        exported = tasks.write_form(table, format, summary)
+    result = ScoreResult.of(summary, table.reference, images, exported)
     show_result(describe(result).with_tables(*count_tables(result)), "scoring")
     return result

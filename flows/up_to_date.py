@@ -43,6 +43,7 @@ from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARC
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.prediction_table.schema import TOP_K, TopK
 from darkroom.models.scoring.finished import find_table
+from darkroom.models.scoring.forms import TableFormat, check_form, form_path, has_form
 from darkroom.models.scoring.plan import refuse_other_table
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import BlessingRules, Precision, TrainSettings
@@ -231,6 +232,7 @@ def scored(
     workspace: str | None = None,
     rescore: bool = False,
     top_k: TopK = TOP_K,
+    form: TableFormat = "parquet",
 ) -> ScoreResult | None:
     """What `score` would return; None where it has work to do.
 
@@ -245,6 +247,7 @@ def scored(
         workspace: As `open_workspace` takes it.
         rescore: Replace a table that another version of a model made.
         top_k: Classes that a row keeps, a number or `all`.
+        form: The form in which the table is wanted as well.
 
     Raises:
         InputError: where there is no such folder or model, or no table can be written there.
@@ -271,11 +274,13 @@ def scored(
     if request.out.mirror or not _is_same_decoder(bundle, decoder()):
         return None
     refuse_other_table(request, bundle)
+    check_form(request.out, form)
     summary = find_table(request, bundle)
-    if summary is None:
+    if summary is None or not has_form(request.out.paths, form, summary):
         return None
+    exported = str(form_path(request.out.paths, form)) if form != "parquet" else None
     of_this_run = {"rows_reused": summary.num_files, "images_per_second": None, "chosen": found.choice}
-    return ScoreResult.of(summary.model_copy(update=of_this_run), request.out.reference, images)
+    return ScoreResult.of(summary.model_copy(update=of_this_run), request.out.reference, images, exported)
 
 
 def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Precision = "auto") -> RunResult | None:

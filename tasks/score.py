@@ -13,7 +13,8 @@ from darkroom.models.bundle import imagenet
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.onnx.runtime import Engine, Runner
 from darkroom.models.prediction_table.output import TableOutput
-from darkroom.models.scoring import parts, plan, summary
+from darkroom.models.scoring import forms, parts, plan, summary
+from darkroom.models.scoring.forms import TableFormat
 from darkroom.models.scoring.parts import PartDone
 from darkroom.models.scoring.plan import ScorePlan
 from darkroom.models.scoring.request import ScoreRequest
@@ -51,6 +52,12 @@ def score_part(out: Path, index: int, network: SharedNetwork, lease: Lease | Non
     """Score the files of one part and write it."""
     with working_under(lease):
         return parts.score_part(out, index, *network.get(lease))
+
+
+@task()
+def write_form(out: TableOutput, form: TableFormat, made: ScoreSummary) -> str | None:
+    """Write the table in another form, if one is asked for; its path or URL."""
+    return forms.write_form(out, form, made)
 
 
 @task()

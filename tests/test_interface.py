@@ -165,6 +165,9 @@ def test_a_sequence_of_files_is_scored_like_their_folder(
     assert (result.folder, result.num_files, result.listed) == (str(folder), 2, True)
     wanted = scored[scored.path.isin(["cut.jpg", "grey.png"])].drop(columns="embedding").reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table"), wanted, check_exact=True)
+    again = darkroom.score([folder / "grey.png", folder / "cut.jpg"], bundle, tmp_path / "table", format="csv")
+    assert (again.rows_reused, again.exported) == (2, str(tmp_path / "table.csv"))
+    assert pd.read_csv(tmp_path / "table.csv").path.tolist() == ["cut.jpg", "grey.png"]
     with pytest.raises(darkroom.InputError, match="Nothing to score"):
         darkroom.score([], bundle, tmp_path / "table")
     with pytest.raises(darkroom.InputError, match=r"2 files that are not there: 'a\.jpg' and 'b\.jpg'"):

@@ -90,6 +90,15 @@ class TableOutput:
             self.mirror.push([self.mirror.name_of(self.paths.run_record)])
             self.mirror.push([self.mirror.name_of(self.paths.summary)])
 
+    def share_beside(self, path: Path) -> None:
+        """Upload a file that stands beside the table."""
+        if self.mirror:
+            self.mirror.push([self.mirror.name_of(path)])
+
+    def reference_of(self, path: Path) -> str:
+        """The path or URL of a file that stands beside the table."""
+        return str(self.mirror.url / self.mirror.name_of(path)) if self.mirror else str(path)
+
     def _refuse_foreign(self) -> None:
         table = self.paths
         parts = table.parts()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from darkroom.data.settings import DecoderMismatch
     from darkroom.flows.results import BlessingResult, ExplainResult, ExportResult, ScoreResult, VersusResult
     from darkroom.models.prediction_table.schema import TopK
+    from darkroom.models.scoring.forms import TableFormat
     from darkroom.models.settings import Precision
 
 
@@ -111,6 +112,7 @@ def score(
     workspace: Reference | None = None,
     rescore: bool = False,
     top_k: TopK = 5,
+    format: TableFormat = "parquet",  # noqa: A002 -- as the option is called
 ) -> ScoreResult:
     """Score every file of a folder, or some files: one row for each, in a table of Parquet parts (docs/scoring.md).
 
@@ -128,6 +130,7 @@ def score(
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         rescore: Replace a table that another version of a model made; without it such a table is an error.
         top_k: Classes that a row keeps, the most likely first: a number, or `all`.
+        format: `csv` or `jsonl` writes the whole table also as a file beside its folder; `parquet` its parts alone.
     """
     from darkroom.flows.score import score as flow
 
@@ -144,6 +147,7 @@ def score(
         decoder_mismatch=decoder_mismatch,
         rescore=rescore,
         top_k=top_k,
+        format=format,
     )
 
 
