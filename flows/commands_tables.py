@@ -1,4 +1,4 @@
-"""The command that writes a prediction table in another form."""
+"""The commands that show what a model says of a few images, and write a prediction table in another form."""
 # ruff: noqa: D103  (what a command does is said in its help, which `python -OO` does not remove)
 
 from __future__ import annotations
@@ -10,8 +10,36 @@ import typer
 from darkroom.data.errors import InputError
 from darkroom.flows import launch
 from darkroom.flows.command import command
+from darkroom.flows.quiet import load_tensorflow
+from darkroom.flows.shared_options import ScoringModel
 
 app = typer.Typer()
+
+
+@command(app, "Show what a model says of a few images: a quick look, which writes nothing.", "Pipeline")
+def predict(
+    how: launch.How,
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Image files, or their URLs", show_default=False)
+    ],
+    model: ScoringModel = None,
+) -> None:
+    from darkroom.flows.predict import check_images
+    from darkroom.flows.predict import predict as predicted
+    from darkroom.flows.requested import only_model
+    from darkroom.flows.settings import open_workspace, prepare_environment
+    from darkroom.models.bundle.imagenet import READY_MADE, is_built
+
+    check_images(images)
+    place = open_workspace(how.workspace)
+    model = model or only_model(place)
+    if model == READY_MADE and not is_built(place):
+        prepare_environment("CRITICAL")
+        load_tensorflow()
+    result = predicted(images, model, place)
+    how.show(result)
+    if not result.num_predicted:
+        raise InputError("None of the images can be predicted: all are quarantined, for the reasons given.")
 
 
 @command(

@@ -78,6 +78,16 @@ def find_named(given: Sequence[str]) -> NamedFiles:
     Raises:
         SourceError: where one is no file or, by its suffix, no image.
     """
+    check_named(given)
+    return _named(given).called_by_content()
+
+
+def check_named(given: Sequence[str]) -> None:
+    """Refuse what a command line names and is no image file.
+
+    Raises:
+        SourceError: where one is no file or, by its suffix, no image.
+    """
     if len(given) == 1 and not os.path.exists(given[0]):
         raise SourceError(f"There is no file or folder {printable(given[0])!r}. Check the path.")
     _check_files(given, "")
@@ -88,7 +98,6 @@ def find_named(given: Sequence[str]) -> NamedFiles:
             f"{name} is no image. If it is a list of images, a path per line, write: --files {name}. Unpack an archive "
             "first."
         )
-    return _named(given).called_by_content()
 
 
 def find_listed(text: bytes, name: str) -> NamedFiles:

@@ -27,6 +27,7 @@ COMMANDS = (
     "rollback",
     "explain",
     "score",
+    "predict",
     "preview",
     "recipes",
     "doctor",

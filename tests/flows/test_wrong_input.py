@@ -31,6 +31,8 @@ from tests.command_line import call, in_process
         (["score", "--files", "gone.txt", "--model", "imagenet"], "The list gone.txt cannot be read"),
         (["score", "--files", "workspace", "--model", "imagenet"], "workspace is a folder, not a list."),
         (["score", ".", "workspace", "--model", "imagenet"], "name 2 folders: '.' and 'workspace'."),
+        (["predict", "gone.jpg", "--model", "imagenet"], "There is no file or folder 'gone.jpg'."),
+        (["predict", "workspace", "--model", "imagenet"], "name 1 folder: 'workspace'."),
         (["score", ".", "--files", "gone.txt"], "Give one of them."),
         (["score", "--model", "imagenet"], "Nothing to score was given."),
         (["score", ".", "--model", "imagenet", "--top-k", "0"], "--top-k takes a whole number of at least 1, or all"),
@@ -61,7 +63,7 @@ def test_wrong_input_is_told_before_anything_is_started(
         raise AssertionError("something was started")
 
     monkeypatch.setattr(launch, "prepared", refuse)
-    for name in ("data", "pipeline"):
+    for name in ("data", "pipeline", "tables"):
         monkeypatch.setattr(f"darkroom.flows.commands_{name}.load_tensorflow", refuse)
     status, error = in_process(monkeypatch, capsys, *words)
     assert status == 2
