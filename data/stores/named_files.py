@@ -66,6 +66,15 @@ class NamedFiles:
         return (_entry(name, path) for name, path in zip(self.names, self.paths, strict=True))
 
     def read_file(self, os_path: str, max_bytes: int) -> bytes:
+        """The content of a file; a link stands for its target.
+
+        Args:
+            os_path: The listing's `FileEntry.os_path`.
+            max_bytes: A larger file is not read.
+
+        Raises:
+            ImageError: `unreadable` or `too_large`.
+        """
         return read_named(os.path.join(self.folder, os_path), max_bytes)
 
 

@@ -28,7 +28,12 @@ _TABLE, _HASHES = "table", "sha256"
 
 
 def form_path(table: TablePaths, form: TableFormat) -> Path:
-    """The file of a form: `<table>.csv`."""
+    """The file of a form: `<table>.csv`.
+
+    Args:
+        table: The table.
+        form: The form.
+    """
     return table.folder.with_name(f"{table.folder.name}.{form}")
 
 
