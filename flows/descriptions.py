@@ -23,8 +23,8 @@ from darkroom.flows.results import (
     ScoreResult,
     SelfDescribed,
     TrainResult,
-    VersusResult,
 )
+from darkroom.flows.versus_result import VersusResult
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.evaluation.versus import Right
 from darkroom.models.experiments.experiment import TrialRow

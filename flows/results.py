@@ -18,7 +18,6 @@ from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
 from darkroom.models.bundle.blessed import BlessedCard
 from darkroom.models.bundle.bundle import BundleCard
 from darkroom.models.evaluation.report import EvaluatedOn, EvaluationReport
-from darkroom.models.evaluation.versus import ClassSideBySide, SideBySide, Versus
 from darkroom.models.experiments.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
 from darkroom.models.inspecting.inspection import Inspection
 from darkroom.models.pages.description import Description
@@ -240,39 +239,6 @@ class EvaluateResult(Result):
             blessing=report.blessing.why if report.blessing else None,
             report=str(page),
             reused=reused,
-        )
-
-
-class VersusResult(Result):
-    """A model compared with external answers; in `overall` and `classes` a missing answer counts as wrong."""
-
-    bundle: str
-    chosen: ModelChoice
-    dataset: str
-    split: str
-    table: str
-    overall: SideBySide
-    answered: SideBySide
-    classes: tuple[ClassSideBySide, ...]
-    num_only_model: int
-    num_only_table: int
-    p_value: float
-    num_unanswered: int
-    num_unknown_rows: int
-    rows: str
-
-    @classmethod
-    def of(cls, found: Versus, chosen: ModelChoice) -> VersusResult:
-        shared = ("bundle", "dataset", "split", "table", "num_unanswered", "num_unknown_rows", "rows")
-        return cls(
-            chosen=chosen,
-            overall=SideBySide.of(found.overall),
-            answered=SideBySide.of(found.answered),
-            classes=tuple(ClassSideBySide.of_class(pairs) for pairs in found.classes),
-            num_only_model=found.overall.num_only_new,
-            num_only_table=found.overall.num_only_current,
-            p_value=found.overall.p_value,
-            **{name: getattr(found, name) for name in shared},
         )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.descriptions import describe
-from darkroom.flows.results import VersusResult
 from darkroom.flows.settings import local_copy, open_workspace
+from darkroom.flows.versus_result import VersusResult
 from darkroom.tasks import evaluate as tasks
 from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow

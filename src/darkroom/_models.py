@@ -10,7 +10,8 @@ from darkroom._options import THREADS, Reference, text_of
 
 if TYPE_CHECKING:
     from darkroom.data.settings import DecoderMismatch
-    from darkroom.flows.results import BlessingResult, ExplainResult, ExportResult, ScoreResult, VersusResult
+    from darkroom.flows.results import BlessingResult, ExplainResult, ExportResult, ScoreResult
+    from darkroom.flows.versus_result import VersusResult
     from darkroom.models.prediction_table.schema import TopK
     from darkroom.models.scoring.forms import TableFormat
     from darkroom.models.settings import Precision

@@ -26,9 +26,9 @@ from darkroom.flows.results import (
     SplitSize,
     Target,
     TrainResult,
-    VersusResult,
 )
 from darkroom.flows.terminal import show
+from darkroom.flows.versus_result import VersusResult
 from darkroom.models.evaluation.report import EvaluatedOn
 from darkroom.models.evaluation.versus import Right as Counts
 from darkroom.models.evaluation.versus import SideBySide
