@@ -18,7 +18,7 @@ from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_workspace, table_name
 from darkroom.flows.to_score import images_given
 from darkroom.models.prediction_table.schema import TOP_K, TopK, check_top_k
-from darkroom.models.scoring.forms import TableFormat, check_form
+from darkroom.models.scoring.forms import TableFormat, check_form, say_outdated
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
 from darkroom.tasks import score as tasks
@@ -113,7 +113,8 @@ def score(
                     table.share_part(part.index)
                     done.append(part)
         summary = tasks.summarize(table, done, started.isoformat(timespec="seconds"), time.monotonic() - clock)
-        exported = tasks.write_form(table, format, summary)
+        say_outdated(table.paths, format, summary)
+        exported = tasks.write_form(table, format, summary) if format != "parquet" else None
     result = ScoreResult.of(summary, table.reference, images, exported)
     show_result(describe(result).with_tables(*count_tables(result)), "scoring")
     return result

@@ -56,7 +56,7 @@ def score_part(out: Path, index: int, network: SharedNetwork, lease: Lease | Non
 
 @task()
 def write_form(out: TableOutput, form: TableFormat, made: ScoreSummary) -> str | None:
-    """Write the table in another form, if one is asked for; its path or URL."""
+    """Write the table in another form; gives its path or URL."""
     return forms.write_form(out, form, made)
 
 

@@ -75,8 +75,6 @@ def has_form(table: TablePaths, form: TableFormat, summary: ScoreSummary) -> boo
 def write_form(out: TableOutput, form: TableFormat, summary: ScoreSummary) -> str | None:
     """Write a finished table in another form, whole or not at all; one that is up to date stays as it is.
 
-    A form of the table as it was before is named in the log.
-
     Args:
         out: The table.
         form: The form asked for.
@@ -89,7 +87,6 @@ def write_form(out: TableOutput, form: TableFormat, summary: ScoreSummary) -> st
         InputError: as `check_form` raises it.
     """
     table = out.paths
-    _say_outdated(table, form, summary)
     if form == "parquet":
         return None
     path = form_path(table, form)
@@ -110,7 +107,14 @@ def _version(summary: ScoreSummary) -> str:
     return content_version([part.model_dump() for part in summary.parts])
 
 
-def _say_outdated(table: TablePaths, form: TableFormat, summary: ScoreSummary) -> None:
+def say_outdated(table: TablePaths, form: TableFormat, summary: ScoreSummary) -> None:
+    """Name in the log each form that is of the table as it was before.
+
+    Args:
+        table: The table.
+        form: The form that is asked for now, and will be written.
+        summary: Of the finished table.
+    """
     for other in ("csv", "jsonl"):
         path = form_path(table, other)
         if other != form and path.is_file() and _noted(table, path)[0] not in (None, _version(summary)):

@@ -20,7 +20,7 @@ from PIL import Image
 from darkroom.data.images.augment import PRESETS
 from darkroom.data.sources import resolve
 from darkroom.data.stores.workspace import Workspace
-from darkroom.flows import launch, settings, up_to_date
+from darkroom.flows import launch, settings, to_score, up_to_date
 from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, TRAIN_OPTIONS
 from darkroom.flows.recipe import Recipe
 from darkroom.models.settings import BlessingRules
@@ -117,6 +117,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(Workspace, "find_model", lambda *_: Path())
     monkeypatch.setattr(resolve, "at_hand", lambda *_: None)
     monkeypatch.setattr(settings, "local_copy", lambda *_: None)
+    monkeypatch.setattr(to_score, "images_given", lambda *_: Path())
     monkeypatch.setattr(launch, "prepared", lambda *_, **__: nullcontext())
     monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     return calls
@@ -241,7 +242,7 @@ def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], mon
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["score"], "Missing argument 'FOLDER'. See: darkroom score --help"),
+        (["score"], "Nothing to score was given. Give a folder, image files, or --files LIST."),
         (["develop"], "No such command 'develop'. See: darkroom --help"),
         (["ingset", "x"], "No such command 'ingset'. Did you mean 'ingest'? See: darkroom --help"),
         (["train", "x", "--epoch", "1"], "No such option: --epoch (Possible options: --epochs). See: "),

@@ -14,7 +14,7 @@ from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.prediction_table.export import write_csv, write_jsonl
 from darkroom.models.prediction_table.output import TableOutput
-from darkroom.models.scoring.forms import TableFormat, check_form, has_form, write_form
+from darkroom.models.scoring.forms import TableFormat, check_form, has_form, say_outdated, write_form
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.score import score
 from darkroom.models.scoring.summary import ScoreSummary
@@ -131,9 +131,11 @@ def test_a_file_of_the_table_as_it_was_before_is_named(
 ) -> None:
     write_form(out, "csv", scored(folder, bundle, out))
     with caplog.at_level(logging.WARNING):
-        write_form(out, "jsonl", scored(folder, bundle, out))
-        assert "scored.csv" not in caplog.text
+        say_outdated(out.paths, "jsonl", scored(folder, bundle, out))
         next(folder.rglob("*.jpg")).unlink()
-        write_form(out, "parquet", scored(folder, bundle, out))
+        summary = scored(folder, bundle, out)
+        say_outdated(out.paths, "csv", summary)
+        assert "scored.csv" not in caplog.text
+        say_outdated(out.paths, "parquet", summary)
     assert "scored.csv is of the table as it was before" in caplog.text
     assert TablePaths(out.folder).summary.is_file()
