@@ -117,7 +117,8 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(Workspace, "find_model", lambda *_: Path())
     monkeypatch.setattr(resolve, "at_hand", lambda *_: None)
     monkeypatch.setattr(settings, "local_copy", lambda *_: None)
-    monkeypatch.setattr(to_score, "images_given", lambda *_: Path())
+    find_images = to_score.images_given
+    monkeypatch.setattr(to_score, "images_given", lambda named, files: Path() if named else find_images(named, files))
     monkeypatch.setattr(launch, "prepared", lambda *_, **__: nullcontext())
     monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     return calls
