@@ -7,7 +7,6 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from darkroom.data.figures import count
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.version_locks import in_use
@@ -27,16 +26,7 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 
-def _run_name() -> str:
-    """The run's name in the UI: what is scored."""
-    from prefect.runtime import flow_run
-
-    given = flow_run.get_parameters()
-    folder = given["folder"] or given["files"]
-    return str(folder) if isinstance(folder, str) else count(len(folder), "file")
-
-
-@flow(name="score", flow_run_name=_run_name)
+@flow(name="score", flow_run_name="{folder}")
 def score(
     folder: str | list[str] | None,
     model: str,
