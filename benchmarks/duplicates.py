@@ -23,8 +23,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from darkroom.data.files.parallel import num_cpus, ordered_map
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.data.quality.duplicates import Images, find_copies
 from darkroom.data.quality.hash_search import near_hashes
 from darkroom.data.quality.perceptual import perceptual_hash, thumbnail

@@ -95,7 +95,7 @@ def plan_ingest(tree: Path, work: Path) -> int:
 
 def draw_splits(tree: Path, work: Path) -> int:
     """Draw a split for as many content hashes as the tree has files."""
-    from darkroom.data.dataset.splits import SplitPlan, SplitRules
+    from darkroom.data.splits.splits import SplitPlan, SplitRules
 
     plan = SplitPlan.of({None}, SplitRules())
     num_files = int(tree.name.split("-")[1])
@@ -134,7 +134,7 @@ def find_duplicates(tree: Path, work: Path) -> int:
 def ingest(tree: Path, work: Path) -> int:
     """Ingest a folder: decode, hash, shard, search for copies, publish."""
     from darkroom.data.dataset.dataset import open_dataset
-    from darkroom.data.images.decode import DecodePolicy
+    from darkroom.data.images.pixels.decode_policy import DecodePolicy
     from darkroom.data.ingest.parts import write_part
     from darkroom.data.ingest.plan import plan_ingest
     from darkroom.data.ingest.publication import publish

@@ -53,17 +53,18 @@ from rich.table import Table
 from benchmarks.bench import INGEST_PROFILE
 from benchmarks.photographs import write_photographs
 from benchmarks.side_by_side import Ratio, in_turns, milliseconds_each, show, write
-from darkroom.data.dataset.shards import ShardRules
-from darkroom.data.files.parallel import CPU_SHARE, num_cpus
-from darkroom.data.images.decode import DecodePolicy, decode
-from darkroom.data.images.encode import encode_jpeg
-from darkroom.data.images.turbojpeg import decode_plain_jpeg, shrink_by
+from darkroom.data.images.decode import decode
+from darkroom.data.images.formats.turbojpeg import decode_plain_jpeg, shrink_by
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.encode import encode_jpeg
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
+from darkroom.data.parallel import CPU_SHARE, num_cpus
 from darkroom.data.quality.perceptual import perceptual_hash, thumbnail
 from darkroom.data.quality.pixel_statistics import pixel_statistics
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.listing import read_file
 from darkroom.data.stores.workspace import Workspace

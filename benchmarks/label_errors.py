@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.files.parallel import num_cpus, ordered_map
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.models.inspecting.label_errors import Judged, export_judge, find_label_errors
 from darkroom.models.onnx.runtime import OnnxRunner
 

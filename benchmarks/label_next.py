@@ -25,8 +25,9 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.files.parallel import num_cpus, ordered_map
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.models.inspecting.label_errors import export_judge
 from darkroom.models.labelling.selection import Known, choose, unit, value
 from darkroom.models.onnx.runtime import OnnxRunner

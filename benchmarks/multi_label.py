@@ -28,7 +28,7 @@ from PIL import Image
 import darkroom
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.evaluation.split_predictions import predict_split
+from darkroom.models.evaluation.reporting.split_predictions import predict_split
 from darkroom.models.multi_label.answers import MultiLabelAnswers
 from darkroom.models.multi_label.intervals import MultiLabelIntervals
 from darkroom.models.multi_label.metrics import MultiLabelMetrics

@@ -71,7 +71,8 @@ def _networks(folder: Path, photographs: Path) -> dict[str, Path]:
     """EfficientNet-Lite0 for two classes, with random weights: its speed does not depend on them."""
     import keras
 
-    from darkroom.data.images.decode import DecodePolicy, decode
+    from darkroom.data.images.decode import decode
+    from darkroom.data.images.pixels.decode_policy import DecodePolicy
     from darkroom.models.networks.architectures import LOGITS_LAYER, with_embeddings
     from darkroom.models.networks.efficientnet_lite import build_backbone
     from darkroom.models.onnx.quantize import quantize

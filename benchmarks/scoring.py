@@ -49,8 +49,8 @@ from benchmarks.processes import environment
 from benchmarks.side_by_side import Ratio, milliseconds_each, of_rates, rates_in_turns, seconds, show, write
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.dataset.manifest import write_table
-from darkroom.data.files.parallel import num_cpus
 from darkroom.data.images.decode import decode, decode_with_header
+from darkroom.data.parallel import num_cpus
 from darkroom.data.stores.folders import image_folder
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle

@@ -49,8 +49,8 @@ from darkroom.models.networks.architectures import build_backbone, build_scratch
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import extract_features, prepare_backbone
 from darkroom.models.training.train import train_network
-from darkroom.models.training_loop.early_stopping import best_epoch
 from darkroom.models.training_loop.stage import TrainRequest
+from darkroom.models.training_loop.techniques.early_stopping import best_epoch
 
 SHARED = Path(__file__).parents[2] / "shared/data/cats_dogs"
 NETWORK = "efficientnet-lite0"

@@ -117,7 +117,7 @@ def preview(
     workspace: Workspace = None,
 ) -> None:
     from darkroom.data.dataset.dataset import open_dataset, write_preview
-    from darkroom.data.images.augment import augmentation_by_name
+    from darkroom.data.images.pixels.augment import augmentation_by_name
     from darkroom.flows.settings import open_workspace, prepare_environment
 
     opened, policy = open_dataset(open_workspace(workspace).find_dataset(dataset)), augmentation_by_name(augment)

@@ -8,8 +8,8 @@ from functools import singledispatch
 from pathlib import Path
 
 from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
-from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.figures import count, duration, fraction, interval, percent
+from darkroom.data.splits.splits import SPLITS
 from darkroom.flows.results import (
     BlessingResult,
     CompareResult,

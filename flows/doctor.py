@@ -161,7 +161,7 @@ def untested_packages() -> list[tuple[str, str, str]]:
 
 
 def _processors() -> Finding:
-    from darkroom.data.files.parallel import num_cpus
+    from darkroom.data.parallel import num_cpus
 
     return Finding(subject="processors", status="ok", found=f"{num_cpus()} that this process may use")
 
@@ -256,7 +256,7 @@ def _scheduler(url: str) -> Finding:
 
 
 def _runner() -> Finding:
-    from darkroom.data.files.parallel import num_cpus
+    from darkroom.data.parallel import num_cpus
     from darkroom.flows.runners import choose_runner, configured_runner, num_cluster_slots
 
     runner = configured_runner(None, None)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
-from darkroom.data.dataset.leaks import DuplicateSummary
-from darkroom.data.dataset.splits import SPLITS
+from darkroom.data.dataset.duplicate_summary import DuplicateSummary
 from darkroom.data.sources.resolve import Source
+from darkroom.data.splits.splits import SPLITS
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.named_files import NamedFiles
 from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
 from darkroom.models.bundle.blessed import BlessedCard
 from darkroom.models.bundle.bundle import BundleCard
-from darkroom.models.evaluation.report import EvaluatedOn, EvaluationReport
+from darkroom.models.evaluation.reporting.report import EvaluatedOn, EvaluationReport
 from darkroom.models.experiments.experiment import ExperimentCard, HeldOutFigures, TrialRow, ranked
 from darkroom.models.inspecting.inspection import Inspection
 from darkroom.models.pages.description import Description

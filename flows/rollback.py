@@ -8,7 +8,7 @@ from darkroom.flows.results import BlessingResult
 from darkroom.flows.settings import open_workspace
 from darkroom.models.bundle.blessed import held
 from darkroom.models.bundle.bundle import open_bundle
-from darkroom.models.evaluation.report import find_test_report
+from darkroom.models.evaluation.reporting.report import find_test_report
 from darkroom.tasks import blessing as tasks
 from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow

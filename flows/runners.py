@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.figures import listed
 from darkroom.data.files.lease import grant
-from darkroom.data.files.parallel import num_cpus
+from darkroom.data.parallel import num_cpus
 from darkroom.flows.settings import RunnerKind, Settings
 from darkroom.tasks.decorators import is_plain, log_to_prefect
 from darkroom.tasks.window import PlainWorkers, Workers

@@ -176,7 +176,7 @@ def promoted(bundle: str, unevaluated: bool, force: bool, workspace: str | None)
             evaluated on test images and `unevaluated` is not given; and where its evaluation refused it and `force` is
             not given.
     """
-    from darkroom.models.evaluation.report import find_test_report
+    from darkroom.models.evaluation.reporting.report import find_test_report
 
     place = open_workspace(workspace)
     opened = open_bundle(named_version(bundle, place))

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from contextlib import suppress
 
-from darkroom.data.files.in_flight import died_in_flight
+from darkroom.data.images.in_flight import died_in_flight
 
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 _PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})

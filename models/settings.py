@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from darkroom.data.images.augment import PRESETS, AugmentPolicy
+from darkroom.data.images.pixels.augment import PRESETS, AugmentPolicy
 from darkroom.data.settings import SettingsModel, without_defaults
 
 Precision = Literal["auto", "fp32", "int8"]

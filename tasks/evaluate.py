@@ -9,7 +9,7 @@ from darkroom.models.bundle import blessed
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.evaluation import evaluate, versus
 from darkroom.models.evaluation.evaluate import EvaluateRequest
-from darkroom.models.evaluation.report import EvaluationReport
+from darkroom.models.evaluation.reporting.report import EvaluationReport
 from darkroom.tasks.decorators import run_id, task
 from darkroom.tasks.progress import one_step
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from darkroom.data.files.lease import Lease
-from darkroom.data.files.parallel import STOP
+from darkroom.data.parallel import STOP
 from darkroom.tasks.decorators import LazyTask
 from darkroom.tasks.progress import watcher
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.provenance import library_versions
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.models.bundle.bundle import BundleCard, write_card
 from darkroom.models.measures.calibration import UNCALIBRATED
 from darkroom.models.networks.architectures import LOGITS_LAYER, with_embeddings

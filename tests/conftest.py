@@ -114,7 +114,7 @@ def prefect_server(empty_record: Path, tmp_path_factory: pytest.TempPathFactory)
 def upgrade_decoder() -> Iterator[Callable[[], Decoder]]:
     """A function that replaces the resizer by one that gives other pixels, as an upgrade may; gives the new decoder."""
     from darkroom.data.images.decoder import decoder
-    from darkroom.data.images.resizing import resize
+    from darkroom.data.images.pixels.resizing import resize
 
     def brighter(image: Any, policy: Any) -> Any:
         pixels = resize(image, policy)

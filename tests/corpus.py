@@ -5,7 +5,8 @@ What a file must decode to is known from the picture that it was made from, neve
 one, and 48 x 32 pixels, the size of `POLICY`, so that nothing is resized.
 
 Two reasons have no file here: `decoder_crashed`, since no file is known that kills a decoder (`tests/crashing.py` plays
-one), and `needs_extra`, since tests run where the packages are installed (see `tests/data/images/test_extras.py`).
+one), and `needs_extra`, since tests run where the packages are installed (see
+`tests/data/images/formats/test_optional_formats.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from PIL import Image, ImageCms
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 
 HEIGHT, WIDTH = 32, 48
 POLICY = DecodePolicy(image_size=(HEIGHT, WIDTH))

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.dataset.shards import ShardRules
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.workspace import Workspace
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from darkroom.data.files.parallel import num_cpus
+from darkroom.data.parallel import num_cpus
 
 # Two files that share a server and a worker; their last test reads what the server has logged during all of them.
 DEPLOYMENT = "tests/flows/test_deployment"

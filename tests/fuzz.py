@@ -31,7 +31,8 @@ import numpy as np
 from PIL import Image
 
 from darkroom.data.errors import ImageError
-from darkroom.data.images.decode import DecodePolicy, decode, read_header
+from darkroom.data.images.decode import decode, read_header
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from tests.corpus import small_files
 
 FINDS = Path(__file__).parent / "finds"

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import ImageError
 from darkroom.data.images.decode import decode_stored, decode_with_header
 from darkroom.data.ingest.parts import write_part
@@ -19,6 +18,7 @@ from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.labels.rules import LabelRules
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.listing import list_files, printable, read_file
 from darkroom.data.stores.workspace import Workspace

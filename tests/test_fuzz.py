@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.data.errors import ImageError
-from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.expendable import decode_alone
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from tests.fuzz import FINDS, run
 
 SEED, NUM_CASES = 20_261_128, 300

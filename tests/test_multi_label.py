@@ -23,7 +23,7 @@ from darkroom.data.dataset.input import Shuffle, batches
 from darkroom.data.errors import InputError
 from darkroom.data.images.decode import decode_stored
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.evaluation.report import read_report
+from darkroom.models.evaluation.reporting.report import read_report
 from darkroom.models.explaining.explain import choose_examples
 from darkroom.models.inspecting.inspection import read_inspection
 from darkroom.models.labelling.next_images import check_model

@@ -27,8 +27,8 @@ from darkroom.models.onnx.inference import stored_batches
 from darkroom.models.scoring.parts import open_runner, score_part
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.train import train_network
-from darkroom.models.training_loop.early_stopping import best_epoch, is_over
 from darkroom.models.training_loop.stage import TrainRequest
+from darkroom.models.training_loop.techniques.early_stopping import best_epoch, is_over
 from tests.bundles import tiny_bundle
 from tests.datasets import COLOURS, NUM_IMAGES, ingest, write_images
 from tests.scoring import plan

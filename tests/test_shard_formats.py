@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import darkroom
-from darkroom.data.dataset.shard_names import SUFFIXES, ShardFormat
-from darkroom.models.evaluation.report import read_report
+from darkroom.data.shards.shard_names import SUFFIXES, ShardFormat
+from darkroom.models.evaluation.reporting.report import read_report
 from tests.datasets import write_images
 
 

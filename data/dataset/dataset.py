@@ -16,22 +16,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.leaks import DuplicateSummary
+from darkroom.data.dataset.duplicate_summary import DuplicateSummary
 from darkroom.data.dataset.manifest import read_manifest
-from darkroom.data.dataset.records import Record
-from darkroom.data.dataset.shard_names import ShardFormat
-from darkroom.data.dataset.shards import read_shard
-from darkroom.data.dataset.splits import SPLITS, SplitPlan
 from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.cards import FileFact, check_file, read_card
-from darkroom.data.images.augment import AugmentPolicy, contact_sheet
-from darkroom.data.images.decode import DecodePolicy, decode_stored
+from darkroom.data.images.decode import decode_stored
 from darkroom.data.images.decoder import Decoder
+from darkroom.data.images.pixels.augment import AugmentPolicy, contact_sheet
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.labels import corrections
 from darkroom.data.labels.corrections import CorrectionSummary
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.settings import without_defaults
+from darkroom.data.shards.records import Record
+from darkroom.data.shards.shard_names import ShardFormat
+from darkroom.data.shards.shards import read_shard
+from darkroom.data.splits.splits import SPLITS, SplitPlan
 from darkroom.data.stores.workspace import DATASET_CARD
 from darkroom.data.task import TASKS, TaskName
 

@@ -19,15 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from darkroom.data.dataset import parquet_shards, tar_shards
 from darkroom.data.dataset.dataset import Dataset, ShardFact
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.shard_names import format_of
-from darkroom.data.dataset.stored_labels import FEATURE, stored_labels
 from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
-from darkroom.data.files.parallel import num_cpus
-from darkroom.data.images.augment import AugmentPolicy, augment
+from darkroom.data.images.pixels.augment import AugmentPolicy, augment
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.parallel import num_cpus
+from darkroom.data.shards import parquet_shards, tar_shards
+from darkroom.data.shards.shard_names import format_of
+from darkroom.data.shards.stored_labels import FEATURE, stored_labels
 
 _MAX_SHUFFLED = 16_384
 _SHUFFLED_BYTES = 512 * 2**20

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from darkroom.data.errors import WorkError
 from darkroom.data.files.atomic import temporary_beside
-from darkroom.data.files.parallel import CPU_SHARE, STOP
+from darkroom.data.parallel import CPU_SHARE, STOP
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def grant(folder: Path, num_cpus: int) -> Iterator[Lease]:
 
 @contextmanager
 def working_under(lease: Lease | None) -> Iterator[None]:
-    """Hold `darkroom.data.files.parallel` to a lease within the block; None changes nothing.
+    """Hold `darkroom.data.parallel` to a lease within the block; None changes nothing.
 
     Raises:
         WorkError: where the lease has ended, or its folder cannot be seen from this machine.

@@ -25,7 +25,8 @@ from pydantic import BaseModel, ConfigDict
 from darkroom.data.errors import ImageError, InputError, WorkError
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.provenance import LibraryVersion
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.settings import DecoderMismatch
 
 logger = logging.getLogger(__name__)

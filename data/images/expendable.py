@@ -13,7 +13,8 @@ import sys
 import numpy as np
 
 from darkroom.data.errors import ImageError
-from darkroom.data.images.decode import Decoded, DecodePolicy, decode_with_header
+from darkroom.data.images.decode import Decoded, decode_with_header
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 
 # Many times what any image may take; a decoder that hangs is as bad as one that crashes.
 _MAX_CPU_SECONDS = 120

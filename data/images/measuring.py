@@ -7,12 +7,12 @@ import io
 from PIL import Image
 
 from darkroom.data.errors import ImageError
-from darkroom.data.images.decode import DecodePolicy
-from darkroom.data.images.extras import open_extra
-from darkroom.data.images.formats import FORMATS, settle_pillow
-from darkroom.data.images.limits import check_bytes, check_cost, check_size
-from darkroom.data.images.refusals import image_error
-from darkroom.data.images.window import Measured, is_deep, measured
+from darkroom.data.images.formats.accepted import FORMATS, settle_pillow
+from darkroom.data.images.formats.limits import check_bytes, check_cost, check_size
+from darkroom.data.images.formats.optional_formats import open_extra
+from darkroom.data.images.formats.refusals import image_error
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.window import Measured, is_deep, measured
 
 
 def has_deep_values(data: bytes) -> bool:

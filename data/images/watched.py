@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from darkroom.data.files.in_flight import marked
-from darkroom.data.images.decode import Decoded, DecodePolicy, decode_with_header
+from darkroom.data.images.decode import Decoded, decode_with_header
 from darkroom.data.images.expendable import decode_alone
+from darkroom.data.images.in_flight import marked
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 The parts of an ingest store each image in the split that its hash alone gives. When the parts are merged, an image that
 any earlier version of the data set assigned (by the same shares and seed) keeps that split, and classes for which
-chance was unfair are cut anew (`darkroom.data.dataset.stratification`). What then lies elsewhere than drawn is stored
+chance was unfair are cut anew (`darkroom.data.splits.stratification`). What then lies elsewhere than drawn is stored
 again.
 """
 
@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from darkroom.data.dataset.dataset import DatasetCard
-from darkroom.data.dataset.splits import SplitPlan
-from darkroom.data.dataset.stratification import Member, is_fair, stratify
+from darkroom.data.splits.splits import SplitPlan
+from darkroom.data.splits.stratification import Member, is_fair, stratify
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
 
 logger = logging.getLogger(__name__)

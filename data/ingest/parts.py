@@ -21,8 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.leaks import THUMBNAILS
+from darkroom.data.dataset.duplicate_summary import THUMBNAILS
 from darkroom.data.dataset.manifest import (
     DAMAGED,
     FIRST_OF_SEVERAL,
@@ -33,22 +32,24 @@ from darkroom.data.dataset.manifest import (
     to_table,
     write_table,
 )
-from darkroom.data.dataset.records import Record, ShardWriter
-from darkroom.data.dataset.shard_names import part_shard_name
-from darkroom.data.dataset.shards import num_records, open_writer
 from darkroom.data.errors import CountError, ImageError, InputError
 from darkroom.data.files.atomic import atomic_folder
-from darkroom.data.files.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
-from darkroom.data.images.augment import augment_copy
-from darkroom.data.images.decode import Decoded, DecodePolicy, decode_with_header, read_header
+from darkroom.data.images.decode import Decoded, decode_with_header, read_header
 from darkroom.data.images.decoder import require_decoder
-from darkroom.data.images.encode import encode_jpeg, encode_png
+from darkroom.data.images.pixels.augment import augment_copy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.encode import encode_jpeg, encode_png
 from darkroom.data.images.watched import Decode, watched_decode
 from darkroom.data.ingest.plan import IngestPlan, read_plan
 from darkroom.data.ingest.reuse import Known, known_files, part_folder, relabelled
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
 from darkroom.data.quality.perceptual import SIDE, perceptual_hash, thumbnail
 from darkroom.data.quality.pixel_statistics import pixel_statistics
 from darkroom.data.reason_codes import ReasonCode
+from darkroom.data.shards.records import Record, ShardWriter
+from darkroom.data.shards.shard_names import part_shard_name
+from darkroom.data.shards.shards import num_records, open_writer
 from darkroom.data.stores.listing import read_file
 
 logger = logging.getLogger(__name__)

@@ -22,25 +22,25 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import is_whole
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.manifest import write_table
-from darkroom.data.dataset.splits import SplitPlan
-from darkroom.data.dataset.stratification import MIN_CLASS_SIZE
 from darkroom.data.errors import InputError
 from darkroom.data.figures import some
 from darkroom.data.files.atomic import remove_folder, write_json
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
+from darkroom.data.images.value_range import check_value_range
 from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
 from darkroom.data.ingest.even_splits import earlier_splits
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.ingest.reuse import keep_work, with_earlier
 from darkroom.data.ingest.stratified_splits import hashes_of, stratified_decision, stratified_splits
-from darkroom.data.ingest.value_range import check_value_range
 from darkroom.data.labels.corrections import CORRECTIONS, CorrectionSummary, with_digests
-from darkroom.data.labels.labelling import Labelled, Labelling, label_files
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.reading import Reading
+from darkroom.data.labels.recognition.labelling import Labelled, Labelling, label_files
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.sources.resolve import Source
+from darkroom.data.splits.splits import SplitPlan
+from darkroom.data.splits.stratification import MIN_CLASS_SIZE
 from darkroom.data.stores.listing import FileEntry, list_files
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
 from darkroom.data.task import TASKS

@@ -17,18 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from darkroom.data.dataset.dataset import ClassCount, DatasetCard, ReasonCount, ShardFact, is_whole, open_dataset
-from darkroom.data.dataset.leaks import DuplicateSummary
+from darkroom.data.dataset.duplicate_summary import DuplicateSummary
 from darkroom.data.dataset.manifest import OK, count_reasons, with_labels, write_table
-from darkroom.data.dataset.records import Record
-from darkroom.data.dataset.shard_names import part_shard_name, shard_name
-from darkroom.data.dataset.shards import copy_without, num_records, open_writer, read_shard
-from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import CountError, InputError
 from darkroom.data.figures import count, some
 from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.links import link_or_copy
-from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.ingest.dataset_version import dataset_version
 from darkroom.data.ingest.even_splits import EARLIER_SCHEMA, EvenSplits, earlier_splits, even_splits
 from darkroom.data.ingest.parts import read_moved
@@ -36,6 +31,7 @@ from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note
 from darkroom.data.ingest.quarantine_limit import check_quarantine_limit
 from darkroom.data.ingest.reuse import keep_work, part_folder
 from darkroom.data.labels.corrections import CORRECTIONS
+from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.data.quality.duplicates import (
     Images,
     Thumbnails,
@@ -48,6 +44,10 @@ from darkroom.data.quality.duplicates import (
     summarise,
     tied_images,
 )
+from darkroom.data.shards.records import Record
+from darkroom.data.shards.shard_names import part_shard_name, shard_name
+from darkroom.data.shards.shards import copy_without, num_records, open_writer, read_shard
+from darkroom.data.splits.splits import SPLITS
 from darkroom.data.stores.workspace import DATASET_CARD, Workspace
 
 logger = logging.getLogger(__name__)

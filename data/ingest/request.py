@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
-from darkroom.data.dataset.leaks import Leaks
-from darkroom.data.dataset.shards import ShardRules
-from darkroom.data.dataset.splits import SplitRules
-from darkroom.data.images.augment import AugmentPolicy
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.dataset.duplicate_summary import Leaks
+from darkroom.data.images.pixels.augment import AugmentPolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.settings import DecoderMismatch, SettingsModel
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.sources.resolve import Source
+from darkroom.data.splits.splits import SplitRules
 from darkroom.data.stores.workspace import Workspace, check_name
 
 

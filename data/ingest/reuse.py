@@ -21,14 +21,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.leaks import THUMBNAILS
+from darkroom.data.dataset.duplicate_summary import THUMBNAILS
 from darkroom.data.dataset.manifest import OK, ManifestRow, from_table
-from darkroom.data.dataset.records import Record
-from darkroom.data.dataset.shard_names import part_shards
-from darkroom.data.dataset.shards import read_shard
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import remove_folder
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.shards.records import Record
+from darkroom.data.shards.shard_names import part_shards
+from darkroom.data.shards.shards import read_shard
 from darkroom.data.task import TASKS, TaskName
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The splits of a multi-label ingest: all drawn before the first image is decoded, so that every label has its share.
 
-With one label an image, each image's split follows from its own hash (`darkroom.data.dataset.splits`). Here it depends
+With one label an image, each image's split follows from its own hash (`darkroom.data.splits.splits`). Here it depends
 on the other images too; an image that an earlier version of the data set has in a split stays there.
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from darkroom.data.dataset.iterative_stratification import stratify_labels
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.splits import SPLITS, SplitPlan, draw
 from darkroom.data.errors import ImageError
-from darkroom.data.files.parallel import num_cpus, ordered_map
-from darkroom.data.labels.labelling import Labelled
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.labels.recognition.labelling import Labelled
+from darkroom.data.parallel import num_cpus, ordered_map
+from darkroom.data.splits.iterative_stratification import stratify_labels
+from darkroom.data.splits.splits import SPLITS, SplitPlan, draw
 from darkroom.data.stores.listing import read_file
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from darkroom.data.labels.label_cells import ONE_LABEL, LabelCells, SeveralLabels
 from darkroom.data.settings import SettingsModel, without_defaults
-from darkroom.data.tables.label_cells import ONE_LABEL, LabelCells, SeveralLabels
 from darkroom.data.task import TaskName
 
 

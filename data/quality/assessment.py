@@ -20,10 +20,10 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.dataset.dataset import ReasonCount
 from darkroom.data.dataset.manifest import DAMAGED, FIRST_OF_SEVERAL, OK, by_label, count_reasons
-from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import FormatError
 from darkroom.data.figures import count
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.splits.splits import SPLITS
 from darkroom.data.task import SINGLE_LABEL, Task
 
 SCHEMA_VERSION = 1

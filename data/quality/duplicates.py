@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.leaks import THUMBNAILS, DuplicateSummary, Leaks
+from darkroom.data.dataset.duplicate_summary import THUMBNAILS, DuplicateSummary, Leaks
 from darkroom.data.dataset.manifest import QUARANTINED
 from darkroom.data.quality.hash_search import MAX_DISTANCE, Ints, near_hashes
 from darkroom.data.quality.perceptual import SIDE, similarity

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 
 # ITU-R BT.601, as Pillow's mode L.
 _THOUSANDTHS = np.array((299, 587, 114), np.float32)

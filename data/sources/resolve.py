@@ -12,8 +12,9 @@ from darkroom.data.errors import SourceError
 from darkroom.data.figures import count
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
-from darkroom.data.sources import archives, arrays, kaggle, parquet_images, samples
-from darkroom.data.sources.archive_folder import archive_folder
+from darkroom.data.sources import arrays, kaggle, parquet_images, samples
+from darkroom.data.sources.unpacking import archives
+from darkroom.data.sources.unpacking.archive_folder import archive_folder
 from darkroom.data.stores.listing import check_folder, has_files, printable
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url, place_from

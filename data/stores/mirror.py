@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from darkroom.data.errors import ImageError, SourceError, WorkError
 from darkroom.data.files.atomic import TEMPORARY_PREFIX
 from darkroom.data.files.names import SafeNames
-from darkroom.data.files.parallel import ordered_map
+from darkroom.data.parallel import ordered_map
 from darkroom.data.stores.listing import printable
 from darkroom.data.stores.storage import (
     ObjectFact,

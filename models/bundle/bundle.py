@@ -28,14 +28,14 @@ from pydantic import (
     model_validator,
 )
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import FormatError, SettingError
 from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FIRST_ERROR, FileFact, check_file, check_plain, read_card
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.provenance import LibraryVersion
-from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, settle_mismatch
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.settings import DecoderMismatch, without_defaults
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.data.task import TASKS, TaskName
@@ -44,9 +44,9 @@ from darkroom.models.bundle.keras_loading import load_within_bounds
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.multi_label.answers import Answers, answers_of
 from darkroom.models.multi_label.calibration import LabelCalibration
+from darkroom.models.onnx.graph.validation import check_network
 from darkroom.models.onnx.quantize import Int8Facts
 from darkroom.models.onnx.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
-from darkroom.models.onnx.validation import check_network
 from darkroom.models.settings import Precision, TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -344,7 +344,7 @@ def open_bundle(folder: Path) -> Bundle:
     Raises:
         FormatError: where the card is missing, damaged or of an unknown schema version; where a file is not the one
             that it lists, or is a link that leads out of the folder; where a network is not of the form that
-            `darkroom.models.onnx.validation` and `keras_file` describe.
+            `darkroom.models.onnx.graph.validation` and `keras_file` describe.
     """
     card = read_card(folder / BUNDLE_CARD, BundleCard, SCHEMA_VERSION, max_values=MAX_CARD_VALUES)
     answers_for = (*BUNDLE_FILES, INT8_FILE) if card.int8.gate else BUNDLE_FILES

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.files.atomic import atomic_folder
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.provenance import library_versions
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.stores.model_choice import FoundModel, ModelChoice
 from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.bundle import BUNDLE_FILES, BundleCard, write_card

@@ -22,8 +22,8 @@ from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.blessed import BlessedCard, is_in_workspace, is_whole_version, read_blessed
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.blessing_checks import check_minimum_thresholds, check_not_worse
-from darkroom.models.evaluation.report import read_report
-from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions
+from darkroom.models.evaluation.reporting.report import read_report
+from darkroom.models.evaluation.reporting.split_predictions import PREDICTIONS, SplitPredictions
 from darkroom.models.evaluation.validation_images import validation_images
 from darkroom.models.measures.comparison import Check, Decision
 from darkroom.models.multi_label.answers import AnyMetrics

@@ -17,13 +17,13 @@ from PIL import Image
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.manifest import write_table
 from darkroom.data.images.decode import decode_stored
-from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.images.pixels.encode import encode_jpeg
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.evaluation.blessing import decide, still_stands, training_dataset
-from darkroom.models.evaluation.model_card import MODEL_CARD, write_model_card
-from darkroom.models.evaluation.report import (
+from darkroom.models.evaluation.reporting.model_card import MODEL_CARD, write_model_card
+from darkroom.models.evaluation.reporting.report import (
     EvaluationReport,
     LeakedImages,
     Mistake,
@@ -35,9 +35,14 @@ from darkroom.models.evaluation.report import (
     read_report,
     worst_mistakes,
 )
-from darkroom.models.evaluation.report_page import Illustrations, write_report
-from darkroom.models.evaluation.slices import slices_of
-from darkroom.models.evaluation.split_predictions import PREDICTIONS, SplitPredictions, check_fits, predict_split
+from darkroom.models.evaluation.reporting.report_page import Illustrations, write_report
+from darkroom.models.evaluation.reporting.slices import slices_of
+from darkroom.models.evaluation.reporting.split_predictions import (
+    PREDICTIONS,
+    SplitPredictions,
+    check_fits,
+    predict_split,
+)
 from darkroom.models.evaluation.validation_images import validation_images
 from darkroom.models.explaining.techniques.gradcam import grad_cam
 from darkroom.models.measures.calibration import UNCALIBRATED, Calibration

@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.dataset.manifest import write_table
 from darkroom.data.errors import InputError
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.labels.label_tables import Columns, LabelTable, label_table
 from darkroom.data.stores.listing import FileEntry
-from darkroom.data.tables.label_tables import Columns, LabelTable, label_table
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.table import read_csv
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.evaluation.report import read_report
-from darkroom.models.evaluation.split_predictions import PREDICTIONS
+from darkroom.models.evaluation.reporting.report import read_report
+from darkroom.models.evaluation.reporting.split_predictions import PREDICTIONS
 from darkroom.models.measures.comparison import ClassPairs, Pairs
 from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
 

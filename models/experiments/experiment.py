@@ -25,7 +25,7 @@ from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training import model_version
-from darkroom.models.training_loop.early_stopping import best_epoch
+from darkroom.models.training_loop.techniques.early_stopping import best_epoch
 
 SCHEMA_VERSION = 1
 # Raised whenever the same plan would give other trials.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkroom.data.files.atomic import atomic_file
 from darkroom.models.experiments.experiment import ExperimentPlan, TrialPlan, TrialRecord
-from darkroom.models.training_loop.early_stopping import best_epoch
+from darkroom.models.training_loop.techniques.early_stopping import best_epoch
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -35,8 +35,8 @@ from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.listing import printable, read_file
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, check_decoder
-from darkroom.models.evaluation.report import CorrectPrediction, most_confident, read_report
-from darkroom.models.evaluation.split_predictions import PREDICTIONS
+from darkroom.models.evaluation.reporting.report import CorrectPrediction, most_confident, read_report
+from darkroom.models.evaluation.reporting.split_predictions import PREDICTIONS
 from darkroom.models.explaining.explain_page import Explanation, ShownImage, explain_page
 from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED, ImageSearch
 from darkroom.models.explaining.views import ImageView, NetworkView, ViewedNetwork, view_image, view_network

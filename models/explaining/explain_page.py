@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from darkroom.data.images.encode import encode_png
+from darkroom.data.images.pixels.encode import encode_png
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.explaining.views import ImageView, NetworkView
 from darkroom.models.pages.page import Picture, data_uri, render

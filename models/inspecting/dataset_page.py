@@ -17,9 +17,10 @@ from PIL import Image
 
 from darkroom.data.errors import ImageError, SourceError
 from darkroom.data.files.atomic import write_json
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
 from darkroom.data.images.decoder import decoder
-from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.encode import encode_jpeg
 from darkroom.data.ingest.plan import source_fingerprint
 from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.quality.assessment import Check, ClassBalance

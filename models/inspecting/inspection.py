@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.leaks import DuplicateSummary
+from darkroom.data.dataset.duplicate_summary import DuplicateSummary
 from darkroom.data.dataset.manifest import OK, QUARANTINED, by_label
-from darkroom.data.dataset.shard_names import part_shards
 from darkroom.data.files.cards import read_card
 from darkroom.data.files.provenance import LibraryVersion, library_versions
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.publication import gather
 from darkroom.data.ingest.reuse import part_folder
 from darkroom.data.labels.corrections import CorrectionSummary
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.quality.assessment import Quality, assess
+from darkroom.data.shards.shard_names import part_shards
 from darkroom.data.stores.workspace import INSPECTION_CARD
 from darkroom.data.task import SINGLE_LABEL, Task, TaskName
 from darkroom.models.inspecting.label_errors import (

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.records import Record
-from darkroom.data.dataset.shards import read_shard
 from darkroom.data.figures import count
-from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import decode_stored
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.parallel import num_cpus, ordered_map
+from darkroom.data.shards.records import Record
+from darkroom.data.shards.shards import read_shard
 from darkroom.models.measures.metrics import Frozen
 from darkroom.models.onnx.runtime import OnnxRunner
 from darkroom.models.training.features import export_backbone

@@ -11,7 +11,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.inspecting.label_errors import NUM_FOLDS, Judged, LabelError, LabelErrors, out_of_fold, suspect
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from darkroom.data.stores.workspace import BUNDLE_CARD, DATASET_CARD, Workspace
 from darkroom.models.bundle.blessed import read_blessed
 from darkroom.models.bundle.bundle import SCHEMA_VERSION as BUNDLE_SCHEMA
 from darkroom.models.bundle.bundle import BundleCard
-from darkroom.models.evaluation.report import EvaluatedOn, find_test_report
+from darkroom.models.evaluation.reporting.report import EvaluatedOn, find_test_report
 from darkroom.models.prediction_table.schema import SCHEMA_VERSION as TABLE_SCHEMA
 from darkroom.models.scoring.summary import ScoreSummary
 

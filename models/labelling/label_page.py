@@ -14,8 +14,9 @@ from PIL import Image
 
 from darkroom.data.errors import ImageError
 from darkroom.data.files.hashing import content_version
-from darkroom.data.images.decode import DecodePolicy, decode
-from darkroom.data.images.encode import encode_jpeg
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.encode import encode_jpeg
 from darkroom.data.labels.corrections import EXCLUDE
 from darkroom.models.pages.page import data_uri, render, write_page
 

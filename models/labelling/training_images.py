@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.manifest import OK
-from darkroom.data.dataset.shards import read_shard
 from darkroom.data.images.decode import decode_stored
+from darkroom.data.shards.shards import read_shard
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.onnx.runtime import Runner
 

@@ -9,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.metrics import (
     Frozen,
     Interval,

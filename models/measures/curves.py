@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.metrics import check_probabilities
 
 Floats = NDArray[np.float64]

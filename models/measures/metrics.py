@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.outcome import Outcome
 
 NUM_BINS = 15

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.comparison import Comparison, compare
 from darkroom.models.measures.curves import Curve, precision_recall_of, roc_of
 from darkroom.models.measures.metrics import Metrics, check_probabilities, measure, most_likely

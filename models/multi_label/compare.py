@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.comparison import ClassPairs, MultiLabelComparison, Pairs
 from darkroom.models.measures.metrics import expected_calibration_error, reliability_of
 from darkroom.models.measures.outcome import Outcome

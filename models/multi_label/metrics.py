@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.metrics import (
     Frozen,
     Interval,

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.dataset.records import Record
-from darkroom.data.files.parallel import num_cpus, ordered_map
 from darkroom.data.images.decode import decode_stored
+from darkroom.data.labels.label_map import LabelMap
+from darkroom.data.parallel import num_cpus, ordered_map
+from darkroom.data.shards.records import Record
 from darkroom.data.task import Truth
 from darkroom.models.onnx.runtime import Runner
 

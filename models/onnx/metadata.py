@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.multi_label.calibration import LabelCalibration
 

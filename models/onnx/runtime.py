@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.errors import FormatError
-from darkroom.data.files.parallel import num_cpus
+from darkroom.data.parallel import num_cpus
 from darkroom.models.networks.architectures import with_embeddings
-from darkroom.models.onnx.canonical import use_stable_names
+from darkroom.models.onnx.graph.canonical import use_stable_names
+from darkroom.models.onnx.graph.run_size import images_a_run
+from darkroom.models.onnx.graph.validation import check_network
 from darkroom.models.onnx.metadata import EMBEDDING, LOGITS
-from darkroom.models.onnx.run_size import images_a_run
-from darkroom.models.onnx.validation import check_network
 
 # `fp32` and `int8`: ONNX Runtime on the CPU; `keras`: fp32 by TensorFlow, where it has a GPU.
 Engine = Literal["fp32", "int8", "keras"]
@@ -55,7 +55,7 @@ class OnnxRunner:
     """An ONNX network on the CPU with ONNX Runtime. Thread-safe.
 
     Each thread runs it on images of its own: sharing an image among threads costs a quarter more. It is looked through
-    before it is loaded (`darkroom.models.onnx.validation`), and then runs once on blank images within
+    before it is loaded (`darkroom.models.onnx.graph.validation`), and then runs once on blank images within
     `FIRST_RUN_SECONDS`.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darkroom.data.errors import FormatError
-from darkroom.data.files.parallel import in_batches
+from darkroom.data.parallel import in_batches
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.prediction_table.part_file import part_key, stamp
 from darkroom.models.scoring.plan import files_of, plan_of, plan_table, rows_key

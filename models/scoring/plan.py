@@ -23,10 +23,10 @@ from darkroom.data.errors import InputError
 from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_file, write_json
 from darkroom.data.files.hashing import content_version
-from darkroom.data.files.parallel import in_batches
-from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
-from darkroom.data.ingest.value_range import range_remark
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.value_range import range_remark
+from darkroom.data.parallel import in_batches
 from darkroom.data.settings import without_defaults
 from darkroom.data.stores.folders import ImageFolder, folder_at, image_folder
 from darkroom.data.stores.listing import FileEntry, printable

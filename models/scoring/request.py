@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.errors import InputError, SettingError
 from darkroom.data.figures import listed
 from darkroom.data.settings import DecoderMismatch
+from darkroom.data.splits.splits import SPLITS
 from darkroom.data.stores.folders import Images, image_folder
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.named_files import NamedFiles

@@ -20,7 +20,7 @@ from darkroom.models.multi_label.answers import MultiLabelAnswers
 from darkroom.models.multi_label.calibration import LabelCalibration, fit_label_calibration
 from darkroom.models.multi_label.thresholds import choose_thresholds
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training_loop.class_weights import positive_weights_of
+from darkroom.models.training_loop.techniques.class_weights import positive_weights_of
 
 Logits = NDArray[np.float32]
 

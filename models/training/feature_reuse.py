@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import read_dataset_card
-from darkroom.data.dataset.shard_names import SUFFIXES
 from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.images.decoder import Decoder
+from darkroom.data.shards.shard_names import SUFFIXES
 from darkroom.models.training.npz import read_arrays, write_arrays
 
 logger = logging.getLogger(__name__)

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.dataset.records import Record
-from darkroom.data.dataset.shards import read_shard
 from darkroom.data.errors import FormatError
 from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.hashing import content_version
+from darkroom.data.shards.records import Record
+from darkroom.data.shards.shards import read_shard
 from darkroom.data.task import Truth
 from darkroom.models.networks.architectures import build_backbone
 from darkroom.models.onnx.inference import stored_batches

@@ -17,9 +17,9 @@ from darkroom.models.settings import TrainSettings
 from darkroom.models.training.model_version import bundle_name, published_bundle, staging_folder
 from darkroom.models.training.train import shared_stage
 from darkroom.models.training_loop.cluster import Cluster, run_workers
-from darkroom.models.training_loop.early_stopping import is_over
 from darkroom.models.training_loop.stage import image_stage
 from darkroom.models.training_loop.state import read_history
+from darkroom.models.training_loop.techniques.early_stopping import is_over
 
 logger = logging.getLogger(__name__)
 

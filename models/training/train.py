@@ -24,9 +24,9 @@ from darkroom.models.networks.architectures import (
 from darkroom.models.networks.whitening import set_whitening, whitens
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.features import load_features
-from darkroom.models.training_loop.early_stopping import best_epoch
-from darkroom.models.training_loop.learning_rate import peak_rate
 from darkroom.models.training_loop.stage import FINE_TUNE, HEAD, SCRATCH, Stage, TrainRequest, image_stage, run_stage
+from darkroom.models.training_loop.techniques.early_stopping import best_epoch
+from darkroom.models.training_loop.techniques.learning_rate import peak_rate
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.models.training_loop.objective import Objective
+from darkroom.models.training_loop.techniques.objective import Objective
 
 
 class Replicas:

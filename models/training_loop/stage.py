@@ -27,11 +27,11 @@ from darkroom.data.errors import SettingError, WorkError
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training_loop.cluster import Cluster, local_cluster, run_workers
-from darkroom.models.training_loop.early_stopping import is_over
-from darkroom.models.training_loop.learning_rate import peak_rate, schedule
-from darkroom.models.training_loop.mixing import NO_MIXING, Mixing, mixed
-from darkroom.models.training_loop.objective import Objective, objective_of
 from darkroom.models.training_loop.state import BEST, keep_model, keep_state, read_history, restore
+from darkroom.models.training_loop.techniques.early_stopping import is_over
+from darkroom.models.training_loop.techniques.learning_rate import peak_rate, schedule
+from darkroom.models.training_loop.techniques.mixing import NO_MIXING, Mixing, mixed
+from darkroom.models.training_loop.techniques.objective import Objective, objective_of
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import atomic_file, write_json
 from darkroom.models.bundle.bundle import EpochLog
-from darkroom.models.training_loop.early_stopping import best_epoch
+from darkroom.models.training_loop.techniques.early_stopping import best_epoch
 
 BEST = "best.weights.h5"
 _HISTORY = "history.json"

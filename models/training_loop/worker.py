@@ -16,10 +16,9 @@ from typing import Any
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.dataset.input import Share
 from darkroom.data.errors import DarkroomError, WorkError
-from darkroom.data.files.parallel import num_cpus
+from darkroom.data.parallel import num_cpus
 from darkroom.models.training_loop.cluster import Answer, Work
 from darkroom.models.training_loop.distribute import Replicas
-from darkroom.models.training_loop.objective import objective_of
 from darkroom.models.training_loop.stage import (
     OnEpoch,
     TrainRequest,
@@ -29,6 +28,7 @@ from darkroom.models.training_loop.stage import (
     run_epochs,
 )
 from darkroom.models.training_loop.state import keep_state, read_history, restore
+from darkroom.models.training_loop.techniques.objective import objective_of
 
 
 def take_part(work: Work, on_epoch: OnEpoch) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from darkroom._models import explain, export, promote, rollback, score, versus
     from darkroom._work import compare, evaluate, ingest, inspect, read_source, retrain, run, train
     from darkroom.data.errors import DarkroomError, ImageError, InputError, WorkError
-    from darkroom.data.images.decode import DecodePolicy
+    from darkroom.data.images.pixels.decode_policy import DecodePolicy
 
     __version__: str
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkroom.data.dataset import dataset as stored
-from darkroom.data.dataset.splits import SPLITS
 from darkroom.data.figures import count
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.splits.splits import SPLITS
 from darkroom.data.task import TaskName
 from darkroom.flows.settings import open_workspace
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.errors import ImageError, InputError
-from darkroom.data.images.decode import DecodePolicy, decode_opened, decode_with_header
+from darkroom.data.images.decode import decode_opened, decode_with_header
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.stores.listing import printable, read_named
 from darkroom.data.stores.storage import Url, place_from, read_object
 from darkroom.models.scoring.rows import Contents

@@ -16,8 +16,8 @@ from darkroom.data.errors import SettingError
 from darkroom.flows.options import setting_changes, wrong_setting
 
 if TYPE_CHECKING:
-    from darkroom.data.dataset.leaks import Leaks
-    from darkroom.data.dataset.shard_names import ShardFormat
+    from darkroom.data.dataset.duplicate_summary import Leaks
+    from darkroom.data.shards.shard_names import ShardFormat
     from darkroom.data.task import TaskName
     from darkroom.models.settings import CalibrationMethod, Optimizer
 

@@ -63,9 +63,9 @@ def ingested(nursery: Nursery, images: Path, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def dataset(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 60 images in eight shards to train on and to validate with; nobody writes into it."""
-    from darkroom.data.dataset.shards import ShardRules
-    from darkroom.data.images.decode import DecodePolicy
+    from darkroom.data.images.pixels.decode_policy import DecodePolicy
     from darkroom.data.ingest.request import IngestSettings
+    from darkroom.data.shards.shards import ShardRules
     from tests.datasets import ingest, write_images
 
     folder = write_images(tmp_path_factory.mktemp("images"))

@@ -92,14 +92,14 @@ class Nursery:
 
 def ingest(source: str, workspace: str) -> dict[str, int]:
     """120 images and some that cannot be used, in parts of ten."""
-    from darkroom.data.dataset.shards import ShardRules
     from darkroom.data.files.locks import exclusive
     from darkroom.data.files.provenance import complete_run_record, write_run_record
-    from darkroom.data.images.decode import DecodePolicy
+    from darkroom.data.images.pixels.decode_policy import DecodePolicy
     from darkroom.data.ingest.parts import write_part
     from darkroom.data.ingest.plan import plan_ingest
     from darkroom.data.ingest.publication import publish
     from darkroom.data.ingest.request import IngestRequest, IngestSettings
+    from darkroom.data.shards.shards import ShardRules
     from darkroom.data.sources.resolve import resolve
     from darkroom.data.stores.workspace import Workspace
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from darkroom.data.errors import InputError
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.evaluate import evaluate
@@ -21,7 +21,7 @@ from darkroom.flows.rollback import rollback
 from darkroom.flows.score import score
 from darkroom.flows.train import train
 from darkroom.flows.versus import versus
-from darkroom.models.evaluation.report import EvaluatedOn, EvaluationReport, find_test_report
+from darkroom.models.evaluation.reporting.report import EvaluatedOn, EvaluationReport, find_test_report
 from darkroom.models.scoring.summary import read_summary
 from darkroom.models.settings import BlessingRules, TrainSettings
 from tests.datasets import write_images

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from darkroom.data.images.augment import PRESETS
+from darkroom.data.images.pixels.augment import PRESETS
 from darkroom.data.sources import resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows import launch, settings, to_score, up_to_date

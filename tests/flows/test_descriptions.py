@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from darkroom.data.dataset.dataset import ReasonCount
-from darkroom.data.dataset.leaks import DuplicateSummary
+from darkroom.data.dataset.duplicate_summary import DuplicateSummary
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.flows.descriptions import describe, describe_decision
 from darkroom.flows.metric_tables import metric_tables
@@ -29,7 +29,7 @@ from darkroom.flows.results import (
 )
 from darkroom.flows.terminal import show
 from darkroom.flows.versus_result import VersusResult
-from darkroom.models.evaluation.report import EvaluatedOn
+from darkroom.models.evaluation.reporting.report import EvaluatedOn
 from darkroom.models.evaluation.versus import Right as Counts
 from darkroom.models.evaluation.versus import SideBySide
 from darkroom.models.measures.comparison import Check, Decision
@@ -281,7 +281,7 @@ def test_a_run_tells_all_steps_and_whether_its_target_was_reached(capsys: pytest
 def test_the_confusion_matrix_counts_what_was_predicted_and_a_very_large_one_is_left_out() -> None:
     import numpy as np
 
-    from darkroom.data.dataset.label_map import LabelMap
+    from darkroom.data.labels.label_map import LabelMap
 
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
     _, matrix = metric_tables(measure(chances, np.array([0, 1, 1]), LabelMap(("cats", "dogs"))))

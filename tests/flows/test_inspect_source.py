@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.data.dataset.shards import ShardRules
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.shards.shards import ShardRules
 from darkroom.flows import up_to_date
 from darkroom.flows.inspect_source import inspect
 from darkroom.models.inspecting.inspection import read_inspection

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.data.errors import FormatError, InputError, SettingError
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace

@@ -17,8 +17,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from darkroom.data.dataset.shards import ShardRules
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.sources import samples
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.flows import up_to_date

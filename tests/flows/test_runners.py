@@ -27,11 +27,11 @@ from PIL import Image
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.files.lease import Lease, working_under
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.flows import runners
 from darkroom.flows.doctor import examine
@@ -259,7 +259,7 @@ def test_a_part_that_fails_on_a_cluster_fails_the_run_with_its_sentence_and_stop
     @task(cache_policy=NO_CACHE)
     def work(number: int, lease: Lease | None = None) -> None:
         from darkroom.data.errors import CountError
-        from darkroom.data.files.parallel import ordered_map
+        from darkroom.data.parallel import ordered_map
 
         with working_under(lease):
             if number == 1:

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import InputError, SourceError, WorkError
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.sources.resolve import resolve
 from darkroom.data.stores.mirror import Mirror
 from darkroom.data.stores.storage import Url

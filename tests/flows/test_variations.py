@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from darkroom.data.errors import SettingError
-from darkroom.data.images.augment import PRESETS
+from darkroom.data.images.pixels.augment import PRESETS
 from darkroom.flows import cli, launch
 from darkroom.flows.options import INGEST_OPTIONS, TRAIN_OPTIONS, wrong_setting
 from darkroom.flows.recipe import load_recipe

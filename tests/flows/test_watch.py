@@ -18,7 +18,7 @@ from tests.faults.stages import ROOT
 
 BEGIN = """
 import os, signal, sys, time
-from darkroom.data.files import in_flight
+from darkroom.data.images import in_flight
 from darkroom.flows.watch import work_in_a_child
 work_in_a_child()
 """

@@ -15,7 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from darkroom.data.errors import CountError
 from darkroom.data.files.lease import Lease, grant
-from darkroom.data.files.parallel import STOP
+from darkroom.data.parallel import STOP
 from darkroom.tasks.window import Workers, submit_all
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.dataset.records import Record
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.progress import Progress, unseen
+from darkroom.data.shards.records import Record
 from darkroom.models.networks.layers import Probe
 
 MAX_SEARCHED = 1000

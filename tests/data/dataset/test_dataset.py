@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 
 from darkroom.data.dataset.dataset import SCHEMA_VERSION, Dataset, open_dataset, write_preview
-from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import FormatError, InputError
-from darkroom.data.images.augment import AugmentPolicy
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.augment import AugmentPolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.shards.shards import ShardRules
 from tests.datasets import ingest
 from tests.folders import write_classes
 

@@ -17,11 +17,12 @@ from PIL import Image
 from darkroom.data.dataset import input as data_input
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.input import WHOLE, Share, Shuffle, batches, keep
-from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import FormatError, InputError
-from darkroom.data.images.augment import AugmentPolicy, augment
-from darkroom.data.images.decode import DecodePolicy, decode, decode_stored
+from darkroom.data.images.decode import decode, decode_stored
+from darkroom.data.images.pixels.augment import AugmentPolicy, augment
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.shards.shards import ShardRules
 from tests.datasets import ingest
 
 FORMATS = ("tfrecord", "parquet", "webdataset")

@@ -15,7 +15,7 @@ from darkroom.data.errors import WorkError
 from darkroom.data.files import lease as leases
 from darkroom.data.files.lease import Lease, Shared, grant, working_under
 from darkroom.data.files.locks import exclusive
-from darkroom.data.files.parallel import CPU_SHARE, STOP, num_cpus, ordered_map
+from darkroom.data.parallel import CPU_SHARE, STOP, num_cpus, ordered_map
 
 
 @pytest.fixture(autouse=True)

@@ -19,10 +19,11 @@ from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 from pydantic import ValidationError
 
 from darkroom.data.errors import ImageError
-from darkroom.data.images import resizing
-from darkroom.data.images.decode import DecodePolicy, decode, decode_stored, decode_with_header, read_header
-from darkroom.data.images.encode import encode_jpeg, encode_png
-from darkroom.data.images.formats import FORMATS
+from darkroom.data.images.decode import decode, decode_stored, decode_with_header, read_header
+from darkroom.data.images.formats.accepted import FORMATS
+from darkroom.data.images.pixels import resizing
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.encode import encode_jpeg, encode_png
 from tests.corpus import (
     STORED,
     bomb,
@@ -482,8 +483,9 @@ MEASURE = """
 import resource, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from darkroom.data.images.decode import DecodePolicy, decode
-from darkroom.data.images.encode import encode_jpeg, encode_png
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.encode import encode_jpeg, encode_png
 from darkroom.data.errors import ImageError
 
 def ends(data):

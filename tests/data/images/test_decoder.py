@@ -17,7 +17,6 @@ from PIL import Image
 from darkroom.data.errors import InputError, WorkError
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images import decode as decode_module
-from darkroom.data.images.colour import to_rgb
 from darkroom.data.images.decode import decode
 from darkroom.data.images.decoder import (
     GOLDEN,
@@ -28,7 +27,8 @@ from darkroom.data.images.decoder import (
     require_decoder,
     settle_mismatch,
 )
-from darkroom.data.images.formats import FORMATS
+from darkroom.data.images.formats.accepted import FORMATS
+from darkroom.data.images.pixels.colour import to_rgb
 from tests.golden import TABLE, images
 
 GOLDEN_TABLE = json.loads(TABLE.read_text(encoding="utf-8"))

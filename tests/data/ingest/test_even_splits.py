@@ -11,15 +11,16 @@ import pytest
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.dataset.shards import ShardRules, read_shard
-from darkroom.data.dataset.splits import SplitRules
 from darkroom.data.errors import InputError
-from darkroom.data.images.augment import augmentation_by_name
-from darkroom.data.images.decode import DecodePolicy, decode, decode_stored
+from darkroom.data.images.decode import decode, decode_stored
+from darkroom.data.images.pixels.augment import augmentation_by_name
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest, read_source
 from darkroom.data.ingest.publication import publish
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
+from darkroom.data.shards.shards import ShardRules, read_shard
+from darkroom.data.splits.splits import SplitRules
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import source_of, write_classes
 

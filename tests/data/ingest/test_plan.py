@@ -16,14 +16,12 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from darkroom.data.dataset import parquet_shards, tar_shards, tfrecord_shards
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.dataset.shards import ShardRules, read_shard
-from darkroom.data.dataset.splits import SPLITS, SplitRules
 from darkroom.data.errors import CountError, InputError, LabelError, SettingError, WorkError
-from darkroom.data.images.augment import AugmentPolicy, augment_copy
-from darkroom.data.images.decode import DecodePolicy, decode, decode_stored
-from darkroom.data.images.encode import encode_png
+from darkroom.data.images.decode import decode, decode_stored
+from darkroom.data.images.pixels.augment import AugmentPolicy, augment_copy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.encode import encode_png
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest import publication
 from darkroom.data.ingest.parts import write_part
@@ -31,7 +29,10 @@ from darkroom.data.ingest.plan import find_dataset, plan_ingest
 from darkroom.data.ingest.publication import publish
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.labels.rules import LabelRules
+from darkroom.data.shards import parquet_shards, tar_shards, tfrecord_shards
+from darkroom.data.shards.shards import ShardRules, read_shard
 from darkroom.data.sources.resolve import resolve
+from darkroom.data.splits.splits import SPLITS, SplitRules
 from darkroom.data.stores.workspace import Workspace
 from tests.folders import noise_png, source_of, write_classes
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.images.augment import PRESETS
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.augment import PRESETS
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest

@@ -13,7 +13,7 @@ import darkroom
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.errors import LabelError
 from darkroom.data.labels.corrections import EXCLUDE
-from darkroom.data.labels.labelling import Labelling, label_files
+from darkroom.data.labels.recognition.labelling import Labelling, label_files
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.stores.listing import list_files
 from tests.folders import write_classes

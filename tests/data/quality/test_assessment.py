@@ -11,8 +11,9 @@ from PIL import Image, ImageFilter, ImageStat
 
 from darkroom.data.dataset.manifest import ManifestRow, to_table
 from darkroom.data.errors import FormatError
-from darkroom.data.images.decode import DecodePolicy, decode
-from darkroom.data.images.encode import encode_png
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.images.pixels.encode import encode_png
 from darkroom.data.quality.assessment import Quality, assess
 from darkroom.data.quality.pixel_statistics import pixel_statistics
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import InputError
-from darkroom.data.images.augment import AugmentPolicy
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.augment import AugmentPolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest import publication
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest
@@ -30,6 +30,7 @@ from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.quality.duplicates import Images, Pairs, choose_leaks, duplicates_table, find_copies
 from darkroom.data.quality.hash_search import near_hashes
 from darkroom.data.quality.perceptual import perceptual_hash, similarity, thumbnail
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import Workspace
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.data.errors import SourceError
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.sources.arrays import write_images
 from darkroom.data.sources.resolve import resolve

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from darkroom.data.errors import SourceError
-from darkroom.data.labels.labelling import label_files
+from darkroom.data.labels.recognition.labelling import label_files
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.sources.frames import write_frame
 from darkroom.data.sources.parquet_images import parquet_files, write_images

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from darkroom.data.errors import LabelError
+from darkroom.data.labels.label_tables import Columns, find_tables
 from darkroom.data.stores.listing import FileEntry
 from darkroom.data.tables import table as tables
-from darkroom.data.tables.label_tables import Columns, find_tables
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.table import Rows, read_csv
 

@@ -19,12 +19,12 @@ from onnx import numpy_helper
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import FormatError, InputError
 from darkroom.data.files.cards import FileFact
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.labels.corrections import CorrectionSummary
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.reading import ClassSize
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.blessed import bless, promote, read_blessed, roll_back
@@ -32,8 +32,8 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
 from darkroom.models.evaluation.blessing import decide, still_stands
 from darkroom.models.evaluation.blessing_checks import check_minimum_thresholds
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
-from darkroom.models.evaluation.report import read_report
-from darkroom.models.evaluation.split_predictions import predict_split
+from darkroom.models.evaluation.reporting.report import read_report
+from darkroom.models.evaluation.reporting.split_predictions import predict_split
 from darkroom.models.evaluation.validation_images import validation_images
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.measures.comparison import Decision

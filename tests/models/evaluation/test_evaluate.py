@@ -21,8 +21,8 @@ from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images.decoder import Decoder, decoder
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
-from darkroom.models.evaluation.report import EvaluationReport
-from darkroom.models.evaluation.split_predictions import SplitPredictions, predict_split
+from darkroom.models.evaluation.reporting.report import EvaluationReport
+from darkroom.models.evaluation.reporting.split_predictions import SplitPredictions, predict_split
 from darkroom.models.settings import BlessingRules
 from tests.bundles import tiny_bundle
 from tests.models.scoring.test_score import run, table

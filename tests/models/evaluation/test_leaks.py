@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
@@ -22,7 +22,7 @@ from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
-from darkroom.models.evaluation.report import leaked_images
+from darkroom.models.evaluation.reporting.report import leaked_images
 from tests.bundles import tiny_bundle
 
 SIZE = (32, 32)

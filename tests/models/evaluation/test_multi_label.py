@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.task import MULTI_LABEL
 from darkroom.models.evaluation.blessing_checks import check_minimum_thresholds, check_not_worse
-from darkroom.models.evaluation.report import correct_predictions, headline, worst_mistakes
+from darkroom.models.evaluation.reporting.report import correct_predictions, headline, worst_mistakes
 from darkroom.models.multi_label.answers import MultiLabelAnswers
 from darkroom.models.settings import BlessingRules
 

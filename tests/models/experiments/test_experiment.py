@@ -25,12 +25,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.files.atomic import write_json
 from darkroom.data.files.hashing import file_sha256
-from darkroom.data.images.decode import DecodePolicy, decode_stored
+from darkroom.data.images.decode import decode_stored
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.shards.shards import ShardRules
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.experiments import trials

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.dataset.label_map import LabelMap
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.inspecting.label_errors import (
     Judged,
     export_judge,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.task import MULTI_LABEL
 from darkroom.models.inspecting.label_errors import Judged
 from darkroom.models.inspecting.multi_label_errors import find_multi_label_errors

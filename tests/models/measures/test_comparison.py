@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.comparison import compare, mcnemar
 from darkroom.models.measures.metrics import measure
 

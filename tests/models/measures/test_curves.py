@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.curves import (
     Curve,
     macro_precision_recall,

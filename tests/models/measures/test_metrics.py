@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.metrics import Interval, measure, reliability_bins, wilson_interval
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, f1_score, log_loss, recall_score, roc_auc_score
 
-from darkroom.data.dataset.label_map import LabelMap
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures import resampling
 from darkroom.models.measures.metrics import expected_calibration_error, measure, reliability_bins
 from darkroom.models.measures.resampling import calibration_errors, interval_of, resampled_intervals, resamples

@@ -13,8 +13,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from darkroom.data.dataset.label_map import LabelMap
 from darkroom.data.errors import WorkError
+from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.task import MULTI_LABEL
 from darkroom.models.measures.comparison import MultiLabelComparison
 from darkroom.models.measures.resampling import resamples

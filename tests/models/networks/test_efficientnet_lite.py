@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from darkroom.data.errors import FormatError, InputError
-from darkroom.data.images.decode import DecodePolicy, decode
+from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.models.networks import efficientnet_lite
 from darkroom.models.networks.efficientnet_lite import build_backbone, build_classifier, load_pretrained
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.measures.calibration import Calibration, Curve
 from darkroom.models.onnx.metadata import NetworkDescription, describe_network

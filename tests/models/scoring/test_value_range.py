@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import darkroom
-from darkroom.data.images.decode import DecodePolicy
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.flows.descriptions import describe
 from darkroom.models.scoring.summary import read_summary
 from tests.bundles import tiny_bundle

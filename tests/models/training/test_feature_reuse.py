@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
-from darkroom.data.dataset.shards import ShardRules
 from darkroom.data.files.atomic import write_json
-from darkroom.data.images.decode import DecodePolicy
 from darkroom.data.images.decoder import Decoder
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
+from darkroom.data.shards.shards import ShardRules
 from darkroom.models.onnx.runtime import OnnxRunner
 from darkroom.models.training import features as module
 from darkroom.models.training.features import (

@@ -26,9 +26,9 @@ from darkroom.models.training.features import load_features
 from darkroom.models.training.train import Trained, train_network
 from darkroom.models.training_loop import stage as stages
 from darkroom.models.training_loop import state
-from darkroom.models.training_loop.mixing import NO_MIXING, Mixing
-from darkroom.models.training_loop.objective import objective_of
 from darkroom.models.training_loop.stage import Stage, TrainRequest, epoch_feed
+from darkroom.models.training_loop.techniques.mixing import NO_MIXING, Mixing
+from darkroom.models.training_loop.techniques.objective import objective_of
 
 SCRATCH = TrainSettings(
     model="starter", epochs=6, batch_size=12, optimizer="adamw", learning_rate=2e-3, weight_decay=0.1,

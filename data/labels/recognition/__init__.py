@@ -1,0 +1,1 @@
+"""Which labels a source gives: by its folders, file names or tables, and where two readings fit."""

@@ -1,0 +1,1 @@
+"""Archives, folders of archives and tar streams, unpacked within limits."""

@@ -1,0 +1,1 @@
+"""Splits: the draw by content hash, and the share of each class or label in every split."""
