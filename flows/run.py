@@ -31,7 +31,7 @@ def run_name() -> str:
     return str(recipe if isinstance(recipe, str) else recipe["name"] if isinstance(recipe, dict) else recipe.name)
 
 
-@flow(name="run", flowrun_name=run_name)
+@flow(name="run", flow_run_name=run_name)
 def run(
     recipe: str | Recipe,
     source: str | None = None,
