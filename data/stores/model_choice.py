@@ -1,4 +1,4 @@
-"""Which version of a model a reference means, and why that one."""
+"""What a reference to a model was taken to mean, in words: the choice itself is `choose_model` in workspace.py."""
 
 from __future__ import annotations
 

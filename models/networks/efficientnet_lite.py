@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.errors import FormatError, InputError
-from darkroom.models.networks.weights import read_torch_weights
+from darkroom.models.networks.torch_checkpoint import read_torch_weights
 
 if TYPE_CHECKING:
     import keras

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.data.errors import FormatError
-from darkroom.models.networks import weights as torch_weights
-from darkroom.models.networks.weights import read_torch_weights
+from darkroom.models.networks import torch_checkpoint as torch_weights
+from darkroom.models.networks.torch_checkpoint import read_torch_weights
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 
