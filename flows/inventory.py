@@ -108,8 +108,8 @@ def history(name: str, workspace: str | None = None) -> HistoryResult:
         name: The model's.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
-    found = histories.history(open_workspace(workspace), name)
-    return HistoryResult(name=found.name, versions=found.versions, periods=found.periods)
+    versions, periods = histories.history(open_workspace(workspace), name)
+    return HistoryResult(name=name, versions=versions, periods=periods)
 
 
 @flow(name="clean", flow_run_name="keep {keep}")

@@ -210,14 +210,14 @@ def named_version(bundle: str, place: Workspace) -> Path:
 
     found = place.choose_model(bundle, bare="newest").folder
     name = found.parent.name
-    folders = [folder for folder in versions(place, place.models, BUNDLE_CARD) if folder.parent.name == name]
+    folders = versions(place, place.models, BUNDLE_CARD, name)
     if len(folders) <= 1 or name != bundle.removeprefix("./").rstrip("/"):
         return found
     said = []
     for folder in folders:
-        evaluated, verdict, _ = judged(place, folder)
-        figures = f"accuracy {fraction(evaluated.accuracy)}, " if evaluated else ""
-        said.append(f"{reference(folder)} ({figures}{verdict})")
+        found_out = judged(place, folder)
+        figures = f"accuracy {fraction(found_out.evaluated.accuracy)}, " if found_out.evaluated else ""
+        said.append(f"{reference(folder)} ({figures}{found_out.verdict})")
     raise InputError(f"{name} has {len(folders)} versions. Say which, or {name}@newest: {'; '.join(said)}.")
 
 

@@ -96,11 +96,16 @@ def grouped(records: Iterable[Record]) -> Iterator[list[Record]]:
     for record in records:
         group.append(record)
         group_bytes += len(record.encoded)
-        if len(group) >= ROWS_PER_GROUP or group_bytes >= BYTES_PER_GROUP:
+        if _is_full(len(group), group_bytes):
             yield group
             group, group_bytes = [], 0
     if group:
         yield group
+
+
+def _is_full(num_rows: int, num_bytes: int) -> bool:
+    """Whether a row group ends here."""
+    return num_rows >= ROWS_PER_GROUP or num_bytes >= BYTES_PER_GROUP
 
 
 class _ParquetShard:
@@ -112,7 +117,7 @@ class _ParquetShard:
     def write(self, record: Record) -> None:
         self._records.append(record)
         self._bytes += len(record.encoded)
-        if len(self._records) >= ROWS_PER_GROUP or self._bytes >= BYTES_PER_GROUP:
+        if _is_full(len(self._records), self._bytes):
             self.flush()
 
     def flush(self) -> None:

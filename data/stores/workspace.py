@@ -174,9 +174,19 @@ class Workspace:
 
     def dataset_versions(self, name: str) -> list[Path]:
         """The folders of all versions of a data set, here and in the store, the newest first."""
-        found = self.cards(self.datasets / check_name(name), "*", DATASET_CARD)
+        return self.versions(self.datasets, DATASET_CARD, check_name(name))
+
+    def versions(self, parent: Path, card: str, name: str = "") -> list[Path]:
+        """The folders of all versions, here and in the store, by name, the newest first.
+
+        Args:
+            parent: `datasets` or `models`.
+            card: The name of their card.
+            name: Only of this name; empty for all.
+        """
+        found = self._cards(parent / name, "*", card) if name else self._cards(parent, "*/*", card)
         newest = sorted(found, key=lambda path: (found[path], path.parent.name), reverse=True)
-        return [path.parent for path in newest]
+        return [path.parent for path in sorted(newest, key=lambda path: path.parent.parent.name)]
 
     def read_file(self, path: Path) -> bytes:
         """A file's bytes, from here or else from the store, without keeping a copy.
@@ -232,7 +242,7 @@ class Workspace:
 
     def model_names(self) -> list[str]:
         """The names of all models, sorted."""
-        return sorted({path.parent.parent.name for path in self.cards(self.models, "*/*", BUNDLE_CARD)})
+        return sorted({path.parent.parent.name for path in self._cards(self.models, "*/*", BUNDLE_CARD)})
 
     def blessed_card(self, name: str) -> Path:
         """The file that says which version of a model is the blessed one."""
@@ -342,7 +352,7 @@ class Workspace:
             return as_path.resolve()
         name, _, version = reference.removeprefix("./").rstrip("/").partition("@")  # as a shell completes a folder
         if _NAME.fullmatch(name) and (not version or _NAME.fullmatch(version)):
-            found = self.cards(parent / name, "*", card)
+            found = self._cards(parent / name, "*", card)
             if version and found:
                 versions = sorted({path.parent.name for path in found})
                 found = {path: when for path, when in found.items() if path.parent.name == version}
@@ -350,19 +360,13 @@ class Workspace:
                     raise InputError(f"The {kind} {name} has no version {version!r}. There are: {', '.join(versions)}.")
             if found:
                 return self.fetch(max(found, key=lambda path: (found[path], path.parent.name)).parent, card)
-        known = {path.parent.parent.name for path in self.cards(parent, "*/*", card)}
+        known = {path.parent.parent.name for path in self._cards(parent, "*/*", card)}
         have = f" There are: {', '.join(sorted(known))}." if known else ""
         where = self.mirror.url / self.mirror.name_of(parent) if self.mirror else parent
         raise InputError(f"There is no {kind} {reference!r} in {where}.{have} Create one with: {remedy}")
 
-    def cards(self, folder: Path, pattern: str, card: str) -> dict[Path, int]:
-        """The cards of all versions that match, here and in the store, with their times in nanoseconds.
-
-        Args:
-            folder: `datasets`, `models`, or the folder of a name in it.
-            pattern: From there to a version's folder, such as `*`.
-            card: The card's name.
-        """
+    def _cards(self, folder: Path, pattern: str, card: str) -> dict[Path, int]:
+        """The cards of all versions that match, here and in the store, with their times in nanoseconds."""
         found = {path: path.stat().st_mtime_ns for path in folder.glob(f"{pattern}/{card}")}
         if self.mirror:
             depth = len((folder / pattern).relative_to(self.root).parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from darkroom.models.bundle.blessed import read_blessed
 from darkroom.models.bundle.bundle import SCHEMA_VERSION as BUNDLE_SCHEMA
 from darkroom.models.bundle.bundle import BundleCard
 from darkroom.models.evaluation.reporting.report import EvaluatedOn, find_test_report
+from darkroom.models.pages.navigation import REPORT_CARD
 from darkroom.models.prediction_table.schema import SCHEMA_VERSION as TABLE_SCHEMA
 from darkroom.models.scoring.summary import ScoreSummary
 
@@ -100,6 +102,21 @@ class TableEntry(Entry):
     num_abstained: int = 0
 
 
+@dataclass(frozen=True)
+class Judged:
+    """How good a version of a model is.
+
+    Attributes:
+        evaluated, verdict, in_use: As of `ModelEntry`.
+        damaged: What is wrong with its report; None where nothing is.
+    """
+
+    evaluated: EvaluatedOn | None = None
+    verdict: Verdict = "not evaluated"
+    in_use: bool = False
+    damaged: str | None = None
+
+
 def dataset_entries(place: Workspace) -> tuple[DatasetEntry, ...]:
     """All versions of all data sets, by name, the newest first.
 
@@ -135,34 +152,31 @@ def dataset_entries(place: Workspace) -> tuple[DatasetEntry, ...]:
     return tuple(found)
 
 
-def model_entries(place: Workspace) -> tuple[ModelEntry, ...]:
-    """All versions of all models, by name, the newest first.
+def model_entries(place: Workspace, name: str = "") -> tuple[ModelEntry, ...]:
+    """All versions of models, by name, the newest first.
 
     Args:
         place: The workspace.
+        name: Only of this model; empty for all.
     """
     made: dict[str, list[str]] = {}
     for table in table_entries(place):
         made.setdefault(table.bundle, []).append(table.name)
     found = []
-    for folder in versions(place, place.models, BUNDLE_CARD):
-        name = reference(folder)
-        shared = _shared(folder / BUNDLE_CARD, name, folder)
+    for folder in versions(place, place.models, BUNDLE_CARD, name):
+        version = reference(folder)
+        shared = _shared(folder / BUNDLE_CARD, version, folder)
         card = _bundle_card(folder)
         if isinstance(card, FormatError):
             found.append(ModelEntry(**shared, damaged=str(card)))
             continue
-        evaluated, verdict, damaged = judged(place, folder)
         found.append(
             ModelEntry(
                 **shared,
                 dataset=card.dataset,
                 architecture=card.settings.model,
-                evaluated=evaluated,
-                verdict=verdict,
-                in_use=is_in_use(place, folder),
-                used_by=tuple(sorted(made.get(name, ()))),
-                damaged=damaged,
+                used_by=tuple(sorted(made.get(version, ()))),
+                **vars(judged(place, folder)),
             )
         )
     return tuple(found)
@@ -197,50 +211,40 @@ def table_entries(place: Workspace) -> tuple[TableEntry, ...]:
     return tuple(found)
 
 
-def judged(place: Workspace, folder: Path) -> tuple[EvaluatedOn | None, Verdict, str | None]:
-    """A model's figures on test images, what was decided of it, and what is wrong with its report.
+def judged(place: Workspace, folder: Path) -> Judged:
+    """What is known of how good a version of a model is.
 
     Args:
         place: The workspace.
         folder: The version's.
     """
+    blessed = _blessed(place, folder.parent.name)
+    in_use = blessed[-1:] == (folder.name,)
+    place.fetch_file(folder / "report" / REPORT_CARD)
     try:
         report = find_test_report(folder / "report")
     except FormatError as error:
-        return None, "not evaluated", str(error)
-    blessed = _blessed(place, folder.parent.name)
-    if any(event == folder.name for event in blessed):
+        return Judged(in_use=in_use, damaged=str(error))
+    if folder.name in blessed:
         verdict: Verdict = "blessed"
     elif report is None:
         verdict = "not evaluated"
     else:
         verdict = "undecided" if report.blessing is None or report.blessing.blessed else "refused"
-    return EvaluatedOn.of(report) if report else None, verdict, None
+    return Judged(EvaluatedOn.of(report) if report else None, verdict, in_use)
 
 
-def is_in_use(place: Workspace, folder: Path) -> bool:
-    """Whether a version of a model is the blessed one now.
-
-    Args:
-        place: The workspace.
-        folder: The version's.
-    """
-    return _blessed(place, folder.parent.name)[-1:] == (folder.name,)
-
-
-def versions(place: Workspace, parent: Path, card: str) -> list[Path]:
-    """The folders of all versions of all names, by name, the newest first; cards that only a store has are fetched.
+def versions(place: Workspace, parent: Path, card: str, name: str = "") -> list[Path]:
+    """As `place.versions`, with the cards that only a store has fetched.
 
     Args:
         place: The workspace.
-        parent: `place.datasets` or `place.models`.
-        card: The name of their card.
+        parent, card, name: As for `place.versions`.
     """
-    found = place.cards(parent, "*/*", card)
-    for path in found:
-        place.fetch_file(path)
-    newest_first = sorted(found, key=lambda path: (found[path], path.parent.name), reverse=True)
-    return [path.parent for path in sorted(newest_first, key=lambda path: path.parent.parent.name)]
+    found = place.versions(parent, card, name)
+    for folder in found:
+        place.fetch_file(folder / card)
+    return found
 
 
 def reference(folder: Path) -> str:

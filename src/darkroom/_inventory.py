@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Literal
 
+from darkroom._options import Reference, text_of
+
 if TYPE_CHECKING:
-    from darkroom._options import Reference
     from darkroom.flows.inventory import CleanResult, HistoryResult, ListResult
 
 
@@ -21,7 +21,7 @@ def list_workspace(
     """
     from darkroom.flows.inventory import list_entries
 
-    return list_entries(what, None if workspace is None else os.fspath(workspace))
+    return list_entries(what, text_of(workspace))
 
 
 def history(name: str, workspace: Reference | None = None) -> HistoryResult:
@@ -33,7 +33,7 @@ def history(name: str, workspace: Reference | None = None) -> HistoryResult:
     """
     from darkroom.flows.inventory import history as show
 
-    return show(name, None if workspace is None else os.fspath(workspace))
+    return show(name, text_of(workspace))
 
 
 def clean(
@@ -49,4 +49,4 @@ def clean(
     """
     from darkroom.flows.inventory import clean as flow
 
-    return flow.plain(keep, caches, dry_run, None if workspace is None else os.fspath(workspace))
+    return flow.plain(keep, caches, dry_run, text_of(workspace))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from darkroom._options import THREADS, Reference, text_of
+
 if TYPE_CHECKING:
-    from darkroom._options import Reference
     from darkroom.flows.label_next_result import LabelNextResult
 
 
@@ -29,5 +30,4 @@ def label_next(
     """
     from darkroom.flows.label_next import label_next as flow
 
-    at, place = (None if given is None else os.fspath(given) for given in (out, workspace))
-    return flow.plain(os.fspath(folder), os.fspath(model), budget, at, place, "threads")
+    return flow.plain(os.fspath(folder), os.fspath(model), budget, text_of(out), text_of(workspace), THREADS)
