@@ -96,14 +96,14 @@ def retrain(
     with native_messages_hidden():
         plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
     workers = how.workers()
-    from darkroom.data.sources.resolve import at_hand
-    from darkroom.flows.settings import open_workspace
+    from darkroom.flows import up_to_date
 
-    at_hand(source or plan.source, open_workspace(how.workspace))
-    with how.prepared(tensorflow=True):
-        from darkroom.flows.retrain import retrain as flow
+    result = up_to_date.retrained(plan, source, how.workspace)
+    if result is None:
+        with how.prepared(tensorflow=True):
+            from darkroom.flows.retrain import retrain as flow
 
-        result = flow(plan, source, how.workspace, max_judged=max_judged, **workers)
+            result = flow(plan, source, how.workspace, max_judged=max_judged, **workers)
     how.show(result)
 
 

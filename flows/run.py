@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from darkroom.data.stores.version_locks import in_use
+from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.descriptions import describe
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.explain import explain
 from darkroom.flows.ingest import ingest
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.recipe import Recipe, load_recipe
-from darkroom.flows.results import RunResult, targets_of
+from darkroom.flows.results import IngestResult, RunResult, TrainResult, targets_of
 from darkroom.flows.score import score
 from darkroom.flows.settings import RunnerKind, open_workspace
 from darkroom.flows.train import train
@@ -29,6 +31,34 @@ def run_name() -> str:
 
     recipe = flow_run.get_parameters()["recipe"]
     return str(recipe if isinstance(recipe, str) else recipe["name"] if isinstance(recipe, dict) else recipe.name)
+
+
+@contextmanager
+def trained(
+    plan: Recipe, source: str | None, place: Workspace, max_judged: int, runner: RunnerKind | None, address: str | None
+) -> Iterator[tuple[IngestResult, TrainResult]]:
+    """The data set and the model of a recipe, made where they are missing.
+
+    Within the block neither is cleaned away: what was found up to date may be an older version.
+
+    Args:
+        plan: The recipe.
+        source: Images in place of the recipe's own; None for these.
+        place: The workspace.
+        max_judged, runner, address: As for `run`.
+    """
+    data = ingest(
+        source or plan.source,
+        plan.ingest_settings(),
+        max_judged=max_judged,
+        workspace=place.reference,
+        runner=runner,
+        address=address,
+    )
+    with in_use(place, Path(data.folder), Path(data.source_folder)):
+        bundle = train(data.dataset, plan.train, place.reference, runner, address)
+        with in_use(place, Path(bundle.folder)):
+            yield data, bundle
 
 
 @flow(name="run", flow_run_name=run_name)
@@ -55,18 +85,7 @@ def run(
     plan = load_recipe(recipe) if isinstance(recipe, str) else recipe
     opened = open_workspace(workspace)
     place = opened.reference
-    data = ingest(
-        source or plan.source,
-        plan.ingest_settings(),
-        max_judged=max_judged,
-        workspace=place,
-        runner=runner,
-        address=address,
-    )
-    with ExitStack() as used:  # an older version that was found up to date is not cleaned away between two steps
-        used.enter_context(in_use(opened, Path(data.folder), Path(data.source_folder)))
-        bundle = train(data.dataset, plan.train, place, runner, address)
-        used.enter_context(in_use(opened, Path(bundle.folder)))
+    with trained(plan, source, opened, max_judged, runner, address) as (data, bundle):
         report = evaluate(bundle.bundle, data.dataset, rules=plan.blessing, workspace=place)
         examples = choose_examples(Path(bundle.folder), Path(data.source_folder))
         pictures = explain(bundle.bundle, examples, str(Path(report.report).parent / EXPLAIN_FOLDER), workspace=place)

@@ -35,8 +35,9 @@ from darkroom.flows.results import (
     TrainResult,
     targets_of,
 )
+from darkroom.flows.retrain_result import RetrainResult
 from darkroom.flows.settings import local_copy, open_folder, open_table, open_workspace, table_name, training_cluster
-from darkroom.models.bundle.blessed import is_in_workspace, read_blessed
+from darkroom.models.bundle.blessed import blessed_reference, is_in_workspace, read_blessed
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.imagenet import READY_MADE, find_bundle, is_built
 from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
@@ -295,13 +296,10 @@ def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Prec
     Raises:
         SourceError: where there is no such source.
     """
-    data = ingested(source or plan.source, plan.ingest_settings(), workspace)
-    bundle = trained(data.dataset, plan.train, workspace) if data else None
-    if data is None or bundle is None:
+    steps = _first_steps(plan, source, workspace)
+    if steps is None:
         return None
-    report = evaluated(bundle.bundle, data.dataset, "test", plan.blessing, workspace)
-    if report is None:
-        return None
+    data, bundle, report = steps
     from darkroom.models.explaining.explain import choose_examples
 
     examples = [str(Path(data.source_folder) / path) for path in choose_examples(open_bundle(Path(bundle.folder)))]
@@ -316,6 +314,26 @@ def ran(plan: Recipe, source: str | None, workspace: str | None, precision: Prec
     return RunResult(
         ingest=data, train=bundle, evaluate=report, explain=pictures, score=table, targets=targets_of(plan, report)
     )
+
+
+def retrained(plan: Recipe, source: str | None, workspace: str | None) -> RetrainResult | None:
+    """What `retrain` would return; None where it has work to do. Arguments and errors as those of `ran`."""
+    steps = _first_steps(plan, source, workspace)
+    if steps is None:
+        return None
+    data, bundle, report = steps
+    now = blessed_reference(open_workspace(workspace), bundle.bundle.partition("@")[0])
+    return RetrainResult(ingest=data, train=bundle, evaluate=report, before=now, now=now)
+
+
+def _first_steps(
+    plan: Recipe, source: str | None, workspace: str | None
+) -> tuple[IngestResult, TrainResult, EvaluateResult] | None:
+    """The steps that `run` and `retrain` have in common; None where one of them has work to do."""
+    data = ingested(source or plan.source, plan.ingest_settings(), workspace)
+    bundle = trained(data.dataset, plan.train, workspace) if data else None
+    report = evaluated(bundle.bundle, data.dataset, "test", plan.blessing, workspace) if data and bundle else None
+    return (data, bundle, report) if data and bundle and report else None
 
 
 def inspect_command(source: str, max_judged: int) -> str:

@@ -102,6 +102,20 @@ def read_blessed(place: Workspace, name: str) -> BlessedCard | None:
     return read_card(path, BlessedCard, SCHEMA_VERSION) if path.exists() else None
 
 
+def blessed_reference(place: Workspace, name: str) -> str | None:
+    """`name@version` of the blessed version; None where none is.
+
+    Args:
+        place: The workspace.
+        name: The model's.
+
+    Raises:
+        FormatError: where the card is damaged.
+    """
+    card = read_blessed(place, name)
+    return f"{name}@{card.current}" if card else None
+
+
 @contextmanager
 def held(name: str, place: Workspace) -> Iterator[None]:
     """Hold a lock on the blessing of a model within the block; training under the same name is not blocked.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         RunResult,
         TrainResult,
     )
-    from darkroom.flows.retrain import RetrainResult
+    from darkroom.flows.retrain_result import RetrainResult
     from darkroom.models.settings import Precision
 
 

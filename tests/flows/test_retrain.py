@@ -10,8 +10,10 @@ from PIL import Image
 
 import darkroom
 from darkroom.data.stores.workspace import Workspace
-from darkroom.flows.retrain import RetrainResult
+from darkroom.flows import launch
+from darkroom.flows.retrain_result import RetrainResult
 from darkroom.models.bundle.blessed import read_blessed
+from tests.command_line import call
 from tests.datasets import photograph, write_images
 from tests.told import told
 
@@ -66,3 +68,19 @@ def test_a_version_that_is_not_good_enough_changes_nothing(root: Path) -> None:
     card = read_blessed(place, refused.train.bundle.partition("@")[0])
     assert card is not None
     assert f"{card.name}@{card.current}" == before
+
+
+def test_a_command_that_finds_nothing_new_starts_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = again(root)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(launch, "prepared", never)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
+    call(monkeypatch, "retrain", str(root / "colours"), *options, "--workspace", str(root / "workspace"), "--json")
+    found = RetrainResult.model_validate_json(capsys.readouterr().out)
+    assert (found.before, found.now) == (done.now, done.now)
+    assert (found.ingest.reused, found.train.reused, found.evaluate.reused) == (True, True, True)
