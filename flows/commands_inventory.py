@@ -51,7 +51,7 @@ def clean(
         typer.Option(
             min=1,
             metavar="INTEGER",
-            help="Newest versions of each name that stay in any case (default: 3)",
+            help="How many of the newest versions of each name to keep (default: 3)",
             show_default=False,
         ),
     ] = 3,
@@ -60,10 +60,12 @@ def clean(
         typer.Option(
             "--caches",
             metavar="",
-            help="Also remove cached features, and unpacked or downloaded sources: they are made or fetched again",
+            help="Also remove cached features, and unpacked or downloaded sources, which are restored when needed",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Remove nothing; list what would go")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="List what would be removed, and remove nothing")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Remove without asking first")] = False,
 ) -> None:
     from darkroom.flows.inventory import clean as flow
@@ -74,7 +76,9 @@ def clean(
         return
     if not yes:
         if how.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise InputError("Nobody is there to be asked: remove without asking with --yes, or look with --dry-run.")
+            raise InputError(
+                "The terminal is not interactive: confirm with --yes, or list what would go with --dry-run."
+            )
         how.show(planned)
         typer.confirm("\nRemove these?", abort=True)
     with how.prepared(tensorflow=False):

@@ -79,7 +79,7 @@ def compare(
 
 @command(
     app,
-    "Ingest what is newly labelled, train, and put the new version to use if it is not worse than the one in use.",
+    "Ingest new labels, train, and switch to the new version unless it is worse than the one in use.",
     _PANEL,
     {**TRAIN_OPTIONS, **INGEST_OPTIONS, **BLESSING_OPTIONS},
 )

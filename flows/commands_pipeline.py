@@ -238,7 +238,7 @@ def score(
     folder: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FOLDER|FILE...", help="The images: a folder, subfolders too, or files", show_default=False
+            metavar="FOLDER|FILE", help="The images: a folder, subfolders too, or files", show_default=False
         ),
     ] = None,
     files: Annotated[

@@ -16,11 +16,11 @@ from darkroom.flows.shared_options import ScoringModel
 app = typer.Typer()
 
 
-@command(app, "Show what a model says of a few images: a quick look, which writes nothing.", "Pipeline")
+@command(app, "Predict a few images: a quick look that writes nothing.", "Pipeline")
 def predict(
     how: launch.How,
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Image files, or their URLs", show_default=False)
+        list[str], typer.Argument(metavar="IMAGE", help="Image files, or their URLs", show_default=False)
     ],
     model: ScoringModel = None,
 ) -> None:
@@ -39,7 +39,7 @@ def predict(
     result = predicted(images, model, place)
     how.show(result)
     if not result.num_predicted:
-        raise InputError("None of the images can be predicted: all are quarantined, for the reasons given.")
+        raise InputError("No image could be predicted: all are quarantined, for the reasons above.")
 
 
 @command(

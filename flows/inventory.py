@@ -74,9 +74,9 @@ class CleanResult(SelfDescribed):
         """What went, or may go."""
         said = "would be freed" if self.dry_run else "freed"
         gone = [removal for removal in self.removals if removal.removed or self.dry_run]
-        row = Row(label="freed", text=f"{size(self.num_bytes)} {said}: {count(len(gone), 'folder')}")
+        row = Row(label="space", text=f"{size(self.num_bytes)} {said}: {count(len(gone), 'folder')}")
         cells = tuple((each.kind, each.name, size(each.num_bytes), self._state(each)) for each in self.removals)
-        remarks = () if self.removals else ("Nothing can be removed: everything is new enough, or needed.",)
+        remarks = () if self.removals else ("Nothing to remove: everything is recent or still needed.",)
         described = Description(title=f"Cleaning of {self.workspace}", rows=(row,), remarks=remarks)
         columns = ("kind", "name", "size", "state")
         return described.with_tables(Table(title="Removed", columns=columns, cells=cells))

@@ -21,9 +21,9 @@ class RetrainResult(SelfDescribed):
         steps = [describe(step) for step in (self.ingest, self.train, self.evaluate)]
         said = "no version" if self.now is None else self.now
         if self.now == self.before:
-            state = f"{said}, as before"
+            state = f"{said}, unchanged"
         else:
-            state = f"{said}, in place of {self.before}" if self.before else f"{said}, the first"
+            state = f"{said}, replaces {self.before}" if self.before else f"{said}, the first version approved"
         told = {"in use", "folder", "trained on"}
         rows = [Row(label="in use", text=state)]
         for step in steps:

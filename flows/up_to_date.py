@@ -219,7 +219,7 @@ def named_version(bundle: str, place: Workspace) -> Path:
         found_out = judged(place, folder)
         figures = f"accuracy {fraction(found_out.evaluated.accuracy)}, " if found_out.evaluated else ""
         said.append(f"{reference(folder)} ({figures}{found_out.verdict})")
-    raise InputError(f"{name} has {len(folders)} versions. Say which, or {name}@newest: {'; '.join(said)}.")
+    raise InputError(f"{name} has {len(folders)} versions. Name one, or give {name}@newest: {'; '.join(said)}.")
 
 
 def scored(

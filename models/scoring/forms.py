@@ -52,8 +52,8 @@ def check_form(out: TableOutput, form: TableFormat) -> None:
         return
     if not path.is_file() or file_sha256(path) not in _noted(out.paths, path)[1]:
         raise InputError(
-            f"{path} is there already, and it is not as a scoring wrote it. Move it away, or give another output with "
-            "--out."
+            f"{path} is there already: darkroom score did not write it, or it was changed since. Move it away, or give "
+            "another output with --out."
         )
 
 

@@ -81,7 +81,7 @@ def retrain(
     workspace: Reference | None = None,
     **options: Unpack[RunOptions],
 ) -> RetrainResult:
-    """Ingest what is newly labelled, train, and put the new version to use if it is not worse than the one in use.
+    """Ingest new labels, train, and switch to the new version unless it is worse than the one in use.
 
     Args:
         recipe: A recipe's name, alone or as `recipe:NAME`, a YAML file, or a source.

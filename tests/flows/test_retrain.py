@@ -39,7 +39,7 @@ def again(root: Path, **options: Any) -> RetrainResult:
 def test_new_labels_become_a_version_that_the_next_night_scores_with(root: Path) -> None:
     first = again(root)
     assert (first.before, first.now) == (None, first.train.bundle)
-    assert told(first)["in use"] == f"{first.train.bundle}, the first"
+    assert told(first)["in use"] == f"{first.train.bundle}, the first version approved"
     for number in range(2000, 2004):
         Image.fromarray(photograph("blue", number)).save(root / f"colours/train/blue/{number}.png")
     second = again(root)
@@ -47,7 +47,7 @@ def test_new_labels_become_a_version_that_the_next_night_scores_with(root: Path)
     assert second.evaluate.num_images == first.evaluate.num_images == 18
     assert (second.before, second.now) == (first.now, second.train.bundle)
     assert second.evaluate.blessed
-    assert told(second)["in use"] == f"{second.now}, in place of {first.now}"
+    assert told(second)["in use"] == f"{second.now}, replaces {first.now}"
     name = first.train.bundle.partition("@")[0]
     night = darkroom.score(root / "colours/test", model=name, out=root / "night", workspace=root / "workspace")
     assert night.bundle == second.now
@@ -64,7 +64,7 @@ def test_a_version_that_is_not_good_enough_changes_nothing(root: Path) -> None:
     assert refused.train.bundle != before
     assert refused.evaluate.blessed is False
     assert (refused.before, refused.now) == (before, before)
-    assert told(refused)["in use"] == f"{before}, as before"
+    assert told(refused)["in use"] == f"{before}, unchanged"
     card = read_blessed(place, refused.train.bundle.partition("@")[0])
     assert card is not None
     assert f"{card.name}@{card.current}" == before

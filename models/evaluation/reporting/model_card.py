@@ -220,7 +220,7 @@ def _confidence(report: EvaluationReport) -> list[str]:
         f"before, {percent(error)} after.",
     ]
     if report.unvalidated:
-        lines.append(f"No validation image speaks for {', '.join(map(text, report.unvalidated))}.")
+        lines.append(f"The validation split has no evidence for {', '.join(map(text, report.unvalidated))}.")
     if not report.threshold:
         return [*lines, "The model never abstains."]
     lines.append(f"The model abstains below a confidence of {percent(report.threshold)}.")
