@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Protocol
 
 from darkroom.data.reason_codes import ReasonCode
-from darkroom.data.stores.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file
+from darkroom.data.stores.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file, scan_files
 from darkroom.data.stores.named_files import NamedFiles
 from darkroom.data.stores.storage import Url, list_objects, place_from, read_object
 
 # What can be scored: a folder on this machine or in a store, or some files.
 Images = Path | Url | NamedFiles
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file as it is now.
+
+    Attributes:
+        size_bytes: Its size.
+        mtime_ns: When its content was changed, nanoseconds since 1970.
+        touched_ns: When anything about it was changed, its name included: a copy may keep the time of the content.
+    """
+
+    size_bytes: int
+    mtime_ns: int
+    touched_ns: int
 
 
 class ImageFolder(Protocol):
@@ -40,6 +55,19 @@ class ImageFolder(Protocol):
 
     def iter_files(self) -> Iterator[FileEntry]:
         """Every file, sorted by printable path."""
+
+    def scan_files(self) -> Iterator[FileEntry]:
+        """Every file, in no order: of a million, none is kept in memory."""
+
+    def state_of(self, os_path: str) -> FileState | None:
+        """A listed file as it is now; None where that is not worth a question: in a store, objects appear whole.
+
+        Args:
+            os_path: The listing's `FileEntry.os_path`.
+
+        Raises:
+            FileNotFoundError: where it is gone.
+        """
 
     def read_file(self, os_path: str, max_bytes: int) -> bytes:
         """The content of a listed file.
@@ -76,6 +104,13 @@ class LocalFolder:
     def iter_files(self) -> Iterator[FileEntry]:
         return iter_files(self.path)
 
+    def scan_files(self) -> Iterator[FileEntry]:
+        return scan_files(self.path)
+
+    def state_of(self, os_path: str) -> FileState | None:
+        found = (self.path / os_path).stat()
+        return FileState(found.st_size, found.st_mtime_ns, max(found.st_mtime_ns, found.st_ctime_ns))
+
     def read_file(self, os_path: str, max_bytes: int) -> bytes:
         return read_file(self.path, os_path, max_bytes)
 
@@ -101,7 +136,9 @@ class StoredFolder:
         """Nothing to check: a folder of a store exists where something is below it."""
 
     def iter_files(self) -> Iterator[FileEntry]:
-        found = []
+        return iter(sorted(self.scan_files(), key=lambda entry: (entry.path, os.fsencode(entry.os_path))))
+
+    def scan_files(self) -> Iterator[FileEntry]:
         for fact in list_objects(self.url):
             name = fact.name
             if name.endswith("/") and fact.size_bytes == 0:  # what consoles make for an empty folder
@@ -109,8 +146,10 @@ class StoredFolder:
             reason: ReasonCode | None = "stray_file" if is_stray_path(name) else None
             if name.endswith("/"):
                 reason = "not_a_file"
-            found.append(FileEntry(printable(name), name, fact.size_bytes, fact.mtime_ns, reason, fact.etag))
-        return iter(sorted(found, key=lambda entry: (entry.path, os.fsencode(entry.os_path))))
+            yield FileEntry(printable(name), name, fact.size_bytes, fact.mtime_ns, reason, fact.etag)
+
+    def state_of(self, os_path: str) -> FileState | None:
+        return None
 
     def read_file(self, os_path: str, max_bytes: int) -> bytes:
         return read_object(self.url / os_path, max_bytes)

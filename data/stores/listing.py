@@ -103,6 +103,31 @@ def iter_files(folder: Path) -> Iterator[FileEntry]:
     return _walk(root)
 
 
+def scan_files(folder: Path) -> Iterator[FileEntry]:
+    """The entries that `iter_files` gives, in no order: in memory are the names of folders not yet looked into.
+
+    Raises:
+        SourceError: where `folder` is not a folder or cannot be listed.
+    """
+    check_folder(folder)
+    root = os.path.realpath(folder)
+    waiting = [("", False)]
+    while waiting:
+        inside, stray = waiting.pop()
+        try:
+            with os.scandir(os.path.join(root, inside)) as names:
+                for each in names:
+                    if _is_folder(each):
+                        waiting.append((f"{inside}{each.name}/", stray or _is_stray_folder(each.name)))
+                    else:
+                        yield _entry(root, inside + each.name, each.name, stray)
+        except OSError as error:
+            if not inside:
+                where = printable(str(folder))
+                raise SourceError(f"The folder {where} cannot be listed: {error.strerror}.") from None
+            yield FileEntry(printable(inside), inside, 0, 0, "unreadable")
+
+
 def read_file(folder: Path, os_path: str, max_bytes: int) -> bytes:
     """The content of a listed file.
 
