@@ -14,6 +14,14 @@ import typer
 from darkroom.data.stores.workspace import name_from
 from darkroom.flows import launch
 from darkroom.flows.command import command
+from darkroom.flows.inbox_options import (
+    ExcludeOption,
+    NewOption,
+    SettleOption,
+    TimeZoneOption,
+    WaitOption,
+    check_inbox_options,
+)
 from darkroom.flows.options import (
     BLESSING_OPTIONS,
     INGEST_OPTIONS,
@@ -271,10 +279,15 @@ def score(
         typer.Option(
             "--rescore",
             metavar="",
-            help="Replace the rows of a table that another version of a model made",
+            help="Replace the rows of a table that another version of a model made; with --new, add to them",
             rich_help_panel=SCORING,
         ),
     ] = False,
+    new: NewOption = False,
+    exclude: ExcludeOption = None,
+    settle_seconds: SettleOption = None,
+    time_zone: TimeZoneOption = None,
+    wait_seconds: WaitOption = None,
     rows_per_part: Annotated[
         int,
         typer.Option(
@@ -307,7 +320,7 @@ def score(
     from darkroom.flows.requested import only_model
     from darkroom.flows.settings import open_workspace
     from darkroom.models.bundle.imagenet import READY_MADE, is_built
-    from darkroom.models.prediction_table.schema import check_top_k
+    from darkroom.models.prediction_table.schema import TOP_K, check_top_k
 
     check_top_k(top_k)
     kind: dict[str, Any] = {
@@ -317,6 +330,25 @@ def score(
         "top_k": top_k,
         "workspace": how.workspace,
     }
+    of_inbox: dict[str, Any] = {
+        "exclude": exclude,
+        "settle_seconds": settle_seconds,
+        "time_zone": time_zone,
+        "wait_seconds": wait_seconds,
+    }
+    whole = {"files": files is not None, "top_k": top_k != TOP_K, "format": format != "parquet"}
+    check_inbox_options(new, of_inbox, whole | {"retry_quarantined": retry_quarantined})
+    if new:
+        place = open_workspace(how.workspace)
+        inbox, model = to_score.one_folder(folder), model or only_model(place)
+        del kind["top_k"]
+        with how.prepared(tensorflow=False):
+            if model == READY_MADE and not is_built(place):
+                load_tensorflow()
+            from darkroom.flows.score_inbox import score_inbox
+
+            how.show(score_inbox(inbox, model, out, rows_per_part, **kind, **of_inbox, **workers))
+        return
     with to_score.given(folder, files) as given:
         place = open_workspace(how.workspace)
         model = model or only_model(place)

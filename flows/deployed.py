@@ -17,6 +17,7 @@ from darkroom.flows import retrain as _retrain
 from darkroom.flows import rollback as _rollback
 from darkroom.flows import run as _run
 from darkroom.flows import score as _score
+from darkroom.flows import score_inbox as _score_inbox
 from darkroom.flows import train as _train
 from darkroom.flows import versus as _versus
 
@@ -32,5 +33,6 @@ retrain = _retrain.retrain.prefect
 rollback = _rollback.rollback.prefect
 run = _run.run.prefect
 score = _score.score.prefect
+score_inbox = _score_inbox.score_inbox.prefect
 train = _train.train.prefect
 versus = _versus.versus.prefect

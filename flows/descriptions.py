@@ -10,6 +10,7 @@ from pathlib import Path
 from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
 from darkroom.data.figures import count, duration, fraction, interval, percent
 from darkroom.data.splits.splits import SPLITS
+from darkroom.flows.inbox_result import InboxResult
 from darkroom.flows.results import (
     BlessingResult,
     CompareResult,
@@ -224,7 +225,28 @@ def _(result: ScoreResult) -> Description:
         ("exported", result.exported or ""),
         *(("remark", remark) for remark in result.remarks),
     ]
-    return _description(f"{count(result.num_files, 'file')} scored by {result.bundle}", *rows)
+    reused = f", {result.rows_reused:,} reused" if result.rows_reused else ""
+    new = count(result.num_files - result.rows_reused, "new file" if reused else "file")
+    return _description(f"{new} scored by {result.bundle}{reused}", *rows)
+
+
+@describe.register
+def _(result: InboxResult) -> Description:
+    pace = f"{result.images_per_second:,.0f} images/s, " if result.images_per_second else ""
+    new = f": {_counted(result.statuses)}; {pace}{result.precision}" if result.num_new else ""
+    numbers = (("waiting", result.num_waiting), ("left out", result.num_left_out), ("gone", result.num_gone))
+    others = ", ".join(f"{number:,} {what}" for what, number in (("known", result.num_known), *numbers) if number)
+    rows = [
+        ("model", f"{result.bundle}: {result.chosen.reason}" if result.chosen else result.bundle),
+        ("scored", f"{count(result.num_new, 'new file')}{new}"),
+        ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
+        ("quarantined", _counted(result.reasons)),
+        ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),
+        ("inbox", f"{count(result.num_files, 'file')}{f': {others}' if others else ''}"),
+        ("table", f"{result.out}: {count(result.num_rows, 'row')}"),
+    ]
+    title = f"{result.night}: {count(result.num_new, 'new file')} scored by {result.bundle}"
+    return _description(title, *rows)
 
 
 @describe.register
@@ -317,19 +339,6 @@ def first_rows(out: Path) -> Table:
 
 def _labels(value: str | list[str] | None) -> str | None:
     return ", ".join(value) if isinstance(value, list) else value
-
-
-def count_tables(result: ScoreResult) -> tuple[Table, ...]:
-    """The rows of a prediction table by status, label and reason."""
-    counts = {"status": result.statuses, "label": result.labels, "reason": result.reasons}
-    return tuple(
-        Table(
-            title=f"Rows by {name}",
-            columns=(name, "rows"),
-            cells=cells_of((each.name, each.num_rows) for each in found),
-        )
-        for name, found in counts.items()
-    )
 
 
 def _description(title: str, *rows: tuple[str, str], remarks: Iterable[str] = ()) -> Description:

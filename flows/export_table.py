@@ -10,6 +10,7 @@ from darkroom.data.stores.table_paths import TablePaths
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.results import ExportResult
 from darkroom.models.bundle.bundle import open_bundle
+from darkroom.models.inbox.summary import InboxSummary, read_inbox_summary
 from darkroom.models.prediction_table.export import (
     ExportFormat,
     batches,
@@ -17,6 +18,8 @@ from darkroom.models.prediction_table.export import (
     write_csv,
     write_jsonl,
 )
+from darkroom.models.prediction_table.nights import NightTable, night_parts
+from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.submission import Answers, write_submission
 from darkroom.models.scoring.summary import ScoreSummary, read_summary
 
@@ -48,7 +51,7 @@ def export_table(
         InputError: where there is no such table, or it cannot be written in that form.
     """
     folder = _folder_of(table, place)
-    summary, target = read_summary(folder), Path(out).absolute()
+    summary, target = _summary_of(folder), Path(out).absolute()
     form: ExportFormat = "submission" if sample else _SUFFIXES.get(target.suffix.lower(), "folders")
     if form in ("csv", "jsonl", "submission") and target.is_dir():
         raise InputError(f"{printable(out)} is a folder. Give a file that ends in .csv or .jsonl.")
@@ -75,12 +78,16 @@ def export_table(
 
 def _folder_of(table: str, place: Workspace) -> Path:
     for folder in (Path(table).absolute(), place.scores / table):
-        if TablePaths(folder).parts():
+        if TablePaths(folder).parts() or night_parts(folder):
             return folder
     raise InputError(f"There is no prediction table {printable(table)!r}. Give a folder that `darkroom score` wrote.")
 
 
-def _labels(folder: Path, summary: ScoreSummary, place: Workspace) -> tuple[str, ...]:
+def _summary_of(folder: Path) -> ScoreSummary | InboxSummary:
+    return read_inbox_summary(NightTable(TableOutput(folder))) if night_parts(folder) else read_summary(folder)
+
+
+def _labels(folder: Path, summary: ScoreSummary | InboxSummary, place: Workspace) -> tuple[str, ...]:
     """The classes of the model; those that the table names where the model is not here."""
     try:
         return tuple(open_bundle(place.find_model(summary.bundle)).card.labels)

@@ -10,11 +10,12 @@ from pathlib import Path
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.version_locks import in_use
-from darkroom.flows.descriptions import count_tables, describe
+from darkroom.flows.count_tables import count_tables
+from darkroom.flows.descriptions import describe
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
-from darkroom.flows.settings import RunnerKind, decoder_rule, open_table, open_workspace, table_name
+from darkroom.flows.settings import RunnerKind, decoder_rule, default_table, open_table, open_workspace
 from darkroom.flows.to_score import images_given
 from darkroom.models.prediction_table.schema import TOP_K, TopK, check_top_k
 from darkroom.models.scoring.forms import TableFormat, check_form, say_outdated
@@ -78,7 +79,7 @@ def score(
     request = ScoreRequest(
         folder=images,
         bundle=bundle,
-        out=open_table(out, place.scores / table_name(images, bundle), place),
+        out=open_table(out, default_table(images, bundle, place), place),
         chosen=found.choice,
         rescore=rescore,
         rows_per_part=rows_per_part,

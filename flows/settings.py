@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -58,6 +59,17 @@ class Settings(BaseSettings):
         description="Threads or processes that execute parts at once (default: two threads, each of which uses all "
         "processors by itself, or one process per processor)",
     )
+    settle_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="A file of an inbox that was changed within so many seconds may still be written: it waits",
+    )
+    time_zone: str | None = Field(
+        default=None, description="Time zone that says which night a run of an inbox is (default: the machine's own)"
+    )
+    wait_seconds: float = Field(
+        default=300, ge=0, description="How long a run of an inbox waits for another one that writes the same table"
+    )
     decoder_mismatch: DecoderMismatch = Field(
         default="warn",
         description="What to do where images, rows or a model come from a decoder that gives other pixels than the one "
@@ -68,6 +80,27 @@ class Settings(BaseSettings):
 def decoder_rule(given: DecoderMismatch | None = None) -> DecoderMismatch:
     """What happens where decoders differ: as given, as `DARKROOM_DECODER_MISMATCH` says, or `warn`."""
     return given or Settings().decoder_mismatch
+
+
+@dataclass(frozen=True)
+class InboxRules:
+    """How runs of an inbox take time: as given, as `DARKROOM_…` says, or the defaults."""
+
+    settle_seconds: float
+    time_zone: str | None
+    wait_seconds: float
+
+
+def inbox_rules(
+    settle_seconds: float | None = None, time_zone: str | None = None, wait_seconds: float | None = None
+) -> InboxRules:
+    """The rules; what is None is taken from the environment."""
+    found = Settings()
+    return InboxRules(
+        found.settle_seconds if settle_seconds is None else settle_seconds,
+        time_zone or found.time_zone,
+        found.wait_seconds if wait_seconds is None else wait_seconds,
+    )
 
 
 def open_workspace(given: str | None) -> Workspace:
@@ -128,17 +161,40 @@ def open_folder(given: str | None, default: Path, workspace: Workspace) -> tuple
 
 
 def table_name(images: Images, bundle: Path) -> str:
-    """The name of a table in the workspace: `<images>-<model>-<version>`.
+    """A name for what is made of images by a model: `<images>-<model>-<version>`.
 
     Args:
         images: What is scored.
         bundle: The bundle's folder.
     """
-    if isinstance(images, NamedFiles):
-        name = images.name
-    else:
-        name = name_from(str(images.resolve() if isinstance(images, Path) else images))
+    name = images.name if isinstance(images, NamedFiles) else name_from(_reference(images))
     return f"{name}-{bundle.parent.name}-{bundle.name}"
+
+
+def default_table(images: Images, bundle: Path, workspace: Workspace) -> Path:
+    """The folder in the workspace of the table of some images and a version of a model.
+
+    Args:
+        images: What is scored.
+        bundle: The bundle's folder.
+        workspace: The workspace.
+    """
+    if isinstance(images, NamedFiles):
+        return workspace.scores / table_name(images, bundle)
+    from darkroom.models.prediction_table import default_output
+
+    return default_output.default_table(workspace, _reference(images), f"{bundle.parent.name}-{bundle.name}")
+
+
+def default_inbox_table(images: Path | Url, bundle: Path, workspace: Workspace) -> Path:
+    """The folder in the workspace of an inbox's table, which all versions of a model share; arguments as above."""
+    from darkroom.models.prediction_table import default_output
+
+    return default_output.default_table(workspace, _reference(images), bundle.parent.name)
+
+
+def _reference(images: Path | Url) -> str:
+    return str(images.resolve() if isinstance(images, Path) else images)
 
 
 def open_table(given: str | None, default: Path, workspace: Workspace) -> TableOutput:

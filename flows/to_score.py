@@ -59,6 +59,21 @@ def images_given(folder: str | Sequence[str] | None, files: str | None = None) -
     return place
 
 
+def one_folder(folder: str | Sequence[str] | None) -> str:
+    """The inbox, which is one folder.
+
+    Args:
+        folder: As it was given.
+
+    Raises:
+        InputError: where it is none, several, or a file.
+    """
+    words = [folder] if isinstance(folder, str) else list(folder or ())
+    if len(words) != 1 or Path(words[0]).is_file():
+        raise InputError("--new scores what is new in a folder. Give one folder, or score files without --new.")
+    return words[0]
+
+
 @contextmanager
 def given(folder: list[str] | None, files: str | None) -> Iterator[Given]:
     """What a command line gives, and within the block the parameters by which the flow finds the same.

@@ -36,7 +36,7 @@ from darkroom.flows.results import (
     targets_of,
 )
 from darkroom.flows.retrain_result import RetrainResult
-from darkroom.flows.settings import local_copy, open_folder, open_table, open_workspace, table_name, training_cluster
+from darkroom.flows.settings import default_table, local_copy, open_folder, open_table, open_workspace, training_cluster
 from darkroom.models.bundle.blessed import blessed_reference, is_in_workspace, read_blessed
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.bundle.imagenet import READY_MADE, find_bundle, is_built
@@ -263,7 +263,7 @@ def scored(
     request = ScoreRequest(
         folder=images,
         bundle=bundle.folder,
-        out=open_table(out, place.scores / table_name(images, bundle.folder), place),
+        out=open_table(out, default_table(images, bundle.folder, place), place),
         chosen=found.choice,
         rescore=rescore,
         rows_per_part=rows_per_part,

@@ -53,6 +53,7 @@ ORDER = (
     "models/evaluation",
     "models/prediction_table",
     "models/scoring",
+    "models/inbox",
     "models/labelling",
     "models/explaining",
     "models/experiments",

@@ -1,7 +1,7 @@
 """One process at a time per output folder: a second one waits, says for whom, and then finds the output up to date.
 
 A lock is `flock` on `<folder>/.lock`: the system lets go of it when its holder dies, however it dies, so nothing
-is ever left locked. The lock's file stays; it names its last holder, for the message of whoever waits.
+is ever left locked. The lock's file stays; it names its holder, for the message of whoever waits.
 
 Whoever holds a folder first removes what killed runs left unfinished in it. Where its work fails, the folders that were
 made for the lock go again, unless something lies in them.
@@ -67,7 +67,7 @@ class Holder:
 
 
 @contextmanager
-def exclusive(folder: Path, outputs: Path | None = None, waiting: Waiting = Waiting()) -> Iterator[None]:  # noqa: B008
+def exclusive(folder: Path, outputs: Path | None = None, waiting: Waiting = Waiting()) -> Iterator[None]:
     """Hold a lock on `folder` within the block; another process that wants it waits, and says for whom.
 
     Args:
@@ -102,7 +102,11 @@ def _locked(folder: Path, waiting: Waiting) -> Iterator[None]:
                 file.truncate()
                 json.dump(asdict(me), file)
                 file.flush()
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    file.truncate(0)
             return
 
 

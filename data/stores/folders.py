@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 from darkroom.data.reason_codes import ReasonCode
-from darkroom.data.stores.listing import FileEntry, check_folder, is_stray_path, iter_files, printable, read_file, scan_files
+from darkroom.data.stores.listing import (
+    FileEntry,
+    check_folder,
+    is_stray_path,
+    iter_files,
+    printable,
+    read_file,
+    scan_files,
+)
 from darkroom.data.stores.named_files import NamedFiles
 from darkroom.data.stores.storage import Url, list_objects, place_from, read_object
 

@@ -24,6 +24,7 @@ from darkroom.data.files.atomic import atomic_file, atomic_folder
 from darkroom.data.stores.listing import printable
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.data.task import SEPARATOR
+from darkroom.models.prediction_table.nights import night_parts
 from darkroom.models.prediction_table.schema import EMBEDDING, labels_in
 
 ExportFormat = Literal["csv", "jsonl", "submission", "folders"]
@@ -51,7 +52,7 @@ def batches(table: Path) -> Iterator[pa.Table]:
     Raises:
         InputError: where there is no table.
     """
-    parts = TablePaths(table).parts()
+    parts = TablePaths(table).parts() or list(night_parts(table).values())
     if not parts:
         raise InputError(f"There is no prediction table in {printable(str(table))}. Give a folder that `score` wrote.")
     for part in parts:
@@ -106,7 +107,7 @@ def write_jsonl(table: Path, out: Path) -> Exported:
             for row in part.to_pylist():
                 if labels and row["probabilities"] is not None:
                     row["probabilities"] = dict(zip(labels, row["probabilities"], strict=True))
-                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+                stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
                 num_rows += 1
     return Exported(num_rows)
 

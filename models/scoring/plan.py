@@ -36,6 +36,7 @@ from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout
+from darkroom.models.prediction_table.nights import night_parts
 from darkroom.models.prediction_table.part_file import LATER, PartFacts, read_facts
 from darkroom.models.prediction_table.schema import TOP_K, kept_classes
 from darkroom.models.scoring.request import ScoreRequest
@@ -120,7 +121,7 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     Raises:
         SettingError: where embeddings or int8 are asked for and the network has none.
         InputError: where the folder has no files, files of the split are gone, the table is another program's, another
-            folder's or, without `rescore`, another model's; or, with `strict`, a decoder is another one.
+            folder's, an inbox's or, without `rescore`, another model's; or, with `strict`, a decoder is another one.
     """
     if request.embeddings:
         bundle.check_embeddings()
@@ -134,7 +135,7 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     if first is None:
         raise InputError(f"{request.folder} holds no files. Give the folder that holds the images.")
     with atomic_file(table.planned_files) as planned:
-        num_files = _write_plan(planned, chain([first], entries), request.rows_per_part)
+        num_files = write_plan(planned, chain([first], entries), request.rows_per_part)
         plan = plan_of(request, bundle, engine, num_files)
         _say_what_changes(request, plan)
         with pq.ParquetFile(planned) as listed:
@@ -232,6 +233,11 @@ def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
         InputError: naming both, and what to do.
     """
     folder, out = image_folder(request.folder).reference, request.out.reference
+    if night_parts(request.out.folder):
+        raise InputError(
+            f"{out} holds the table of an inbox. Score what is new into it with --new, or give another folder with "
+            "--out."
+        )
     named = request.folder if isinstance(request.folder, NamedFiles) else None
     elsewhere = "Give another with --out, or remove that table first."
     for earlier in _earlier_tables(request.out.paths):
@@ -315,10 +321,15 @@ def files_of(request: ScoreRequest) -> Iterator[FileEntry]:
     return iter(found)
 
 
-def _write_plan(path: Path, entries: Iterable[FileEntry], rows_per_part: int) -> int:
+def write_plan(path: Path, entries: Iterable[FileEntry], rows_per_part: int) -> int:
     """Write the files while they are listed; returns their number.
 
     A row group is a part, so that a part reads its own rows and not those of all the others.
+
+    Args:
+        path: `plan.parquet`.
+        entries: The files, in order.
+        rows_per_part: Files in one part.
     """
     num_files = 0
     with pq.ParquetWriter(path, _PLAN_SCHEMA, compression="zstd") as writer:

@@ -87,13 +87,29 @@ def score_rows(files: list[_File], folder: ImageFolder, scorer: Scorer) -> Itera
     policy = scorer.bundle.card.policy
 
     def read(file: _File) -> tuple[str | None, Contents]:
-        return file["path"], _read(folder, file, policy)
+        return file["path"], read_contents(folder, file, policy)
 
     if not folder.num_readers:
         return score_contents(files, read, scorer)
     # From far away: many at once, ahead of those that decode.
     fetched = ordered_map(read, files, folder.num_readers, ((scorer.num_threads or num_cpus()) + 2) * _BATCH)
     return score_contents(fetched, lambda named: named, scorer)
+
+
+def read_contents(folder: ImageFolder, file: _File, policy: DecodePolicy) -> Contents:
+    """A file's bytes, or why it has none.
+
+    Args:
+        folder: Where it lies.
+        file: Of the plan, with `os_path` and `reason`.
+        policy: Says how large it may be.
+    """
+    try:
+        if file["reason"]:
+            raise ImageError(file["reason"])
+        return folder.read_file(os.fsdecode(file["os_path"]), policy.max_bytes)
+    except ImageError as error:
+        return error
 
 
 def score_contents(
@@ -136,16 +152,6 @@ def _score_batch(batch: list[tuple[str | None, Contents]], scorer: Scorer) -> li
         predictions = [each | {EMBEDDING: vector} for each, vector in zip(predictions, vectors[finite], strict=True)]
     said = iter(predictions)
     return [_row(item, next(said) if item.pixels is not None else None) for item in ready]
-
-
-def _read(folder: ImageFolder, file: _File, policy: DecodePolicy) -> Contents:
-    """A file's bytes, or why it has none."""
-    try:
-        if file["reason"]:
-            raise ImageError(file["reason"])
-        return folder.read_file(os.fsdecode(file["os_path"]), policy.max_bytes)
-    except ImageError as error:
-        return error
 
 
 def _decoded(path: str | None, contents: Contents, policy: DecodePolicy, decode: Decode) -> _Ready:

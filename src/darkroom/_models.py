@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darkroom._options import THREADS, Reference, text_of
 
 if TYPE_CHECKING:
     from darkroom.data.settings import DecoderMismatch
+    from darkroom.flows.inbox_result import InboxResult
     from darkroom.flows.results import BlessingResult, ExplainResult, ExportResult, ScoreResult
     from darkroom.flows.versus_result import VersusResult
     from darkroom.models.prediction_table.schema import TopK
@@ -114,7 +115,12 @@ def score(
     rescore: bool = False,
     top_k: TopK = 5,
     format: TableFormat = "parquet",  # noqa: A002 -- as the option is called
-) -> ScoreResult:
+    new: bool = False,
+    exclude: str | None = None,
+    settle_seconds: float | None = None,
+    time_zone: str | None = None,
+    wait_seconds: float | None = None,
+) -> ScoreResult | InboxResult:
     """Score every file of a folder, or some files: one row for each, in a table of Parquet parts (docs/scoring.md).
 
     Args:
@@ -129,14 +135,49 @@ def score(
         decoder_mismatch: Where the model or an earlier run had a decoder that gives other pixels: `warn`, or `strict`,
             which refuses; None takes `DARKROOM_DECODER_MISMATCH`, or `warn`.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
-        rescore: Replace a table that another version of a model made; without it such a table is an error.
+        rescore: Replace a table that another version of a model made; without it such a table is an error. With `new`,
+            add this version's rows to those that are there.
+        new: Score only what is new since the last run, into a table that grows night by night (docs/inbox.md).
+        exclude: With `new`, patterns of paths to leave out, such as `raw/*,*.xml`.
+        settle_seconds: With `new`, files changed within so many seconds wait for the next run; None takes
+            `DARKROOM_SETTLE_SECONDS`, or 60.
+        time_zone: With `new`, says which night it is; None takes `DARKROOM_TIME_ZONE`, or the machine's own.
+        wait_seconds: With `new`, how long to wait for another run on the same table; None takes
+            `DARKROOM_WAIT_SECONDS`, or 300.
         top_k: Classes that a row keeps, the most likely first: a number, or `all`.
         format: `csv` or `jsonl` writes the whole table also as a file beside its folder; `parquet` its parts alone.
     """
+    from darkroom.flows.inbox_options import check_inbox_options
+
+    of_inbox: dict[str, Any] = {
+        "exclude": exclude,
+        "settle_seconds": settle_seconds,
+        "time_zone": time_zone,
+        "wait_seconds": wait_seconds,
+    }
+    whole = {"top_k": top_k != 5, "format": format != "parquet", "retry_quarantined": retry_quarantined}
+    check_inbox_options(new, of_inbox, whole)
+    if new:
+        from darkroom.flows.score_inbox import score_inbox
+        from darkroom.flows.to_score import one_folder
+
+        return score_inbox.plain(
+            one_folder(_paths(folder)),
+            os.fspath(model),
+            text_of(out),
+            rows_per_part,
+            rescore,
+            precision=precision,
+            embeddings=embeddings,
+            workspace=text_of(workspace),
+            runner=THREADS,
+            decoder_mismatch=decoder_mismatch,
+            **of_inbox,
+        )
     from darkroom.flows.score import score as flow
 
     return flow.plain(
-        os.fspath(folder) if isinstance(folder, (str, os.PathLike)) else [os.fspath(file) for file in folder],
+        _paths(folder),
         os.fspath(model),
         text_of(out),
         rows_per_part,
@@ -183,3 +224,8 @@ def export(
     answers = Answers(positive, label_numbers, fill_missing)
     place = open_workspace(text_of(workspace))
     return export_table(os.fspath(table), os.fspath(out), text_of(sample), answers, text_of(images), link, place=place)
+
+
+def _paths(given: Reference | Sequence[Reference]) -> str | list[str]:
+    """A path, or several, as text."""
+    return os.fspath(given) if isinstance(given, (str, os.PathLike)) else [os.fspath(each) for each in given]
