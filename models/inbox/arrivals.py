@@ -101,7 +101,6 @@ def plan_night(request: InboxRequest, bundle: Bundle) -> NightPlan:
     table.fetch()
     table.check_kind()
     embedding_size = bundle.card.embedding_size if score.embeddings else None
-    table.check_columns(night_schema(bundle.several_labels, embedding_size))
     for left in table.paths.work.glob("staged-*.parquet"):
         left.unlink()
     reference = image_folder(score.folder).reference
@@ -109,6 +108,7 @@ def plan_night(request: InboxRequest, bundle: Bundle) -> NightPlan:
         known.follow(table)
         table.share()  # what a killed run published here alone
         _refuse_other_inbox(table, known.fact("folder"), reference)
+        table.check_columns(night_schema(bundle.several_labels, embedding_size))
         counts = _list(request, known, bundle.reference if score.rescore else None)
         _check_mounted(request, known, counts["num_files"])
         known.remember("folder", reference)
@@ -169,9 +169,9 @@ def _is_settled(request: InboxRequest, known: Known, entry: FileEntry, stamp: st
 
     The latter is for a file whose time lies ahead, by a camera's clock or since this machine's was set back.
     """
-    if entry.reason or request.started_ns - entry.mtime_ns >= request.settle_ns:
+    if entry.reason or not request.settle_ns or request.started_ns - entry.mtime_ns >= request.settle_ns:
         return True
-    return abs(request.started_ns - known.waiting_since(stamp, request.started_ns)) >= max(1, request.settle_ns)
+    return abs(request.started_ns - known.waiting_since(stamp, request.started_ns)) >= request.settle_ns
 
 
 def _check_mounted(request: InboxRequest, known: Known, num_files: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from darkroom._options import THREADS, Reference, text_of
 
@@ -100,6 +100,47 @@ def explain(
 
     files = [os.fspath(image) for image in images]
     return flow.plain(os.fspath(bundle), files, text_of(out), text_of(dataset), max_searched, text_of(workspace))
+
+
+@overload
+def score(
+    folder: Reference,
+    model: Reference,
+    out: Reference | None = None,
+    rows_per_part: int = 1000,
+    retry_quarantined: bool = False,
+    precision: Precision = "auto",
+    embeddings: bool = False,
+    decoder_mismatch: DecoderMismatch | None = None,
+    workspace: Reference | None = None,
+    rescore: bool = False,
+    new: Literal[False] = False,
+    exclude: str | None = None,
+    settle_seconds: float | None = None,
+    time_zone: str | None = None,
+    wait_seconds: float | None = None,
+) -> ScoreResult: ...
+
+
+@overload
+def score(
+    folder: Reference,
+    model: Reference,
+    out: Reference | None = None,
+    rows_per_part: int = 1000,
+    retry_quarantined: bool = False,
+    precision: Precision = "auto",
+    embeddings: bool = False,
+    decoder_mismatch: DecoderMismatch | None = None,
+    workspace: Reference | None = None,
+    rescore: bool = False,
+    *,
+    new: Literal[True],
+    exclude: str | None = None,
+    settle_seconds: float | None = None,
+    time_zone: str | None = None,
+    wait_seconds: float | None = None,
+) -> InboxResult: ...
 
 
 def score(
