@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import Any
 
 from darkroom.data.files.locks import Waiting, exclusive
 from darkroom.data.settings import DecoderMismatch
@@ -32,10 +31,13 @@ from darkroom.tasks.score import find_bundle
 from darkroom.tasks.window import submit_all
 
 
-def _name(parameters: dict[str, Any]) -> str:
-    """The run's name: the folder, the night and the model."""
-    night = now_in(inbox_rules(time_zone=parameters.get("time_zone")).time_zone).date()
-    return f"{parameters['folder']} {night} {parameters['model']}"
+def _name() -> str:
+    """The name of Prefect's run: the folder, the night and the model."""
+    from prefect.runtime import flow_run
+
+    given = flow_run.get_parameters()
+    night = now_in(inbox_rules(time_zone=given.get("time_zone")).time_zone).date()
+    return f"{given['folder']} {night} {given['model']}"
 
 
 @flow(name="score-inbox", flow_run_name=_name)

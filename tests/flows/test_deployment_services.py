@@ -284,6 +284,50 @@ def test_the_end_of_a_run_triggers_another_one_and_every_task_run_is_on_record(
     wait_for(lambda: recorded() == expected, 30, NO_LOG)
 
 
+def test_a_batch_of_an_inbox_is_an_event_that_triggers_another_deployment_and_a_quiet_night_is_none(
+    client: Any, scored: tuple[Path, Any], images: Path, tmp_path: Path
+) -> None:
+    from prefect.events.actions import RunDeployment
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+    inbox = client.read_deployment_by_name("score-inbox/score-inbox")
+    after = client.read_deployment_by_name("score/score-folder")
+    out = tmp_path / "growing"
+    client.create_automation(
+        AutomationCore(
+            name="after the night",
+            trigger=EventTrigger(
+                expect={"darkroom.scored"},
+                match={"prefect.resource.id": f"darkroom.table.{out}"},
+                posture=Posture.Reactive,
+                threshold=1,
+                within=timedelta(0),
+            ),
+            actions=[
+                RunDeployment(
+                    deployment_id=after.id,
+                    parameters={
+                        "folder": {"__prefect_kind": "jinja", "template": "{{ event.payload['folder'] }}"},
+                        "model": {"__prefect_kind": "jinja", "template": "{{ event.payload['model'].split('@')[0] }}"},
+                        "out": {
+                            "__prefect_kind": "jinja",
+                            "template": str(tmp_path) + "/after-{{ event.payload['rows'] }}",
+                        },
+                    },
+                )
+            ],
+        )
+    )
+    parameters = {"folder": str(images), "model": "colours", "out": str(out), "settle_seconds": 0}
+    number = len(list(images.iterdir()))
+    for new in (number, 0):
+        run = client.create_flow_run_from_deployment(inbox.id, parameters=parameters)
+        assert final_run(client, run.id).state.is_completed()
+        assert json.loads(out.with_name("growing.inbox.json").read_text())["num_new"] == new
+    wait_for((tmp_path / f"after-{number}.summary.json").is_file, 120, NO_LOG)
+    assert not (tmp_path / "after-0").exists()
+
+
 def test_the_server_knows_its_workers(client: Any, scored: tuple[Path, Any]) -> None:
     assert client.read_work_pool("darkroom").status.value == "READY"
 

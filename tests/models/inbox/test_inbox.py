@@ -25,7 +25,7 @@ from PIL import Image
 from darkroom.data.errors import FormatError, InputError, SettingError, SourceError, WorkError
 from darkroom.data.files.locks import Waiting, exclusive
 from darkroom.data.stores.storage import Url
-from darkroom.models.bundle.bundle import Bundle, open_bundle
+from darkroom.models.bundle.bundle import Bundle, open_bundle, write_card
 from darkroom.models.inbox.parts import publish_part
 from darkroom.models.inbox.request import InboxRequest, now_in
 from darkroom.models.inbox.score import score_inbox
@@ -49,7 +49,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def newer(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return open_bundle(shutil.copytree(bundle.folder, tmp_path_factory.mktemp("models") / "tiny/2"))
+    folder = shutil.copytree(bundle.folder, tmp_path_factory.mktemp("models") / "tiny/2")
+    write_card(folder, bundle.card.model_copy(update={"version": "1" * 16}))
+    return open_bundle(folder)
 
 
 @pytest.fixture
