@@ -208,7 +208,7 @@ def _state(folder: ImageFolder, file: _File, reason: str | None, plan: NightPlan
         return None
     if (now.size_bytes, now.mtime_ns) != (file["bytes"], file["mtime_ns"]):
         return "waiting"
-    lately = 0 < plan.settle_ns and plan.started_ns - now.touched_ns < plan.settle_ns
+    lately = plan.settle_ns > 0 and plan.started_ns - now.touched_ns < plan.settle_ns
     return "waiting" if reason == "truncated" and lately else None
 
 

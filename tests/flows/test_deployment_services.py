@@ -308,7 +308,7 @@ def test_a_batch_of_an_inbox_is_an_event_that_triggers_another_deployment_and_a_
                     deployment_id=after.id,
                     parameters={
                         "folder": {"__prefect_kind": "jinja", "template": "{{ event.payload['folder'] }}"},
-                        "model": {"__prefect_kind": "jinja", "template": "{{ event.payload['model'].split('@')[0] }}"},
+                        "model": "colours",
                         "out": {
                             "__prefect_kind": "jinja",
                             "template": str(tmp_path) + "/after-{{ event.payload['rows'] }}",

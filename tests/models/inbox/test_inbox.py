@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
 from PIL import Image
 
 from darkroom.data.errors import FormatError, InputError, SettingError, SourceError, WorkError
@@ -38,6 +40,7 @@ from darkroom.models.scoring.score import score
 from tests.bundles import tiny_bundle
 from tests.datasets import COLOURS, photograph
 
+ROOT = Path(__file__).parents[3]
 TONIGHT = datetime(2026, 11, 28, 2, 0, tzinfo=ZoneInfo("Europe/Berlin"))
 OLD = (TONIGHT - timedelta(days=1)).timestamp()
 
@@ -148,11 +151,10 @@ def test_rows_are_those_that_scoring_the_folder_gives(
 
 
 def test_the_folder_opens_as_one_table_in_pandas_polars_duckdb_and_datasets(
-    run: Callable[..., InboxSummary], inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., InboxSummary], inbox: Path, newer: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datasets import load_dataset
-
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
     drop(inbox, 0, 6)
     run()
     drop(inbox, 6, 2)
@@ -164,6 +166,15 @@ def test_the_folder_opens_as_one_table_in_pandas_polars_duckdb_and_datasets(
     assert counted.fetchall() == [("2026-11-28", 6), ("2026-11-29", 2)]
     loaded = load_dataset("parquet", data_dir=str(table), cache_dir=str(tmp_path / "cache"))
     assert sorted(loaded["train"]["path"]) == names
+    run(newer, rescore=True)
+    shutil.copytree(table, tmp_path / "scores/incoming-photos-efficientnet-lite0")
+    page = (ROOT / "docs/inbox.md").read_text()
+    told: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(block, told)
+    assert set(told["newest"].model) == {newer.reference}
+    (query,) = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert sorted(duckdb.sql(query).project("path, model").fetchall()) == [(name, newer.reference) for name in names]
 
 
 def test_a_known_file_is_not_opened_and_a_renamed_one_is_hashed_and_no_more(
@@ -253,11 +264,6 @@ def test_a_new_version_scores_again_only_when_asked_and_once(
     newest = table.sort_values("scored_at").drop_duplicates("sha256", keep="last")
     assert set(newest.model) == {newer.reference}
     assert len(newest) == 6
-    by_duckdb = duckdb.sql(
-        f"from '{tmp_path}/table/*/*.parquet' "
-        "qualify row_number() over (partition by sha256 order by scored_at desc) = 1"
-    )
-    assert {row[0] for row in by_duckdb.project("model").fetchall()} == {newer.reference}
 
 
 def test_a_file_being_written_waits_until_it_has_settled(run: Callable[..., InboxSummary], inbox: Path) -> None:
