@@ -38,6 +38,11 @@ def is_public(name: str) -> bool:
     return not name.startswith("_")
 
 
+def is_overload(function: Function) -> bool:
+    """Whether it is a signature for type checkers, which the function of the same name documents."""
+    return "overload" in map(ast.unparse, function.decorator_list)
+
+
 def arguments(function: Function) -> list[str]:
     given = function.args
     named = [*given.posonlyargs, *given.args, *([given.vararg] if given.vararg else []), *given.kwonlyargs]
@@ -121,7 +126,7 @@ def faults(source: str) -> list[str]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and is_public(node.name):
             found += faults_of_class(node, inherited)
-        elif isinstance(node, Function) and is_public(node.name):
+        elif isinstance(node, Function) and is_public(node.name) and not is_overload(node):
             if not ast.get_docstring(node):
                 found.append(f"{node.name}: no docstring")
             found += faults_of_function(node, node.name, entries(node, "Args"), set(entries(node, "Raises")))

@@ -119,7 +119,7 @@ class Known:
         return int(number)
 
     def add_part(self, name: str, path: Path, model: str, rows: Sequence[Row]) -> None:
-        """Remember a part.
+        """Remember a part; the caller commits.
 
         Args:
             name: Relative to the table.
@@ -128,15 +128,14 @@ class Known:
             rows: These.
         """
         found = path.stat()
-        with self._connection:
-            added = self._connection.execute(
-                "INSERT INTO parts (name, bytes, mtime_ns, num_rows) VALUES (?, ?, ?, ?)",
-                (name, found.st_size, found.st_mtime_ns, len(rows)),
-            )
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", ((row.content, model, added.lastrowid) for row in rows)
-            )
-            self.add_files((row.stamp, row.content) for row in rows if row.reason not in _PASSING)
+        added = self._connection.execute(
+            "INSERT INTO parts (name, bytes, mtime_ns, num_rows) VALUES (?, ?, ?, ?)",
+            (name, found.st_size, found.st_mtime_ns, len(rows)),
+        )
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", ((row.content, model, added.lastrowid) for row in rows)
+        )
+        self.add_files((row.stamp, row.content) for row in rows if row.reason not in _PASSING)
 
     def add_files(self, files: Iterable[tuple[str, bytes]]) -> None:
         """Remember files by stamp and content; the caller commits."""
@@ -160,9 +159,8 @@ class Known:
             if name in there and (there[name][1].st_size, there[name][1].st_mtime_ns) == (num_bytes, mtime_ns):
                 same.add(name)
                 continue
-            with self._connection:
-                self._connection.execute("DELETE FROM rows WHERE part = ?", (number,))
-                self._connection.execute("DELETE FROM parts WHERE id = ?", (number,))
+            self._connection.execute("DELETE FROM rows WHERE part = ?", (number,))
+            self._connection.execute("DELETE FROM parts WHERE id = ?", (number,))
         for name in there.keys() - same:
             path = there[name][0]
             facts = read_facts(path)
@@ -170,9 +168,9 @@ class Known:
                 raise FormatError(
                     f"{path} is damaged. Restore it, or remove it: its images are scored again if they are still there."
                 )
-            with self._connection:
-                self.remember("folder", facts.folder)
+            self.remember("folder", facts.folder)
             self.add_part(name, path, facts.bundle, _rows_in(path, facts.stamps))
+        self.commit()
 
     def fact(self, name: str) -> str | None:
         """Something remembered by name."""
@@ -180,7 +178,12 @@ class Known:
         return str(found[0]) if found else None
 
     def remember(self, name: str, value: str) -> None:
-        """Remember something by name; the caller commits."""
+        """Remember something; the caller commits.
+
+        Args:
+            name: By which it is asked for.
+            value: What it is.
+        """
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def waiting_since(self, stamp: str, now_ns: int) -> int:

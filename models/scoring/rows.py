@@ -104,9 +104,9 @@ def read_contents(folder: ImageFolder, file: _File, policy: DecodePolicy) -> Con
         file: Of the plan, with `os_path` and `reason`.
         policy: Says how large it may be.
     """
+    if file["reason"]:
+        return ImageError(file["reason"])
     try:
-        if file["reason"]:
-            raise ImageError(file["reason"])
         return folder.read_file(os.fsdecode(file["os_path"]), policy.max_bytes)
     except ImageError as error:
         return error

@@ -25,6 +25,7 @@ from darkroom.data.stores.listing import (
     list_files,
     printable,
     read_file,
+    scan_files,
 )
 from tests.corpus import deep_folder
 
@@ -343,3 +344,15 @@ def test_files_are_found_however_deep_and_folders_alone_are_none(tmp_path: Path)
     assert not has_files(tmp_path)
     (tmp_path / "a" / "b" / "c" / "x").touch()
     assert has_files(tmp_path)
+
+
+def test_a_scan_gives_the_entries_of_the_listing_in_any_order(tmp_path: Path) -> None:
+    (tmp_path / ".hidden/deep").mkdir(parents=True)
+    for name in ("b.png", "a.png", ".hidden/deep/c.png", "notes.txt"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "broken.png").symlink_to("nowhere")
+    (tmp_path / "out.png").symlink_to("/etc/hostname")
+    assert sorted(scan_files(tmp_path), key=lambda entry: entry.path) == list_files(tmp_path)
+    with pytest.raises(SourceError, match="does not exist"):
+        list(scan_files(tmp_path / "gone"))
