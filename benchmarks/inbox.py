@@ -22,6 +22,7 @@ from unittest.mock import patch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.growth import make_tiny_bundle
+from darkroom.data.stores.listing import FileEntry
 
 _ROWS_PER_PART = 1000
 _NUM_NEW = 200
@@ -29,10 +30,8 @@ _NIGHT = datetime(2026, 11, 28, tzinfo=UTC)
 _STAGES = ("table", "derive", "listing", "quiet", "night")
 
 
-def made_up(num_files: int) -> Iterator[object]:
+def made_up(num_files: int) -> Iterator[FileEntry]:
     """The listing of files that there are not."""
-    from darkroom.data.stores.listing import FileEntry
-
     for number in range(num_files):
         path = f"{number // 1000:05d}/{number:09d}.png"
         yield FileEntry(path, path, 10_000 + number % 1000, 10**18 + number)
@@ -89,7 +88,7 @@ def run_night(place: Path, num_files: int) -> int:
 
     real = LocalFolder.scan_files
 
-    def scan(self: LocalFolder) -> Iterator[object]:
+    def scan(self: LocalFolder) -> Iterator[FileEntry]:
         yield from made_up(num_files)
         yield from real(self)
 
