@@ -37,7 +37,8 @@ def _name() -> str:
 
     given = flow_run.get_parameters()
     night = now_in(inbox_rules(time_zone=given.get("time_zone")).time_zone).date()
-    return f"{given['folder']} {night} {given['model']}"
+    # A sub-flow does not know its own parameters yet: it is told its parent's.
+    return " ".join([given["folder"], str(night), given["model"]]) if {"folder", "model"} <= given.keys() else str(night)
 
 
 @flow(name="score-inbox", flow_run_name=_name)
