@@ -38,7 +38,8 @@ def _name() -> str:
     given = flow_run.get_parameters()
     night = now_in(inbox_rules(time_zone=given.get("time_zone")).time_zone).date()
     # A sub-flow does not know its own parameters yet: it is told its parent's.
-    return " ".join([given["folder"], str(night), given["model"]]) if {"folder", "model"} <= given.keys() else str(night)
+    known = {"folder", "model"} <= given.keys()
+    return f"{given['folder']} {night} {given['model']}" if known else str(night)
 
 
 @flow(name="score-inbox", flow_run_name=_name)
