@@ -118,7 +118,8 @@ def test_the_run_is_named_and_its_artifact_says_what_was_new_and_what_was_known(
     assert (result.num_new, result.num_known) == (1, 3)
     with get_client(sync_client=True) as client:
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["scoring-artifact-table"]))
-        artifacts = sorted(client.read_artifacts(artifact_filter=wanted), key=lambda each: each.created)
+        artifacts = sorted(client.read_artifacts(artifact_filter=wanted), key=lambda each: str(each.created))
+        assert artifacts[-1].flow_run_id
         run = client.read_flow_run(artifacts[-1].flow_run_id)
     assert "1 new file scored by tiny@" in str(artifacts[-1].description)
     assert "3 known" in str(artifacts[-1].data)

@@ -21,7 +21,7 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from datasets import load_dataset
+from datasets import load_dataset  # type: ignore[import-untyped]
 from PIL import Image
 
 from darkroom.data.errors import FormatError, InputError, SettingError, SourceError, WorkError
@@ -365,7 +365,7 @@ def test_a_run_that_ends_between_two_parts_leaves_whole_ones_and_the_next_does_t
 ) -> None:
     """Killed before it has published a part, or after that and before it has remembered it."""
     drop(inbox, 0, 10)
-    done = []
+    done: list[Any] = []
 
     def dying(*arguments: Any) -> Any:
         if len(done) == 1 and at == "before":
