@@ -41,8 +41,8 @@ def make_table(place: Path, num_files: int) -> int:
     """Write the rows of those files, as the nights before would have."""
     import pyarrow as pa
 
-    from darkroom.data.files.parallel import in_batches
     from darkroom.data.images.decoder import decoder
+    from darkroom.data.parallel import in_batches
     from darkroom.models.bundle.bundle import open_bundle
     from darkroom.models.inbox.known import stamp_of
     from darkroom.models.prediction_table.nights import with_origin

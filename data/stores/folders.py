@@ -64,6 +64,21 @@ class ImageFolder(Protocol):
     def iter_files(self) -> Iterator[FileEntry]:
         """Every file, sorted by printable path."""
 
+    def read_file(self, os_path: str, max_bytes: int) -> bytes:
+        """The content of a listed file.
+
+        Args:
+            os_path: The listing's `FileEntry.os_path`.
+            max_bytes: A larger file is not read.
+
+        Raises:
+            ImageError: `unreadable`, `too_large` or `link_outside`.
+        """
+
+
+class WatchedFolder(ImageFolder, Protocol):
+    """A folder in which images arrive."""
+
     def scan_files(self) -> Iterator[FileEntry]:
         """Every file, in no order: of a million, none is kept in memory."""
 
@@ -75,17 +90,6 @@ class ImageFolder(Protocol):
 
         Raises:
             FileNotFoundError: where it is gone.
-        """
-
-    def read_file(self, os_path: str, max_bytes: int) -> bytes:
-        """The content of a listed file.
-
-        Args:
-            os_path: The listing's `FileEntry.os_path`.
-            max_bytes: A larger file is not read.
-
-        Raises:
-            ImageError: `unreadable`, `too_large` or `link_outside`.
         """
 
 
@@ -167,9 +171,14 @@ def image_folder(place: Images) -> ImageFolder:
     """The folder at a path or URL, or some files of one."""
     if isinstance(place, NamedFiles):
         return place
+    return watched_folder(place)
+
+
+def watched_folder(place: Path | Url) -> WatchedFolder:
+    """The folder at a path or URL, in which images arrive."""
     return StoredFolder(place) if isinstance(place, Url) else LocalFolder(place)
 
 
-def folder_at(reference: str) -> ImageFolder:
+def folder_at(reference: str) -> WatchedFolder:
     """The folder that a `reference` names."""
-    return image_folder(place_from(reference))
+    return watched_folder(place_from(reference))

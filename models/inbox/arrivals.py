@@ -17,13 +17,15 @@ from darkroom.data.errors import InputError, SourceError
 from darkroom.data.files.atomic import atomic_file, write_json
 from darkroom.data.images.decoder import decoder
 from darkroom.data.parallel import in_batches
-from darkroom.data.stores.folders import image_folder
+from darkroom.data.stores.folders import WatchedFolder, watched_folder
 from darkroom.data.stores.listing import FileEntry
+from darkroom.data.stores.named_files import NamedFiles
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.inbox.known import Known, open_known, stamp_of
 from darkroom.models.inbox.request import InboxRequest
 from darkroom.models.prediction_table.nights import NightTable, night_schema
 from darkroom.models.scoring.plan import ScorePlan, write_plan
+from darkroom.models.scoring.request import ScoreRequest
 
 _BATCH = 5000
 _WAITS_AT_MOST_NS = 30 * 24 * 3600 * 10**9
@@ -103,7 +105,7 @@ def plan_night(request: InboxRequest, bundle: Bundle) -> NightPlan:
     embedding_size = bundle.card.embedding_size if score.embeddings else None
     for left in table.paths.work.glob("staged-*.parquet"):
         left.unlink()
-    reference = image_folder(score.folder).reference
+    reference = _inbox(score).reference
     with open_known(table) as known:
         known.follow(table)
         table.share()  # what a killed run published here alone
@@ -150,7 +152,7 @@ def remove_night_plan(table: NightTable) -> None:
 def _list(request: InboxRequest, known: Known, model: str | None) -> dict[str, int]:
     """Put new files among the arrivals; returns the fields of `FileCounts`."""
     counts: Counter[str] = Counter()
-    for batch in in_batches(image_folder(request.score.folder).scan_files(), _BATCH):
+    for batch in in_batches(_inbox(request.score).scan_files(), _BATCH):
         listed = [entry for entry in batch if not request.leaves_out(entry.path)]
         stamps = [stamp_of(entry) for entry in listed]
         seen = known.known_stamps(stamps, model)
@@ -209,3 +211,9 @@ def _arrival(entry: FileEntry) -> tuple[str, bytes, int, int, str | None, str | 
 def _write_files(table: NightTable, known: Known, rows_per_part: int) -> int:
     with atomic_file(table.paths.planned_files) as planned:
         return write_plan(planned, known.arrivals(), rows_per_part)
+
+
+def _inbox(score: ScoreRequest) -> WatchedFolder:
+    if isinstance(score.folder, NamedFiles):
+        raise InputError("--new scores what is new in a folder. Give one folder, or score files without --new.")
+    return watched_folder(score.folder)

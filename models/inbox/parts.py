@@ -20,7 +20,7 @@ from darkroom.data.files.atomic import atomic_file
 from darkroom.data.images.decoder import require_decoder
 from darkroom.data.images.watched import watched_decode
 from darkroom.data.parallel import num_cpus, ordered_map
-from darkroom.data.stores.folders import ImageFolder, folder_at
+from darkroom.data.stores.folders import ImageFolder, WatchedFolder, folder_at
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.inbox.arrivals import NightPlan, read_night_plan
 from darkroom.models.inbox.known import Row, content_of, open_known, read_known
@@ -192,7 +192,7 @@ def _content(file: _File, contents: Contents) -> bytes:
     return content_of(None, file["path"], getattr(contents, "reason", None))
 
 
-def _state(folder: ImageFolder, file: _File, reason: str | None, plan: NightPlan) -> str | None:
+def _state(folder: WatchedFolder, file: _File, reason: str | None, plan: NightPlan) -> str | None:
     """`gone` or `waiting` of a file whose row is not to be published; None of others.
 
     One that was changed since it was listed is being written, and so is one that is cut short and was touched lately,

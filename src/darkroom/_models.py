@@ -104,7 +104,7 @@ def explain(
 
 @overload
 def score(
-    folder: Reference,
+    folder: Reference | Sequence[Reference],
     model: Reference,
     out: Reference | None = None,
     rows_per_part: int = 1000,
@@ -114,6 +114,8 @@ def score(
     decoder_mismatch: DecoderMismatch | None = None,
     workspace: Reference | None = None,
     rescore: bool = False,
+    top_k: TopK = 5,
+    format: TableFormat = "parquet",
     new: Literal[False] = False,
     exclude: str | None = None,
     settle_seconds: float | None = None,
@@ -124,7 +126,7 @@ def score(
 
 @overload
 def score(
-    folder: Reference,
+    folder: Reference | Sequence[Reference],
     model: Reference,
     out: Reference | None = None,
     rows_per_part: int = 1000,
@@ -134,6 +136,8 @@ def score(
     decoder_mismatch: DecoderMismatch | None = None,
     workspace: Reference | None = None,
     rescore: bool = False,
+    top_k: TopK = 5,
+    format: TableFormat = "parquet",
     *,
     new: Literal[True],
     exclude: str | None = None,
