@@ -27,6 +27,7 @@ class InboxResult(Result):
     num_left_out: int
     num_gone: int
     num_rows: int
+    models: tuple[str, ...]
     statuses: tuple[NamedCount, ...]
     labels: tuple[NamedCount, ...]
     reasons: tuple[NamedCount, ...]

@@ -185,12 +185,16 @@ def _tables(found: Sequence[TableEntry]) -> Table:
         columns=("table", "rows", "quarantined", "abstained", "model", "size", "created", "images"),
         cells=tuple(
             (
-                *(each.name, f"{each.num_rows:,}", f"{each.num_quarantined:,}", f"{each.num_abstained:,}"),
-                *(each.bundle, size(each.num_bytes), _when(each.created), each.scored),
+                *(each.name, f"{each.num_rows:,}", _number(each.num_quarantined), _number(each.num_abstained)),
+                *(_named(each.made_by, "model"), size(each.num_bytes), _when(each.created), each.scored),
             )
             for each in found
         ),
     )
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _when(created: str) -> str:

@@ -18,7 +18,7 @@ from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.models.inbox.arrivals import NightPlan, remove_night_plan
 from darkroom.models.inbox.known import open_known
 from darkroom.models.inbox.parts import PublishedPart
-from darkroom.models.prediction_table.nights import NightTable
+from darkroom.models.prediction_table.nights import NightTable, models_of
 from darkroom.models.prediction_table.schema import SCHEMA_VERSION
 from darkroom.models.scoring.parts import images_per_second
 from darkroom.models.scoring.summary import NamedCount
@@ -43,6 +43,7 @@ class InboxSummary(BaseModel):
         num_left_out: Files that are hidden, have a name of unfinished files, or were excluded.
         num_gone: Files that were moved on while the run went.
         num_rows: Rows of the table.
+        models: Those that made them, `name@version`.
         statuses, labels, reasons: New rows by each; a row counts for each of its labels.
         num_abstained: New rows with a confidence below the model's threshold.
         parts: The new files of the table.
@@ -67,6 +68,7 @@ class InboxSummary(BaseModel):
     num_left_out: int
     num_gone: int
     num_rows: int
+    models: tuple[str, ...]
     statuses: tuple[NamedCount, ...]
     labels: tuple[NamedCount, ...]
     reasons: tuple[NamedCount, ...]
@@ -111,6 +113,7 @@ def summarize_night(
         num_left_out=files.num_left_out,
         num_gone=sum(part.num_gone for part in published),
         num_rows=num_rows,
+        models=tuple(sorted(models_of(table.out.folder))),
         statuses=_named(published, "status"),
         labels=_named(published, "label"),
         reasons=_named(published, "reason"),

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.data.errors import SettingError
+from darkroom.data.errors import FormatError, SettingError
 from darkroom.data.files.atomic import remove_folder
 from darkroom.data.files.cards import read_card
 from darkroom.data.stores.version_locks import alone
@@ -126,7 +126,11 @@ def _removable(place: Workspace, keep: int) -> tuple[list[Path], list[Path]]:
 
 def _needed_models(place: Workspace) -> set[str]:
     """`name@version` of the models that something depends on."""
-    needed = {table.bundle for table in table_entries(place)}
+    tables = table_entries(place)
+    for table in tables:
+        if table.damaged:
+            raise FormatError(table.damaged)
+    needed = {model for table in tables for model in table.made_by}
     for path in place.root.glob(f"experiments/*/{EXPERIMENT_CARD}"):
         needed.add(read_card(path, ExperimentCard, EXPERIMENT_SCHEMA).bundle)
     for name in place.model_names():

@@ -15,13 +15,16 @@ from darkroom.data.dataset.dataset import SCHEMA_VERSION as DATASET_SCHEMA
 from darkroom.data.dataset.dataset import DatasetCard
 from darkroom.data.errors import FormatError
 from darkroom.data.files.cards import read_card
-from darkroom.data.stores.table_paths import SUMMARY_CARD, TablePaths
+from darkroom.data.stores.table_paths import SUMMARY_CARD
 from darkroom.data.stores.workspace import BUNDLE_CARD, DATASET_CARD, Workspace
 from darkroom.models.bundle.blessed import read_blessed
 from darkroom.models.bundle.bundle import SCHEMA_VERSION as BUNDLE_SCHEMA
 from darkroom.models.bundle.bundle import BundleCard
 from darkroom.models.evaluation.reporting.report import EvaluatedOn, find_test_report
+from darkroom.models.inbox.summary import read_inbox_summary
 from darkroom.models.pages.navigation import REPORT_CARD
+from darkroom.models.prediction_table.nights import INBOX_CARD, NightTable, models_of, night_parts
+from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.schema import SCHEMA_VERSION as TABLE_SCHEMA
 from darkroom.models.scoring.summary import ScoreSummary
 
@@ -90,16 +93,16 @@ class TableEntry(Entry):
 
     Attributes:
         scored: The folder or URL of its images.
-        bundle: The model that made it.
+        made_by: The models that made its rows, `name@version`; several where an inbox outlived a version.
         num_rows: Its rows.
-        num_quarantined, num_abstained: Of them.
+        num_quarantined, num_abstained: Of them; None in the table of an inbox, which is counted night by night.
     """
 
     scored: str = ""
-    bundle: str = ""
+    made_by: tuple[str, ...] = ()
     num_rows: int = 0
-    num_quarantined: int = 0
-    num_abstained: int = 0
+    num_quarantined: int | None = None
+    num_abstained: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,8 @@ def model_entries(place: Workspace, name: str = "") -> tuple[ModelEntry, ...]:
     """
     made: dict[str, list[str]] = {}
     for table in table_entries(place):
-        made.setdefault(table.bundle, []).append(table.name)
+        for model in table.made_by:
+            made.setdefault(model, []).append(table.name)
     found = []
     for folder in versions(place, place.models, BUNDLE_CARD, name):
         version = reference(folder)
@@ -188,27 +192,7 @@ def table_entries(place: Workspace) -> tuple[TableEntry, ...]:
     Args:
         place: The workspace.
     """
-    found = []
-    for path in _summaries(place):
-        folder = path.with_name(path.name.removesuffix(f".{SUMMARY_CARD}"))
-        shared = _shared(path, folder.name, folder)
-        try:
-            card = read_card(TablePaths(folder).summary, ScoreSummary, TABLE_SCHEMA)
-        except FormatError as error:
-            found.append(TableEntry(**shared, damaged=str(error)))
-            continue
-        statuses = {status.name: status.num_rows for status in card.statuses}
-        found.append(
-            TableEntry(
-                **shared,
-                scored=card.folder,
-                bundle=card.bundle,
-                num_rows=card.num_files,
-                num_quarantined=statuses.get("quarantined", 0),
-                num_abstained=card.num_abstained,
-            )
-        )
-    return tuple(found)
+    return tuple(map(_table_entry, _tables(place)))
 
 
 def judged(place: Workspace, folder: Path) -> Judged:
@@ -252,13 +236,43 @@ def reference(folder: Path) -> str:
     return f"{folder.parent.name}@{folder.name}"
 
 
-def _summaries(place: Workspace) -> list[Path]:
-    """The cards of the tables, sorted; those that only a store has are fetched."""
+def _tables(place: Workspace) -> list[Path]:
+    """The folders of the tables, sorted; the cards that only a store has are fetched."""
+    cards = (f".{SUMMARY_CARD}", f".{INBOX_CARD}")
     if place.mirror:
         for name in place.mirror.listed(place.mirror.name_of(place.scores)):
-            if name.endswith(f".{SUMMARY_CARD}") and name.count("/") == 1:
+            if name.endswith(cards) and name.count("/") == 1:
                 place.fetch_file(place.root / name)
-    return sorted(path for path in place.scores.glob(f"*.{SUMMARY_CARD}") if not path.name.startswith("."))
+    found = {path.with_name(path.name.removesuffix(card)) for card in cards for path in place.scores.glob(f"*{card}")}
+    # A night that was killed before it wrote its card has rows all the same.
+    found |= {path.parent.parent for path in place.scores.glob("*/night=*/part-*.parquet")}
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _table_entry(folder: Path) -> TableEntry:
+    nights, table = night_parts(folder), NightTable(TableOutput(folder))
+    card_path = table.summary if nights or table.summary.is_file() else table.paths.summary
+    shared = _shared(card_path if card_path.is_file() else next(iter(nights.values())), folder.name, folder)
+    try:
+        if card_path == table.paths.summary:
+            card = read_card(card_path, ScoreSummary, TABLE_SCHEMA)
+            statuses = {status.name: status.num_rows for status in card.statuses}
+            return TableEntry(
+                **shared,
+                scored=card.folder,
+                made_by=(card.bundle,),
+                num_rows=card.num_files,
+                num_quarantined=statuses.get("quarantined", 0),
+                num_abstained=card.num_abstained,
+            )
+        rows = models_of(folder)
+        if not card_path.is_file():
+            return TableEntry(**shared, made_by=tuple(sorted(rows)), num_rows=sum(rows.values()))
+        last = read_inbox_summary(table)
+        made_by = tuple(sorted(rows.keys() | set(last.models)))
+        return TableEntry(**shared, scored=last.folder, made_by=made_by, num_rows=sum(rows.values()) or last.num_rows)
+    except FormatError as error:
+        return TableEntry(**shared, damaged=str(error))
 
 
 def size_of(folder: Path) -> int:

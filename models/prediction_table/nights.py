@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from darkroom.data.errors import InputError
+from darkroom.data.errors import FormatError, InputError
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.schema import EMBEDDING, LABELS, table_schema
@@ -30,8 +30,10 @@ from darkroom.models.prediction_table.schema import EMBEDDING, LABELS, table_sch
 _PART = re.compile(r"night=\d{4}-\d\d-\d\d/part-(\d+)\.parquet")
 # A table holds one kind of these: a reader could make nothing of a mixture.
 _OF_THE_MODEL = ("label", "labels", "probabilities", EMBEDDING)
+INBOX_CARD = "inbox.json"
+MODEL = "model"
 # What a row of an inbox has besides the columns of any prediction table.
-_ADDED = (pa.field("model", pa.string()), pa.field("scored_at", pa.timestamp("us", "UTC")))
+_ADDED = (pa.field(MODEL, pa.string()), pa.field("scored_at", pa.timestamp("us", "UTC")))
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class NightTable:
     @property
     def summary(self) -> Path:
         """What the last run found and wrote."""
-        return self._beside("inbox.json")
+        return self._beside(INBOX_CARD)
 
     @property
     def night_plan(self) -> Path:
@@ -169,6 +171,32 @@ def night_parts(folder: Path) -> dict[str, Path]:
     """
     found = {path.relative_to(folder).as_posix(): path for path in folder.glob("night=*/part-*.parquet")}
     return {name: found[name] for name in sorted(found) if _PART.fullmatch(name)}
+
+
+def models_of(folder: Path) -> dict[str, int]:
+    """Rows of an inbox's table by the model that made them, `name@version`; only the parts' footers are read.
+
+    Args:
+        folder: The table's.
+
+    Raises:
+        FormatError: where a part is damaged.
+    """
+    rows: dict[str, int] = {}
+    for path in night_parts(folder).values():
+        try:
+            footer = pq.read_metadata(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise FormatError(
+                f"{path} is damaged: {error}. Restore it, or remove it; its images are new then."
+            ) from error
+        for group in map(footer.row_group, range(footer.num_row_groups)):
+            columns = map(group.column, range(group.num_columns))
+            (made_by,) = (
+                each.statistics.max for each in columns if each.path_in_schema == MODEL
+            )  # one for a whole part
+            rows[made_by] = rows.get(made_by, 0) + group.num_rows
+    return rows
 
 
 def night_schema(labels: tuple[str, ...], embedding_size: int | None) -> pa.Schema:

@@ -17,6 +17,7 @@ from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.flows.ingest import ingest
 from darkroom.flows.inventory import clean, history, list_entries
 from darkroom.flows.score import score
+from darkroom.flows.score_inbox import score_inbox
 from darkroom.models.bundle.blessed import promote
 from darkroom.models.bundle.bundle import open_bundle, write_card
 from darkroom.models.inventory import cleaning
@@ -87,7 +88,7 @@ def test_the_list_says_what_made_what_and_which_version_is_in_use(place: Workspa
     ]
     (table,) = found.scores
     assert found.models[-1].used_by == (table.name,)
-    assert (table.bundle, table.num_rows) == ("tiny@a", len(list((Path(table.scored)).rglob("*.*"))))
+    assert (table.made_by, table.num_rows) == (("tiny@a",), len(list((Path(table.scored)).rglob("*.*"))))
     folder = place.model("tiny", "a")
     assert found.models[-1].num_bytes == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert list_entries("models", str(place.root)).model_dump(exclude={"datasets", "scores"}) == found.model_dump(
@@ -104,6 +105,36 @@ def test_a_damaged_card_is_an_entry_and_stops_the_cleaning(place: Workspace) -> 
     with pytest.raises(FormatError, match="blessed"):
         clean.plain(1, workspace=str(place.root))
     assert names(place)[0] == list("abcd")
+
+
+def test_a_damaged_table_stops_the_cleaning_since_its_model_is_not_known(place: Workspace) -> None:
+    (table,) = list_entries("scores", str(place.root)).scores
+    Path(f"{table.folder}.summary.json").write_text("{")
+    assert list_entries("scores", str(place.root)).scores[0].damaged
+    with pytest.raises(FormatError, match="summary"):
+        clean.plain(1, workspace=str(place.root))
+    assert names(place)[0] == list("abcd")
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_table_of_an_inbox_keeps_every_model_that_made_a_row(place: Workspace, made: Path, killed: bool) -> None:
+    shutil.rmtree(place.scores)
+    inbox = made / "images/colours/test"
+    first = score_inbox.plain(str(inbox), "tiny@a", workspace=str(place.root), settle_seconds=0)
+    again = score_inbox.plain(
+        str(inbox), "tiny@c", workspace=str(place.root), settle_seconds=0, rescore=True, out=first.out
+    )
+    assert again.models == ("tiny@a", "tiny@c")
+    if killed:  # before the card was written
+        Path(f"{first.out}.inbox.json").unlink()
+    (table,) = list_entries("scores", str(place.root)).scores
+    assert (table.made_by, table.num_rows) == (again.models, 2 * first.num_new)
+    assert [each.name for each in clean.plain(1, workspace=str(place.root)).removals if each.kind == "model"] == []
+    if not killed:
+        part = next(Path(first.out).glob("*/part-*.parquet"))
+        part.write_bytes(part.read_bytes()[:-9])
+        with pytest.raises(FormatError, match="damaged"):
+            clean.plain(1, workspace=str(place.root))
 
 
 def test_only_what_nothing_depends_on_goes(place: Workspace) -> None:
