@@ -98,10 +98,8 @@ def _locked(folder: Path, waiting: Waiting) -> Iterator[None]:
                 continue
             me = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"), waiting.run)
             with suppress(OSError):  # of a full disk: the name of its holder is no part of a lock
-                file.seek(0)
-                file.truncate()
-                json.dump(asdict(me), file)
-                file.flush()
+                file.truncate(0)
+                os.write(file.fileno(), json.dumps(asdict(me)).encode())  # past the buffer, which closing would flush
             try:
                 yield
             finally:
