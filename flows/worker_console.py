@@ -1,4 +1,4 @@
-"""The console log of a run that a Prefect worker has started; `prefect.yaml` names it in the environment of each run."""
+"""The console log of a run that a worker has started; `prefect.yaml` names it in the environment of each run."""
 
 from __future__ import annotations
 
