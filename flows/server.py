@@ -27,7 +27,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO, Any
 
-from darkroom.data.errors import WorkError
+from darkroom.data.errors import InputError, WorkError
 from darkroom.data.files.locks import exclusive
 from darkroom.flows.settings import name_server
 
@@ -44,6 +44,8 @@ _HOME_REFUSED = (
     "unable to open database file", "attempt to write a readonly database", "database disk image is malformed",
     "file is not a database",
 )  # fmt: skip
+# How Python begins the last line of a traceback: here, the lock's own sentence on a folder that cannot be made.
+_NOT_WRITABLE = f"{InputError.__module__}.{InputError.__qualname__}: "
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ class OwnServer:
         last = text.splitlines()[-1].strip().rstrip(".") if text else f"it ended with status {status} and said nothing"
         if any(sign in text for sign in _DISK_FULL):
             return f"{last}. Free space on the disk of {self.home}, or set PREFECT_HOME to a folder on another one."
-        if any(sign in text for sign in _HOME_REFUSED):
+        refused = last.startswith(_NOT_WRITABLE)
+        if refused or any(sign in text for sign in _HOME_REFUSED):
+            last = last.removeprefix(_NOT_WRITABLE)
             return f"{last}. Its record is in {self.home}: set PREFECT_HOME to a folder that can be written to."
         return f"{last}. Check the installation with 'darkroom doctor', {_OR_ANOTHER}."
 

@@ -97,7 +97,7 @@ def test_it_fails_where_no_image_could_be_predicted_and_shows_why(
     written = capsys.readouterr()
     assert ended.value.code == 2
     assert "truncated" in written.out
-    assert "None of the images" in written.err
+    assert "quarantined" in written.err
 
 
 def test_a_quick_look_loads_neither_prefect_nor_tensorflow(place: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_bad_archive_refuses_them_all_and_leaves_nothing(tmp_path: Path) -> No
     (tmp_path / "zips" / "b.zip").write_bytes(b"PK")
     with pytest.raises(SourceError, match=r"The archives in .*zips are refused: .*'b\.zip'.* damaged"):
         resolve(str(tmp_path / "zips"), Workspace(tmp_path / "w"))
-    assert not [path for path in (tmp_path / "w" / "sources").iterdir() if path.name != ".lock"]
+    assert not (tmp_path / "w").exists()
     (tmp_path / "zips" / "b.zip").unlink()
     pack(tmp_path / "zips" / "a.tar", {"2.jpg": "a"})
     with pytest.raises(SourceError, match="two archives of one name"):
