@@ -16,7 +16,7 @@ from darkroom.flows.options import INSPECT_OPTIONS, MAX_JUDGED
 from darkroom.flows.quiet import load_tensorflow
 from darkroom.flows.shared_options import (
     A_DATASET,
-    A_MODEL,
+    A_MODEL_OR_READY_MADE,
     OUTPUT,
     MaxJudged,
     Source,
@@ -67,7 +67,7 @@ def label_next(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The images; subfolders too", show_default=False)],
     model: Annotated[
         str,
-        typer.Option(metavar="MODEL", help=f"{A_MODEL}; imagenet is ready-made, 1,000 classes", show_default=False),
+        typer.Option(metavar="MODEL", help=f"{A_MODEL_OR_READY_MADE}", show_default=False),
     ],
     budget: Annotated[
         int, typer.Option(metavar="INTEGER", help="Images to choose (default: 200)", show_default=False)
@@ -87,7 +87,7 @@ def label_next(
     from darkroom.models.labelling.next_images import check_budget
 
     check_budget(budget)
-    if model != READY_MADE:
+    if model not in READY_MADE:
         open_workspace(how.workspace).find_model(model)
     with how.prepared(tensorflow=True):
         from darkroom.flows.label_next import label_next as flow

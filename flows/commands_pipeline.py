@@ -319,7 +319,7 @@ def score(
     from darkroom.flows import to_score, up_to_date
     from darkroom.flows.requested import only_model
     from darkroom.flows.settings import open_workspace
-    from darkroom.models.bundle.imagenet import READY_MADE, is_built
+    from darkroom.models.bundle.imagenet import is_to_be_built
     from darkroom.models.prediction_table.schema import TOP_K, check_top_k
 
     check_top_k(top_k)
@@ -343,7 +343,7 @@ def score(
         inbox, model = to_score.one_folder(folder), model or only_model(place)
         del kind["top_k"]
         with how.prepared(tensorflow=False):
-            if model == READY_MADE and not is_built(place):
+            if is_to_be_built(model, place):
                 load_tensorflow()
             from darkroom.flows.score_inbox import score_inbox
 
@@ -355,7 +355,7 @@ def score(
         result = up_to_date.scored(given.images, model, out, rows_per_part, form=format, **kind)
         if result is None or retry_quarantined:
             with how.prepared(tensorflow=False):
-                if model == READY_MADE and not is_built(place):
+                if is_to_be_built(model, place):
                     load_tensorflow()
                 from darkroom.flows.score import score as flow
 

@@ -28,12 +28,12 @@ def predict(
     from darkroom.flows.predict import predict as predicted
     from darkroom.flows.requested import only_model
     from darkroom.flows.settings import open_workspace, prepare_environment
-    from darkroom.models.bundle.imagenet import READY_MADE, is_built
+    from darkroom.models.bundle.imagenet import is_to_be_built
 
     check_images(images)
     place = open_workspace(how.workspace)
     model = model or only_model(place)
-    if model == READY_MADE and not is_built(place):
+    if is_to_be_built(model, place):
         prepare_environment("CRITICAL")
         load_tensorflow()
     result = predicted(images, model, place)

@@ -180,13 +180,23 @@ def _gpu() -> Finding:
 
 
 def _weights() -> Finding:
-    from darkroom.models.networks.efficientnet_lite import check_weights
+    from darkroom.models.networks.efficientnet_lite import LITE0
+    from darkroom.models.networks.pretrained_weights import PUBLISHED, check_weights
 
-    check_weights()
+    installed, remedy = list[str](), ""
+    for network in PUBLISHED:
+        try:
+            check_weights(network)
+            installed.append(network)
+        except InputError as error:  # without EfficientNet-Lite0, the default, little works
+            if network == LITE0:
+                raise
+            remedy = str(error)
     cache = Path.home() / ".keras" / "models"
     others = sorted(path.name for path in cache.glob("*notop*")) if cache.is_dir() else []
     others_text = f"; in Keras's cache: {', '.join(others)}" if others else ""
-    return Finding(subject="weights", status="ok", found=f"efficientnet-lite0 installed{others_text}")
+    found = f"{', '.join(installed)} installed{others_text}"
+    return Finding(subject="weights", status="note" if remedy else "ok", found=found, remedy=remedy)
 
 
 def _workspace(workspace: Workspace) -> Finding:

@@ -28,7 +28,7 @@ def label_next(
     Args:
         folder: The images, in a folder or at a URL; subfolders too.
         model: A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a
-            path; `imagenet` is ready-made.
+            path; `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
         budget: Images to choose.
         out: Folder or URL for `label.html` and `next.csv`; None takes labelling/<folder's name>-<bundle> in the
             workspace.

@@ -30,7 +30,7 @@ def only_model(place: Workspace) -> str:
         InputError: where there are several, or none.
     """
     names = place.model_names()
-    own = [name for name in names if name != READY_MADE] or names
+    own = [name for name in names if name not in READY_MADE] or names
     if len(own) > 1:
         raise InputError(f"Which model? There are: {', '.join(names)}. Give one with --model.")
     if not own:

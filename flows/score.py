@@ -52,7 +52,7 @@ def score(
     Args:
         folder: The images, in a folder or at a URL, subfolders too; or an image file, or a list of them.
         model: A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a
-            path; `imagenet` is ready-made.
+            path; `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
         out: Folder or URL for the table; None takes scores/<folder's name>-<bundle> in the workspace.
         rows_per_part: Files in one part of the table.
         dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.

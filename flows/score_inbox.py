@@ -65,7 +65,7 @@ def score_inbox(
     Args:
         folder: The inbox, a folder or a URL; subfolders too.
         model: A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a
-            path; `imagenet` is ready-made.
+            path; `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
         out: Folder or URL for the table; None takes scores/<inbox's name>-<model> in the workspace.
         rows_per_part: Files in one part of the table.
         rescore: Also score files that another version of a model has scored; its rows stay.

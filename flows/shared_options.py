@@ -12,6 +12,7 @@ SCORING = "Scoring"
 QUALITY = "Data quality"
 
 A_MODEL = "A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a path"
+A_MODEL_OR_READY_MADE = f"{A_MODEL}; imagenet is ready-made, 1,000 classes, as are imagenet-lite1 and imagenet-lite2"
 A_DATASET = "A data set: a name (newest version), name@version, or a path"
 A_SOURCE = "A folder, a .zip/.tar archive, the URL of either, kaggle:owner/dataset, or sample:NAME"
 
@@ -92,7 +93,7 @@ ScoringModel = Annotated[
     typer.Option(
         "--model",
         metavar="MODEL",
-        help=f"{A_MODEL}; imagenet is ready-made, 1,000 classes (default: the only one in the workspace)",
+        help=f"{A_MODEL_OR_READY_MADE} (default: the only one in the workspace)",
     ),
 ]
 

@@ -39,7 +39,7 @@ from darkroom.flows.retrain_result import RetrainResult
 from darkroom.flows.settings import default_table, local_copy, open_folder, open_table, open_workspace, training_cluster
 from darkroom.models.bundle.blessed import blessed_reference, is_in_workspace, read_blessed
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.imagenet import READY_MADE, find_bundle, is_built
+from darkroom.models.bundle.imagenet import find_bundle, is_to_be_built
 from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.prediction_table.schema import TOP_K, TopK
@@ -254,7 +254,7 @@ def scored(
         InputError: where there is no such folder or model, or no table can be written there.
     """
     place = open_workspace(workspace)
-    if model == READY_MADE and not is_built(place):
+    if is_to_be_built(model, place):
         return None
     found = find_bundle(model, place)
     bundle = open_bundle(found.folder)

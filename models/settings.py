@@ -31,8 +31,8 @@ class TrainSettings(SettingsModel):
     model: str = Field(
         default="efficientnet-lite0",
         title="Architecture",
-        description="Architecture: starter, cifar4, cifar6, residual32, residual96, airbench32, efficientnet-lite0, or "
-        "the name of a network in keras.applications",
+        description="Architecture: starter, cifar4, cifar6, residual32, residual96, airbench32, efficientnet-lite0, "
+        "efficientnet-lite1, efficientnet-lite2, or the name of a network in keras.applications",
     )
     weights: Literal["imagenet", "none"] = Field(
         default="imagenet", description="Initial weights: imagenet for pretrained, none to train from scratch"

@@ -1,13 +1,15 @@
-"""The ready-made bundle: EfficientNet-Lite0 with ImageNet's 1,000 classes, as its publishers trained it.
+"""The ready-made bundles: EfficientNet-Lite with ImageNet's 1,000 classes, as its publishers trained it.
 
-It is built once in a workspace, `models/imagenet/<version>/`, from the weights and the class names that are installed;
-nothing is downloaded and nothing is trained. From there on it is a bundle like any other.
+`imagenet` is Lite0; `imagenet-lite1` and `imagenet-lite2` are larger, slower and more accurate. Each is built once in a
+workspace, `models/<name>/<version>/`, from the weights and the class names that are installed; nothing is downloaded
+and nothing is trained. From there on it is a bundle like any other.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +28,27 @@ from darkroom.models.bundle.bundle import BUNDLE_FILES, BundleCard, write_card
 from darkroom.models.measures.calibration import Calibration
 from darkroom.models.networks.architectures import with_embeddings
 from darkroom.models.networks.efficientnet_lite import (
-    NAME,
+    FAMILY,
+    LITE0,
+    LITE1,
+    LITE2,
     NUM_FEATURES,
     NUM_IMAGENET_CLASSES,
     build_classifier,
-    check_weights,
     load_pretrained,
 )
+from darkroom.models.networks.pretrained_weights import check_weights
 from darkroom.models.onnx.metadata import NetworkDescription, describe_network
 from darkroom.models.onnx.parity import check_parity
 from darkroom.models.onnx.quantize import Int8Facts
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.settings import TrainSettings
 
-READY_MADE = "imagenet"
+# The name of each ready-made bundle, and its network.
+READY_MADE: Mapping[str, str] = {"imagenet": LITE0, "imagenet-lite1": LITE1, "imagenet-lite2": LITE2}
 
 # Raised whenever the same weights and names would give another bundle.
 _CODE_VERSION = 2
-# The size that the weights were trained at; stretched, so that nothing at the edge of a photograph is lost.
-_POLICY = DecodePolicy(image_size=(224, 224))
-# As published (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"), on ImageNet's own validation part.
-_PUBLISHED_ACCURACY = 0.751
 
 logger = logging.getLogger(__name__)
 
@@ -64,33 +66,38 @@ def class_names() -> tuple[str, ...]:
     return tuple(name if times[name] == 1 else get_1k_clean_name(number) for number, name in enumerate(first))
 
 
-def ready_made_bundle(workspace: Workspace) -> Path:
-    """The folder of the ready-made bundle, built on first use.
+def ready_made_bundle(workspace: Workspace, name: str = "imagenet") -> Path:
+    """The folder of a ready-made bundle, built on first use.
+
+    Args:
+        workspace: Where it is built.
+        name: One of `READY_MADE`.
 
     Raises:
         InputError: where the package that holds the weights is not installed.
         FormatError: where its file is not the one that this code was checked with.
     """
-    check_weights()
-    final, names = _folder(workspace), class_names()
+    network, policy = READY_MADE[name], _policy(name)
+    check_weights(network)
+    final, names = _folder(workspace, name), class_names()
     if (final / BUNDLE_CARD).is_file():
         return final
-    logger.info("Building the ready-made model %s@%s, once in this workspace", READY_MADE, final.name)
-    model = _in_label_order(names)
-    noise = np.random.default_rng(0).integers(0, 256, (4, *_POLICY.image_size, 3), dtype=np.uint8)
+    logger.info("Building the ready-made model %s@%s, once in this workspace", name, final.name)
+    model = _in_label_order(names, network)
+    noise = np.random.default_rng(0).integers(0, 256, (4, *policy.image_size, 3), dtype=np.uint8)
     with atomic_folder(final) as temporary:
         model.save(temporary / "model.keras")
         export_onnx(with_embeddings(model), temporary / "model.onnx")
         calibration, labels = Calibration(), LabelMap.of(names).names
-        description = NetworkDescription(f"{READY_MADE}@{final.name}", labels, _POLICY, calibration)
+        description = NetworkDescription(f"{name}@{final.name}", labels, policy, calibration)
         describe_network(temporary / "model.onnx", description)
         card = BundleCard(
-            name=READY_MADE,
+            name=name,
             version=final.name,
             dataset="imagenet",
             labels=labels,
-            policy=_POLICY,
-            settings=TrainSettings(name=READY_MADE, model=NAME),
+            policy=policy,
+            settings=TrainSettings(name=name, model=network),
             network_stages=(),
             history=(),
             best_epoch=0,
@@ -98,46 +105,56 @@ def ready_made_bundle(workspace: Workspace) -> Path:
             train_seconds=0.0,
             calibration=calibration,
             threshold=0.0,
-            validation_accuracy=_PUBLISHED_ACCURACY,
+            validation_accuracy=FAMILY[network].accuracy,
             int8=Int8Facts(refused="its weights came without images to calibrate int8 on"),
             embedding_size=NUM_FEATURES,
             onnx_max_difference=check_parity(model, OnnxRunner(temporary / "model.onnx"), [noise]),
             libraries=library_versions(),
-            files=tuple(FileFact.of(temporary, name) for name in BUNDLE_FILES),
+            files=tuple(FileFact.of(temporary, file) for file in BUNDLE_FILES),
         )
         write_card(temporary, card)
-    logger.info("Built the ready-made bundle %s@%s, %d classes.", READY_MADE, final.name, len(names))
+    logger.info("Built the ready-made bundle %s@%s, %d classes.", name, final.name, len(names))
     return final
 
 
 def find_bundle(reference: str, workspace: Workspace) -> FoundModel:
-    """The bundle that a reference names, and why that version; the ready-made one is built on first use.
+    """The bundle that a reference names, and why that version; a ready-made one is built on first use.
 
     Args:
-        reference: `imagenet` for the ready-made one; otherwise as `Workspace.choose_model` takes it.
+        reference: One of `READY_MADE`; otherwise as `Workspace.choose_model` takes it.
         workspace: Where to look.
 
     Raises:
         InputError: where there is no such bundle.
     """
-    if reference != READY_MADE:
+    if reference not in READY_MADE:
         return workspace.choose_model(reference)
-    with exclusive(workspace.models / READY_MADE):
-        return FoundModel(ready_made_bundle(workspace), ModelChoice(by="ready-made"))
+    with exclusive(workspace.models / reference):
+        return FoundModel(ready_made_bundle(workspace, reference), ModelChoice(by="ready-made"))
 
 
-def is_built(workspace: Workspace) -> bool:
-    """Whether `ready_made_bundle` has nothing left to do, and so will not load TensorFlow."""
-    return (_folder(workspace) / BUNDLE_CARD).is_file()
+def is_to_be_built(reference: str, workspace: Workspace) -> bool:
+    """Whether `find_bundle` has a ready-made bundle to build, for which it loads TensorFlow.
+
+    Args:
+        reference, workspace: As for `find_bundle`.
+    """
+    return reference in READY_MADE and not (_folder(workspace, reference) / BUNDLE_CARD).is_file()
 
 
-def _folder(workspace: Workspace) -> Path:
-    return workspace.model(READY_MADE, content_version(_CODE_VERSION, class_names(), _POLICY.model_dump(mode="json")))
+def _policy(name: str) -> DecodePolicy:
+    """At the size that the weights were trained at; stretched, so that nothing at the edge of a photograph is lost."""
+    return DecodePolicy(image_size=FAMILY[READY_MADE[name]].image_size)
 
 
-def _in_label_order(names: tuple[str, ...]) -> Any:
+def _folder(workspace: Workspace, name: str) -> Path:
+    policy = _policy(name).model_dump(mode="json")
+    return workspace.model(name, content_version(_CODE_VERSION, class_names(), policy))
+
+
+def _in_label_order(names: tuple[str, ...], network: str) -> Any:
     """The published classifier, its logits in the order of the label map, which is sorted, instead of ImageNet's."""
-    model = build_classifier(_POLICY.image_size)
+    model = build_classifier(FAMILY[network].image_size, network)
     load_pretrained(model)
     order = sorted(range(len(names)), key=names.__getitem__)
     head = model.get_layer("logits")

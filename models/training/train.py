@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.input import Shuffle, batches, untuned
 from darkroom.data.errors import SettingError
 from darkroom.models.bundle.bundle import EpochLog
@@ -140,6 +141,7 @@ def _train_head(request: TrainRequest, features: Path) -> tuple[Any, list[EpochL
         name="head",
     )
     head, history = run_stage(stage, head, request)
+    _advise_on_size(dataset, settings)
     backbone = build_backbone(settings.model, dataset.card.policy.image_size, settings.weights)
     if settings.weights == "imagenet":
         logger.info("Loaded ImageNet weights (%.1f M parameters)", backbone.count_params() / 1e6)
@@ -147,6 +149,16 @@ def _train_head(request: TrainRequest, features: Path) -> tuple[Any, list[EpochL
     model = with_head(backbone, len(dataset.labels), settings.dropout)
     model.get_layer(LOGITS_LAYER).set_weights(head.get_layer(LOGITS_LAYER).get_weights())
     return model, history
+
+
+def _advise_on_size(dataset: Dataset, settings: TrainSettings) -> None:
+    """Say it where a backbone gets smaller images than suit it: the size is decided when the data set is made."""
+    given, suits = dataset.card.policy.image_size, describe(settings.model, settings.weights).image_size
+    if given[0] * given[1] < suits[0] * suits[1]:
+        logger.info(
+            "%s holds images of %d x %d; %s is more accurate at %d x %d: ingest with --image-size %d",
+            dataset.reference, *given, settings.model, *suits, suits[0],
+        )  # fmt: skip
 
 
 def _fine_tune(request: TrainRequest, model: Any) -> tuple[Any, list[EpochLog]]:

@@ -23,7 +23,7 @@ def label_next(
     Args:
         folder: The images, in a folder or at a URL; subfolders too.
         model: A name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`, or a path;
-            `imagenet` is ready-made.
+            `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
         budget: Images to choose.
         out: Folder or URL for the page and the table; None takes `labelling/` in the workspace.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.

@@ -35,7 +35,7 @@ def load_model(reference: str | Path, workspace: str | Path | None = None) -> Mo
 
     Args:
         reference: A name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`, or a
-            path; `imagenet` is ready-made.
+            path; `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
 
     Raises:

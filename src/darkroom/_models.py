@@ -171,7 +171,7 @@ def score(
     Args:
         folder: The images, in a folder or at a URL, subfolders too; or an image file, or several.
         model: A name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`, or a path;
-            `imagenet` is ready-made.
+            `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
         out: Folder or URL for the table; None takes `scores/` in the workspace.
         rows_per_part: Files in one part of the table.
         retry_quarantined: Try files again that an earlier run quarantined.

