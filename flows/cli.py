@@ -30,7 +30,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 # How alike a word and a command must be for one to be taken for the other: at 0.6, `list` is like `ingest`.
 _CLOSE = 0.7
 # Commands that decode files of strangers, thousands of them.
-_DECODES = frozenset({"ingest", "run", "score"})
+_DECODES = frozenset({"ingest", "run", "score", "serve"})
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
 

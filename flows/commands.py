@@ -11,6 +11,7 @@ from darkroom.flows import (
     commands_inventory,
     commands_models,
     commands_pipeline,
+    commands_serving,
     commands_setup,
     commands_tables,
 )
@@ -30,7 +31,16 @@ app = typer.Typer(
     suggest_commands=False,  # cli.py has a better ear
     context_settings=HELP,
 )
-for group in (commands_pipeline, commands_tables, commands_data, commands_models, commands_inventory, commands_setup):
+_GROUPS = (
+    commands_pipeline,
+    commands_tables,
+    commands_serving,
+    commands_data,
+    commands_models,
+    commands_inventory,
+    commands_setup,
+)
+for group in _GROUPS:
     app.add_typer(group.app)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from darkroom.data.errors import SettingError, SourceError
@@ -75,6 +75,14 @@ class Settings(BaseSettings):
         description="What to do where images, rows or a model come from a decoder that gives other pixels than the one "
         "installed here: warn, or strict, which refuses",
     )
+    api_keys: SecretStr = Field(
+        default=SecretStr(""), description="API keys of a service (darkroom serve), separated by commas"
+    )
+
+
+def serving_keys() -> str:
+    """The API keys that `DARKROOM_API_KEYS` names, one per line."""
+    return Settings().api_keys.get_secret_value().replace(",", "\n")
 
 
 def decoder_rule(given: DecoderMismatch | None = None) -> DecoderMismatch:

@@ -59,6 +59,8 @@ ORDER = (
     "models/experiments",
     "models/inspecting",
     "models/inventory",
+    "models/serving",
+    "models/serving/http",
     "tasks",
     "flows",
     "flows/recipes",

@@ -25,6 +25,17 @@ def died_in_flight() -> bool:
     return died
 
 
+@contextmanager
+def in_hands() -> Iterator[None]:
+    """Within the block this thread has something in its hands that may take the process down."""
+    thread = threading.get_ident() // 64 % len(_BOARD)  # addresses of threads, far apart
+    _BOARD[thread] = 1
+    try:
+        yield
+    finally:
+        _BOARD[thread] = 0
+
+
 class InFlight:
     """The items of a part: which are suspects, and which are in flight."""
 
@@ -41,12 +52,12 @@ class InFlight:
     @contextmanager
     def flying(self, index: int) -> Iterator[None]:
         """Within the block the item is one that may take the process down."""
-        thread = threading.get_ident() // 64 % len(_BOARD)  # addresses of threads, far apart
-        self._flying[index] = _BOARD[thread] = 1
+        self._flying[index] = 1
         try:
-            yield
+            with in_hands():
+                yield
         finally:
-            self._flying[index] = _BOARD[thread] = 0
+            self._flying[index] = 0
 
 
 @contextmanager

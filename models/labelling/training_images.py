@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.dataset.manifest import OK
 from darkroom.data.images.decode import decode_stored
+from darkroom.data.shards.records import Record
 from darkroom.data.shards.shards import read_shard
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.onnx.runtime import Runner
@@ -64,6 +66,23 @@ class Unusable:
         return any(path.endswith(f"/{name}") or f"/{name}".endswith(path) for name in self.paths.get(size, ()))
 
 
+def sampled(dataset: Dataset, size: int) -> Iterator[tuple[Path, Record]]:
+    """Some training images and the shards that hold them, taken evenly from at most 50 shards, the same each time.
+
+    Args:
+        dataset: The images.
+        size: About how many; at least one of each of these shards.
+    """
+    shards = dataset.shard_paths("train")
+    chosen = shards[:: -(-len(shards) // _MAX_SHARDS)]
+    each = -(-size // len(chosen))
+    for shard in chosen:
+        # By hash, not the first: a shard holds its images by path, and so by class.
+        records = (record for record in read_shard(shard, dataset.labels) if record.copy == 0)
+        for record in sorted(records, key=lambda record: (record.sha256, record.encoded))[:each]:
+            yield shard, record
+
+
 def training_embeddings(dataset: Dataset, bundle: Bundle, runner: Runner, size: int) -> NDArray[np.float32]:
     """Embeddings of some training images, `float32[M, D]`; none where they were decoded by another policy.
 
@@ -76,17 +95,9 @@ def training_embeddings(dataset: Dataset, bundle: Bundle, runner: Runner, size: 
     if dataset.card.policy != bundle.card.policy:
         logger.info("%s was trained on images of another decode policy: its folder stands for them.", bundle.reference)
         return np.zeros((0, runner.embedding_size or 1), np.float32)
-    shards = dataset.shard_paths("train")
-    step = -(-len(shards) // _MAX_SHARDS)
-    chosen = shards[::step]
-    each = -(-size // len(chosen))
     found = []
-    for shard in chosen:
-        # By hash, not the first: a shard holds its images by path, and so by class.
-        records = (record for record in read_shard(shard, dataset.labels) if record.copy == 0)
-        names = sorted((record.sha256, record.encoded) for record in records)
-        pixels = (decode_stored(encoded) for _, encoded in names[:each])
-        while batch := list(islice(pixels, _BATCH)):
-            found.append(runner.with_embeddings(np.stack(batch))[1])
+    pixels = (decode_stored(record.encoded) for _, record in sampled(dataset, size))
+    while batch := list(islice(pixels, _BATCH)):
+        found.append(runner.with_embeddings(np.stack(batch))[1])
     vectors = np.concatenate(found)
     return vectors[np.isfinite(vectors).all(axis=1)][:size]

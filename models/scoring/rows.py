@@ -126,14 +126,19 @@ def score_contents(
     batches = in_batches(items, _BATCH)
 
     def score(batch: Sequence[T]) -> list[dict[str, Any]]:
-        return _score_batch([read(item) for item in batch], scorer)
+        return score_batch([read(item) for item in batch], scorer)
 
     for rows in ordered_map(score, batches, num_threads, 2 * num_threads):
         yield from rows
 
 
-def _score_batch(batch: list[tuple[str | None, Contents]], scorer: Scorer) -> list[dict[str, Any]]:
-    """The rows of a batch."""
+def score_batch(batch: Sequence[tuple[str | None, Contents]], scorer: Scorer) -> list[dict[str, Any]]:
+    """The rows of a batch, computed by the thread that calls.
+
+    Args:
+        batch: The path that a row names, if any, and what is to be scored.
+        scorer: What makes the rows.
+    """
     runner, bundle = scorer.runner, scorer.bundle
     ready = [_decoded(path, contents, bundle.card.policy, scorer.decode) for path, contents in batch]
     usable = [place for place, item in enumerate(ready) if item.pixels is not None]
