@@ -44,6 +44,7 @@ ORDER = (
     "models/networks",
     "models/onnx/graph",
     "models/onnx",
+    "models/profile",
     "models/bundle",
     "models/training_loop/techniques",
     "models/training_loop",

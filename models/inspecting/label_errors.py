@@ -29,9 +29,9 @@ from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.data.shards.records import Record
 from darkroom.data.shards.shards import read_shard
 from darkroom.models.measures.metrics import Frozen
+from darkroom.models.npz import read_arrays, write_arrays
 from darkroom.models.onnx.runtime import OnnxRunner
 from darkroom.models.training.features import export_backbone
-from darkroom.models.training.npz import read_arrays, write_arrays
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -39,13 +39,16 @@ def stored_batches(
         yield np.stack([pixels for pixels, _ in chunk]), labels.truth(indices for _, indices in chunk)
 
 
-def split_logits(dataset: Dataset, split: str, runner: Runner) -> tuple[NDArray[np.float32], Any]:
+def split_logits(
+    dataset: Dataset, split: str, runner: Runner, seen: Callable[[NDArray[np.float32]], None] | None = None
+) -> tuple[NDArray[np.float32], Any]:
     """Run a network on the images of a split.
 
     Args:
         dataset: The images.
         split: `train`, `validation` or `test`.
         runner: The network.
+        seen: Is given the embeddings `float32[N, D]` of each batch; None for none.
 
     Returns:
         `logits float32[N, C]` and the truth, in the order of the split's shards: `int32[N]`, or `float32[N, C]` of 0
@@ -57,6 +60,11 @@ def split_logits(dataset: Dataset, split: str, runner: Runner) -> tuple[NDArray[
     """
     logits, truth = [], []
     for images, labels in stored_batches(dataset.records(split), 32, dataset.labels):
-        logits.append(runner(images))
+        if seen is None:
+            logits.append(runner(images))
+        else:
+            found, embeddings = runner.with_embeddings(images)
+            logits.append(found)
+            seen(embeddings)
         truth.append(labels)
     return np.concatenate(logits), np.concatenate(truth)

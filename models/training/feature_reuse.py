@@ -22,7 +22,7 @@ from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.images.decoder import Decoder
 from darkroom.data.shards.shard_names import SUFFIXES
-from darkroom.models.training.npz import read_arrays, write_arrays
+from darkroom.models.npz import read_arrays, write_arrays
 
 logger = logging.getLogger(__name__)
 

@@ -29,10 +29,10 @@ from darkroom.data.shards.records import Record
 from darkroom.data.shards.shards import read_shard
 from darkroom.data.task import Truth
 from darkroom.models.networks.architectures import build_backbone
+from darkroom.models.npz import read_arrays, write_arrays
 from darkroom.models.onnx.inference import stored_batches
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.training.feature_reuse import BACKBONE, KEY_DTYPE, find_known, forget_known, take_known
-from darkroom.models.training.npz import read_arrays, write_arrays
 
 logger = logging.getLogger(__name__)
 

@@ -25,6 +25,7 @@ from darkroom.models.onnx.metadata import NetworkDescription, describe_network
 from darkroom.models.onnx.parity import check_parity
 from darkroom.models.onnx.quantize import Int8Facts, calibration_images, judge, quantize
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
+from darkroom.models.profile.made import Seen, ValidationFacts, familiarity_of, make_profile, seen_by
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.decide import Decided, decide
 from darkroom.models.training.model_version import bundle_name, bundle_version, staging_folder
@@ -65,14 +66,17 @@ def publish_bundle(
         export_onnx(network, temporary / "model.onnx")
         progress(_EXPORT, 1, 3)
         runner = OnnxRunner(temporary / "model.onnx")
-        logits, truth = split_logits(dataset, "validation", runner)
+        seen = seen_by(runner, familiarity_of(dataset, runner))
+        logits, truth = split_logits(dataset, "validation", runner, seen)
         _check_finite(logits, final.parent.name)
         progress(_EXPORT, 2, 3)
         first = islice(stored_batches(dataset.records("validation"), _PARITY_BATCH, dataset.labels), _PARITY_BATCHES)
         difference = check_parity(network, runner, (images for images, _ in first))
         progress(_EXPORT, 3, 3)
         decision = decide(dataset, settings, logits, truth)
-        int8 = _make_int8(dataset, temporary, decision, progress)
+        int8, int8_seen = _make_int8(dataset, temporary, decision, progress, seen)
+        validation = ValidationFacts(decision.chances, truth, answers_of(decision.thresholds), seen, int8_seen)
+        make_profile(temporary, dataset, validation)
         name, labels, policy = bundle_name(dataset, settings), dataset.card.labels, dataset.card.policy
         description = NetworkDescription(
             f"{name}@{final.name}", labels, policy, decision.calibration, decision.threshold, decision.thresholds
@@ -125,16 +129,20 @@ def _without_optimizer(model: Any) -> Any:
     return copy
 
 
-def _make_int8(dataset: Dataset, folder: Path, decision: Decided, progress: Progress) -> Int8Facts:
-    """Quantize `model.onnx` beside itself and compare it with what that one gives on validation."""
+def _make_int8(
+    dataset: Dataset, folder: Path, decision: Decided, progress: Progress, fp32: Seen | None
+) -> tuple[Int8Facts, Seen | None]:
+    """Quantize `model.onnx` beside itself, compare it with what that one gives on validation, and how far it sees."""
     images = calibration_images(dataset)
     logger.info("Quantizing to int8, with the ranges of activations that %d training images give", len(images))
     refused = quantize(folder / "model.onnx", folder / INT8_FILE, images, progress)
     if refused:
-        return Int8Facts(refused=refused)
-    logits, truth = split_logits(dataset, "validation", OnnxRunner(folder / INT8_FILE))
+        return Int8Facts(refused=refused), None
+    runner = OnnxRunner(folder / INT8_FILE)
+    seen = seen_by(runner, fp32.familiarity if fp32 else None)
+    logits, truth = split_logits(dataset, "validation", runner, seen)
     if not np.isfinite(logits).all():
         (folder / INT8_FILE).unlink()
-        return Int8Facts(refused="its int8 network gives NaN or infinity")
+        return Int8Facts(refused="its int8 network gives NaN or infinity"), None
     chances = decision.calibration.apply(logits)
-    return judge(decision.chances, chances, truth, decision.threshold, answers_of(decision.thresholds))
+    return judge(decision.chances, chances, truth, decision.threshold, answers_of(decision.thresholds)), seen

@@ -71,7 +71,7 @@ def test_a_published_bundle_is_found_again_and_its_staging_is_gone(dataset, trai
     assert published_bundle(dataset, SETTINGS, place) == folder
     assert sorted(path.name for path in folder.parent.iterdir()) == [bundle_version(dataset, SETTINGS)]
     assert sorted(path.name for path in folder.iterdir()) == [
-        "bundle.json", "model.int8.onnx", "model.keras", "model.onnx",
+        "bundle.json", "model.int8.onnx", "model.keras", "model.onnx", "profile",
     ]  # fmt: skip
 
 

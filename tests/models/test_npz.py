@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from darkroom.data.errors import FormatError
-from darkroom.models.training.npz import read_arrays, write_arrays
+from darkroom.models.npz import read_arrays, write_arrays
 
 
 def test_arrays_come_back_in_the_order_asked_for_and_give_the_same_bytes(tmp_path: Path) -> None:
