@@ -26,7 +26,7 @@ from PIL import Image
 from darkroom.data.images.decode import decode
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.parallel import num_cpus, ordered_map
-from darkroom.data.quality.duplicates import Images, find_copies
+from darkroom.data.quality.duplicates import Images, find_duplicates
 from darkroom.data.quality.hash_search import near_hashes
 from darkroom.data.quality.perceptual import perceptual_hash, thumbnail
 
@@ -108,7 +108,7 @@ def measure(name: str, files: list[bytes], num_images: int) -> None:
     )
     images = Images.of(table, POLICY.image_size)
     begin = time.perf_counter()
-    pairs = find_copies(images, lambda places: small[places])
+    pairs = find_duplicates(images, lambda places: small[places])
     seconds = time.perf_counter() - begin
     paths = [path.partition("/") for path in images.table["path"].to_pylist()]
     found = [(paths[a], paths[b]) for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)]

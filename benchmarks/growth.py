@@ -106,7 +106,7 @@ def find_duplicates(tree: Path, work: Path) -> int:
     """Search as many hashes as the tree has files for copies: random ones, and one in a hundred a near copy."""
     import pyarrow as pa
 
-    from darkroom.data.quality.duplicates import Images, find_copies
+    from darkroom.data.quality.duplicates import Images, find_duplicates
 
     num_files = int(tree.name.split("-")[1])
     random = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def find_duplicates(tree: Path, work: Path) -> int:
             "place": np.arange(num_files),
         }
     )
-    find_copies(Images.of(manifest, (160, 160)), lambda places: some[places % 1000])
+    find_duplicates(Images.of(manifest, (160, 160)), lambda places: some[places % 1000])
     return num_files
 
 

@@ -296,7 +296,7 @@ class ExplainResult(Result):
 
     @classmethod
     def of(cls, done: Explained, bundle: str, chosen: ModelChoice) -> ExplainResult:
-        reasons = Counter(reason for _, reason in done.set_aside)
+        reasons = Counter(reason for _, reason in done.quarantined)
         return cls(
             bundle=bundle,
             chosen=chosen,

@@ -57,7 +57,7 @@ class Case:
     Attributes:
         name: Path inside its class folder, as the operating system knows it.
         how: How it is made.
-        reason: The reason code that it must be set aside with; None where it must be decoded.
+        reason: The reason code that it must be quarantined with; None where it must be decoded.
         pixels: `uint8[32, 48, 3]` that it must decode to under `POLICY`.
         tolerance: Largest difference of a pixel's value from `pixels`.
         stored: (width, height) as stored in the file.

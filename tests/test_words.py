@@ -17,7 +17,7 @@ INSTEAD = {
     r"what is taken for what": "confusion matrix",
     r"(?:made|done|built) before\b": "already built, up to date",
     r"no room (?:is )?left": "disk full",
-    r"hopeless": "early stopping of poor trials",
+    r"hopeless": "pruned",
     r"exciting": "maximally activating",
     r"middling": "medium",
     r"who works on": "how parts are executed",

@@ -29,10 +29,10 @@ from darkroom.data.files.atomic import remove_folder, write_json
 from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
 from darkroom.data.images.value_range import check_value_range
 from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
-from darkroom.data.ingest.even_splits import earlier_splits
+from darkroom.data.ingest.multi_label_splits import hashes_of, multi_label_decision, multi_label_splits
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.ingest.reuse import keep_work, with_earlier
-from darkroom.data.ingest.stratified_splits import hashes_of, stratified_decision, stratified_splits
+from darkroom.data.ingest.split_assignment import earlier_splits
 from darkroom.data.labels.corrections import CORRECTIONS, CorrectionSummary, with_digests
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.reading import Reading
@@ -201,7 +201,7 @@ def plan_ingest(request: IngestRequest) -> Planned:
     if settings.labels.task == "multi-label":
         hashes = hashes_of(source.folder, labelling.files, settings.policy.max_bytes)
         kept = earlier_splits(request.workspace, settings.name, splits)
-        drawn = stratified_splits(labelling.files, hashes, labels, splits, kept)
+        drawn = multi_label_splits(labelling.files, hashes, labels, splits, kept)
     table = with_earlier(_plan_table(labelling, drawn, settings.shards.rows_per_shard), earlier)
     labelled = [file for file in labelling.files if file.label is not None and not file.entry.reason]
     check_value_range(source.folder, (file.entry.os_path for file in _mixed(labelled)), settings.policy)
@@ -263,7 +263,7 @@ def _split_plan(labelling: Labelling, settings: IngestSettings) -> tuple[SplitPl
     used = {file.source_split for file in labelling.files if file.label is not None}
     splits = SplitPlan.of(used, settings.splits)
     several = settings.labels.task == "multi-label"
-    return splits, stratified_decision(splits) if several else splits.decision
+    return splits, multi_label_decision(splits) if several else splits.decision
 
 
 def _told_splits(labelling: Labelling, splits: SplitPlan, decision: str) -> str:

@@ -25,11 +25,11 @@ from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.links import link_or_copy
 from darkroom.data.ingest.dataset_version import dataset_version
-from darkroom.data.ingest.even_splits import EARLIER_SCHEMA, EvenSplits, earlier_splits, even_splits
 from darkroom.data.ingest.parts import read_moved
 from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note
 from darkroom.data.ingest.quarantine_limit import check_quarantine_limit
 from darkroom.data.ingest.reuse import keep_work, part_folder
+from darkroom.data.ingest.split_assignment import EARLIER_SCHEMA, AssignedSplits, assign_splits, earlier_splits
 from darkroom.data.labels.corrections import CORRECTIONS
 from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.data.quality.duplicates import (
@@ -38,8 +38,8 @@ from darkroom.data.quality.duplicates import (
     choose_leaks,
     describe,
     duplicates_table,
-    find_copies,
-    set_aside,
+    find_duplicates,
+    quarantine,
     stored_thumbnails,
     summarise,
     tied_images,
@@ -98,17 +98,17 @@ def gather(staging: Path, workspace: Workspace | None = None) -> Gathered:
 
     def tied() -> frozenset[str]:
         images = Images.of(manifest, plan.settings.policy.image_size)
-        return tied_images(images, find_copies(images, thumbnails))
+        return tied_images(images, find_duplicates(images, thumbnails))
 
     none = EARLIER_SCHEMA.empty_table()
     if plan.settings.labels.task == "multi-label":  # which were drawn together when it was planned
-        even = EvenSplits(manifest, {}, None)
+        assigned = AssignedSplits(manifest, {}, None)
     else:
         earlier = earlier_splits(workspace, plan.settings.name, plan.splits) if workspace else none
-        even = even_splits(manifest, plan.splits, earlier, tied)
-    gated, copies, summary = _gate(plan, even.manifest, thumbnails)
-    decisions = (*plan.decisions, even.decision) if even.decision else plan.decisions
-    return Gathered(plan, parts, gated, copies, summary, even.moved, decisions)
+        assigned = assign_splits(manifest, plan.splits, earlier, tied)
+    gated, copies, summary = _gate(plan, assigned.manifest, thumbnails)
+    decisions = (*plan.decisions, assigned.decision) if assigned.decision else plan.decisions
+    return Gathered(plan, parts, gated, copies, summary, assigned.moved, decisions)
 
 
 def publish(staging: Path, workspace: Workspace) -> Path:
@@ -161,7 +161,7 @@ def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple
     """
     settings = plan.settings
     images = Images.of(manifest, settings.policy.image_size)
-    pairs = find_copies(images, thumbnails)
+    pairs = find_duplicates(images, thumbnails)
     chosen = choose_leaks(images, pairs)
     summary = summarise(images, pairs, chosen, settings.leaks)
     if chosen and settings.leaks == "fail":
@@ -174,7 +174,7 @@ def _gate(plan: IngestPlan, manifest: pa.Table, thumbnails: Thumbnails) -> tuple
         logger.warning("%s: %s %s: %s.", settings.name, count(len(chosen), "image"), done, describe(images, chosen))
     if settings.leaks == "keep":
         chosen = {}
-    manifest = set_aside(manifest, images, chosen).drop_columns("place").combine_chunks()
+    manifest = quarantine(manifest, images, chosen).drop_columns("place").combine_chunks()
     return manifest, duplicates_table(images, pairs, chosen), summary
 
 

@@ -120,7 +120,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class Quarantined:
     """Why an image is kept out.
 
     Attributes:
@@ -132,7 +132,7 @@ class SetAside:
     copy_of: int
 
 
-def find_copies(images: Images, thumbnails: Thumbnails) -> Pairs:
+def find_duplicates(images: Images, thumbnails: Thumbnails) -> Pairs:
     """Find duplicates and near-duplicates.
 
     Args:
@@ -205,7 +205,7 @@ def stored_thumbnails(folders: Sequence[Path], num_rows: Sequence[int]) -> Thumb
     return fetch
 
 
-def choose_leaks(images: Images, pairs: Pairs) -> dict[int, SetAside]:
+def choose_leaks(images: Images, pairs: Pairs) -> dict[int, Quarantined]:
     """The images to keep out: duplicates of held-out images, and training images with a duplicate under another label.
 
     Never a test image. A validation image is kept out where it duplicates a test image, a training image where it
@@ -224,24 +224,24 @@ def choose_leaks(images: Images, pairs: Pairs) -> dict[int, SetAside]:
     first, second = pairs.first[order], pairs.second[order]
     conflicts = labels[first] != labels[second]
     low, high = images.rank[first], images.rank[second]
-    chosen: dict[int, SetAside] = {}
+    chosen: dict[int, Quarantined] = {}
     copies: tuple[tuple[int, ReasonCode], ...] = ((0, "copy_of_test"), (1, "copy_of_validation"))
     for rank, reason in copies:
         for row in np.flatnonzero((low == rank) & (high > rank)).tolist():
             kept, copy = int(first[row]), int(second[row])
             if kept not in chosen:
-                chosen.setdefault(copy, SetAside("conflicting_label" if conflicts[row] else reason, kept))
+                chosen.setdefault(copy, Quarantined("conflicting_label" if conflicts[row] else reason, kept))
     within = [
         (int(first[row]), int(second[row])) for row in np.flatnonzero((low == _RANK["train"]) & conflicts).tolist()
     ]
     left = [pair for pair in within if not chosen.keys() & set(pair)]
     for a, b in left:
-        chosen.setdefault(a, SetAside("conflicting_label", b))
-        chosen.setdefault(b, SetAside("conflicting_label", a))
+        chosen.setdefault(a, Quarantined("conflicting_label", b))
+        chosen.setdefault(b, Quarantined("conflicting_label", a))
     return chosen
 
 
-def set_aside(manifest: pa.Table, images: Images, chosen: dict[int, SetAside]) -> pa.Table:
+def quarantine(manifest: pa.Table, images: Images, chosen: dict[int, Quarantined]) -> pa.Table:
     """The manifest with the chosen images quarantined: a reason, and in `copy_of` the path of what they duplicate.
 
     Args:
@@ -265,7 +265,7 @@ def set_aside(manifest: pa.Table, images: Images, chosen: dict[int, SetAside]) -
     return manifest
 
 
-def describe(images: Images, chosen: dict[int, SetAside], limit: int = 10) -> str:
+def describe(images: Images, chosen: dict[int, Quarantined], limit: int = 10) -> str:
     """One sentence: how many images of each kind are kept out, and the first of them with what they duplicate.
 
     Args:
@@ -281,7 +281,7 @@ def describe(images: Images, chosen: dict[int, SetAside], limit: int = 10) -> st
     return f"{counts} ({shown}{'; …' if len(names) > limit else ''})"
 
 
-def summarise(images: Images, pairs: Pairs, chosen: dict[int, SetAside], leaks: Leaks) -> DuplicateSummary:
+def summarise(images: Images, pairs: Pairs, chosen: dict[int, Quarantined], leaks: Leaks) -> DuplicateSummary:
     """The counts for the card.
 
     Args:
@@ -304,16 +304,16 @@ def summarise(images: Images, pairs: Pairs, chosen: dict[int, SetAside], leaks: 
     )
 
 
-def duplicates_table(images: Images, pairs: Pairs, set_aside: Iterable[int]) -> pa.Table:
+def duplicates_table(images: Images, pairs: Pairs, quarantined: Iterable[int]) -> pa.Table:
     """The rows of `duplicates.parquet`; `action` is `kept`, `set_aside` (`path` was) or `both_set_aside`.
 
     Args:
         images: N images.
         pairs: Their duplicates.
-        set_aside: Indices of the images kept out.
+        quarantined: Indices of the images kept out.
     """
     gone = np.zeros(len(images.rank), dtype=np.int64)
-    gone[list(set_aside)] = 1
+    gone[list(quarantined)] = 1
     # Of two images in one split either may be the one that was quarantined.
     action = np.array(["kept", "set_aside", "both_set_aside"])[gone[pairs.first] + gone[pairs.second]]
     swap = (gone[pairs.first] > gone[pairs.second]) & (images.rank[pairs.first] == images.rank[pairs.second])

@@ -45,7 +45,7 @@ from darkroom.models.training_loop.stage import TrainRequest
 logger = logging.getLogger(__name__)
 
 
-class Hopeless(Exception):  # noqa: N818 - no error: the end of a trial
+class Pruned(Exception):  # noqa: N818 - no error: the end of a trial
     """Ends a trial that is worse than the others were after as many epochs."""
 
 
@@ -110,7 +110,7 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
         history.append(log)
         asked.report(log.val_accuracy, len(history))
         if plan.prune_after and asked.should_prune():
-            raise Hopeless(
+            raise Pruned(
                 f"after {count(len(history), 'epoch')} its best accuracy was "
                 f"{max(log.val_accuracy for log in history):.4f}, below the median of the complete trials at that epoch"
             )
@@ -119,8 +119,8 @@ def train_trial(folder: Path, number: int, features: Path | None, workspace: Wor
     try:
         dataset = open_dataset(workspace.find_dataset(trial.dataset))
         train_network(TrainRequest(dataset, trial.settings, state_folder(folder, number), features, watch))
-    except Hopeless as hopeless:
-        reason = str(hopeless)
+    except Pruned as pruned:
+        reason = str(pruned)
     except Exception as error:
         record_failure(folder, number, error, history)
         raise

@@ -64,13 +64,13 @@ class Explained:
     Attributes:
         page: `explain.html`.
         pictures: The picture files.
-        set_aside: Path and reason of each image that cannot be read.
+        quarantined: Path and reason of each image that cannot be read.
         reused: Whether all of it was up to date.
     """
 
     page: Path
     pictures: tuple[Path, ...]
-    set_aside: tuple[tuple[str, str], ...]
+    quarantined: tuple[tuple[str, str], ...]
     reused: bool
 
 
@@ -154,11 +154,11 @@ def explain_images(request: ExplainRequest, progress: Progress = unseen) -> Expl
     """
     bundle, out = request.bundle, request.out
     check_decoder(bundle, decoder(), request.decoder_mismatch)
-    loaded, set_aside = _load(bundle, request.images)
-    fingerprint = _fingerprint(request, loaded, set_aside)
+    loaded, quarantined = _load(bundle, request.images)
+    fingerprint = _fingerprint(request, loaded, quarantined)
     if before := files_up_to_date(out, fingerprint):
         logger.info("%s already explained: %s", count(len(loaded), "image"), out / EXPLAIN_PAGE)
-        return _explained(out, before, set_aside, reused=True)
+        return _explained(out, before, quarantined, reused=True)
     logger.info("Explaining %s on %s", bundle.reference, count(len(loaded), "image"))
     labels, answers = bundle.labels, bundle.answers
     runner, model = bundle.runner(), unmirrored(bundle.keras_model())
@@ -199,32 +199,32 @@ def explain_images(request: ExplainRequest, progress: Progress = unseen) -> Expl
             loaded, given, answers.confidence(chances).tolist(), views, strict=True
         )
     ]
-    page = explain_page(Explanation(bundle, tuple(shown), network, set_aside, request.generated_by))
+    page = explain_page(Explanation(bundle, tuple(shown), network, quarantined, request.generated_by))
     with atomic_folder(out) as temporary:
         names = _write_sheets(temporary, loaded, views, network, progress)
         write_page(temporary / EXPLAIN_PAGE, page)
         write_fingerprint(temporary, fingerprint, (*names, EXPLAIN_PAGE))
         remove_folder(out)
     logger.info("Explained %s: %s", count(len(views), "image"), out / EXPLAIN_PAGE)
-    return _explained(out, names, set_aside, reused=False)
+    return _explained(out, names, quarantined, reused=False)
 
 
 def find_explained(request: ExplainRequest) -> Explained | None:
     """The pictures that `explain_images` would leave as they are; None where it would draw some."""
     if not (request.out / MADE_CARD).is_file():
         return None  # without a look at the images
-    loaded, set_aside = _load(request.bundle, request.images)
-    names = files_up_to_date(request.out, _fingerprint(request, loaded, set_aside))
-    return _explained(request.out, names, set_aside, reused=True) if names else None
+    loaded, quarantined = _load(request.bundle, request.images)
+    names = files_up_to_date(request.out, _fingerprint(request, loaded, quarantined))
+    return _explained(request.out, names, quarantined, reused=True) if names else None
 
 
-def _fingerprint(request: ExplainRequest, loaded: Sequence[_Loaded], set_aside: tuple[tuple[str, str], ...]) -> str:
+def _fingerprint(request: ExplainRequest, loaded: Sequence[_Loaded], quarantined: tuple[tuple[str, str], ...]) -> str:
     """A content version of all that the pictures are made from."""
     return fingerprint_of(
         _CODE_VERSION,
         request.bundle.card.model_dump(mode="json"),
         [(item.name, item.path, item.sha256, item.truth) for item in loaded],
-        set_aside,
+        quarantined,
         request.dataset.card.model_dump(mode="json") if request.dataset else None,
         request.max_searched,
         request.generated_by,
@@ -232,8 +232,9 @@ def _fingerprint(request: ExplainRequest, loaded: Sequence[_Loaded], set_aside: 
     )
 
 
-def _explained(out: Path, names: Sequence[str], set_aside: tuple[tuple[str, str], ...], reused: bool) -> Explained:
-    return Explained(out / EXPLAIN_PAGE, tuple(out / name for name in names if name != EXPLAIN_PAGE), set_aside, reused)
+def _explained(out: Path, names: Sequence[str], quarantined: tuple[tuple[str, str], ...], reused: bool) -> Explained:
+    pictures = tuple(out / name for name in names if name != EXPLAIN_PAGE)
+    return Explained(out / EXPLAIN_PAGE, pictures, quarantined, reused)
 
 
 def find_searched(place: Workspace, dataset: str | None, default: str) -> Path | None:
@@ -295,15 +296,15 @@ def explanation_folder(bundle: Bundle, images: Sequence[str]) -> Path:
 def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[tuple[str, str], ...]]:
     """The images that can be read, and of the others path and reason; raises InputError where none can be read."""
     found: list[tuple[int, Path, bytes, NDArray[np.uint8]]] = []
-    set_aside: list[tuple[str, str]] = []
+    quarantined: list[tuple[str, str]] = []
     for number, path in enumerate(images):
         try:
             data = read_file(path.parent, path.name, bundle.card.policy.max_bytes)
             found.append((number, path, data, decode(data, bundle.card.policy)))
         except ImageError as error:
-            set_aside.append((printable(str(path)), error.reason))
+            quarantined.append((printable(str(path)), error.reason))
     if not found:
-        reasons = ", ".join(f"{name} ({reason})" for name, reason in set_aside[:5])
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in quarantined[:5])
         raise InputError(f"None of the images can be read: {reasons}. Give the paths of image files.")
     hashes = [hashlib.sha256(data).hexdigest() for _, _, data, _ in found]
     truths = _known_truths(bundle, hashes)
@@ -317,7 +318,7 @@ def _load(bundle: Bundle, images: Sequence[Path]) -> tuple[list[_Loaded], tuple[
         )
         for (number, path, _, pixels), sha256 in zip(found, hashes, strict=True)
     ]
-    return loaded, tuple(set_aside)
+    return loaded, tuple(quarantined)
 
 
 def _text(bundle: Bundle, stored: str | list[str]) -> str:

@@ -40,14 +40,14 @@ class Explanation:
         bundle: The network.
         images: Those that could be read.
         network: The network as a whole.
-        set_aside: Path and reason of each image that cannot be read.
+        quarantined: Path and reason of each image that cannot be read.
         generated_by: Command, flow or run that made it.
     """
 
     bundle: Bundle
     images: tuple[ShownImage, ...]
     network: NetworkView
-    set_aside: tuple[tuple[str, str], ...]
+    quarantined: tuple[tuple[str, str], ...]
     generated_by: str
 
 

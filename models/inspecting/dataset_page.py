@@ -27,7 +27,7 @@ from darkroom.data.quality.assessment import Check, ClassBalance
 from darkroom.data.sources.resolve import Source
 from darkroom.data.stores.listing import list_files, read_file
 from darkroom.data.stores.workspace import INSPECTION_CARD
-from darkroom.models.inspecting.inspection import Inspection, SetAsideFile, read_inspection
+from darkroom.models.inspecting.inspection import Inspection, QuarantinedFile, read_inspection
 from darkroom.models.labelling.label_page import LABEL_PAGE
 from darkroom.models.pages.fingerprint import MADE_CARD, files_up_to_date, fingerprint_of, write_fingerprint
 from darkroom.models.pages.navigation import DATASET_PAGE
@@ -168,7 +168,7 @@ def _shown_paths(inspection: Inspection) -> set[str]:
     return (paths | {file.path for _, files in _quarantined(inspection) for file in files}) - crashed
 
 
-def _quarantined(inspection: Inspection) -> list[tuple[str, list[SetAsideFile]]]:
+def _quarantined(inspection: Inspection) -> list[tuple[str, list[QuarantinedFile]]]:
     """A few files for each reason, the most frequent reason first."""
     listed = inspection.set_aside
     files = [(row.reason, [file for file in listed if file.reason == row.reason]) for row in inspection.quality.reasons]

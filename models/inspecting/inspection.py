@@ -39,7 +39,7 @@ _MAX_EXAMPLES = 96
 _MAX_EXAMPLES_PER_CLASS = 8
 
 
-class SetAsideFile(Frozen):
+class QuarantinedFile(Frozen):
     """A quarantined file.
 
     Attributes:
@@ -116,7 +116,7 @@ class Inspection(Frozen):
     policy: DecodePolicy
     quality: Quality
     examples: tuple[Example, ...] = ()
-    set_aside: tuple[SetAsideFile, ...]
+    set_aside: tuple[QuarantinedFile, ...]
     duplicates: DuplicateSummary
     copies: tuple[CopyPair, ...]
     label_errors: LabelErrors | None
@@ -168,7 +168,7 @@ def inspect_staging(staging: Path, features: list[Path], generated_by: str) -> I
         policy=plan.settings.policy,
         quality=assess(found.manifest, plan.settings.policy, _MAX_LISTED, labels.task),
         examples=choose_examples(found.manifest, labels.task),
-        set_aside=_set_aside(found.manifest),
+        set_aside=_quarantined(found.manifest),
         duplicates=found.summary,
         copies=_copies(found.copies, labels.task),
         label_errors=_label_errors(features, labels),
@@ -217,7 +217,7 @@ def inspect_dataset(dataset: Dataset, features: list[Path], generated_by: str) -
         policy=card.policy,
         quality=assess(manifest, card.policy, _MAX_LISTED, labels.task),
         examples=choose_examples(manifest, labels.task),
-        set_aside=_set_aside(manifest),
+        set_aside=_quarantined(manifest),
         duplicates=card.duplicate_summary,
         copies=_copies(dataset.duplicates(), labels.task),
         label_errors=_label_errors(features, labels),
@@ -267,9 +267,9 @@ def _label_errors(features: list[Path], labels: LabelMap) -> LabelErrors | None:
     return _FIND_ERRORS[labels.task.name](load_judged(features), labels, _MAX_LISTED) if features else None
 
 
-def _set_aside(manifest: pa.Table) -> tuple[SetAsideFile, ...]:
+def _quarantined(manifest: pa.Table) -> tuple[QuarantinedFile, ...]:
     rows = manifest.filter(pc.equal(manifest["status"], QUARANTINED)).select(["path", "reason"]).sort_by("path")
-    return tuple(SetAsideFile(**row) for row in rows.slice(0, _MAX_LISTED).to_pylist())
+    return tuple(QuarantinedFile(**row) for row in rows.slice(0, _MAX_LISTED).to_pylist())
 
 
 def _copies(table: pa.Table, task: Task) -> tuple[CopyPair, ...]:

@@ -21,7 +21,6 @@ from darkroom.data.labels.label_tables import (
 )
 from darkroom.data.labels.layout import is_session
 from darkroom.data.labels.reading import LeftOut, ambiguous
-from darkroom.data.labels.recognition.duplicates import merged_copies, stop_at_copies_between_folders
 from darkroom.data.labels.recognition.from_tables import (
     chosen_tables,
     from_tables,
@@ -30,6 +29,7 @@ from darkroom.data.labels.recognition.from_tables import (
     one_a_split,
 )
 from darkroom.data.labels.recognition.listings import stop_at_references, stop_at_unread_lists
+from darkroom.data.labels.recognition.several_folders import merge_several_folders, stop_at_several_folders
 from darkroom.data.stores.listing import printable
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.sidecars import CLASSES, OBJECTS, sidecar_tables
@@ -45,7 +45,7 @@ def find_labels(source: Source) -> Found:
     """
     rules = source.rules
     if rules.source in ("folders", *LEVELS):
-        return merged_copies(source, from_folders(source, chosen=rules.source in LEVELS))
+        return merge_several_folders(source, from_folders(source, chosen=rules.source in LEVELS))
     if rules.pattern or rules.source == "filename":
         return from_names(source, rules.pattern or FILE_NAME)
     names = Names(source.images)
@@ -104,9 +104,9 @@ def _recognised(source: Source, tables: FoundTables) -> Found:
         return by_name
     _stop_at_names_of_another_class(source, folders, by_name)
     splits = _where_folders_have_none(source, tables.splits)
-    stop_at_copies_between_folders(source, folders)
+    stop_at_several_folders(source, folders)
     return replace(
-        merged_copies(source, from_folders(source)),
+        merge_several_folders(source, from_folders(source)),
         splits=splits,
         splits_from="splits from a table" if splits else "",
         left_out=_unused(tables),
@@ -132,8 +132,8 @@ def _folders_and_tables(source: Source, folders: Found, tables: FoundTables) -> 
             if path not in folders.labels and path in divided
         }
         splits = {path: split for found in said for path, split in found.splits.items()}
-        stop_at_copies_between_folders(source, folders)
-        chosen = merged_copies(source, from_folders(source))
+        stop_at_several_folders(source, folders)
+        chosen = merge_several_folders(source, from_folders(source))
         words = f", and of {len(added)} images from {', '.join(t.name for t in tables.usable)}" if added else ""
         return Found(
             {**added, **chosen.labels},

@@ -233,7 +233,7 @@ def test_scaled_decoding_of_a_photograph_stays_close_to_full_decoding() -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_a_file_cut_anywhere_is_set_aside_or_is_whole_to_the_pixel(kind: str) -> None:
+def test_a_file_cut_anywhere_is_quarantined_or_is_whole_to_the_pixel(kind: str) -> None:
     data = encoded(picture("cut"), kind, **EVERY[kind])
     whole = decode(data, at(32, 48))
     reasons = set()

@@ -378,7 +378,7 @@ def test_another_image_is_another_version_and_moves_no_old_one_to_another_split(
     assert kept.items() <= splits(third).items()
 
 
-def test_an_image_that_goes_between_listing_and_reading_is_set_aside(photos: Path, tmp_path: Path) -> None:
+def test_an_image_that_goes_between_listing_and_reading_is_quarantined(photos: Path, tmp_path: Path) -> None:
     place = Workspace(tmp_path / "w")
     planned = plan_ingest(IngestRequest(source_of(photos), settings(), place))
     (photos / "cats" / "0003.png").unlink()

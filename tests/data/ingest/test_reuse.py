@@ -166,7 +166,7 @@ def test_an_ingest_that_was_given_up_is_used_as_far_as_it_came(
     assert_as_fresh(dataset, photos, tmp_path / "fresh")
 
 
-def test_files_set_aside_are_read_again_alone_where_that_is_asked_for(
+def test_quarantined_files_are_read_again_alone_where_that_is_asked_for(
     photos: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
     before, _ = run(photos, tmp_path / "w")

@@ -169,7 +169,7 @@ def test_the_most_striking_come_first_and_all_are_counted() -> None:
     assert [finding.value for finding in dark.findings] == [26.0, 27.0]
 
 
-def test_counts_by_class_and_split_add_up_and_the_rest_is_set_aside() -> None:
+def test_counts_by_class_and_split_add_up_and_the_rest_is_quarantined() -> None:
     rows = [row(number, split=("train", "validation", "test")[number % 3]) for number in range(60)]
     aside = {"status": "quarantined", "split": None, "mean_luminance": None, "contrast": None, "clipped": None}
     rows += [row(100, **aside, reason="truncated", label="dog"), row(101, **aside, reason="stray_file", label=None)]

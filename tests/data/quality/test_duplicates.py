@@ -27,7 +27,7 @@ from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
-from darkroom.data.quality.duplicates import Images, Pairs, choose_leaks, duplicates_table, find_copies
+from darkroom.data.quality.duplicates import Images, Pairs, choose_leaks, duplicates_table, find_duplicates
 from darkroom.data.quality.hash_search import near_hashes
 from darkroom.data.quality.perceptual import perceptual_hash, similarity, thumbnail
 from darkroom.data.shards.shards import ShardRules
@@ -116,7 +116,7 @@ def copies_of(files: dict[str, bytes], policy: DecodePolicy = POLICY) -> set[tup
         )
     stored = np.array(thumbnails)
     images = Images.of(pa.Table.from_pylist(rows), policy.image_size)
-    table = duplicates_table(images, find_copies(images, lambda places: stored[places]), [])
+    table = duplicates_table(images, find_duplicates(images, lambda places: stored[places]), [])
     return {(row["path"], row["other"], row["kind"]) for row in table.to_pylist()}
 
 
@@ -162,7 +162,7 @@ def leaky_files() -> dict[str, bytes]:
     return files
 
 
-SET_ASIDE = {
+QUARANTINED = {
     "train/cat/exact.png": ("copy_of_test", "test/cat/0.png"),
     "train/cat/near.jpg": ("copy_of_test", "test/cat/0.png"),
     "validation/dog/exact.png": ("copy_of_test", "test/dog/1.png"),
@@ -264,12 +264,12 @@ def test_similarity_is_symmetric_one_for_the_same_and_blind_to_brightness() -> N
     assert similarity(second, first) == pytest.approx(found, abs=1e-5)
 
 
-def test_leaks_are_set_aside_by_default_and_never_the_held_out_image(tmp_path: Path) -> None:
+def test_leaks_are_quarantined_by_default_and_never_the_held_out_image(tmp_path: Path) -> None:
     files = leaky_files()
     dataset = ingested(write_files(tmp_path / "source", files), tmp_path / "w")
     rows = {row["path"]: row for row in dataset.manifest().to_pylist()}
     gone = {path: (row["reason"], row["copy_of"]) for path, row in rows.items() if row["status"] != "ok"}
-    assert gone == SET_ASIDE
+    assert gone == QUARANTINED
     assert set(rows) == set(files)
     stored = {split: [r.path for r in dataset.records(split)] for split in ("train", "validation", "test")}
     for split, paths in stored.items():
@@ -295,7 +295,7 @@ def test_shards_written_without_the_leaks_hold_the_other_images_unchanged(tmp_pa
         source, tmp_path / "w", shards=rules, leaks="drop", copies=2, augmentation=AugmentPolicy(flip_horizontal=True)
     )
     for split in ("train", "validation", "test"):
-        expected = [record for record in kept.records(split) if record.path not in SET_ASIDE]
+        expected = [record for record in kept.records(split) if record.path not in QUARANTINED]
         assert list(dropped.records(split)) == expected
         shards = [shard for shard in dropped.card.shards if shard.split == split]
         assert sum(shard.num_rows for shard in shards) == len(expected)
@@ -316,7 +316,7 @@ def test_leaks_stop_the_ingest_where_that_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"7 images must not.*train/cat/exact\.png = test/cat/0\.png.*--leaks drop"):
         ingested(source, tmp_path / "w", leaks="fail")
     assert not list((tmp_path / "w").glob("datasets/set/*/dataset.json"))
-    for path in SET_ASIDE:
+    for path in QUARANTINED:
         (source / path).unlink()
     assert ingested(source, tmp_path / "w", leaks="fail").card.duplicate_summary.num_leaked == 0
 
@@ -328,7 +328,7 @@ def test_a_class_of_which_only_leaks_are_left_is_an_error(tmp_path: Path) -> Non
         ingested(write_files(tmp_path / "source", files), tmp_path / "w")
 
 
-def test_images_set_aside_by_the_gate_do_not_count_as_broken(tmp_path: Path) -> None:
+def test_images_quarantined_by_the_gate_do_not_count_as_broken(tmp_path: Path) -> None:
     source = write_files(tmp_path / "source", leaky_files())
     assert ingested(source, tmp_path / "w", max_quarantined_share=0.0).card.duplicate_summary.num_set_aside == 7
 

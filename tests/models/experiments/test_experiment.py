@@ -1,4 +1,4 @@
-"""Experiments: trials that go on after a kill, hopeless ones, failed ones, the best one, and what is said of them."""
+"""Experiments: trials that go on after a kill, pruned ones, failed ones, the best one, and what is said of them."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def test_a_trial_below_the_median_of_those_before_it_is_stopped_once_it_is_old_e
     assert trials.choose_best(tmp_path, workspace).number == 2  # as many right as the first, with less loss
 
 
-def test_nothing_is_hopeless_beside_two_trials_or_where_pruning_is_off(
+def test_nothing_is_pruned_beside_two_trials_or_where_pruning_is_off(
     dataset: Dataset, workspace: Workspace, tmp_path: Path
 ):
     for place, (num_before, prune_after) in enumerate([(2, 1), (3, 0)]):

@@ -56,7 +56,7 @@ def test_unreadable_images_become_reasons_and_the_others_pictures_with_the_same_
     bundle, dataset, hostile, tmp_path, quick
 ):
     done = explain_images(ExplainRequest(bundle, hostile, tmp_path / "one", "pytest", dataset))
-    assert done.set_aside == ((str(hostile[0]), "truncated"), (str(hostile[2]), "unreadable"))
+    assert done.quarantined == ((str(hostile[0]), "truncated"), (str(hostile[2]), "unreadable"))
     name = "001-.._touch_x_script_"
     names = [f"{name}.png", f"{name}-activations.png", "filters.png", "classes.png", "channels.png"]
     assert [path.name for path in done.pictures] == names

@@ -73,7 +73,7 @@ def test_what_is_written_is_read_back_the_same(odd: Dataset, tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dataset.html", "inspection.json"]
 
 
-def test_the_page_shows_findings_copies_errors_and_files_set_aside(
+def test_the_page_shows_findings_copies_errors_and_quarantined_files(
     odd: Dataset, odd_images: Path, tmp_path: Path
 ) -> None:
     inspection = with_errors(inspect_dataset(odd, [], "a test"))

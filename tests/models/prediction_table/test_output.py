@@ -118,7 +118,7 @@ def test_from_a_store_to_a_store_gives_the_bytes_of_the_local_table(s3, bundle, 
     assert not any(secret in str(there) for secret in (KEY, SECRET))
 
 
-def test_each_image_costs_one_request_and_none_that_is_set_aside(s3, bundle, images, tmp_path):
+def test_each_image_costs_one_request_and_none_that_is_quarantined(s3, bundle, images, tmp_path):
     run(Url("s3", "photos/new"), bundle, TableOutput(tmp_path / "table"))
     read = [request for request in s3.asked if request.startswith("GET /photos/new/")]
     assert len(read) == len(set(read)) == sum(1 for path in images.rglob("*") if path.is_file()) - 1  # notes.txt

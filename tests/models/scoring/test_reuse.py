@@ -126,7 +126,7 @@ def test_a_run_that_was_killed_leaves_its_rows_to_the_next(folder: Path, bundle:
     assert_as_fresh(folder, bundle, out)
 
 
-def test_files_set_aside_are_tried_again_alone_where_that_is_asked_for(
+def test_quarantined_files_are_tried_again_alone_where_that_is_asked_for(
     folder: Path, bundle: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

@@ -89,12 +89,12 @@ def test_every_file_is_one_row_sorted_by_path_with_its_own_hash_and_size(scored,
 
 
 def test_bad_files_are_rows_with_the_reason_of_the_manifest_and_nulls(scored, dataset):
-    set_aside = {row["path"]: row for row in table(scored).to_pylist() if row["status"] == "quarantined"}
+    quarantined = {row["path"]: row for row in table(scored).to_pylist() if row["status"] == "quarantined"}
     manifest = {row["path"]: row["reason"] for row in dataset.manifest("path", "reason").to_pylist() if row["reason"]}
-    assert {path: row["reason"] for path, row in set_aside.items()} == BAD_FILES == manifest
-    for row in set_aside.values():
+    assert {path: row["reason"] for path, row in quarantined.items()} == BAD_FILES == manifest
+    for row in quarantined.values():
         assert [row[key] for key in ("label", "confidence", "abstained", "top_k")] == [None] * 4
-    assert (set_aside["test/blue/cut.jpg"]["width"], set_aside["test/blue/cut.jpg"]["height"]) == (200, 200)
+    assert (quarantined["test/blue/cut.jpg"]["width"], quarantined["test/blue/cut.jpg"]["height"]) == (200, 200)
     assert all(row["reason"] is None for row in table(scored).to_pylist() if row["status"] == "ok")
 
 

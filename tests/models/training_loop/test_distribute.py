@@ -221,16 +221,16 @@ def test_workers_end_with_the_run_that_started_them_even_if_it_is_killed(dataset
 def test_what_an_epoch_is_told_to_stops_the_workers(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`darkroom compare` gives up a hopeless trial in this way."""
+    """`darkroom compare` prunes a trial in this way."""
     log = EpochLog(epoch=1, stage="scratch", loss=1, accuracy=0, val_loss=1, val_accuracy=0, seconds=1)
     line = Answer(epoch=log).model_dump_json()
     started = started_as(monkeypatch, f"import time; print({line!r}, flush=True); time.sleep(300)")
 
-    def hopeless(log: EpochLog) -> None:
+    def pruned(log: EpochLog) -> None:
         raise ValueError(f"epoch {log.epoch}")
 
     with pytest.raises(ValueError, match="epoch 1"):
-        train_network(TrainRequest(dataset, FULL.model_copy(update={"workers": 2}), tmp_path, None, hopeless))
+        train_network(TrainRequest(dataset, FULL.model_copy(update={"workers": 2}), tmp_path, None, pruned))
     deadline = time.monotonic() + 20
     while any(process.poll() is None for process in started):
         assert time.monotonic() < deadline

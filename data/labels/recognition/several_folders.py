@@ -21,7 +21,7 @@ _FEW = 0.1
 _SMALLEST = 35
 
 
-def merged_copies(source: Source, found: Found) -> Found:
+def merge_several_folders(source: Source, found: Found) -> Found:
     """Class folders read for several labels: of equal files the first has the labels of all, the others are `merged`.
 
     Files are equal by their bytes, whatever their names. With one label an image nothing is merged.
@@ -45,7 +45,7 @@ def merged_copies(source: Source, found: Found) -> Found:
     return replace(found, labels=labels, decision=found.decision + words, merged=frozenset(merged))
 
 
-def stop_at_copies_between_folders(source: Source, found: Found) -> None:
+def stop_at_several_folders(source: Source, found: Found) -> None:
     """Refuse class folders of which over a tenth of the images, by name and content, lie in two of them.
 
     Args:

@@ -29,7 +29,7 @@ EARLIER_SCHEMA = pa.schema([("sha256", pa.string()), ("split", pa.string())])
 
 
 @dataclass(frozen=True)
-class EvenSplits:
+class AssignedSplits:
     """A manifest with its final splits.
 
     Attributes:
@@ -69,9 +69,9 @@ def earlier_splits(place: Workspace, name: str, plan: SplitPlan) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def even_splits(
+def assign_splits(
     manifest: pa.Table, plan: SplitPlan, earlier: pa.Table, tied: Callable[[], frozenset[str]]
-) -> EvenSplits:
+) -> AssignedSplits:
     """Give each image its final split.
 
     Args:
@@ -108,7 +108,7 @@ def even_splits(
     splits = dict(zip(moved["path"].to_pylist(), assigned.filter(is_moved).to_pylist(), strict=True))
     place = manifest.schema.get_field_index("split")
     table = manifest.set_column(place, manifest.schema.field("split"), assigned)
-    return EvenSplits(table, splits, _decision(moved) if splits else None)
+    return AssignedSplits(table, splits, _decision(moved) if splits else None)
 
 
 def _cut_anew(contents: pa.Table, plan: SplitPlan, tied: Callable[[], frozenset[str]]) -> dict[str, str]:
@@ -117,7 +117,7 @@ def _cut_anew(contents: pa.Table, plan: SplitPlan, tied: Callable[[], frozenset[
     Args:
         contents: Of the images whose split is drawn: `label`, `sha256`, `split`, and whether that `is_free`.
         plan: How they were drawn.
-        tied: See `even_splits`.
+        tied: See `assign_splits`.
     """
     contents = contents.group_by(list(contents.column_names)).aggregate([])  # each content of a class once
     changed: dict[str, str] = {}

@@ -21,7 +21,7 @@ from darkroom.data.splits.splits import SPLITS, SplitPlan, draw
 from darkroom.data.stores.listing import read_file
 
 
-def stratified_decision(splits: SplitPlan) -> str:
+def multi_label_decision(splits: SplitPlan) -> str:
     """What the plan says of the splits, in a sentence."""
     return splits.decision.replace("drawn by content hash", "drawn with every label in proportion")
 
@@ -40,7 +40,7 @@ def hashes_of(folder: Path, files: Sequence[Labelled], max_bytes: int) -> dict[s
     return {file.entry.path: sha256 for file, sha256 in found if sha256 is not None}
 
 
-def stratified_splits(
+def multi_label_splits(
     files: Sequence[Labelled],
     hashes: Mapping[str, str],
     labels: LabelMap,
