@@ -55,6 +55,7 @@ ORDER = (
     "models/prediction_table",
     "models/scoring",
     "models/inbox",
+    "models/watching",
     "models/labelling",
     "models/explaining",
     "models/experiments",
