@@ -212,7 +212,7 @@ def _told_apart(run: NDArray[np.floating], other: NDArray[np.floating]) -> tuple
     Fitted on one half of the images and tried on the other, and then the other way round. In each the scores of images
     that it has not seen are compared by Mann and Whitney's test; the smaller p value counts twice.
     """
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import RidgeClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -227,9 +227,8 @@ def _told_apart(run: NDArray[np.floating], other: NDArray[np.floating]) -> tuple
     results = []
     for fitted, tried in (((run_a, other_a), (run_b, other_b)), ((run_b, other_b), (run_a, other_a))):
         truth = np.repeat([1, 0], [len(fitted[0]), len(fitted[1])])
-        classifier = make_pipeline(
-            StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=200)
-        ).fit(np.concatenate(fitted), truth)
+        ridge = RidgeClassifier(alpha=run.shape[1], class_weight="balanced")
+        classifier = make_pipeline(StandardScaler(), ridge).fit(np.concatenate(fitted), truth)
         results.append(_compared(*(classifier.decision_function(each) for each in tried)))
     return float(np.mean([area for area, _ in results])), min(1.0, 2 * min(p_value for _, p_value in results))
 
