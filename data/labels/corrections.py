@@ -2,7 +2,8 @@
 
 A table has the columns `path` and `label`, and may have `by`, `when` and `note`; the page of `darkroom label-next`
 saves such a table. Its rows win over the labels of the source. An image without a label, or one that `--exclude` leaves
-out, gets the label of its row; `__exclude__` in place of a label leaves an image out.
+out, gets the label of its row; `__exclude__` in place of a label leaves an image out. Where an image may have several
+labels, `label` holds all of them, `a|b` or a JSON list; they replace all that the source gives.
 
 In a data set `corrections.parquet` holds one row per row of the tables: who said what, when, and what it changed.
 """
@@ -22,11 +23,13 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.errors import LabelError
 from darkroom.data.files.hashing import file_sha256
+from darkroom.data.labels.label_cells import USE_MULTI_LABEL, LabelCells, several_labels_in_a_cell
 from darkroom.data.labels.reading import ClassSize, LeftOut
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.stores.listing import FileEntry, printable
 from darkroom.data.tables.matching import Names
-from darkroom.data.tables.table import read_csv
+from darkroom.data.tables.table import Table, read_csv
+from darkroom.data.task import SINGLE_LABEL, Task
 
 EXCLUDE = "__exclude__"
 CORRECTIONS = "corrections.parquet"
@@ -74,7 +77,8 @@ class CorrectionSummary(BaseModel):
         num_new: Those that had none.
         num_confirmed: Those that kept theirs.
         num_excluded: Those that were left out.
-        changes: The most frequent changes, by number.
+        changes: The most frequent changes, by number, of the whole text of an image's labels.
+        added, removed: Labels that images got and lost, by number; only where an image may have several.
         people: Names with their rows, by number; "" stands for nobody.
         before: Images of each class as the source gives them, sorted by name.
         after: The same with the corrections.
@@ -93,11 +97,21 @@ class CorrectionSummary(BaseModel):
     before: tuple[ClassSize, ...]
     after: tuple[ClassSize, ...]
     digest: str
+    added: tuple[ClassSize, ...] = ()
+    removed: tuple[ClassSize, ...] = ()
 
     @property
     def sentence(self) -> str:
         """The counts, and the most frequent changes."""
-        shown = [f"{each.given or 'no label'} to {each.label or 'left out'} {each.num_images}" for each in self.changes]
+        if self.added or self.removed:
+            signed = [(size, "+") for size in self.added] + [(size, "-") for size in self.removed]
+            signed.sort(key=lambda each: -each[0].num_images)
+            return self._with_examples([f"{size.label} {sign}{size.num_images}" for size, sign in signed])
+        return self._with_examples(
+            [f"{each.given or 'no label'} to {each.label or 'left out'} {each.num_images}" for each in self.changes]
+        )
+
+    def _with_examples(self, shown: Sequence[str]) -> str:
         more = ", …" if len(shown) > _NUM_EXAMPLES else ""
         return f"{self}{': ' if shown else ''}{', '.join(shown[:_NUM_EXAMPLES])}{more}"
 
@@ -125,7 +139,7 @@ class Row:
 
     Attributes:
         path: Of the image that it names, in the source.
-        label: `EXCLUDE` to leave it out.
+        label: The text of its labels, see `darkroom.data.task`; `EXCLUDE` to leave it out.
         by, when, note: As written; "" where there is nothing.
         file: The table's name.
     """
@@ -146,16 +160,43 @@ class Corrections:
         rows: Sorted by path, then by time.
         left_out: Rows that are not used.
         tables: The paths of the tables that lie in the source.
+        task: How the labels are written.
     """
 
     rows: tuple[Row, ...]
     left_out: tuple[LeftOut, ...]
     tables: frozenset[str]
+    task: Task = SINGLE_LABEL
 
     @property
     def labels(self) -> dict[str, str]:
         """The label by path, `EXCLUDE` among them."""
         return {row.path: row.label for row in self.rows}
+
+    def check(self, given: Mapping[str, str], merged: Mapping[str, str]) -> None:
+        """Refuse corrections that do not mean what they seem to.
+
+        Args:
+            given: The source's labels by path.
+            merged: By the path of a copy, the image that has its labels.
+
+        Raises:
+            LabelError: where a row names such a copy, or one label looks like several.
+        """
+        copy = next((row for row in self.rows if row.path in merged), None)
+        if copy:
+            raise LabelError(
+                f"{copy.file} corrects {copy.path}, a copy of {merged[copy.path]}: its label was added to that image. "
+                "Correct that image instead."
+            )
+        if self.task.name == "single-label":
+            said = set(self.labels.values()) - set(given.values()) - {EXCLUDE}
+            several = said.intersection(several_labels_in_a_cell([*given.values(), *said]))
+            if several:
+                raise LabelError(
+                    f"The corrections give an image the label {min(several)!r}, which looks like several labels. If an "
+                    f"image may have several, use {USE_MULTI_LABEL}; if not, correct the row."
+                )
 
     def apply(self, given: Mapping[str, str]) -> dict[str, str]:
         """The source's labels by path, corrected; an image that is left out has none."""
@@ -173,6 +214,7 @@ class Corrections:
             if given.get(path) != label
         )
         ordered = sorted(changes.items(), key=lambda each: (-each[1], str(each[0])))
+        added, removed = self._by_label(given) if self.task.name == "multi-label" else ((), ())
         return CorrectionSummary(
             num_images=len(said),
             num_changed=effects["changed"],
@@ -181,10 +223,26 @@ class Corrections:
             num_excluded=effects["excluded"],
             changes=tuple(Change(given=a, label=b, num_images=number) for (a, b), number in ordered[:_MAX_CHANGES]),
             people=_by_number(Counter(row.by for row in self.rows)),
-            before=_sizes(given.values()),
-            after=_sizes(self.apply(given).values()),
+            before=self._sizes(given.values()),
+            after=self._sizes(self.apply(given).values()),
             digest=self._digest(),
+            added=added,
+            removed=removed,
         )
+
+    def _by_label(self, given: Mapping[str, str]) -> tuple[tuple[ClassSize, ...], tuple[ClassSize, ...]]:
+        """The labels that images got and lost; those that are left out lose none."""
+        added, removed = Counter[str](), Counter[str]()
+        for path, label in self.labels.items():
+            before = set(self.task.names(given.get(path, "")))
+            after = before if label == EXCLUDE else set(self.task.names(label))
+            added.update(after - before)
+            removed.update(before - after)
+        return _by_number(added), _by_number(removed)
+
+    def _sizes(self, texts: Iterable[str]) -> tuple[ClassSize, ...]:
+        counts = Counter(name for text in texts for name in self.task.names(text))
+        return tuple(ClassSize(label=label, num_images=number) for label, number in sorted(counts.items()))
 
     def table(self, given: Mapping[str, str]) -> pa.Table:
         """The rows of `corrections.parquet`, for the source's labels by path.
@@ -222,12 +280,12 @@ def read_corrections(folder: Path, images: Sequence[FileEntry], rules: LabelRule
         LabelError: where a table is missing, lacks a column or, unless bad rows are left out, has rows without a label,
             rows that name no image or several, or rows that contradict each other.
     """
-    names = Names(images)
+    names, cells = Names(images), rules.cells()
     rows: list[Row] = []
     bad: list[str] = []
     files = correction_files(folder, rules)
     for file in files:
-        found, wrong = _rows_of(file, folder, names)
+        found, wrong = _rows_of(read_csv(file, folder), names, cells)
         rows += found
         bad += wrong
     said: dict[str, Row] = {}
@@ -247,7 +305,7 @@ def read_corrections(folder: Path, images: Sequence[FileEntry], rules: LabelRule
     kept = sorted({row for row in rows if row.path not in contradicted}, key=lambda row: (row.path, row.when, str(row)))
     inside = frozenset(printable(file.relative_to(folder).as_posix()) for file in files if file.is_relative_to(folder))
     left_out = (LeftOut.of("rows of the corrections that cannot be used", bad),) if bad else ()
-    return Corrections(tuple(kept), left_out, inside)
+    return Corrections(tuple(kept), left_out, inside, cells.task)
 
 
 def correction_files(folder: Path, rules: LabelRules) -> tuple[Path, ...]:
@@ -292,9 +350,8 @@ def _file(folder: Path, given: str) -> Path:
     return found[0]
 
 
-def _rows_of(file: Path, folder: Path, names: Names) -> tuple[list[Row], list[str]]:
+def _rows_of(table: Table, names: Names, cells: LabelCells) -> tuple[list[Row], list[str]]:
     """The rows of one table that can be used, and the others in words."""
-    table = read_csv(file, folder)
     header = [column.lower() for column in table.header]
     missing = [name for name in _COLUMNS if name not in header]
     if missing:
@@ -305,9 +362,14 @@ def _rows_of(file: Path, folder: Path, names: Names) -> tuple[list[Row], list[st
     nothing = [""] * len(list(table.column(header.index("path"))))
     columns = [table.column(header.index(name)) if name in header else nothing for name in (*_COLUMNS, *_REMARKS)]
     found, bad = [], []
-    for number, (written, label, by, when, note) in enumerate(zip(*columns, strict=True), start=1):
+    for number, (written, cell, by, when, note) in enumerate(zip(*columns, strict=True), start=1):
         paths = names.find(written, table.folder, table.name)
-        if not label:
+        try:
+            label = cell if cell == EXCLUDE else cells.of_correction(cell)
+        except LabelError as error:
+            bad.append(f"row {number} of {table.name} {error}")
+            continue
+        if label is None:
             bad.append(f"row {number} of {table.name} has no label")
         elif len(paths) != 1:
             what = "more than one image" if paths else "no image here"
@@ -321,10 +383,6 @@ def _effect(given: str | None, label: str) -> str:
     if label == EXCLUDE:
         return "excluded"
     return "new" if given is None else "confirmed" if given == label else "changed"
-
-
-def _sizes(labels: Iterable[str]) -> tuple[ClassSize, ...]:
-    return tuple(ClassSize(label=label, num_images=number) for label, number in sorted(Counter(labels).items()))
 
 
 def _by_number(counts: Counter[str]) -> tuple[ClassSize, ...]:

@@ -34,7 +34,7 @@ class Found:
         splits_from: The table that does, or "".
         left_out: What was not used.
         tables: The paths of the tables that were used.
-        merged: Images of which another one is a copy, which has their labels too.
+        merged: The image that has their labels too, by the paths of its copies.
     """
 
     labels: dict[str, str]
@@ -43,7 +43,7 @@ class Found:
     splits_from: str = ""
     left_out: tuple[LeftOut, ...] = ()
     tables: tuple[str, ...] = ()
-    merged: frozenset[str] = frozenset()
+    merged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from darkroom.data.errors import LabelError
 from darkroom.data.tables.table import Table
-from darkroom.data.task import MULTI_LABEL, SINGLE_LABEL, Task
+from darkroom.data.task import MULTI_LABEL, SEPARATOR, SINGLE_LABEL, Task
 
 # More than one label in a cell; a blank only where each word is a label of its own elsewhere in the column.
 _SEPARATORS = re.compile(r"\s*[|;,]\s*|\s+")
@@ -62,6 +62,13 @@ class LabelCells(Protocol):
             columns: The positions of the columns.
         """
 
+    def of_correction(self, cell: str) -> str | None:
+        """The text of all labels that a row of corrections gives its image; None where the cell says nothing.
+
+        Raises:
+            LabelError: where the cell can be read in two ways.
+        """
+
 
 @dataclass(frozen=True)
 class OneLabel:
@@ -79,6 +86,10 @@ class OneLabel:
     def of_columns(self, table: Table, columns: Sequence[int]) -> ReadCells:
         # The column that is 1; raises LabelError where several are, since one image would have several labels.
         return ReadCells(_hot(table, line, cells, columns) for line, cells in table.rows)
+
+    def of_correction(self, cell: str) -> str | None:
+        # The cell itself.
+        return cell or None
 
 
 ONE_LABEL = OneLabel()
@@ -129,6 +140,23 @@ class SeveralLabels:
                 )
             texts.append(MULTI_LABEL.text(table.header[index] for index, value in values.items() if value == "1"))
         return ReadCells(tuple(texts))
+
+    def of_correction(self, cell: str) -> str | None:
+        # `a|b`, in which no label has a mark that may separate labels, or a JSON list.
+        if not cell:
+            return "" if self.empty == "no-label" else None
+        found = _json_list(cell)
+        if found is not None:
+            return MULTI_LABEL.text(found)
+        parts = [part for piece in cell.split(SEPARATOR) for part in piece.split(self.separator or SEPARATOR)]
+        names = [part.strip() for part in parts if part.strip()]
+        unclear = next((name for name in names if self.separator is None and {",", ";"} & set(name)), None)
+        if unclear or not names:
+            raise LabelError(
+                f"holds {cell!r}, where labels are separated by {SEPARATOR!r} or stand in a JSON list such as "
+                '["a", "b"], [] for none of them'
+            )
+        return MULTI_LABEL.text(names)
 
     def _recognised(self, table: Table, name: str, cells: Sequence[str]) -> str | None:
         """The mark between labels; None where every cell has one label.

@@ -124,8 +124,6 @@ class LabelRules(SettingsModel):
             raise ValueError(
                 "`label_separator` and `empty_labels` are for several labels an image: set `task` to multi-label"
             )
-        if self.task == "multi-label" and self.corrections:
-            raise ValueError("corrections give an image one label: correct the table of a multi-label source itself")
         if self.task == "multi-label" and self.combined_labels != "stop":
             raise ValueError("combined_labels makes one class of several labels: leave it out, or the task multi-label")
         return self

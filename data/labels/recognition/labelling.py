@@ -128,6 +128,7 @@ def _corrected(source: Source, found: Found, corrections: Corrections) -> tuple[
 
     An image that they leave out gets the reason `excluded`.
     """
+    corrections.check(found.labels, found.merged)
     said = corrections.labels
     entries = [
         replace(entry, reason=EXCLUDED if said[entry.path] == EXCLUDE else None) if entry.path in said else entry

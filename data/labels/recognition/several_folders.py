@@ -33,16 +33,16 @@ def merge_several_folders(source: Source, found: Found) -> Found:
     if source.rules.task == "single-label":
         return found
     labels = {path: MULTI_LABEL.text([label]) for path, label in found.labels.items()}
-    merged: set[str] = set()
+    merged: dict[str, str] = {}
     for group in _equal_files(source, labels):
         first, *others = [entry.path for entry in group]
         if len({labels[path] for path in (first, *others)}) > 1:
             labels[first] = MULTI_LABEL.text(labels[path] for path in (first, *others))
-            merged |= set(others)
+            merged |= dict.fromkeys(others, first)
             for path in others:
                 del labels[path]
     words = f"; {len(merged)} copies in other class folders add their labels" if merged else ""
-    return replace(found, labels=labels, decision=found.decision + words, merged=frozenset(merged))
+    return replace(found, labels=labels, decision=found.decision + words, merged=merged)
 
 
 def stop_at_several_folders(source: Source, found: Found) -> None:

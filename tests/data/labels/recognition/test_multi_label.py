@@ -165,8 +165,3 @@ def test_a_single_label_leaves_no_trace_in_the_settings():
 def test_a_label_may_not_hold_what_joins_labels(tmp_path):
     with pytest.raises(LabelError, match=r"a\|b"):
         read(source(tmp_path, ["a|b/1.png", "c/2.png"]))
-
-
-def test_corrections_of_one_label_are_refused() -> None:
-    with pytest.raises(ValidationError, match="corrections"):
-        LabelRules(task="multi-label", corrections=("labels.csv",))
