@@ -3,6 +3,7 @@
 `sources/<key>/`
     images/part_00000/0000000.jpg …    the bytes as they were, by file; the suffix says what they are
     labels.csv                         `path`, the row's other columns, and `split` where a file is one's
+    beside/…                           what lay beside the Parquet files
 """
 
 from __future__ import annotations
@@ -59,6 +60,16 @@ class ImageRows:
         else:
             link_or_copy(image, file)
         self._rows.writerow([path, *(cells.get(column, "") for column in self._columns)])
+
+    def link(self, name: str, file: Path) -> None:
+        """Put a file that is no row beside the images.
+
+        Args:
+            name: Its path in the folder.
+            file: The file.
+        """
+        (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(file, self._folder / name)
 
 
 @contextmanager

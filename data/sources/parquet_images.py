@@ -1,7 +1,8 @@
 """Parquet files that hold images, as Hugging Face's data sets do, written once as a folder (`image_rows.py`).
 
 A column of images holds the bytes of their files, alone or in a struct `{bytes, path}`. Every plain column goes into
-the table, so that the label is looked for as in every other table.
+the table, so that the label is looked for as in every other table. What else lies in a folder of such files (tables,
+archives, documents) is linked into `beside/`, so that it is read, refused or listed as in any other source.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from darkroom.data.errors import SourceError, WorkError
 from darkroom.data.files.hashing import content_version, file_sha256
 from darkroom.data.files.parquet_columns import cell_text, class_names, is_scalar
 from darkroom.data.sources.image_rows import image_rows, suffix_of
+from darkroom.data.sources.unpacking.archive_folder import is_loose_image
 from darkroom.data.split_names import split_named
-from darkroom.data.stores.listing import iter_files, printable
+from darkroom.data.stores.listing import FileEntry, is_stray_path, iter_files, printable
 
 logger = logging.getLogger(__name__)
 
@@ -38,41 +40,77 @@ class _Columns:
     classes: dict[str, list[str]]
 
 
-def parquet_files(path: Path) -> list[Path]:
-    """The Parquet files with images that a source is: the file itself, or those of a folder without any other image."""
-    if not path.is_dir():
-        return [path] if path.name.lower().endswith(PARQUET_SUFFIX) and _has_images(path) else []
-    found = []
-    for entry in iter_files(path):
-        if entry.reason is None:
-            return []
-        if entry.reason == "stray_file" and entry.path.lower().endswith(PARQUET_SUFFIX):
-            found.append(path / entry.os_path)
-    return found if found and all(_has_images(file) for file in found) else []
+@dataclass(frozen=True)
+class ImageParquet:
+    """Parquet files with images.
+
+    Attributes:
+        folder: Where they lie.
+        files: Their paths in it, as the operating system knows them.
+        others: The other files of the folder; those in hidden folders and recycle bins are no part of it.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    others: tuple[FileEntry, ...] = ()
+
+    def images_folder(self, workspace_sources: Path) -> Path:
+        """Where the images are written, or will be: a folder named after their hashes, absolute.
+
+        Args:
+            workspace_sources: The workspace's `sources` folder.
+
+        Raises:
+            SourceError: where a file cannot be read.
+        """
+        try:
+            found = [(_name(file), file_sha256(self.folder / file)) for file in self.files]
+        except OSError as error:
+            raise SourceError(f"{printable(str(error.filename))} cannot be read: {error.strerror}.") from None
+        beside = [[(each.path, each.size_bytes, each.mtime_ns) for each in self.others]] if self.others else []
+        splits = [[_split_of(file) for file in self.files]] if any(map(_split_above, self.files)) else []
+        key = content_version(_CODE_VERSION, found, *beside, *splits)
+        return Path(os.path.abspath(workspace_sources)) / f"{key}-parquet-v{_CODE_VERSION}"
 
 
-def images_folder(files: Sequence[Path], workspace_sources: Path) -> Path:
-    """Where the images of Parquet files are written, or will be: a folder named after their hashes, absolute.
+def image_parquet(path: Path) -> ImageParquet | None:
+    """The Parquet files with images that a source is; None where it is no such file, or a folder with other images.
 
     Args:
-        files: Read as a whole, for their hashes.
-        workspace_sources: The workspace's `sources` folder.
+        path: A Parquet file, or a folder with some.
 
     Raises:
-        SourceError: where a file cannot be read.
+        SourceError: where a Parquet file of the folder is a link that is not followed, or may not be read.
     """
-    try:
-        key = content_version(_CODE_VERSION, [(file.name, file_sha256(file)) for file in files])
-    except OSError as error:
-        raise SourceError(f"{printable(str(error.filename))} cannot be read: {error.strerror}.") from None
-    return Path(os.path.abspath(workspace_sources)) / f"{key}-parquet-v{_CODE_VERSION}"
+    if not path.is_dir():
+        one = path.name.lower().endswith(PARQUET_SUFFIX) and has_images(path)
+        return ImageParquet(path.parent, (path.name,)) if one else None
+    files, others, lost = [], [], []
+    for entry in iter_files(path):
+        if is_loose_image(entry):
+            return None
+        if is_stray_path(f"{entry.path.rpartition('/')[0]}/x"):
+            continue
+        is_parquet = entry.path.lower().endswith(PARQUET_SUFFIX)
+        if is_parquet and entry.reason == "stray_file" and has_images(path / entry.os_path):
+            files.append(entry.os_path)
+        elif is_parquet and entry.reason not in (None, "stray_file"):
+            lost.append(entry)
+        elif entry.reason in (None, "stray_file"):
+            others.append(entry)
+    if files and lost:
+        raise SourceError(
+            f"{lost[0].path} cannot be used ({lost[0].reason}), and other Parquet files beside it hold images. Copy "
+            "what it leads to (cp -rL), or remove it."
+        )
+    return ImageParquet(path, tuple(files), tuple(others)) if files else None
 
 
-def write_images(files: Sequence[Path], workspace_sources: Path) -> Path:
+def write_images(found: ImageParquet, workspace_sources: Path) -> Path:
     """Write the images of Parquet files, or find them already written. Memory: 64 rows.
 
     Args:
-        files: With the same columns.
+        found: The files, with the same columns.
         workspace_sources: The workspace's `sources` folder; created where it is missing.
 
     Returns:
@@ -84,7 +122,8 @@ def write_images(files: Sequence[Path], workspace_sources: Path) -> Path:
     """
     import pyarrow as pa
 
-    folder = images_folder(files, workspace_sources)
+    folder = found.images_folder(workspace_sources)
+    files = [found.folder / file for file in found.files]
     if folder.is_dir():
         logger.info("The images of %s are already written: %s", printable(str(files[0])), folder)
         return folder
@@ -92,7 +131,7 @@ def write_images(files: Sequence[Path], workspace_sources: Path) -> Path:
     if len({(each.image, each.plain) for each in columns}) > 1:
         names = f"{printable(files[0].name)} and {printable(files[-1].name)}"
         raise SourceError(f"{names} have different columns. Give those of one kind as the source.")
-    splits = [_split_of(file) for file in files]
+    splits = [_split_of(file) for file in found.files]
     plain = columns[0].plain
     extra = ["split"] if any(splits) and "split" not in plain else []
     try:
@@ -104,6 +143,8 @@ def write_images(files: Sequence[Path], workspace_sources: Path) -> Path:
                     if num_images > _MAX_IMAGES:
                         raise SourceError(f"More than {_MAX_IMAGES:,} images in Parquet files are not read at once.")
                     rows.add(f"part_{place:05d}/{number:07d}", image, {**dict.fromkeys(extra, split), **cells})
+            for entry in found.others:
+                rows.link(f"beside/{entry.os_path}", found.folder / entry.os_path)
     except pa.ArrowException as error:
         raise SourceError(
             f"{printable(str(files[0]))} is damaged ({printable(str(error))[:200]}). Write it anew."
@@ -114,11 +155,29 @@ def write_images(files: Sequence[Path], workspace_sources: Path) -> Path:
     return folder
 
 
-def _has_images(file: Path) -> bool:
+def has_images(file: Path) -> bool:
+    """Whether a Parquet file has a column of images; False also where it cannot be read."""
     try:
         return bool(_image_columns(file))
     except SourceError:
         return False
+
+
+def images_in_parquet(folder: Path, entries: Iterable[FileEntry]) -> list[FileEntry]:
+    """The Parquet files beside images that hold more of them.
+
+    Args:
+        folder: The source.
+        entries: Its files.
+    """
+    return [
+        entry
+        for entry in entries
+        if entry.reason == "stray_file"
+        and entry.path.lower().endswith(PARQUET_SUFFIX)
+        and not is_stray_path(f"{entry.path.rpartition('/')[0]}/x")
+        and has_images(folder / entry.os_path)
+    ]
 
 
 def _rows(file: Path, columns: _Columns) -> Iterator[tuple[bytes, dict[str, str]]]:
@@ -171,6 +230,16 @@ def _image_columns(file: Path) -> list[str]:
     return [name for name in candidates if holds_image(first[name])]
 
 
-def _split_of(file: Path) -> str:
-    """The split that a file's name begins with, as in `train-00000-of-00002.parquet`; "" for none."""
-    return split_named(re.split(r"[-_.]", file.name, maxsplit=1)[0]) or ""
+def _split_of(file: str) -> str:
+    """The split of a file: `train-00000-of-00002.parquet`, or `train/0000.parquet`; "" for none."""
+    return split_named(re.split(r"[-_.]", _name(file), maxsplit=1)[0]) or _split_above(file)
+
+
+def _split_above(file: str) -> str:
+    """The split that the innermost folder named as one means; "" for none."""
+    above = file.split("/")[-2::-1]
+    return next((split for part in above if (split := split_named(part))), "")
+
+
+def _name(file: str) -> str:
+    return file.rpartition("/")[2]

@@ -13,6 +13,7 @@ from darkroom.data.figures import count
 from darkroom.data.files.hashing import content_version
 from darkroom.data.files.locks import exclusive
 from darkroom.data.sources import arrays, kaggle, parquet_images, samples
+from darkroom.data.sources.parquet_images import PARQUET_SUFFIX
 from darkroom.data.sources.unpacking import archives
 from darkroom.data.sources.unpacking.archive_folder import archive_folder
 from darkroom.data.stores.listing import check_folder, has_files, printable
@@ -95,8 +96,8 @@ def resolve(reference: str, workspace: Workspace) -> Source:
         return _fetched(place, workspace)
     path = Path(os.path.abspath(place))
     if reference and os.path.isdir(path):
-        if files := parquet_images.parquet_files(path):
-            written = parquet_images.write_images(files, workspace.sources)
+        if parquet := parquet_images.image_parquet(path):
+            written = parquet_images.write_images(parquet, workspace.sources)
             return Source(reference, written, name_from(path.name), "parquet")
         if packed := archive_folder(path):
             return Source(reference, packed.unpack(workspace.sources), name_from(path.name), "archive")
@@ -128,10 +129,10 @@ def at_hand(reference: str, workspace: Workspace) -> Source | None:
         is_there = (workspace.sources / samples.find_sample(rest).key).is_dir()
     elif not os.path.isdir(path) and archives.is_archive(path) and os.path.isfile(path):
         is_there = archives.is_unpacked(archives.unpacked_folder(path, workspace.sources))
+    elif parquet := parquet_images.image_parquet(path) if os.path.exists(path) else None:
+        is_there = parquet.images_folder(workspace.sources).is_dir()
     elif os.path.isdir(path) and (packed := archive_folder(path)):
         is_there = archives.is_unpacked(packed.unpacked_folder(workspace.sources))
-    elif files := parquet_images.parquet_files(path) if os.path.exists(path) else []:
-        is_there = parquet_images.images_folder(files, workspace.sources).is_dir()
     elif not os.path.isdir(path) and arrays.is_array_file(path) and os.path.isfile(path):
         is_there = arrays.images_folder(path, workspace.sources).is_dir()
     else:
@@ -143,8 +144,9 @@ def _unpacked(reference: str, path: Path, workspace: Workspace) -> Source:
     """A file with images in it, as a folder."""
     if arrays.is_array_file(path):
         return Source(reference, arrays.write_images(path, workspace.sources), name_from(path.stem), "arrays")
-    if files := parquet_images.parquet_files(path):
-        return Source(reference, parquet_images.write_images(files, workspace.sources), name_from(path.stem), "parquet")
+    if parquet := parquet_images.image_parquet(path):
+        written = parquet_images.write_images(parquet, workspace.sources)
+        return Source(reference, written, name_from(path.stem), "parquet")
     if not archives.is_archive(path):
         raise SourceError(f"{printable(reference)} is a file that is no known archive. Give {_FORMS}.")
     return Source(reference, archives.unpack(path, workspace.sources), name_from(path.name), "archive")
@@ -154,7 +156,9 @@ def _fetched(url: Url, workspace: Workspace) -> Source:
     """What is at a URL, in `sources/<hash of the URL>/`: fetched again only as far as it has changed there."""
     base = workspace.sources / content_version(str(url))
     with exclusive(base):
-        if "/" in url.path and (archives.is_archive(Path(url.name)) or arrays.is_array_file(Path(url.name))):
+        name = Path(url.name)
+        is_file = archives.is_archive(name) or arrays.is_array_file(name) or name.suffix.lower() == PARQUET_SUFFIX
+        if "/" in url.path and is_file:
             mirror = Mirror(url.parent, base)
             if mirror.pull_one(url.name):
                 return _unpacked(str(url), mirror.folder / url.name, workspace)
@@ -166,7 +170,9 @@ def _fetched(url: Url, workspace: Workspace) -> Source:
 
 
 def _readable(folder: Path, workspace: Workspace) -> Path:
-    """A fetched folder, or its archives unpacked where it holds nothing else."""
+    """A fetched folder; or its Parquet files of images, or its archives, as a folder where it holds nothing else."""
+    if parquet := parquet_images.image_parquet(folder):
+        return parquet_images.write_images(parquet, workspace.sources)
     packed = archive_folder(folder)
     return packed.unpack(workspace.sources) if packed else folder
 

@@ -17,6 +17,7 @@ from darkroom.data.labels.recognition.masks import find_masks
 from darkroom.data.labels.recognition.origin import find_labels
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.reason_codes import ReasonCode
+from darkroom.data.sources.parquet_images import PARQUET_SUFFIX, images_in_parquet
 from darkroom.data.sources.unpacking.archive_folder import is_loose_image, packed_images
 from darkroom.data.sources.unpacking.archives import without_suffix
 from darkroom.data.stores.listing import FileEntry, printable
@@ -162,14 +163,15 @@ def _stop_at_linked_folders(folder: Path, entries: Sequence[FileEntry], rules: L
 def _stop_at_packed_images(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> None:
     """Archives beside images: more of the data set, or what it came in."""
     images = [entry.path for entry in entries if is_loose_image(entry)]
-    packed = packed_images(folder, [each for each in entries if not rules.excludes(each.path)]) if images else iter(())
-    first = next(packed, None)
-    if first:
-        suffix = first.path.removeprefix(without_suffix(first.path))
+    kept = [each for each in entries if not rules.excludes(each.path)]
+    packed = [*packed_images(folder, kept), *images_in_parquet(folder, kept)] if images else []
+    if packed:
+        suffix = packed[0].path.removeprefix(without_suffix(packed[0].path)) or PARQUET_SUFFIX
+        kind = "Parquet files" if suffix == PARQUET_SUFFIX else "archives"
         raise LabelError(
-            f"{printable(str(folder))} holds {len(images)} images, and {1 + sum(1 for _ in packed)} archives that may "
-            f"hold more, as {first.path}. If the images alone are the data set, use --exclude '*{suffix}'; if the "
-            "archives belong to it, unpack them, or give them in a folder of their own."
+            f"{printable(str(folder))} holds {len(images)} images, and {len(packed)} {kind} that may hold more, as "
+            f"{packed[0].path}. If the images alone are the data set, use --exclude '*{suffix}'; if the {kind} belong "
+            "to it, unpack them, or give them in a folder of their own."
         )
 
 

@@ -6,7 +6,9 @@ import csv
 import hashlib
 import io
 import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from darkroom.data.errors import SourceError
+from darkroom.data.errors import LabelError, SourceError
 from darkroom.data.labels.recognition.labelling import label_files
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.sources.frames import write_frame
-from darkroom.data.sources.parquet_images import parquet_files, write_images
+from darkroom.data.sources.parquet_images import ImageParquet, image_parquet, write_images
 from darkroom.data.sources.resolve import at_hand, resolve
 from darkroom.data.stores.listing import list_files
 from darkroom.data.stores.workspace import Workspace
@@ -77,15 +79,16 @@ def test_the_rows_of_a_hugging_face_data_set_keep_bytes_labels_and_splits(tmp_pa
 
 def test_a_folder_of_photographs_beside_parquet_is_a_folder(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train.parquet", [image_bytes(0)], [0])
-    assert parquet_files(tmp_path) == [tmp_path / "train.parquet"]
+    assert image_parquet(tmp_path) == ImageParquet(tmp_path, ("train.parquet",))
     (tmp_path / "a.jpg").write_bytes(b"")
-    assert parquet_files(tmp_path) == []
+    assert image_parquet(tmp_path) is None
 
 
 def test_parquet_without_images_is_no_source_of_images(tmp_path: Path) -> None:
     pq.write_table(pa.table({"file": ["a.jpg"], "label": [1], "thumb": [b"no image"]}), tmp_path / "l.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
-    assert parquet_files(tmp_path / "l.parquet") == parquet_files(tmp_path / "broken.parquet") == []
+    assert image_parquet(tmp_path / "l.parquet") is None
+    assert image_parquet(tmp_path / "broken.parquet") is None
     with pytest.raises(SourceError, match=r"broken\.parquet is a file that is no known archive"):
         resolve(str(tmp_path / "broken.parquet"), Workspace(tmp_path / "workspace"))
 
@@ -94,7 +97,7 @@ def test_files_of_different_columns_are_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", [image_bytes(0)], [0])
     pq.write_table(pa.table({"photo": [image_bytes(1)], "label": [1]}), tmp_path / "b.parquet")
     with pytest.raises(SourceError, match=r"a\.parquet and b\.parquet have different columns"):
-        write_images(sorted(tmp_path.glob("*.parquet")), tmp_path / "sources")
+        write_images(ImageParquet(tmp_path, ("a.parquet", "b.parquet")), tmp_path / "sources")
     assert [path.name for path in (tmp_path / "sources").glob("*-parquet-*")] == []
 
 
@@ -151,3 +154,64 @@ def test_a_file_that_a_frame_names_and_that_is_gone_is_named(tmp_path: Path) -> 
         file.write_bytes(image_bytes(0))
     with pytest.raises(SourceError, match=r"Row 6 of the frame names .*6\.png"):
         write_frame(pd.DataFrame({"file": files, "label": ["a"] * 7}), tmp_path / "s")
+
+
+def labels_of(folder: Path, workspace: Path, **rules: Any) -> list[tuple[str | None, str | None]]:
+    source = resolve(str(folder), Workspace(workspace))
+    files = label_files(source.folder, list_files(source.folder), LabelRules(**rules)).files
+    return sorted((str(file.label), file.source_split) for file in files if file.entry.reason is None)
+
+
+def test_what_lies_beside_parquet_files_of_images_is_in_the_reading(tmp_path: Path) -> None:
+    folder = tmp_path / "hf"
+    write_parquet(folder / "train.parquet", [image_bytes(n) for n in range(4)], [0, 1, 0, 1])
+    for name in ("README.md", "LICENSE", "notes.csv"):
+        (folder / name).write_text("a,b\n1,2\n")
+    source = resolve(str(folder), Workspace(tmp_path / "w"))
+    labelling = label_files(source.folder, list_files(source.folder), LabelRules())
+    said = "\n".join(map(str, labelling.reading.left_out))
+    assert all(f"beside/{name}" in said for name in ("README.md", "notes.csv"))
+    assert sum(file.label is not None for file in labelling.files) == 4
+    again = at_hand(str(folder), Workspace(tmp_path / "w"))
+    assert again is not None
+    assert again.folder == source.folder
+
+
+def test_archives_and_other_tables_of_labels_beside_parquet_files_of_images_stop(tmp_path: Path) -> None:
+    for name in ("zip", "csv"):
+        write_parquet(tmp_path / name / "train.parquet", [image_bytes(n) for n in range(4)], [0, 1, 0, 1])
+    with zipfile.ZipFile(tmp_path / "zip" / "more.zip", "w") as archive:
+        archive.writestr("cats/1.png", image_bytes(9))
+    with pytest.raises(LabelError, match=r"4 images, and 1 archives .* beside/more\.zip.* --exclude '\*\.zip'"):
+        labels_of(tmp_path / "zip", tmp_path / "w")
+    assert len(labels_of(tmp_path / "zip", tmp_path / "w", exclude="*.zip")) == 4
+    (tmp_path / "csv" / "better.csv").write_text("file,label\n0000000.png,tom\n0000001.png,rex\n")
+    with pytest.raises(LabelError, match=r"several tables of labels: beside/better\.csv, labels\.csv"):
+        labels_of(tmp_path / "csv", tmp_path / "w")
+
+
+def test_parquet_files_of_images_beside_photographs_stop(tmp_path: Path) -> None:
+    for number, name in enumerate(("cats/1.png", "dogs/1.png")):
+        (tmp_path / "pets" / name).parent.mkdir(parents=True)
+        (tmp_path / "pets" / name).write_bytes(image_bytes(number))
+    write_parquet(tmp_path / "pets" / "more.parquet", [image_bytes(5)], [0])
+    with pytest.raises(LabelError, match=r"2 images, and 1 Parquet files .* more\.parquet.* --exclude '\*\.parquet'"):
+        labels_of(tmp_path / "pets", tmp_path / "w")
+    assert labels_of(tmp_path / "pets", tmp_path / "w", exclude="*.parquet") == [("cats", None), ("dogs", None)]
+
+
+def test_split_folders_of_parquet_files_are_splits(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "hf/default/train/0000.parquet", [image_bytes(0), image_bytes(1)], [0, 1])
+    write_parquet(tmp_path / "hf/default/test/0000.parquet", [image_bytes(2), image_bytes(3)], [0, 1])
+    write_parquet(tmp_path / "hf/.cache/train/old.parquet", [image_bytes(4)], [0])
+    assert labels_of(tmp_path / "hf", tmp_path / "w") == [
+        ("cat", "test"), ("cat", "train"), ("dog", "test"), ("dog", "train"),
+    ]  # fmt: skip
+
+
+def test_a_linked_parquet_file_is_not_passed_over(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "hf" / "train.parquet", [image_bytes(0)], [0])
+    write_parquet(tmp_path / "blobs" / "b.parquet", [image_bytes(1)], [1])
+    (tmp_path / "hf" / "test.parquet").symlink_to(tmp_path / "blobs" / "b.parquet")
+    with pytest.raises(SourceError, match=r"test\.parquet cannot be used \(link_outside\)"):
+        resolve(str(tmp_path / "hf"), Workspace(tmp_path / "w"))
