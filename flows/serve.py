@@ -18,6 +18,7 @@ from pathlib import Path
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.errors import DarkroomError, InputError, SettingError
 from darkroom.data.stores.workspace import Workspace
+from darkroom.flows.quiet import load_tensorflow
 from darkroom.flows.settings import decoder_rule, open_workspace, serving_keys
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.bundle.imagenet import find_bundle
@@ -159,9 +160,12 @@ def _crash_folder() -> Path:
 
 def _dataset_of(bundle: Bundle, place: Workspace) -> Dataset | None:
     try:
-        return open_dataset(place.find_dataset(bundle.card.dataset))
+        found = open_dataset(place.find_dataset(bundle.card.dataset))
     except DarkroomError:
         return None
+    if found.card.shard_format == "tfrecord":
+        load_tensorflow()
+    return found
 
 
 def _is_this_machine(host: str) -> bool:

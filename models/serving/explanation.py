@@ -22,6 +22,8 @@ from darkroom.models.serving.neighbours import Neighbour, Neighbours
 logger = logging.getLogger(__name__)
 
 _NUM_NEIGHBOURS = 5
+# How long an answer waits for the training images to be looked at, once.
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Explainer:
         self._bundle, self._runner, self._decode, self._find_dataset = bundle, runner, decode, find_dataset
         self._making = threading.Lock()
         self._neighbours: Neighbours | None = None
+        self._prepared: threading.Thread | None = None
         self._remark = ""
 
     def explain(self, data: bytes) -> Explained:
@@ -86,14 +89,23 @@ class Explainer:
 
     def _similar(self, pixels: NDArray[np.uint8]) -> tuple[tuple[Neighbour, ...], str]:
         with self._making:
-            if self._neighbours is None and not self._remark:
-                self._remark = self._prepare()
+            if self._prepared is None:
+                self._prepared = threading.Thread(target=self._prepare, daemon=True)
+                self._prepared.start()
+        self._prepared.join(_PATIENCE_SECONDS)
         if self._neighbours is None:
-            return (), self._remark
+            return (), self._remark or "The training images are still being looked at: ask again in a moment."
         vector = self._runner.with_embeddings(pixels[None])[1][0]
         return self._neighbours.nearest(vector, _NUM_NEIGHBOURS), ""
 
-    def _prepare(self) -> str:
+    def _prepare(self) -> None:
+        try:
+            self._remark = self._looked_at()
+        except Exception:
+            logger.exception("The training images of %s cannot be looked at", self._bundle.reference)
+            self._remark = "The training images cannot be looked at: the service's log says why."
+
+    def _looked_at(self) -> str:
         """Look at the training images; why that cannot be done, or nothing."""
         if self._runner.embedding_size is None:
             return "The model gives no embeddings, by which training images could be compared. Train it again."

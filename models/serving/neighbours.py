@@ -15,8 +15,8 @@ from darkroom.data.shards.shards import read_shard
 from darkroom.models.labelling.training_images import sampled
 from darkroom.models.onnx.runtime import Runner
 
-# Searched: at 1,280 numbers each, 10 MB.
-MAX_SEARCHED = 2000
+# Searched: at 1,280 numbers each, 5 MB.
+MAX_SEARCHED = 1000
 _BATCH = 32
 
 
