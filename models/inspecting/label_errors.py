@@ -28,6 +28,7 @@ from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.data.shards.records import Record
 from darkroom.data.shards.shards import read_shard
+from darkroom.data.task import TaskName
 from darkroom.models.measures.metrics import Frozen
 from darkroom.models.npz import read_arrays, write_arrays
 from darkroom.models.onnx.runtime import OnnxRunner
@@ -59,6 +60,9 @@ class LabelError(Frozen):
         suggested: The class that the network finds most probable.
         score: Probability of `label`: the lower, the more suspect.
         suggested_probability: Probability of `suggested`.
+        labels: All labels as given, of an image that may have several; None for one label.
+        doubted: Those labels, given or missing, that are suspect, with the probability that the image has each; () for
+            one label.
     """
 
     path: str
@@ -66,6 +70,25 @@ class LabelError(Frozen):
     suggested: str
     score: float
     suggested_probability: float
+    labels: tuple[str, ...] | None = None
+    doubted: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def task(self) -> TaskName:
+        """Whether the image may have several labels."""
+        return "single-label" if self.labels is None else "multi-label"
+
+    @property
+    def given_labels(self) -> tuple[str, ...]:
+        """All labels as given."""
+        return (self.label,) if self.labels is None else self.labels
+
+    @property
+    def suggested_labels(self) -> tuple[str, ...]:
+        """All labels as suggested, sorted."""
+        if self.labels is None:
+            return (self.suggested,)
+        return tuple(sorted(set(self.labels).symmetric_difference(label for label, _ in self.doubted)))
 
 
 class LabelErrors(Frozen):

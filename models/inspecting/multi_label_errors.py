@@ -59,12 +59,21 @@ def find_multi_label_errors(judged: Judged, labels: LabelMap, max_listed: int = 
 def _error(
     path: str, flags: NDArray[np.bool_], suspected: NDArray[np.bool_], scores: NDArray[np.float64], labels: LabelMap
 ) -> LabelError:
-    given, suggested = (
-        labels.task.shown(labels.text(np.flatnonzero(each).tolist())) for each in (flags, flags ^ suspected)
-    )
+    given, suggested = (labels.text(np.flatnonzero(each).tolist()) for each in (flags, flags ^ suspected))
     score = round(float(scores.min()), 4)
+    # `scores` are the probabilities of the decisions as given: of a missing label, that it is not there.
+    doubted = [
+        (labels.names[place], round(float(scores[place] if flags[place] else 1 - scores[place]), 4))
+        for place in np.flatnonzero(suspected).tolist()
+    ]
     return LabelError(
-        path=path, label=given, suggested=suggested, score=score, suggested_probability=round(1 - score, 4)
+        path=path,
+        label=labels.task.shown(given),
+        suggested=labels.task.shown(suggested),
+        score=score,
+        suggested_probability=round(1 - score, 4),
+        labels=labels.task.names(given),
+        doubted=tuple(doubted),
     )
 
 

@@ -1,7 +1,8 @@
 """The page on which a person labels images: one HTML file that works without a network and saves a CSV.
 
 Its template is `label.html.j2`, its script `label.js`. What it saves has the columns `path`, `label`, `by`, `when` and
-`note`, and `darkroom ingest --corrections` takes it in.
+`note`, and `darkroom ingest --corrections` takes it in. Where an image may have several labels, each is a checkbox, and
+`label` holds all of them: `a|b`, or a JSON list where a name is more than one plain word.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from darkroom.data.images.decode import decode
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.images.pixels.encode import encode_jpeg
 from darkroom.data.labels.corrections import EXCLUDE
+from darkroom.data.task import TaskName
 from darkroom.models.pages.page import data_uri, render, write_page
 
 LABEL_PAGE = "label.html"
@@ -33,56 +35,74 @@ class PageItem:
     Attributes:
         path: As the CSV names it.
         picture: JPEG or PNG bytes; None where there is none to show.
-        suggested: The label that the model proposes.
+        suggested: The labels that the model proposes: one, or any number.
         top: Probable labels with their probabilities.
         why: One sentence on why it is shown.
-        given: The label that it has; None for an unlabelled image.
+        given: The labels that it has; None for an unlabelled image.
     """
 
     path: str
     picture: bytes | None
-    suggested: str
+    suggested: tuple[str, ...]
     top: tuple[tuple[str, float], ...]
     why: str
-    given: str | None = None
+    given: tuple[str, ...] | None = None
 
 
-def write_label_page(
-    path: Path, title: str, about: Sequence[str], classes: Sequence[str], items: Sequence[PageItem]
-) -> None:
-    """Write the page, whole or not at all.
+@dataclass(frozen=True)
+class LabelPage:
+    """What the page shows.
 
-    Args:
-        path: The file.
+    Attributes:
         title: Its heading.
         about: Sentences below it.
         classes: What an image may be, in the order of their keys.
         items: The images, in the order in which they are shown.
+        task: Whether an image gets one label or any number.
+    """
+
+    title: str
+    about: Sequence[str]
+    classes: Sequence[str]
+    items: Sequence[PageItem]
+    task: TaskName = "single-label"
+
+
+def write_label_page(path: Path, page: LabelPage) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: The file.
+        page: What it shows.
 
     Raises:
         WorkError: where a picture is neither JPEG nor PNG.
     """
+    several = page.task == "multi-label"
     shown = [
         {
             "path": item.path,
             "picture": data_uri(item.picture, item.path) if item.picture else "",
-            "suggested": item.suggested,
+            "suggested": list(item.suggested),
             "top": [[label, round(probability, 4)] for label, probability in item.top],
             "why": item.why,
-            "given": item.given,
+            "given": item.given if item.given is None else list(item.given),
         }
-        for item in items
+        for item in page.items
     ]
     # Choices that a browser keeps belong to these images and classes, wherever the page lies.
-    version = content_version(title, list(classes), [item.path for item in items])
+    task = [page.task] if several else []
+    version = content_version(page.title, list(page.classes), [item.path for item in page.items], *task)
     data = {
         "id": version,
-        "classes": list(classes),
+        "classes": list(page.classes),
+        "several": several,
         "items": shown,
         "exclude": EXCLUDE,
         "file": f"labels-{version}.csv",
     }
-    write_page(path, render("label.html.j2", own="label", title=title, about=list(about), data=data))
+    about = list(page.about)
+    write_page(path, render("label.html.j2", own="label", title=page.title, about=about, data=data, several=several))
 
 
 def page_picture(data: bytes, policy: DecodePolicy) -> bytes | None:

@@ -25,7 +25,7 @@ from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.labelling.candidates import MAX_KNOWN, Candidate, Pool, folder_sample, read_pool
-from darkroom.models.labelling.label_page import LABEL_PAGE, PageItem, page_picture, write_label_page
+from darkroom.models.labelling.label_page import LABEL_PAGE, LabelPage, PageItem, page_picture, write_label_page
 from darkroom.models.labelling.selection import UNFAMILIAR_FROM, Known, choose
 from darkroom.models.labelling.training_images import Unusable, labelled_hashes, training_embeddings
 from darkroom.models.measures.metrics import Frozen
@@ -162,14 +162,17 @@ def choose_next(
         mean_confidence=round(sum(each.top[0][1] for each in chosen) / len(chosen), 4) if chosen else None,
     )
     items = [
-        PageItem(each.candidate.path, each.picture, each.candidate.top[0][0], each.candidate.top, _why(each.candidate))
+        PageItem(
+            each.candidate.path, each.picture, (each.candidate.top[0][0],), each.candidate.top, _why(each.candidate)
+        )
         for each in picked
     ]
     about = [
         f"{found.num_chosen:,} of {found.num_images:,} images in {found.folder}, chosen for {found.bundle}: those that "
         "it is unsure of, that look new to it, and that differ from each other."
     ]
-    write_label_page(out / LABEL_PAGE, "What to label next", about, bundle.card.labels, items)
+    page = LabelPage("What to label next", about, bundle.card.labels, items, bundle.card.task)
+    write_label_page(out / LABEL_PAGE, page)
     write_json(out / NEXT_CARD, found.model_dump(mode="json"))
     _write_csv(out / NEXT_CSV, chosen)
     logger.info("%s: %d of %d images chosen to be labelled next.", facts.folder, len(chosen), pool.num_ok)

@@ -6,7 +6,10 @@
   const KEYS = [..."1234567890abcdefghijklmnopqrstuvwxyz"];
   const STORE = `darkroom-labels-${data.id}`;
   const element = (id) => document.getElementById(id);
-  const suggested = (item) => item.suggested;
+  // With several labels, what is said of an image is a list of all of them; with one, the label.
+  const several = data.several;
+  const suggested = (item) => (several ? item.suggested : item.suggested[0]);
+  const given = (item) => (several || !item.given ? item.given : item.given[0]);
 
   const made = (tag, text, className) => {
     const node = document.createElement(tag);
@@ -58,7 +61,11 @@
   };
   const shown = (item) =>
     show === "all" || (show === "done") === (item.path in choices) || item === items[at];
-  const name = (label) => (label === EXCLUDE ? "not usable" : label);
+  const name = (label) => (label === EXCLUDE ? "not usable" : several ? label.join(", ") || "none" : label);
+  const checked = (item) => {
+    const said = choices[item.path]?.label ?? suggested(item);
+    return said === EXCLUDE ? [] : said;
+  };
 
   const set = (path, choice) => {
     past.push([path, choices[path]]);
@@ -66,10 +73,13 @@
     else delete choices[path];
   };
 
+  const say = (item, label) =>
+    set(item.path, { label, by: element("by").value.trim(), when: new Date().toISOString().slice(0, 19) + "Z" });
+
   const choose = (label) => {
     const item = items[at];
     if (!item || label === undefined) return;
-    set(item.path, { label, by: element("by").value.trim(), when: new Date().toISOString().slice(0, 19) + "Z" });
+    say(item, label);
     element("filter").value = "";
     const left = items.findIndex((each, index) => index > at && !(each.path in choices));
     if (left >= 0) at = left;
@@ -77,11 +87,27 @@
     refresh();
   };
 
+  const toggle = (label) => {
+    const item = items[at];
+    if (!item || label === undefined) return;
+    const before = checked(item);
+    const now = before.includes(label) ? before.filter((each) => each !== label) : [...before, label];
+    say(item, classes().filter((each) => now.includes(each)));
+    element("filter").value = "";
+    refresh();
+  };
+  const pick = several ? toggle : choose;
+  const accept = () => choose(several ? checked(items[at]) : suggested(items[at]));
+
   const add = (text) => {
     const label = text.trim();
     if (!label) return;
+    if (several && label.includes("|")) {
+      warn("A label has no | in its name: it separates labels.");
+      return;
+    }
     if (!classes().includes(label)) added.push(label);
-    choose(label);
+    pick(label);
   };
 
   const clear = () => {
@@ -111,13 +137,18 @@
   };
 
   const cell = (text) => (/[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const PLAIN = /^[\p{L}\p{M}\p{N}_-]+$/u;
+  const written = (label) => {
+    if (label === EXCLUDE || !several) return label;
+    return label.length && label.every((each) => PLAIN.test(each)) ? label.join("|") : JSON.stringify(label);
+  };
   const csv = () => {
     const rows = items
       .filter((item) => item.path in choices)
       .map((item) => {
         const said = choices[item.path];
         const by = said.by || element("by").value.trim();
-        return [item.path, said.label, by, said.when, notes[item.path] || ""].map(cell).join(",");
+        return [item.path, written(said.label), by, said.when, notes[item.path] || ""].map(cell).join(",");
       });
     return ["path,label,by,when,note", ...rows, ""].join("\r\n");
   };
@@ -142,14 +173,18 @@
     text.append(made("bdi", label));
     button.append(text);
     const remarks = [];
-    if (item.given === label) remarks.push("given");
+    if (item.given?.includes(label)) remarks.push("given");
     const probable = item.top.find((each) => each[0] === label);
     if (probable) remarks.push(`${(100 * probable[1]).toFixed(0)} %`);
-    if (suggested(item) === label) button.append(made("kbd", "Enter"));
-    if (item.given === label) button.append(made("kbd", "Space"));
+    if (!several && suggested(item) === label) button.append(made("kbd", "Enter"));
+    if (!several && given(item) === label) button.append(made("kbd", "Space"));
     if (remarks.length) button.append(made("small", remarks.join(", ")));
-    button.setAttribute("aria-pressed", String(choices[item.path]?.label === label));
-    button.addEventListener("click", () => choose(label));
+    if (several) {
+      button.setAttribute("role", "checkbox");
+      button.setAttribute("aria-checked", String(checked(item).includes(label)));
+      button.dataset.label = label;
+    } else button.setAttribute("aria-pressed", String(choices[item.path]?.label === label));
+    button.addEventListener("click", () => pick(label));
     return button;
   };
 
@@ -157,6 +192,8 @@
     const list = element("classes");
     const wanted = element("filter").value.trim();
     const found = matching();
+    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.label : undefined;
+    list.classList.toggle("is-suggested", several && Boolean(items[at]) && !(items[at].path in choices));
     list.replaceChildren(...found.slice(0, 200).map(classButton));
     if (found.length > 200) list.append(made("p", `${found.length - 200} more: type a part of the name.`, "none"));
     if (wanted && !classes().includes(wanted)) {
@@ -169,6 +206,7 @@
       list.append(button);
     }
     list.querySelector('[aria-pressed="true"]')?.scrollIntoView({ block: "nearest" });
+    if (focused !== undefined) [...list.children].find((button) => button.dataset.label === focused)?.focus();
   };
 
   const film = items.map((item, index) => {
@@ -193,7 +231,7 @@
       button.hidden = !shown(items[index]);
       button.className =
         (said ? (said.label === EXCLUDE ? "is-excluded" : "is-done") : "") + (index === at ? " is-current" : "");
-      button.lastChild.textContent = said ? name(said.label) : items[index].given || "";
+      button.lastChild.textContent = said ? name(said.label) : items[index].given ? name(given(items[index])) : "";
     });
     for (const button of document.querySelectorAll("[data-show]"))
       button.setAttribute("aria-pressed", String(button.dataset.show === show));
@@ -232,7 +270,7 @@
     else if (event.key === "Enter" && field === element("filter")) {
       const found = matching();
       if (!field.value.trim()) return;
-      if (found.length) choose(found[0]);
+      if (found.length) pick(found[0]);
       else add(field.value);
       field.blur();
     } else if (event.key === "Enter") field.blur();
@@ -255,18 +293,22 @@
     const item = items[at];
     if (!item) return;
     const key = event.key;
+    // A button that has the focus by Tab takes Space, and Enter too unless it is a checkbox.
+    const button = event.target instanceof Element && event.target.closest("button, summary");
+    if (button && (key === " " || (key === "Enter" && button.getAttribute("role") !== "checkbox"))) return;
     if (held) undo();
     else if (key === "ArrowRight" || key === "ArrowDown") step(1);
     else if (key === "ArrowLeft" || key === "ArrowUp") step(-1);
     else if (key === "Home") go(0);
     else if (key === "End") go(items.length - 1);
-    else if (key === "Enter") choose(suggested(item));
-    else if (key === " " && item.given) choose(item.given);
+    else if (key === "Enter") accept();
+    else if (key === " " && item.given) choose(given(item));
+    else if (key === "-" && several) choose([]);
     else if (key === "Backspace") clear();
     else if (key === "Delete") choose(EXCLUDE);
     else if (key === "/") element("filter").focus();
     else if (key === "?") element("help").open = !element("help").open;
-    else if (key.length === 1 && KEYS.includes(key.toLowerCase())) choose(classes()[KEYS.indexOf(key.toLowerCase())]);
+    else if (key.length === 1 && KEYS.includes(key.toLowerCase())) pick(classes()[KEYS.indexOf(key.toLowerCase())]);
     else return;
     event.preventDefault();
   });
@@ -283,6 +325,8 @@
   element("clear").addEventListener("click", clear);
   element("undo").addEventListener("click", undo);
   element("exclude").addEventListener("click", () => choose(EXCLUDE));
+  element("accept")?.addEventListener("click", accept);
+  element("none")?.addEventListener("click", () => choose([]));
   for (const button of document.querySelectorAll("[data-show]"))
     button.addEventListener("click", () => {
       show = button.dataset.show;
@@ -290,7 +334,8 @@
     });
   // A button that was clicked would take Enter and Space for itself.
   document.addEventListener("click", (event) => {
-    if (event.target instanceof Element) event.target.closest("button")?.blur();
+    if (event.target instanceof Element && (event.detail || event.target.getAttribute("role") !== "checkbox"))
+      event.target.closest("button")?.blur();
   });
   if (!items.some((item) => item.given)) for (const row of document.querySelectorAll(".for-given")) row.hidden = true;
 

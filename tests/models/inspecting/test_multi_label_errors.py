@@ -37,7 +37,12 @@ def test_planted_errors_are_found_label_by_label() -> None:
         if found.paths[row] not in by_path:
             continue
         names = [LABELS.names[index] for index in np.flatnonzero(clean[row])]
-        assert by_path[found.paths[row]].suggested == (", ".join(names) or "no label")
+        error = by_path[found.paths[row]]
+        assert error.suggested == (", ".join(names) or "no label")
+        assert error.suggested_labels == tuple(names)
+        assert error.labels == tuple(LABELS.names[index] for index in np.flatnonzero(found.labels[row]))
+        for label, probability in error.doubted:  # that the image has it
+            assert (probability > 0.5) == (label in names)
     scores = [error.score for error in errors.suspected]
     assert scores == sorted(scores)
     assert max(scores) < 0.2
