@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,8 @@ from darkroom.flows import launch
 from darkroom.flows.command import command
 from darkroom.flows.quiet import load_tensorflow
 from darkroom.flows.shared_options import ScoringModel
+
+A_MODEL_S = "Export of a model"
 
 app = typer.Typer()
 
@@ -43,20 +45,49 @@ def predict(
 
 
 @command(
-    app, "Write a prediction table as CSV, JSON lines or a Kaggle submission, or sort its images by label.", "Pipeline"
+    app,
+    "Write a model for another runtime; or a prediction table as CSV, JSON lines, a submission or folders of images.",
+    "Pipeline",
 )
 def export(
     how: launch.How,
     table: Annotated[
         str,
-        typer.Argument(metavar="TABLE", help="The table's folder, or its name in the workspace", show_default=False),
-    ],
-    out: Annotated[
-        str,
         typer.Argument(
-            metavar="OUT", help="A .csv or .jsonl file, or a new folder for the images, by label", show_default=False
+            metavar="MODEL|TABLE",
+            help="With --to, a model: see evaluate; else a table's folder, or its name in the workspace",
+            show_default=False,
         ),
     ],
+    out: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OUT",
+            help="Of a table: a .csv or .jsonl file, or a new folder for the images, by label",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        Literal["savedmodel", "tflite", "openvino", "onnx", "keras"] | None,
+        typer.Option(
+            metavar="FORM",
+            help="Form of a model: savedmodel, tflite, openvino, onnx or keras",
+            rich_help_panel=A_MODEL_S,
+        ),
+    ] = None,
+    out_folder: Annotated[
+        str | None,
+        typer.Option("--out", metavar="FOLDER", help="Folder for the model", rich_help_panel=A_MODEL_S),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Data set on whose validation images the exported model is checked (default: the one that the model "
+            "was trained on)",
+            rich_help_panel=A_MODEL_S,
+        ),
+    ] = None,
     sample: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="A competition's sample_submission.csv: OUT gets its columns, ids and order"),
@@ -78,6 +109,16 @@ def export(
         bool, typer.Option("--link", metavar="", help="Hard links in place of copies of the images")
     ] = False,
 ) -> None:
+    target = out or out_folder
+    if target is None:
+        what = "a folder for the model with --out" if to else "OUT: a .csv or .jsonl file, or a folder"
+        raise InputError(f"Where to? Give {what}.")
+    if to:
+        from darkroom.flows.export_model import export_model as flow  # which starts no server where the input is wrong
+
+        with how.prepared(tensorflow=True):
+            how.show(flow(table, to, target, dataset, how.workspace))
+        return
     from darkroom.flows.export_table import export_table
     from darkroom.flows.settings import open_workspace
     from darkroom.models.prediction_table.submission import Answers
@@ -86,4 +127,4 @@ def export(
     if numbers is not None and not all(label and number for label, number in numbers.items()):
         raise InputError("--label-numbers takes LABEL=NUMBER pairs, such as --label-numbers cat=0,dog=1.")
     answers = Answers(positive, numbers, fill_missing)
-    how.show(export_table(table, out, sample, answers, images, link, place=open_workspace(how.workspace)))
+    how.show(export_table(table, target, sample, answers, images, link, place=open_workspace(how.workspace)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from darkroom.flows import compare as _compare
 from darkroom.flows import evaluate as _evaluate
 from darkroom.flows import explain as _explain
+from darkroom.flows import export_model as _export_model
 from darkroom.flows import ingest as _ingest
 from darkroom.flows import inspect_source as _inspect_source
 from darkroom.flows import inventory as _inventory
@@ -25,6 +26,7 @@ clean = _inventory.clean.prefect
 compare = _compare.compare.prefect
 evaluate = _evaluate.evaluate.prefect
 explain = _explain.explain.prefect
+export_model = _export_model.export_model.prefect
 ingest = _ingest.ingest.prefect
 inspect = _inspect_source.inspect.prefect
 label_next = _label_next.label_next.prefect

@@ -41,7 +41,7 @@ WORK = (
     "score",
     "export",
 )
-OF_THE_TERMINAL = {"as_json", "verbose", "runner", "address", "plan", "files"}
+OF_THE_TERMINAL = {"as_json", "verbose", "runner", "address", "plan", "files", "out_folder"}
 HEAVY = ("tensorflow", "keras", "prefect", "pandas", "onnxruntime", "pyarrow", "numpy", "PIL", "pydantic")
 FORMATS = {
     "turned.jpg": "JPEG", "big.jpg": "JPEG", "grey.png": "PNG", "clear.png": "PNG", "palette.gif": "GIF",

@@ -52,6 +52,7 @@ ORDER = (
     "models/explaining/techniques",
     "models/evaluation/reporting",
     "models/evaluation",
+    "models/exporting",
     "models/prediction_table",
     "models/scoring",
     "models/inbox",

@@ -10,9 +10,11 @@ from darkroom._options import THREADS, Reference, text_of
 
 if TYPE_CHECKING:
     from darkroom.data.settings import DecoderMismatch
+    from darkroom.flows.export_model_result import ModelExportResult
     from darkroom.flows.inbox_result import InboxResult
     from darkroom.flows.results import BlessingResult, ExplainResult, ExportResult, ScoreResult
     from darkroom.flows.versus_result import VersusResult
+    from darkroom.models.exporting.forms import FormName
     from darkroom.models.prediction_table.schema import TopK
     from darkroom.models.scoring.forms import TableFormat
     from darkroom.models.settings import Precision
@@ -240,7 +242,9 @@ def score(
 
 def export(
     table: Reference,
-    out: Reference,
+    out: Reference | None = None,
+    to: FormName | None = None,
+    dataset: Reference | None = None,
     sample: Reference | None = None,
     positive: str | None = None,
     label_numbers: Mapping[str, str] | None = None,
@@ -248,12 +252,14 @@ def export(
     images: Reference | None = None,
     link: bool = False,
     workspace: Reference | None = None,
-) -> ExportResult:
-    """Write a prediction table as CSV, JSON lines or a Kaggle submission, or sort its images into folders by label.
+) -> ExportResult | ModelExportResult:
+    """Write a model for another runtime; or a prediction table as CSV, JSON lines, a Kaggle submission or folders.
 
     Args:
-        table: The table's folder, or its name in the workspace's scores.
-        out: A `.csv` or `.jsonl` file, or a new folder for the images.
+        table: The table's folder, or its name in the workspace's scores; with `to` a model, as `evaluate` takes it.
+        out: A `.csv` or `.jsonl` file, or a new folder for the images; with `to` a folder for the model.
+        to: The form of a model: `savedmodel`, `tflite`, `openvino`, `onnx` or `keras` (docs/export.md).
+        dataset: On whose validation images the exported model is checked; None takes the one it was trained on.
         sample: A competition's `sample_submission.csv`, whose columns, ids and order `out` gets.
         positive: The class whose probability a submission's column of numbers takes.
         label_numbers: The number of each class, where that column takes class numbers.
@@ -261,7 +267,19 @@ def export(
         images: The scored images, if they have moved.
         link: Hard links in place of copies of the images.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+
+    Raises:
+        InputError: where `out` is missing, or what is asked for cannot be written there.
+        WorkError: where the exported model does not answer as the model does.
     """
+    from darkroom.data.errors import InputError
+
+    if out is None:
+        raise InputError("Where to? Give `out`: a file or a folder.")
+    if to is not None:
+        from darkroom.flows.export_model import export_model
+
+        return export_model.plain(os.fspath(table), to, os.fspath(out), text_of(dataset), text_of(workspace))
     from darkroom.flows.export_table import export_table
     from darkroom.flows.settings import open_workspace
     from darkroom.models.prediction_table.submission import Answers
