@@ -161,6 +161,7 @@ def _refused(seen: Seen | None) -> str:
 
 def _samples(dataset: Dataset, training: pa.Table, validation: ValidationFacts, limit: float | None) -> Samples:
     outcome = validation.answers.outcome(validation.chances, validation.truth)
+    predicted = [places[0] for places in validation.answers.given(validation.chances[:MAX_IMAGES]) if places]
     seen = validation.seen
     distances = np.concatenate(seen.distances)[:MAX_IMAGES] if seen and limit else np.empty(0)
     embeddings = np.concatenate(seen.embeddings) if seen and seen.is_finite else np.empty((0, 0), np.float32)
@@ -170,6 +171,7 @@ def _samples(dataset: Dataset, training: pa.Table, validation: ValidationFacts, 
         heights=np.array([height for _, height, _ in sizes], np.int32),
         brightness=np.array([brightness for _, _, brightness in sizes], np.float32),
         confidences=outcome.stored_confidence[:MAX_IMAGES],
+        predicted=np.array(predicted if dataset.card.task == "single-label" else [], np.int32),
         right=np.asarray(outcome.right[:MAX_IMAGES], np.bool_),
         unfamiliarity=(distances / (limit or 1.0)).astype(np.float32),
         embeddings=embeddings,

@@ -1,9 +1,10 @@
 """The training profile on disk: `profile/` in a bundle's folder, a file beside those that make the model.
 
 `profile.json`, the card, written last; `samples.npz`, the arrays of `Samples` and, where the network gives embeddings,
-of `Familiarity`, by these names: `widths`, `heights`, `brightness`, `confidences`, `right`, `unfamiliarity`,
-`embeddings`, `mean`, `directions`, `spread`, `rest`. Neither enters the model's version, and `bundle.json` says nothing
-of them. A profile may come from somebody else, as the bundle may: all of it is checked before it is used.
+of `Familiarity`, by these names: `widths`, `heights`, `brightness`, `confidences`, `predicted`, `right`,
+`unfamiliarity`, `embeddings`, `mean`, `directions`, `spread`, `rest`. Neither enters the model's version, and
+`bundle.json` says nothing of them. A profile may come from somebody else, as the bundle may: all of it is checked
+before it is used.
 """
 
 from __future__ import annotations
@@ -109,6 +110,8 @@ class Samples:
         brightness: `float32[N]`, of the same images: mean luminance, 0 to 255, see
             `darkroom.data.quality.pixel_statistics`.
         confidences: `float32[M]`, of validation images, as a prediction table has them.
+        predicted: `int32[M]`, the place in the label map of the label that the model gives them; empty where an image
+            may have several labels.
         right: `bool[M]`, whether their label, or each of their labels, is right.
         unfamiliarity: `float32[M]`, of the same images, as a prediction table has it; empty where nothing is said of
             it.
@@ -120,6 +123,7 @@ class Samples:
     heights: NDArray[np.int32]
     brightness: NDArray[np.float32]
     confidences: NDArray[np.float32]
+    predicted: NDArray[np.int32]
     right: NDArray[np.bool_]
     unfamiliarity: NDArray[np.float32]
     embeddings: Vectors
@@ -237,6 +241,8 @@ def _checks(card: TrainingProfile, samples: Samples, found: list[NDArray[Any]] |
     yield "heights", _is_array(samples.heights, np.int32, (num_training,), (1, np.inf))
     yield "brightness", _is_array(samples.brightness, np.float32, (num_training,), (0, 255))
     yield "confidences", _is_array(samples.confidences, np.float32, (min(num_validation, MAX_IMAGES),), (0, 1))
+    num_predicted = num_validation if samples.predicted.shape != (0,) else 0
+    yield "predicted", _is_array(samples.predicted, np.int32, (num_predicted,), (0, len(card.predicted) - 1))
     yield "right", _is_array(samples.right, np.bool_, (num_validation,), (0, 1))
     shape = (num_validation if facts else 0,)
     yield "unfamiliarity", _is_array(samples.unfamiliarity, np.float32, shape, (0, np.inf))

@@ -20,7 +20,8 @@ class Observed:
     Attributes:
         labels: Images by the label that the model gives them; empty where an image may have several.
         confidences: `float[N]`, the calibrated probability of that label.
-        unfamiliarity: `float[N]`, the distance from the training images, 1 at the limit.
+        predicted: Of the same images, the label that the model gives them; () where it may be several, or is not known.
+        unfamiliarity: `float[N]`, of the same images, the distance from the training images, 1 at the limit.
         widths, heights: `float[N]`, of the files, in pixels.
         formats: Images by the format of their file, such as `PNG`.
         brightness: `float[N]`, mean luminance, 0 to 255.
@@ -29,6 +30,7 @@ class Observed:
 
     labels: Mapping[str, int] = field(default_factory=dict)
     confidences: NDArray[np.floating] = field(default_factory=_none)
+    predicted: tuple[str, ...] = ()
     unfamiliarity: NDArray[np.floating] = field(default_factory=_none)
     widths: NDArray[np.floating] = field(default_factory=_none)
     heights: NDArray[np.floating] = field(default_factory=_none)
@@ -47,6 +49,7 @@ def pooled(parts: Iterable[Observed]) -> Observed:
     return Observed(
         labels=_summed([part.labels for part in given]),
         confidences=joined("confidences"),
+        predicted=tuple(label for part in given for label in part.predicted),
         unfamiliarity=joined("unfamiliarity"),
         widths=joined("widths"),
         heights=joined("heights"),

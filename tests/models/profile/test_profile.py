@@ -49,6 +49,7 @@ def test_the_facts_of_the_validation_images_are_those_of_the_network(
     samples = profile.samples
     assert profile.card.num_validation == len(truth) == 15
     assert samples.confidences.tolist() == chances.max(axis=1).astype(np.float32).tolist()
+    assert samples.predicted.tolist() == chances.argmax(axis=1).tolist()
     assert samples.right.tolist() == (chances.argmax(axis=1) == truth).tolist()
     assert samples.embeddings.tobytes() == np.concatenate(embeddings).tobytes()
     given = Counter(bundle.card.labels[place] for place in chances.argmax(axis=1))
@@ -149,6 +150,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no spread": (lambda f: change_arrays(f, spread=np.zeros(4)), "spread"),
     "a million images": (lambda f: change_arrays(f, widths=np.ones(10**6, np.int32)), "widths"),
     "confidence of 2": (lambda f: change_arrays(f, confidences=np.full(15, 2, np.float32)), "confidences"),
+    "label that there is not": (lambda f: change_arrays(f, predicted=np.full(15, 3, np.int32)), "predicted"),
     "embeddings that are a number": (lambda f: change_arrays(f, embeddings=np.float32(1)), "embeddings"),
     "unknown field": (lambda f: change_card(f, more=1), "more"),
     "later version": (lambda f: change_card(f, schema_version=2), "schema version 2"),
