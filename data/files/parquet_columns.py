@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 
@@ -19,15 +20,20 @@ def class_names(schema: Any) -> dict[str, list[str]]:
         return {}
 
 
-def is_scalar(kind: Any) -> bool:
-    """Whether a column's type is of texts, whole numbers or truth values."""
+def is_scalar(kind: Any, fractions: bool = False) -> bool:
+    """Whether a column's type is of texts, whole numbers or truth values.
+
+    Args:
+        kind: The type.
+        fractions: Take numbers with fractions too.
+    """
     import pyarrow.types as types
 
     if types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind) or types.is_boolean(kind)
-    )
+    is_text = types.is_string(kind) or types.is_large_string(kind)
+    is_fraction = fractions and types.is_floating(kind)
+    return bool(is_text or types.is_integer(kind) or types.is_boolean(kind) or is_fraction)
 
 
 def cell_text(value: Any, classes: list[str] | None = None) -> str:
@@ -41,4 +47,6 @@ def cell_text(value: Any, classes: list[str] | None = None) -> str:
         return ""
     if classes is not None and isinstance(value, int) and 0 <= value < len(classes):
         return classes[value]
+    if isinstance(value, float):  # whole numbers became fractions where pandas had a gap among them
+        return "" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
     return str(int(value)) if isinstance(value, bool) else str(value)

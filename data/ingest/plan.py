@@ -262,8 +262,23 @@ def _split_plan(labelling: Labelling, settings: IngestSettings) -> tuple[SplitPl
     """How the files are split, and the sentence that says so."""
     used = {file.source_split for file in labelling.files if file.label is not None}
     splits = SplitPlan.of(used, settings.splits)
+    outside = _outside_splits(labelling)
+    if outside and settings.splits.keep and not splits.held_out:
+        raise InputError(
+            f"{len(outside)} labelled images lie beside the training part, as {outside[0]}, and no part is called test "
+            "or validation. If they are held out, call their folder test; if all images may be divided anew, use "
+            "--no-keep-splits; leave them out with --exclude."
+        )
     several = settings.labels.task == "multi-label"
     return splits, multi_label_decision(splits) if several else splits.decision
+
+
+def _outside_splits(labelling: Labelling) -> list[str]:
+    """Labelled images in no part, where others lie in a training part."""
+    labelled = [file for file in labelling.files if file.label is not None]
+    if all(file.source_split != "train" for file in labelled):
+        return []
+    return [file.entry.path for file in labelled if file.source_split is None]
 
 
 def _told_splits(labelling: Labelling, splits: SplitPlan, decision: str) -> str:
@@ -275,7 +290,9 @@ def _told_splits(labelling: Labelling, splits: SplitPlan, decision: str) -> str:
         for each in TASKS[labelling.reading.task].names(file.label)
     )
     small = sorted(f"{label} {number}" for label, number in drawn.items() if number < MIN_CLASS_SIZE)
-    return decision + (f"; too few images for every split: {some(small)}" if small else "")
+    outside = _outside_splits(labelling) if splits.held_out else []
+    beside = f"; training has also {len(outside)} images in no part, as {outside[0]}" if outside else ""
+    return decision + beside + (f"; too few images for every split: {some(small)}" if small else "")
 
 
 def read_plan(staging: Path) -> IngestPlan:

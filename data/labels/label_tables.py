@@ -113,6 +113,11 @@ class LabelTable:
         return self.table.name
 
     @property
+    def has_usual_label(self) -> bool:
+        """Whether the label's column has one of the usual names, such as `label` or `species`."""
+        return self.label_column is not None and bool(_usual([self.label_column], _LABEL_COLUMNS))
+
+    @property
     def rows(self) -> Iterator[LabelRow]:
         """The rows, in the order of the file."""
         for place, (line, (path, label)) in enumerate(self.cells):
@@ -158,15 +163,16 @@ def find_tables(folder: Path, entries: Sequence[FileEntry], names: Names, column
         if isinstance(read, LabelError):
             unusable[path] = str(read)
             continue
-        if found := _splits_alone(read, names, columns):
-            splits |= found
-            of_splits.append(path)
-            continue
         try:
+            if found := _splits_alone(read, names, columns):
+                splits |= found
+                of_splits.append(path)
+                continue
             table = label_table(read, names, columns)
         except LabelError as error:
             logger.debug("Not a label file: %s", error)
-            unusable[path] = str(error)
+            named = any(_num_named(read, index, names) for index in range(len(read.header)))
+            unusable[path] = str(error) if named else f"{read.name} {NAMES_NO_IMAGE}"
             continue
         if table.names_an_image and any(row.label is not None for row in table.rows):
             usable.append(table)
@@ -227,6 +233,7 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
             f"{table.path} has no header: its first line names {unheaded!r}. Add a line such as path,label."
         )
     path = _path_column(table, names, columns.path)
+    _stop_at_swallowed_rows(table, path, names)
     split = split_column(table, columns.split)
     one_hot: tuple[int, ...] = ()
     label: int | None = None
@@ -262,6 +269,18 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
         read.words,
         read.adds_up,
     )
+
+
+def _stop_at_swallowed_rows(table: Table, path: int, names: Names) -> None:
+    """Refuse a cell with whole rows in it: a quote was opened by mistake, and another one closed it further down."""
+    for line, cell in table.rows.of_several_lines():
+        for inner in cell.splitlines()[1:]:
+            parts = re.split(r"[,;\t|]", inner)
+            if len(parts) == len(table.header) and names.find(parts[path].strip(), table.folder, table.name):
+                raise LabelError(
+                    f"{table.path} {table.unit} {line} ends a cell that holds other rows, as {inner.strip()!r}: a "
+                    "double quote further up is not closed. Close it."
+                )
 
 
 def _path_column(table: Table, names: Names, asked: str | None) -> int:

@@ -73,8 +73,8 @@ def read_layout(
 ) -> Layout:
     """The place of each folder, decided from all of them together.
 
-    - The outermost folder named as a split decides the split. A prefix, as in `seg_train`, makes one only where the
-      source has the same prefix on another split: `steam_train` alone is a class.
+    - The innermost folder named as a split decides the split: `train/val` is validation. A prefix, as in `seg_train`,
+      makes one only where the source has the same prefix on another split: `steam_train` alone is a class.
     - The class is a folder below the split; where there is none below any split, the one above (`cats/train`).
     - Of nested folders the class is the one that is not a day, a patient or the like. Where both could be it, the
       layout is in doubt; `level` settles it.
@@ -125,7 +125,7 @@ def _split_and_names(
 ) -> tuple[str | None, Parts, Parts]:
     """The split of a folder, and the names above and below it that could be a class; without a split all are below."""
     above = parts[:-1] if ends_in_class else parts
-    split = next((splits[part] for part in above if part in splits), None)
+    split = next((splits[part] for part in reversed(above) if part in splits), None)
     if ends_in_class:
         return split, (), parts[-1:]
     last = max((index for index, part in enumerate(parts) if part in splits), default=-1)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _ROWS_PER_BATCH = 2**16
 
@@ -43,6 +44,15 @@ class Cells:
     def distinct(self, index: int) -> set[str]:
         """The different cells of a column."""
         return {cell for batch in self.batches for cell in batch.column(index + 1).unique().to_pylist()}
+
+    def of_several_lines(self) -> Iterator[tuple[int, str]]:
+        """The cells that hold a newline, with the line of their row."""
+        for batch in self.batches:
+            for column in batch.columns[1:]:
+                broken = pc.match_substring(column, "\n")
+                yield from zip(
+                    batch.column(0).filter(broken).to_pylist(), column.filter(broken).to_pylist(), strict=True
+                )
 
     def select(self, *indices: int) -> Cells:
         """The rows with these columns alone."""

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 from darkroom.data.stores.listing import FileEntry
 
@@ -65,7 +66,7 @@ class Names:
                 found = [path for path in found if path.startswith(f"{folder}/")] or found
             if found:
                 return _of_same_split(found, table_name) if len(found) > 1 else found
-        return self._most_alike(written)
+        return self._most_alike(written) or (self._most_alike(unquote(written)) if "%" in written else [])
 
     def is_path(self, written: str) -> bool:
         """Whether a text names an image, or several."""
@@ -88,7 +89,7 @@ class Names:
 
     def _may_be_here(self, written: str) -> bool:
         """Whether an image has the name that a path ends in: told fast, for tables with millions of other rows."""
-        if "\\" in written or written[-1] in "/.":
+        if "\\" in written or "%" in written or written[-1] in "/.":
             return True
         name = written.rpartition("/")[2]
         return _folded(_stem(name)) in self._of_folded or _folded(name) in self._of_folded
@@ -133,9 +134,11 @@ def _differs_in_suffix(path: str, key: str) -> bool:
 
 
 def _spellings(written: str) -> Iterator[str]:
-    """A path as written, and with its backslashes, double slashes and dots made plain."""
+    """A path as written; with its backslashes, double slashes and dots made plain; and of an address, `a%20b.jpg`."""
     yield written
     yield str(PurePosixPath(written.replace("\\", "/")))
+    if "%" in written:
+        yield str(PurePosixPath(unquote(written)))
 
 
 def _stem(name: str) -> str:

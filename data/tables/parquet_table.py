@@ -14,7 +14,7 @@ _MAX_ROWS = 20_000_000
 
 
 def read_parquet(file: Path, source: Path) -> Table | None:
-    """The columns of texts, whole numbers and truth values; None where there are fewer than two.
+    """The columns of texts, numbers and truth values; None where there are fewer than two.
 
     Numbers of a `ClassLabel` are its names, where Hugging Face's `datasets` wrote them into the file.
 
@@ -32,7 +32,7 @@ def read_parquet(file: Path, source: Path) -> Table | None:
     try:
         with pq.ParquetFile(file) as opened:
             schema = opened.schema_arrow
-            columns = [field.name for field in schema if is_scalar(field.type)]
+            columns = [field.name for field in schema if is_scalar(field.type, fractions=True)]
             size = sum(
                 opened.metadata.row_group(group).column(column).total_uncompressed_size
                 for group in range(opened.metadata.num_row_groups)

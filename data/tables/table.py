@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,7 +24,11 @@ MAX_TABLE_CELLS = 100_000_000
 _MAX_LINE = 2**20
 _MAX_FILES = 50
 _DELIMITERS = ",;\t|"
+# The line by which Excel says what separates the cells.
+_SEPARATOR_LINE = re.compile(r'"?sep=(?P<mark>[^\r\n"])"?\s*', re.IGNORECASE)
 _BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -115,16 +120,17 @@ def files_beside(folder: Path, entries: Iterable[FileEntry], suffixes: tuple[str
     return list(islice(found, _MAX_FILES))
 
 
-def read_csv(file: Path, source: Path) -> Table:
-    """Read a table with a header.
+def read_csv(file: Path, source: Path, exact: bool = False) -> Table:
+    """Read a table with a header: its first line that is not blank, after the line `sep=;` that Excel may write.
 
     Args:
         file: The file.
         source: The folder that it belongs to.
+        exact: Keep the spaces at the ends of cells and column names.
 
     Raises:
-        LabelError: where the file is too large or not text, or a row has more cells than the header, as after an
-            unquoted comma in a label.
+        LabelError: where the file is too large or not text, a quote is never closed, or a row has more cells than the
+            header, as after an unquoted comma in a label.
     """
     name = printable(file.name)
     try:
@@ -135,48 +141,80 @@ def read_csv(file: Path, source: Path) -> Table:
             limit = MAX_TABLE_BYTES >> 20
             raise LabelError(f"{name} is larger than {limit} MiB. Keep its path and label columns only.")
         with file.open(encoding=_encoding(file), newline="") as stream:
-            first = next(_lines(stream, name), "")
+            first = next((line for line in _Lines(stream, name) if line.strip()), "")
             stream.seek(0)
-            delimiter = max(
-                _DELIMITERS, key=lambda each: (len(next(csv.reader([first], delimiter=each), [])), each == ",")
-            )
-            reader = csv.reader(_lines(stream, name), delimiter=delimiter)
-            header = tuple(cell.strip() for cell in next(reader, []))
-            rows = Cells.of(_rows(reader, header, name), len(header))
+            said = _SEPARATOR_LINE.fullmatch(first)
+            lines = _Lines(stream, name)
+            reader = csv.reader(lines, delimiter=said["mark"] if said else _delimiter(first))
+            full = (row for row in reader if any(map(str.strip, row)))
+            if said:
+                next(full, [])
+            clean = str if exact else str.strip
+            header = tuple(map(clean, next(full, [])))
+            rows = ([*map(clean, row)] for row in reader)
+            cells = Cells.of(_rows(rows, reader, lines, header), len(header))
     except (OSError, csv.Error) as error:
         raise LabelError(f"{name} cannot be read as CSV: {error}. Save it as CSV in UTF-8.") from None
-    return Table(name, folder_in(file, source), header, rows)
+    return Table(name, folder_in(file, source), header, cells)
 
 
-def _lines(stream: IO[str], name: str) -> Iterator[str]:
-    while line := stream.readline(_MAX_LINE + 1):
-        if len(line) > _MAX_LINE:
-            raise LabelError(f"{name} has a line of more than {_MAX_LINE:,} characters: it is no table of labels.")
-        yield line
+class _Lines:
+    """The lines of a file of text, none of them endless.
+
+    Args:
+        stream: The open file.
+        name: For the message.
+    """
+
+    def __init__(self, stream: IO[str], name: str) -> None:
+        self.name = name
+        self.num_quotes = 0
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._stream.readline(_MAX_LINE + 1):
+            if len(line) > _MAX_LINE:
+                raise LabelError(
+                    f"{self.name} has a line of more than {_MAX_LINE:,} characters: it is no table of labels."
+                )
+            self.num_quotes += line.count('"')
+            yield line
 
 
-def _rows(reader: Any, header: Sequence[str], name: str) -> Iterator[tuple[int | str, ...]]:
+def _delimiter(header: str) -> str:
+    """The mark that divides a header into most cells; the comma where none does."""
+    return max(_DELIMITERS, key=lambda each: (len(next(csv.reader([header], delimiter=each), [])), each == ","))
+
+
+def _rows(
+    rows: Iterable[list[str]], reader: Any, lines: _Lines, header: Sequence[str]
+) -> Iterator[tuple[int | str, ...]]:
     """Line and cells of each row that is not blank."""
-    num_columns, num_rows = len(header), 0
+    num_columns, num_rows, begun, num_lines = len(header), 0, reader.line_num, 1
     max_rows = min(MAX_TABLE_ROWS, MAX_TABLE_CELLS // max(num_columns, 1))
-    for row in reader:
-        cells = [cell.strip() for cell in row]
-        if not any(cells):
+    for cells in rows:
+        num_lines, begun = reader.line_num - begun, reader.line_num
+        if not any(map(str.strip, cells)):
             continue
         num_rows += 1
         if num_rows > max_rows:
             raise LabelError(
-                f"{name} has more than {max_rows:,} rows of {num_columns:,} columns, more than are read. Divide it, or "
-                "keep its path and label columns only."
+                f"{lines.name} has more than {max_rows:,} rows of {num_columns:,} columns, more than are read. Divide "
+                "it, or keep its path and label columns only."
             )
-        while len(cells) > num_columns and not cells[-1]:
+        while len(cells) > num_columns and not cells[-1].strip():
             cells.pop()
         if len(cells) > num_columns:
             raise LabelError(
-                f"{name} line {reader.line_num} has {len(cells)} cells and its header {num_columns}: put a label "
+                f"{lines.name} line {reader.line_num} has {len(cells)} cells and its header {num_columns}: put a label "
                 f"that holds {reader.dialect.delimiter!r} in double quotes."
             )
         yield (reader.line_num, *cells, *[""] * (num_columns - len(cells)))
+    if num_lines > 1 and lines.num_quotes % 2:
+        raise LabelError(
+            f"{lines.name} line {begun - num_lines + 1} opens a double quote that is never closed, so that the lines "
+            "after it are no rows. Close it."
+        )
 
 
 def folder_in(file: Path, source: Path) -> str:
@@ -205,6 +243,8 @@ def _encoding(file: Path) -> str:
     with file.open("rb") as stream:
         start = stream.read(4)
     marked = [each for mark, each in _BYTE_ORDER_MARKS if start.startswith(mark)]
+    if not marked and len(start) == 4 and start.count(0) == 2:  # UTF-16 without its mark
+        marked = ["utf-16-le" if start[1] == 0 else "utf-16-be"]
     for encoding in marked[:1] or ("utf-8", "cp1252"):
         if _is_text(file, encoding):
             return encoding
@@ -216,7 +256,7 @@ def _is_text(file: Path, encoding: str) -> bool:
     try:
         with file.open("rb") as stream:
             while chunk := stream.read(2**20):
-                if encoding == "cp1252" and b"\0" in chunk:
+                if encoding in ("utf-8", "cp1252") and b"\0" in chunk:
                     return False
                 decoder.decode(chunk)
         decoder.decode(b"", final=True)

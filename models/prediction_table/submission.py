@@ -51,7 +51,7 @@ def write_submission(table: Path, sample: Path, out: Path, labels: Sequence[str]
     Raises:
         InputError: where the columns do not fit the model, or an id has no prediction.
     """
-    form = read_csv(sample, sample.parent)
+    form = read_csv(sample, sample.parent, exact=True)
     if len(form.header) < 2 or not form.rows:
         raise InputError(f"{form.name} has no column of ids and of answers. Give the competition's sample submission.")
     rows = {row["path"]: row for part in batches(table) for row in _rows(part)}
@@ -59,7 +59,7 @@ def write_submission(table: Path, sample: Path, out: Path, labels: Sequence[str]
     fill = _filler(form, labels, answers)
     written, missing = [], []
     for _, cells in form.rows:
-        found = names.find(cells[0], "", "test.csv")
+        found = names.find(cells[0], "", "test.csv") or names.find(cells[0].strip(), "", "test.csv")
         row = rows[found[0]] if len(found) == 1 else None
         if row is None or row["status"] != OK:
             missing.append(cells[0])
@@ -98,10 +98,10 @@ def _rows(part: Any) -> list[dict[str, Any]]:
 
 def _filler(form: Table, labels: Sequence[str], answers: Answers) -> Any:
     """The function that gives the cells of a row after its id."""
-    columns = form.header[1:]
+    columns = [column.strip() for column in form.header[1:]]
     if len(columns) > 1:
         return _probabilities(form, columns, labels)
-    cells = [cell for cell in form.column(1) if cell]
+    cells = [cell.strip() for cell in form.column(1) if cell.strip()]
     several = max((len(cell.split()) for cell in cells), default=1)
     known = set(labels)
     if cells and all(set(cell.split()) <= known or cell in known for cell in cells):

@@ -15,6 +15,7 @@ from darkroom.data.labels.label_tables import (
     LabelTable,
 )
 from darkroom.data.labels.reading import LeftOut, ambiguous
+from darkroom.data.labels.recognition.predictions import stop_at_sessions
 from darkroom.data.split_names import split_named
 from darkroom.data.tables.sidecars import CLASSES, OBJECTS
 
@@ -114,6 +115,8 @@ def from_tables(source: Source, tables: Sequence[LabelTable]) -> Found:
     rules = source.rules
     for table in tables:
         _stop_at_levels(table)
+        if rules.label_column is None:
+            stop_at_sessions(table)
     said = [labels_of(table, rules.classes, rules.bad_rows == "leave-out") for table in tables]
     labels: dict[str, str] = {}
     splits: dict[str, str] = {}

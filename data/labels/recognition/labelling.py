@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +16,7 @@ from darkroom.data.labels.evidence import LEVELS, Found, Source, parent_folder
 from darkroom.data.labels.layout import Layout, read_layout
 from darkroom.data.labels.reading import ClassSize, LeftOut, Reading
 from darkroom.data.labels.recognition.masks import find_masks
-from darkroom.data.labels.recognition.origin import find_labels
+from darkroom.data.labels.recognition.origin import UNUSED_TABLE, find_labels
 from darkroom.data.labels.rules import LabelRules
 from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.sources.parquet_images import PARQUET_SUFFIX, images_in_parquet
@@ -244,7 +246,7 @@ def _check(source: Source, found: Found) -> None:
     """Refuse what nothing can be learned from, and a label that is none of the classes (() allows any)."""
     counts, task = _counts(source.rules, found), TASKS[source.rules.task]
     if not counts:
-        raise LabelError(f"No image in {source} has a label ({found.decision}). {_why_not(source)}{_REMEDY}")
+        raise LabelError(f"No image in {source} has a label ({found.decision}). {_why_not(source, found)}{_REMEDY}")
     classes = source.rules.classes
     unknown = next(
         ((path, name) for path, text in found.labels.items() for name in task.names(text) if name not in classes), None
@@ -254,30 +256,45 @@ def _check(source: Source, found: Found) -> None:
             f"{unknown[0]} has the label {unknown[1]!r} ({found.decision}), which is not one of "
             f"{', '.join(classes)}. Correct it, or add the label to the classes of the recipe."
         )
-    _stop_at_case(source, set(counts))
+    _stop_at_alike(source, set(counts))
     if len(counts) == 1:
         ((label, number),) = counts.items()
         raise LabelError(
             f"All {number} labelled images in {source} are of one class, {label!r} ({found.decision}); classification "
-            f"needs two or more. {_why_not(source)}{_REMEDY}"
+            f"needs two or more. {_why_not(source, found)}{_REMEDY}"
         )
 
 
-def _stop_at_case(source: Source, labels: set[str]) -> None:
-    """Refuse `Cat` beside `cat` unless the user has said where the labels come from: one class, or two?"""
-    folded: dict[str, str] = {}
+def _stop_at_alike(source: Source, labels: set[str]) -> None:
+    """Refuse `Cat` beside `cat` unless the user has said where the labels come from: one class, or two?
+
+    The same for what looks alike: accents in two encodings, blanks and hyphens, invisible characters, `1` and `1.0`.
+    """
+    known: dict[str, str] = {}
     for label in sorted(labels):
-        other = folded.setdefault(label.casefold(), label)
+        other = known.setdefault(_appearance(label), label)
         if other != label and source.rules.source == "auto" and not source.rules.csv:
+            in_case = other.casefold() == label.casefold()
+            words = (
+                f"{other!r} and {label!r} differ in case" if in_case else f"{other!a} and {label!a} differ in spelling"
+            )
             raise LabelError(
-                f"The classes {other!r} and {label!r} differ in case alone. If they are one class, give them one "
+                f"The classes {words} alone. If they are one class, give them one "
                 "spelling; if they are two, say so with --labels-from parent-folder, or for a table with --labels-csv "
                 "FILE."
             )
 
 
-def _why_not(source: Source) -> str:
-    """A sentence on what the source holds instead of images, where that explains it."""
+def _appearance(label: str) -> str:
+    """What a label looks like to a person; a whole number may have come back from pandas as `1.0`."""
+    if number := re.fullmatch(r"(-?\d+)\.0+", label, re.ASCII):
+        return number[1]
+    visible = "".join(each for each in unicodedata.normalize("NFC", label) if unicodedata.category(each) != "Cf")
+    return re.sub(r"(?<=\w)[\s_-]+(?=\w)", "_", visible).casefold()
+
+
+def _why_not(source: Source, found: Found) -> str:
+    """A sentence on what the source holds instead of images or labels, where that explains it."""
     links = [
         entry.path for entry in source.entries if entry.reason in ("link_outside", "link_to_folder", "broken_link")
     ]
@@ -290,6 +307,15 @@ def _why_not(source: Source) -> str:
         )
     if packed:
         return f"It holds {len(packed)} archives, as {packed[0]}: unpack them, or give one of them as the source. "
+    sheets = [entry.path for entry in source.entries if entry.path.lower().endswith((".xlsx", ".xls", ".ods"))]
+    arrays = [entry.path for entry in source.entries if entry.path.lower().endswith(".npz")]
+    if sheets:
+        return f"{sheets[0]} may hold labels, and spreadsheets are not read: save it as CSV. "
+    if arrays:
+        return f"{arrays[0]} may hold images, and arrays are read one file at a time: give it as the source. "
+    tables = [each for each in found.left_out if each.what.startswith(UNUSED_TABLE)]
+    if tables:
+        return f"The {tables[0].what} is {tables[0].examples[0]}. "
     if not source.images:
         return f"It holds {len(source.entries)} files, none of which is an image by its name. "
     return ""

@@ -29,12 +29,15 @@ from darkroom.data.labels.recognition.from_tables import (
     one_a_split,
 )
 from darkroom.data.labels.recognition.listings import stop_at_references, stop_at_unread_lists
+from darkroom.data.labels.recognition.predictions import stop_at_predictions
 from darkroom.data.labels.recognition.several_folders import merge_several_folders, stop_at_several_folders
 from darkroom.data.stores.listing import printable
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.sidecars import CLASSES, OBJECTS, sidecar_tables
 from darkroom.data.tables.table import Table
 from darkroom.data.tables.table_files import read_table
+
+UNUSED_TABLE = "unused table"
 
 
 def find_labels(source: Source) -> Found:
@@ -55,11 +58,12 @@ def find_labels(source: Source) -> Found:
         for table in given:
             stop_at_references(source, table, names)
         return from_tables(source, given)
-    tables = names_for_numbers(find_tables(source.folder, source.entries, names, columns))
+    kept = [entry for entry in source.entries if not rules.excludes(entry.path)]
+    tables = names_for_numbers(find_tables(source.folder, kept, names, columns))
     for table in tables.usable:
         stop_at_references(source, table, names)
     if rules.source == "csv" or rules.path_column or rules.label_column:
-        return from_tables(source, chosen_tables(tables, source))
+        return _from_found(source, tables)
     read = {path for table in tables.usable for path in (table.table.path, *table.table.files)} | set(tables.unusable)
     stop_at_unread_lists(source, names, read)
     return _recognised(source, tables)
@@ -91,12 +95,13 @@ def _given_tables(source: Source, text: str, names: Names) -> list[Table]:
 def _recognised(source: Source, tables: FoundTables) -> Found:
     """Folders and tables where they agree; either where the other says nothing; neither where they disagree."""
     if tables.usable and len(source.layout.classes()) < 2:
-        return from_tables(source, chosen_tables(tables, source))
+        _stop_at_unread_tables(source, tables)
+        return _from_found(source, tables)
     folders = from_folders(source, doubted=False)
     has_classes = len(set(folders.labels.values())) >= 2
     if tables.usable:
         return _folders_and_tables(source, folders, tables)
-    _stop_at_unread_tables(source, tables, folders)
+    _stop_at_unread_tables(source, tables, "folders" if folders.labels else "filename")
     by_name = from_names(source, FILE_NAME)
     judged = [entry for entry in source.images if source.place(entry).split == "train"] or source.images
     named = sum(entry.path in by_name.labels for entry in judged)
@@ -147,7 +152,7 @@ def _folders_and_tables(source: Source, folders: Found, tables: FoundTables) -> 
     whole = len(tables.usable) == 1 and set(folders.labels) <= set(said[0].labels)
     numbered = tables.usable[0].table.path in (CLASSES, OBJECTS) and all(label.isdecimal() for label in classes)
     if whole and (numbered or all(is_session(label) for label in classes)):  # numbers of shards are no classes
-        return from_tables(source, list(tables.usable))
+        return _from_found(source, tables)
     readings = [(f"the folders are the classes ({listed(classes)})", "--labels-from folders")]
     if len(tables.usable) > 1 and one_a_split(tables.usable):
         names_of = ", ".join(table.name for table in tables.usable)
@@ -169,16 +174,33 @@ def _where_folders_have_none(source: Source, splits: Mapping[str, str]) -> dict[
     }
 
 
-def _stop_at_unread_tables(source: Source, tables: FoundTables, folders: Found) -> None:
-    """Stop where a table may hold the labels but could not be read: the folders' names may not be the classes."""
+def _from_found(source: Source, tables: FoundTables) -> Found:
+    """The labels of the tables that were found and that nobody named."""
+    chosen = chosen_tables(tables, source)
+    if source.rules.label_column is None:
+        stop_at_predictions(chosen)
+    found = from_tables(source, chosen)
+    return replace(found, left_out=(*found.left_out, *_unused(tables)))
+
+
+def _stop_at_unread_tables(source: Source, tables: FoundTables, without: str = "") -> None:
+    """Stop where a table may hold labels but could not be read.
+
+    Args:
+        source: What to label.
+        tables: Its tables.
+        without: The rule that reads the source without tables, `folders` or `filename`: their names may not be the
+            classes. "" where other tables give the labels.
+    """
     for path, why in sorted(tables.unusable.items()):
         if NAMES_NO_IMAGE in why or NO_LABELS in why:
             continue
-        names, option = ("folder", "folders") if folders.labels else ("file", "filename")
-        raise LabelError(
-            f"{path} may hold the labels, and cannot be used: {why.rstrip('.')}. Correct it, or take the {names} names "
-            f"as labels with --labels-from {option}."
-        )
+        said = f"{path} may hold {'the' if without else 'more'} labels, and cannot be used: {why.rstrip('.')}."
+        if without:
+            names = "folder" if without == "folders" else "file"
+            raise LabelError(f"{said} Correct it, or take the {names} names as labels with --labels-from {without}.")
+        others = ",".join(table.table.path for table in tables.usable)
+        raise LabelError(f"{said} Correct it, or go on without it: --labels-csv {others}.")
 
 
 def _stop_at_names_of_another_class(source: Source, folders: Found, by_name: Found) -> None:
@@ -209,4 +231,6 @@ def _singular(label: str) -> str:
 def _unused(tables: FoundTables) -> tuple[LeftOut, ...]:
     """The tables that say nothing of the labels."""
     unused = sorted(tables.unusable.items())
-    return tuple(LeftOut(what=f"table ({why.rstrip('.')})", number=1, examples=(path,)) for path, why in unused)
+    return tuple(
+        LeftOut(what=f"{UNUSED_TABLE} ({why.rstrip('.')})", number=1, examples=(path,)) for path, why in unused
+    )

@@ -25,7 +25,7 @@ from darkroom.data.images.pixels.encode import encode_png
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest import publication
 from darkroom.data.ingest.parts import write_part
-from darkroom.data.ingest.plan import find_dataset, plan_ingest
+from darkroom.data.ingest.plan import find_dataset, plan_ingest, read_source
 from darkroom.data.ingest.publication import publish
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.labels.rules import LabelRules
@@ -452,3 +452,15 @@ def test_the_chest_x_rays_are_counted_as_they_lie(tmp_path: Path) -> None:
     carved = zip(dataset.card.class_counts("train"), dataset.card.class_counts("validation"), strict=True)
     assert [sum(pair) for pair in carved] == [expected["train", name] for name in dataset.card.labels]
     assert dataset.card.decisions[0] == "labels from class folders; split folders: test 66, train 251"
+
+
+def test_images_beside_a_training_part_are_not_mixed_into_it_in_silence(tmp_path: Path) -> None:
+    folder = write_classes(tmp_path / "a", {"train/cats": 6, "train/dogs": 6, "later/cats": 3, "later/dogs": 3})
+    said = refused(folder, tmp_path / "w")
+    assert "6 labelled images lie beside the training part, as later/cats/0012.png" in said
+    assert "call their folder test" in said
+    drawn = run(folder, tmp_path / "w", settings(splits=SplitRules(keep=False)))
+    assert drawn.card.num_files == 18
+    write_classes(folder, {"test/cats": 2, "test/dogs": 2}, first=18)
+    reading = read_source(source_of(folder), settings())
+    assert "training has also 6 images in no part, as later/cats/0012.png" in reading.splits_from

@@ -87,6 +87,16 @@ def test_a_submission_has_the_ids_and_order_of_the_sample(table: Path) -> None:
     assert found == [["id", "label"], ["2", "dog"], ["1", "cat"]]
 
 
+def test_ids_of_a_submission_are_texts_to_the_last_blank(tmp_path: Path) -> None:
+    ids = ["007", "1e5", "NA", "null", "1.0", " 3", "nan", "+1", "0x1F"]
+    folder = tmp_path / "scored"
+    folder.mkdir()
+    scored = sorted(f"{each.strip()}.jpg" for each in ids)
+    pq.write_table(as_table([row(path, 0.25) for path in scored]), folder / "part-00000.parquet")
+    found = submit(folder, "id ,label\n" + "".join(f"{each},cat\n" for each in ids))
+    assert found == [["id ", "label"], *([each, "dog"] for each in ids)]
+
+
 def test_a_column_per_class_takes_probabilities_in_the_sample_s_order(table: Path) -> None:
     assert submit(table, "file,dog,cat\nb/2.jpg,0.5,0.5\na/1.jpg,0.5,0.5\n")[1:] == [
         ["b/2.jpg", "0.75", "0.25"], ["a/1.jpg", "0.25", "0.75"],
