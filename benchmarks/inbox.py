@@ -41,11 +41,11 @@ def make_table(place: Path, num_files: int) -> int:
     """Write the rows of those files, as the nights before would have."""
     import pyarrow as pa
 
-    from darkroom.data.images.decoder import decoder
+    from darkroom.data.images.decoder_fingerprint import decoder
     from darkroom.data.parallel import in_batches
     from darkroom.models.bundle.bundle import open_bundle
     from darkroom.models.inbox.known import stamp_of
-    from darkroom.models.prediction_table.nights import with_origin
+    from darkroom.models.prediction_table.inbox_table import with_origin
     from darkroom.models.prediction_table.part_file import PartFacts, write_part
     from darkroom.models.prediction_table.schema import SCHEMA
 

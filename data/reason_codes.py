@@ -34,7 +34,7 @@ ReasonCode = Literal[
 
 REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
     {
-        # Decoding: decode.py, expendable.py and formats/ in data/images/
+        # Decoding: decode.py, decoder_process.py and formats/ in data/images/
         "empty": "the file has no bytes",
         "not_an_image": "no decoder recognises the file",
         "truncated": "the file ends before the image does",

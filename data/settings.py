@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.figures import listed
 
-# What happens where pixels of two decoders meet that are known to differ: see `darkroom.data.images.decoder`.
+# What happens where pixels of two decoders meet that are known to differ: see `data/images/decoder_fingerprint.py`.
 DecoderMismatch = Literal["warn", "strict"]
 
 # The bounds of a number, by what pydantic calls them.

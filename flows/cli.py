@@ -42,7 +42,7 @@ class _Terminated(BaseException):
 def main() -> None:
     """Entry point: every failure becomes one sentence and an exit status."""
     if next((word for word in sys.argv[1:] if not word.startswith("-")), "") in _DECODES:
-        from darkroom.flows.watch import work_in_a_child
+        from darkroom.flows.child_process import work_in_a_child
 
         work_in_a_child(reads_input=bool({"-", "--files=-"} & set(sys.argv)))
     # During a flow Prefect handles the signal itself: it records the run as crashed, and then calls this handler.

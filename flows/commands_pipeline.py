@@ -316,7 +316,7 @@ def score(
     ] = "parquet",
 ) -> None:
     workers = how.workers() | {"decoder_mismatch": decoder_mismatch}
-    from darkroom.flows import to_score, up_to_date
+    from darkroom.flows import scoring_input, up_to_date
     from darkroom.flows.requested import only_model
     from darkroom.flows.settings import open_workspace
     from darkroom.models.bundle.imagenet import is_to_be_built
@@ -340,7 +340,7 @@ def score(
     check_inbox_options(new, of_inbox, whole | {"retry_quarantined": retry_quarantined})
     if new:
         place = open_workspace(how.workspace)
-        inbox, model = to_score.one_folder(folder), model or only_model(place)
+        inbox, model = scoring_input.one_folder(folder), model or only_model(place)
         del kind["top_k"]
         with how.prepared(tensorflow=False):
             if is_to_be_built(model, place):
@@ -349,7 +349,7 @@ def score(
 
             how.show(score_inbox(inbox, model, out, rows_per_part, **kind, **of_inbox, **workers))
         return
-    with to_score.given(folder, files) as given:
+    with scoring_input.given(folder, files) as given:
         place = open_workspace(how.workspace)
         model = model or only_model(place)
         result = up_to_date.scored(given.images, model, out, rows_per_part, form=format, **kind)

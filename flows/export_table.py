@@ -18,7 +18,7 @@ from darkroom.models.prediction_table.export import (
     write_csv,
     write_jsonl,
 )
-from darkroom.models.prediction_table.nights import NightTable, night_parts
+from darkroom.models.prediction_table.inbox_table import NightTable, night_parts
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.submission import Answers, write_submission
 from darkroom.models.scoring.summary import ScoreSummary, read_summary

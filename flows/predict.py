@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from darkroom.data.dataset.manifest import OK
 from darkroom.data.errors import ImageError
-from darkroom.data.images.decoder import decoder
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.data.stores.listing import printable, read_named
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.named_files import check_named

@@ -15,10 +15,10 @@ from darkroom.flows.descriptions import describe
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
+from darkroom.flows.scoring_input import images_given
 from darkroom.flows.settings import RunnerKind, decoder_rule, default_table, open_table, open_workspace
-from darkroom.flows.to_score import images_given
 from darkroom.models.prediction_table.schema import TOP_K, TopK, check_top_k
-from darkroom.models.scoring.forms import TableFormat, check_form, say_outdated
+from darkroom.models.scoring.exported_file import TableFormat, check_form, say_outdated
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
 from darkroom.tasks import score as tasks

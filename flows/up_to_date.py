@@ -14,7 +14,7 @@ from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.errors import InputError
 from darkroom.data.figures import fraction
 from darkroom.data.files.names import RUN_RECORD
-from darkroom.data.images.decoder import Decoder, decoder
+from darkroom.data.images.decoder_fingerprint import Decoder, decoder
 from darkroom.data.ingest.plan import find_dataset
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.sources.resolve import at_hand
@@ -43,8 +43,8 @@ from darkroom.models.bundle.imagenet import find_bundle, is_to_be_built
 from darkroom.models.explaining.techniques.maximally_activating import MAX_SEARCHED
 from darkroom.models.pages.navigation import EXPLAIN_FOLDER
 from darkroom.models.prediction_table.schema import TOP_K, TopK
+from darkroom.models.scoring.exported_file import TableFormat, check_form, form_path, has_form
 from darkroom.models.scoring.finished import find_table
-from darkroom.models.scoring.forms import TableFormat, check_form, form_path, has_form
 from darkroom.models.scoring.plan import refuse_other_table
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import BlessingRules, Precision, TrainSettings

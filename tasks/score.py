@@ -13,8 +13,8 @@ from darkroom.models.bundle import imagenet
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.onnx.runtime import Engine, Runner
 from darkroom.models.prediction_table.output import TableOutput
-from darkroom.models.scoring import forms, parts, plan, summary
-from darkroom.models.scoring.forms import TableFormat
+from darkroom.models.scoring import exported_file, parts, plan, summary
+from darkroom.models.scoring.exported_file import TableFormat
 from darkroom.models.scoring.parts import PartDone
 from darkroom.models.scoring.plan import ScorePlan
 from darkroom.models.scoring.request import ScoreRequest
@@ -57,7 +57,7 @@ def score_part(out: Path, index: int, network: SharedNetwork, lease: Lease | Non
 @task()
 def write_form(out: TableOutput, form: TableFormat, made: ScoreSummary) -> str | None:
     """Write the table in another form; gives its path or URL."""
-    return forms.write_form(out, form, made)
+    return exported_file.write_form(out, form, made)
 
 
 @task()

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from darkroom.data.images.decoder import Decoder
+    from darkroom.data.images.decoder_fingerprint import Decoder
 
 # The speed of an example is no part of what a test says: by default Hypothesis fails what takes over 200 ms.
 settings.register_profile("darkroom", deadline=None)
@@ -113,7 +113,7 @@ def prefect_server(empty_record: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def upgrade_decoder() -> Iterator[Callable[[], Decoder]]:
     """A function that replaces the resizer by one that gives other pixels, as an upgrade may; gives the new decoder."""
-    from darkroom.data.images.decoder import decoder
+    from darkroom.data.images.decoder_fingerprint import decoder
     from darkroom.data.images.pixels.resizing import resize
 
     def brighter(image: Any, policy: Any) -> Any:
@@ -133,4 +133,4 @@ def upgrade_decoder() -> Iterator[Callable[[], Decoder]]:
 @pytest.fixture(autouse=True)
 def _commands_stay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that a test calls would fork the tests off with it."""
-    monkeypatch.setattr("darkroom.flows.watch.work_in_a_child", lambda *_, **__: None)
+    monkeypatch.setattr("darkroom.flows.child_process.work_in_a_child", lambda *_, **__: None)

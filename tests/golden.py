@@ -23,7 +23,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from darkroom.data.images.decoder import GOLDEN, decoder, golden_hashes
+from darkroom.data.images.decoder_fingerprint import GOLDEN, decoder, golden_hashes
 
 TABLE = Path(__file__).parent / "data" / "images" / "golden.json"
 # Adam7 (ISO/IEC 15948, 8.2): first column and row of each pass, and the steps between.

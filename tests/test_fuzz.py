@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.data.errors import ImageError
-from darkroom.data.images.expendable import decode_alone
+from darkroom.data.images.decoder_process import decode_alone
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from tests.fuzz import FINDS, run
 

@@ -22,7 +22,7 @@ from darkroom.data.errors import InputError
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.images.decode import decode_stored
-from darkroom.data.images.decoder import Decoder
+from darkroom.data.images.decoder_fingerprint import Decoder
 from darkroom.data.images.pixels.augment import AugmentPolicy, contact_sheet
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.labels import corrections

@@ -34,12 +34,12 @@ from darkroom.data.dataset.manifest import (
 )
 from darkroom.data.errors import CountError, ImageError, InputError
 from darkroom.data.files.atomic import atomic_folder
+from darkroom.data.images.crash_recovery import Decode, watched_decode
 from darkroom.data.images.decode import Decoded, decode_with_header, read_header
-from darkroom.data.images.decoder import require_decoder
+from darkroom.data.images.decoder_fingerprint import require_decoder
 from darkroom.data.images.pixels.augment import augment_copy
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.images.pixels.encode import encode_jpeg, encode_png
-from darkroom.data.images.watched import Decode, watched_decode
 from darkroom.data.ingest.plan import IngestPlan, read_plan
 from darkroom.data.ingest.reuse import Known, known_files, part_folder, relabelled
 from darkroom.data.labels.label_map import LabelMap

@@ -26,7 +26,7 @@ from darkroom.data.dataset.manifest import write_table
 from darkroom.data.errors import InputError
 from darkroom.data.figures import some
 from darkroom.data.files.atomic import remove_folder, write_json
-from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
+from darkroom.data.images.decoder_fingerprint import Decoder, decoder, settle_mismatch
 from darkroom.data.images.value_range import check_value_range
 from darkroom.data.ingest.dataset_version import CODE_VERSION, listing_fingerprint
 from darkroom.data.ingest.multi_label_splits import hashes_of, multi_label_decision, multi_label_splits

@@ -33,7 +33,7 @@ from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FIRST_ERROR, FileFact, check_file, check_plain, read_card
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.provenance import LibraryVersion
-from darkroom.data.images.decoder import Decoder, settle_mismatch
+from darkroom.data.images.decoder_fingerprint import Decoder, settle_mismatch
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.settings import DecoderMismatch, without_defaults

@@ -29,7 +29,7 @@ from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_folder, remove_folder
 from darkroom.data.files.hashing import content_version
 from darkroom.data.images.decode import decode
-from darkroom.data.images.decoder import decoder
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.data.progress import Progress, counted, unseen
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.listing import printable, read_file

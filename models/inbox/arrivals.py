@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.errors import InputError, SourceError
 from darkroom.data.files.atomic import atomic_file, write_json
-from darkroom.data.images.decoder import decoder
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.data.parallel import in_batches
 from darkroom.data.stores.folders import WatchedFolder, watched_folder
 from darkroom.data.stores.listing import FileEntry
@@ -23,7 +23,7 @@ from darkroom.data.stores.named_files import NamedFiles
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.inbox.known import Known, open_known, stamp_of
 from darkroom.models.inbox.request import InboxRequest
-from darkroom.models.prediction_table.nights import NightTable, night_schema
+from darkroom.models.prediction_table.inbox_table import NightTable, night_schema
 from darkroom.models.scoring.plan import ScorePlan, write_plan
 from darkroom.models.scoring.request import ScoreRequest
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from darkroom.data.errors import FormatError, WorkError
 from darkroom.data.parallel import in_batches
 from darkroom.data.stores.listing import FileEntry
-from darkroom.models.prediction_table.nights import NightTable
+from darkroom.models.prediction_table.inbox_table import NightTable
 from darkroom.models.prediction_table.part_file import is_intact, read_facts, stamp
 
 _VERSION = 1

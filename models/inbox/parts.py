@@ -17,15 +17,15 @@ import pyarrow.parquet as pq
 
 from darkroom.data.dataset.manifest import read_group
 from darkroom.data.files.atomic import atomic_file
-from darkroom.data.images.decoder import require_decoder
-from darkroom.data.images.watched import watched_decode
+from darkroom.data.images.crash_recovery import watched_decode
+from darkroom.data.images.decoder_fingerprint import require_decoder
 from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.data.stores.folders import ImageFolder, WatchedFolder, folder_at
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.inbox.arrivals import NightPlan, read_night_plan
 from darkroom.models.inbox.known import Row, content_of, open_known, read_known
 from darkroom.models.onnx.runtime import Runner
-from darkroom.models.prediction_table.nights import NightTable, with_origin
+from darkroom.models.prediction_table.inbox_table import NightTable, with_origin
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.part_file import PartFacts, part_key, stamp, write_part
 from darkroom.models.prediction_table.schema import EMBEDDING, as_table

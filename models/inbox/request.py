@@ -9,7 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from darkroom.data.errors import SettingError
-from darkroom.models.prediction_table.nights import NightTable
+from darkroom.models.prediction_table.inbox_table import NightTable
 from darkroom.models.scoring.request import ScoreRequest
 
 # Names under which programs write what is not whole yet.

@@ -18,7 +18,7 @@ from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.models.inbox.arrivals import NightPlan, remove_night_plan
 from darkroom.models.inbox.known import open_known
 from darkroom.models.inbox.parts import PublishedPart
-from darkroom.models.prediction_table.nights import NightTable, models_of
+from darkroom.models.prediction_table.inbox_table import NightTable, models_of
 from darkroom.models.prediction_table.schema import SCHEMA_VERSION
 from darkroom.models.scoring.parts import images_per_second
 from darkroom.models.scoring.summary import NamedCount

@@ -18,7 +18,7 @@ from PIL import Image
 from darkroom.data.errors import ImageError, SourceError
 from darkroom.data.files.atomic import write_json
 from darkroom.data.images.decode import decode
-from darkroom.data.images.decoder import decoder
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.images.pixels.encode import encode_jpeg
 from darkroom.data.ingest.plan import source_fingerprint

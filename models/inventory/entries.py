@@ -23,7 +23,7 @@ from darkroom.models.bundle.bundle import BundleCard
 from darkroom.models.evaluation.reporting.report import EvaluatedOn, find_test_report
 from darkroom.models.inbox.summary import read_inbox_summary
 from darkroom.models.pages.navigation import REPORT_CARD
-from darkroom.models.prediction_table.nights import INBOX_CARD, NightTable, models_of, night_parts
+from darkroom.models.prediction_table.inbox_table import INBOX_CARD, NightTable, models_of, night_parts
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.schema import SCHEMA_VERSION as TABLE_SCHEMA
 from darkroom.models.scoring.summary import ScoreSummary

@@ -9,7 +9,7 @@ from pathlib import Path
 from darkroom.data.files.hashing import content_version
 from darkroom.data.stores.table_paths import SUMMARY_CARD, TablePaths
 from darkroom.data.stores.workspace import Workspace, name_from
-from darkroom.models.prediction_table.nights import NightTable, night_parts
+from darkroom.models.prediction_table.inbox_table import NightTable, night_parts
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.part_file import read_facts
 

@@ -24,7 +24,7 @@ from darkroom.data.files.atomic import atomic_file, atomic_folder
 from darkroom.data.stores.listing import printable
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.data.task import SEPARATOR
-from darkroom.models.prediction_table.nights import night_parts
+from darkroom.models.prediction_table.inbox_table import night_parts
 from darkroom.models.prediction_table.schema import EMBEDDING, labels_in
 
 ExportFormat = Literal["csv", "jsonl", "submission", "folders"]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, Valid
 from darkroom.data.dataset.manifest import parquet_options
 from darkroom.data.files.atomic import atomic_file
 from darkroom.data.files.hashing import content_version
-from darkroom.data.images.decoder import Decoder
+from darkroom.data.images.decoder_fingerprint import Decoder
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.settings import without_defaults
 from darkroom.models.onnx.runtime import Engine

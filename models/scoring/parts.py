@@ -10,8 +10,8 @@ from typing import Any
 
 from darkroom.data.dataset.manifest import read_group
 from darkroom.data.errors import CountError
-from darkroom.data.images.decoder import require_decoder
-from darkroom.data.images.watched import watched_decode
+from darkroom.data.images.crash_recovery import watched_decode
+from darkroom.data.images.decoder_fingerprint import require_decoder
 from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.onnx.runtime import Engine, Runner

@@ -23,7 +23,7 @@ from darkroom.data.errors import InputError
 from darkroom.data.figures import count
 from darkroom.data.files.atomic import atomic_file, write_json
 from darkroom.data.files.hashing import content_version
-from darkroom.data.images.decoder import Decoder, decoder, settle_mismatch
+from darkroom.data.images.decoder_fingerprint import Decoder, decoder, settle_mismatch
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.images.value_range import range_remark
 from darkroom.data.parallel import in_batches
@@ -36,7 +36,7 @@ from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout
-from darkroom.models.prediction_table.nights import night_parts
+from darkroom.models.prediction_table.inbox_table import night_parts
 from darkroom.models.prediction_table.part_file import LATER, PartFacts, read_facts
 from darkroom.models.prediction_table.schema import TOP_K, kept_classes
 from darkroom.models.scoring.request import ScoreRequest

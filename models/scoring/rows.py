@@ -20,9 +20,9 @@ from PIL import Image
 
 from darkroom.data.dataset.manifest import OK, QUARANTINED
 from darkroom.data.errors import ImageError
+from darkroom.data.images.crash_recovery import Decode, decode_unwatched
 from darkroom.data.images.decode import decode_opened, read_header
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
-from darkroom.data.images.watched import Decode, decode_unwatched
 from darkroom.data.parallel import in_batches, num_cpus, ordered_map, raise_if_stopped
 from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.folders import ImageFolder

@@ -17,7 +17,7 @@ from darkroom.data.figures import count, duration
 from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.provenance import run_record
-from darkroom.data.images.decoder import Decoder
+from darkroom.data.images.decoder_fingerprint import Decoder
 from darkroom.data.settings import without_defaults
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.table_paths import TablePaths

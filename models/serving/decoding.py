@@ -1,8 +1,8 @@
 """Decoding for a service: a file that takes its process down is answered as `decoder_crashed` when it comes again.
 
 Decoders are C code in this process. Where one crashes, the process that watches over the service starts it again
-(`flows/watch.py`); the files that were being decoded are known by their hashes, and are from then on decoded in a
-process of their own.
+(`flows/child_process.py`); the files that were being decoded are known by their hashes, and are from then on decoded in
+a process of their own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from darkroom.data.images.crash_marker import in_hands
 from darkroom.data.images.decode import Decoded, decode_with_header
-from darkroom.data.images.expendable import decode_alone
-from darkroom.data.images.in_flight import in_hands
+from darkroom.data.images.decoder_process import decode_alone
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 
 _SUSPECTS = "suspects"

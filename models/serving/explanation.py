@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.dataset.dataset import Dataset
+from darkroom.data.images.crash_recovery import Decode
 from darkroom.data.images.pixels.encode import encode_png
-from darkroom.data.images.watched import Decode
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.explaining.techniques.occlusion import occlusion
 from darkroom.models.onnx.runtime import Runner

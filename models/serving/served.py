@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.data.errors import DarkroomError
-from darkroom.data.images.decoder import decoder
-from darkroom.data.images.watched import Decode
+from darkroom.data.images.crash_recovery import Decode
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.model_choice import FoundModel
 from darkroom.models.bundle.bundle import Bundle, check_decoder, open_bundle

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from darkroom.data.dataset.dataset import read_dataset_card
 from darkroom.data.errors import FormatError
 from darkroom.data.files.hashing import file_sha256
-from darkroom.data.images.decoder import Decoder
+from darkroom.data.images.decoder_fingerprint import Decoder
 from darkroom.data.shards.shard_names import SUFFIXES
 from darkroom.models.npz import read_arrays, write_arrays
 

@@ -27,7 +27,7 @@ from darkroom.models.onnx.quantize import Int8Facts, calibration_images, judge, 
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.profile.made import Seen, ValidationFacts, familiarity_of, make_profile, seen_by
 from darkroom.models.settings import TrainSettings
-from darkroom.models.training.decide import Decided, decide
+from darkroom.models.training.calibrate import Decided, decide
 from darkroom.models.training.model_version import bundle_name, bundle_version, staging_folder
 from darkroom.models.training.train import Trained
 

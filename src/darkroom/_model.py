@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from darkroom._images import ImageInput, check_images, read_image
 from darkroom.data.errors import InputError
 from darkroom.data.figures import count
-from darkroom.data.images.decoder import decoder
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.workspace import Workspace

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from darkroom.flows.versus_result import VersusResult
     from darkroom.models.exporting.forms import FormName
     from darkroom.models.prediction_table.schema import TopK
-    from darkroom.models.scoring.forms import TableFormat
+    from darkroom.models.scoring.exported_file import TableFormat
     from darkroom.models.settings import Precision
 
 
@@ -206,7 +206,7 @@ def score(
     check_inbox_options(new, of_inbox, whole)
     if new:
         from darkroom.flows.score_inbox import score_inbox
-        from darkroom.flows.to_score import one_folder
+        from darkroom.flows.scoring_input import one_folder
 
         return score_inbox.plain(
             one_folder(_paths(folder)),

@@ -20,7 +20,7 @@ from PIL import Image
 from darkroom.data.images.pixels.augment import PRESETS
 from darkroom.data.sources import resolve
 from darkroom.data.stores.workspace import Workspace
-from darkroom.flows import launch, settings, to_score, up_to_date
+from darkroom.flows import launch, scoring_input, settings, up_to_date
 from darkroom.flows.options import BLESSING_OPTIONS, INGEST_OPTIONS, TRAIN_OPTIONS
 from darkroom.flows.recipe import Recipe
 from darkroom.models.settings import BlessingRules
@@ -117,8 +117,10 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(Workspace, "find_model", lambda *_: Path())
     monkeypatch.setattr(resolve, "at_hand", lambda *_: None)
     monkeypatch.setattr(settings, "local_copy", lambda *_: None)
-    find_images = to_score.images_given
-    monkeypatch.setattr(to_score, "images_given", lambda named, files: Path() if named else find_images(named, files))
+    find_images = scoring_input.images_given
+    monkeypatch.setattr(
+        scoring_input, "images_given", lambda named, files: Path() if named else find_images(named, files)
+    )
     monkeypatch.setattr(launch, "prepared", lambda *_, **__: nullcontext())
     monkeypatch.setattr(launch, "show", lambda result, as_json: None)
     return calls

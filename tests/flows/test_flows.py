@@ -16,7 +16,7 @@ from PIL import Image
 from darkroom.data.errors import CountError, DarkroomError, InputError
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.provenance import LibraryVersion
-from darkroom.data.images.decoder import Decoder
+from darkroom.data.images.decoder_fingerprint import Decoder
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest import parts as data_parts
 from darkroom.data.ingest.parts import PartCounts

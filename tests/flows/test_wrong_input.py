@@ -12,7 +12,7 @@ import pytest
 from darkroom.data.stores.folders import Images
 from darkroom.data.stores.named_files import NamedFiles, find_named
 from darkroom.flows import launch
-from darkroom.flows.to_score import images_given
+from darkroom.flows.scoring_input import images_given
 from tests.bundles import tiny_bundle
 from tests.command_line import call, in_process
 

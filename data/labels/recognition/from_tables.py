@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from darkroom.data.errors import LabelError
-from darkroom.data.labels.evidence import Found, Source, listed
+from darkroom.data.labels.from_folders import Found, Source, listed
 from darkroom.data.labels.label_cells import USE_MULTI_LABEL, several_labels_in_a_cell
 from darkroom.data.labels.label_tables import (
     FoundTables,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from darkroom.data.errors import LabelError
 from darkroom.data.labels.corrections import EXCLUDE, Corrections, CorrectionSummary, read_corrections
-from darkroom.data.labels.evidence import LEVELS, Found, Source, parent_folder
+from darkroom.data.labels.from_folders import LEVELS, Found, Source, parent_folder
 from darkroom.data.labels.layout import Layout, read_layout
 from darkroom.data.labels.reading import ClassSize, LeftOut, Reading
 from darkroom.data.labels.recognition.masks import find_masks

@@ -6,7 +6,7 @@ import re
 from collections.abc import Set
 
 from darkroom.data.errors import LabelError
-from darkroom.data.labels.evidence import Source
+from darkroom.data.labels.from_folders import Source
 from darkroom.data.labels.label_tables import LabelTable
 from darkroom.data.stores.listing import FileEntry
 from darkroom.data.tables.matching import Names

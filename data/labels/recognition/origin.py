@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from darkroom.data.errors import LabelError
-from darkroom.data.labels.evidence import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
+from darkroom.data.labels.from_folders import FILE_NAME, LEVELS, Found, Source, from_folders, from_names, listed
 from darkroom.data.labels.label_tables import (
     NAMES_NO_IMAGE,
     NO_LABELS,

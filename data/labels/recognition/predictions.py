@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from darkroom.data.errors import LabelError
-from darkroom.data.labels.evidence import listed
+from darkroom.data.labels.from_folders import listed
 from darkroom.data.labels.label_tables import LabelTable
 from darkroom.data.labels.layout import is_session
 from darkroom.data.split_names import normalised

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from darkroom.data.errors import ImageError, LabelError
-from darkroom.data.labels.evidence import Found, Source
+from darkroom.data.labels.from_folders import Found, Source
 from darkroom.data.labels.label_cells import USE_MULTI_LABEL
 from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.data.stores.listing import FileEntry, read_file

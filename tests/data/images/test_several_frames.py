@@ -13,7 +13,7 @@ from PIL import Image
 
 from darkroom.data.dataset.manifest import FIRST_OF_SEVERAL
 from darkroom.data.images.decode import decode_opened, decode_with_header
-from darkroom.data.images.expendable import decode_alone
+from darkroom.data.images.decoder_process import decode_alone
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.quality.assessment import assess

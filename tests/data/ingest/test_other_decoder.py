@@ -12,7 +12,7 @@ import pytest
 from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.errors import InputError, WorkError
 from darkroom.data.images.decode import decode, decode_stored
-from darkroom.data.images.decoder import Decoder, decoder
+from darkroom.data.images.decoder_fingerprint import Decoder, decoder
 from darkroom.data.ingest.parts import write_part
 from darkroom.data.ingest.plan import plan_ingest
 from darkroom.data.ingest.publication import publish

@@ -18,7 +18,7 @@ from sklearn.metrics import accuracy_score, classification_report, confusion_mat
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import InputError
 from darkroom.data.files.provenance import LibraryVersion
-from darkroom.data.images.decoder import Decoder, decoder
+from darkroom.data.images.decoder_fingerprint import Decoder, decoder
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.evaluation.reporting.report import EvaluationReport

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from darkroom.data.errors import InputError, SettingError, WorkError
-from darkroom.data.images.decoder import decoder
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
 from darkroom.models.explaining.explain import (

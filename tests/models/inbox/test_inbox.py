@@ -33,7 +33,7 @@ from darkroom.models.inbox.request import InboxRequest, now_in
 from darkroom.models.inbox.score import score_inbox
 from darkroom.models.inbox.summary import InboxSummary, read_inbox_summary
 from darkroom.models.prediction_table.export import write_csv, write_jsonl
-from darkroom.models.prediction_table.nights import NightTable
+from darkroom.models.prediction_table.inbox_table import NightTable
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.score import score

@@ -12,7 +12,7 @@ import pytest
 
 from darkroom.data.errors import InputError, WorkError
 from darkroom.data.files.provenance import LibraryVersion
-from darkroom.data.images.decoder import Decoder, decoder
+from darkroom.data.images.decoder_fingerprint import Decoder, decoder
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.models.bundle.bundle import open_bundle, write_card

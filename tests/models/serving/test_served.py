@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.data.images.watched import decode_unwatched
+from darkroom.data.images.crash_recovery import decode_unwatched
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.blessed import promote
 from darkroom.models.bundle.imagenet import find_bundle

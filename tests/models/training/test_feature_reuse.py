@@ -15,7 +15,7 @@ from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.files.atomic import write_json
-from darkroom.data.images.decoder import Decoder
+from darkroom.data.images.decoder_fingerprint import Decoder
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.ingest.request import IngestSettings
 from darkroom.data.shards.shards import ShardRules

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from darkroom.data.images.crash_recovery import watched_decode
 from darkroom.data.images.decode import decode_with_header
 from darkroom.data.images.formats.complaints import hear_libtiff
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
-from darkroom.data.images.watched import watched_decode
 from tests.corpus import encoded, picture
 
 POLICY = DecodePolicy(image_size=(32, 48))

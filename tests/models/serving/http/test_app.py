@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 import darkroom
 from darkroom.data.dataset.dataset import Dataset
-from darkroom.data.images.watched import decode_unwatched
+from darkroom.data.images.crash_recovery import decode_unwatched
 from darkroom.data.stores.model_choice import FoundModel, ModelChoice
 from darkroom.models.scoring.rows import score_batch
 from darkroom.models.serving.http.access import Keys

@@ -1,4 +1,4 @@
-"""What labels are found in, and the labels that folders and file names give."""
+"""The labels that folders and file names give, and the types that every reading of labels shares."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from darkroom.data.errors import ImageError
+from darkroom.data.images.crash_recovery import watched_decode
 from darkroom.data.images.decode import decode_with_header
-from darkroom.data.images.expendable import decode_alone
+from darkroom.data.images.decoder_process import decode_alone
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
-from darkroom.data.images.watched import watched_decode
 from tests.corpus import encoded, picture
 from tests.crashing import CRASH, write_crashing_decoder
 
@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from darkroom.data.errors import ImageError
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
-from darkroom.data.images.watched import watched_decode
+from darkroom.data.images.crash_recovery import watched_decode
 
 folder = Path(sys.argv[1])
 paths = sorted(path.name for path in folder.glob("*.bmp"))

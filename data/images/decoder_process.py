@@ -1,4 +1,4 @@
-"""A decoder in a process of its own, which may die: `python -m darkroom.data.images.expendable POLICY < FILE`.
+"""A decoder in a process of its own, which may die: `python -m darkroom.data.images.decoder_process POLICY < FILE`.
 
 It answers on standard output with a line of JSON, and behind it the pixels, `uint8[H, W, 3]`.
 """
@@ -30,7 +30,7 @@ def decode_alone(data: bytes, policy: DecodePolicy) -> Decoded:
     Raises:
         ImageError: as `decode_with_header` does; `decoder_crashed` where the process died.
     """
-    command = [sys.executable, "-P", "-m", "darkroom.data.images.expendable", policy.model_dump_json()]
+    command = [sys.executable, "-P", "-m", "darkroom.data.images.decoder_process", policy.model_dump_json()]
     ended = subprocess.run(  # noqa: S603
         command, input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
     )

@@ -1,9 +1,9 @@
-"""Decoding for the parts of a run: a decoder that dies takes one row with it, and not the run.
+"""Crash recovery: a decoder that dies while it works on a part of a run takes one row with it, and not the run.
 
 Decoders are C code in this process: where one crashes, the process is gone. The files that it was decoding are the
-suspects of whoever does the part next, who decodes each in a process of its own (`expendable.py`); one whose process
-dies is quarantined as `decoder_crashed`. Suspects are never decoded in the process of the run again, so that after
-each crash there are fewer files left that can cause one.
+suspects of whoever does the part next, who decodes each in a process of its own (`decoder_process.py`); one whose
+process dies is quarantined as `decoder_crashed`. Suspects are never decoded in the process of the run again, so that
+after each crash there are fewer files left that can cause one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from darkroom.data.images.crash_marker import marked
 from darkroom.data.images.decode import Decoded, decode_with_header
-from darkroom.data.images.expendable import decode_alone
-from darkroom.data.images.in_flight import marked
+from darkroom.data.images.decoder_process import decode_alone
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.prediction_table.export import write_csv, write_jsonl
 from darkroom.models.prediction_table.output import TableOutput
-from darkroom.models.scoring.forms import TableFormat, check_form, has_form, say_outdated, write_form
+from darkroom.models.scoring.exported_file import TableFormat, check_form, has_form, say_outdated, write_form
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.score import score
 from darkroom.models.scoring.summary import ScoreSummary

@@ -18,8 +18,8 @@ from tests.faults.stages import ROOT
 
 BEGIN = """
 import os, signal, sys, time
-from darkroom.data.images import in_flight
-from darkroom.flows.watch import work_in_a_child
+from darkroom.data.images import crash_marker
+from darkroom.flows.child_process import work_in_a_child
 work_in_a_child()
 """
 
@@ -45,7 +45,7 @@ def test_work_that_died_in_a_decoder_is_started_again(tmp_path: Path) -> None:
     marker = tmp_path / "in-flight-00000"
     work = f"""
 from pathlib import Path
-with in_flight.marked(Path({str(tmp_path)!r}), 0, 3) as items:
+with crash_marker.marked(Path({str(tmp_path)!r}), 0, 3) as items:
     for index in range(3):
         if index not in items.suspects:
             with items.flying(index):
@@ -64,7 +64,7 @@ def test_work_that_is_started_again_reads_its_input_again(tmp_path: Path) -> Non
     work = f"""
 from pathlib import Path
 read = sys.stdin.buffer.read()
-with in_flight.marked(Path({str(tmp_path)!r}), 0, 1) as items:
+with crash_marker.marked(Path({str(tmp_path)!r}), 0, 1) as items:
     if not items.suspects:
         with items.flying(0):
             os.abort()

@@ -1,7 +1,7 @@
-"""A command that decodes works in a process forked off, which is started again where a decoder took it down.
+"""The child process in which a command decodes: it is started again where a decoder took it down.
 
 The work resumes from what is on disk; the file that the decoder died of is found and quarantined (see
-`data/images/watched.py`). All else passes through: signals, the exit status, and a death of any other cause.
+`data/images/crash_recovery.py`). All else passes through: signals, the exit status, and a death of any other cause.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from contextlib import suppress
 
-from darkroom.data.images.in_flight import died_in_flight
+from darkroom.data.images.crash_marker import died_in_flight
 
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 _PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})

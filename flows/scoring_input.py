@@ -1,4 +1,4 @@
-"""What is to be scored, as a command line, a program or a deployment gives it: looked at before all else."""
+"""The folder, files or list to be scored, as a command line, a program or a deployment names them: checked first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From validation logits to what a bundle decides by: its calibration, the thresholds of labels, when it abstains."""
+"""What a new model decides by, fitted on validation logits: calibration, thresholds of labels, abstain threshold."""
 
 from __future__ import annotations
 

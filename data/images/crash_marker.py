@@ -1,4 +1,4 @@
-"""Which items of a part are in the hands of C code that may crash, so that it is known afterwards whose fault it was.
+"""The crash marker: which items of a part are being decoded by C code that may crash, and so are suspects afterwards.
 
 A part keeps a marker beside its work, `in-flight-00007`, with a byte for each of its items, mapped into memory: 1 while
 the item is worked on. A part that ends removes it; what a process that died leaves in it are suspects.

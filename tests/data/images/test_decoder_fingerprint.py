@@ -18,7 +18,7 @@ from darkroom.data.errors import InputError, WorkError
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.data.images import decode as decode_module
 from darkroom.data.images.decode import decode
-from darkroom.data.images.decoder import (
+from darkroom.data.images.decoder_fingerprint import (
     GOLDEN,
     GOLDEN_POLICIES,
     Decoder,
@@ -77,7 +77,7 @@ def test_there_is_a_golden_image_of_each_kind() -> None:
 
 
 def test_another_process_has_the_same_fingerprint() -> None:
-    script = "from darkroom.data.images.decoder import decoder; print(decoder().model_dump_json())"
+    script = "from darkroom.data.images.decoder_fingerprint import decoder; print(decoder().model_dump_json())"
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
     assert Decoder.model_validate_json(done.stdout) == decoder()
     assert decoder().fingerprint == GOLDEN_TABLE["fingerprint"]
