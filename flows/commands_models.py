@@ -18,6 +18,7 @@ from darkroom.flows.shared_options import (
     DatasetName,
     MaxJudged,
     OtherSource,
+    QualityOption,
     RecipeOrSource,
     Why,
 )
@@ -89,12 +90,14 @@ def retrain(
     changes: dict[str, Any],
     source: OtherSource = None,
     name: DatasetName = None,
+    quality: QualityOption = None,
     max_judged: MaxJudged = MAX_JUDGED,
 ) -> None:
+    from darkroom.flows.quality import with_quality
     from darkroom.flows.recipe import load_recipe
 
     with native_messages_hidden():
-        plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
+        plan = load_recipe(recipe, with_quality(quality, changes) | ({"name": name} if name else {}))
     workers = how.workers()
     from darkroom.flows import up_to_date
 

@@ -41,6 +41,7 @@ from darkroom.flows.shared_options import (
     MaxJudged,
     OtherSource,
     PrecisionOption,
+    QualityOption,
     RecipeOrSource,
     ScoringModel,
     Source,
@@ -67,13 +68,15 @@ def run(
     changes: dict[str, Any],
     source: OtherSource = None,
     name: DatasetName = None,
+    quality: QualityOption = None,
     precision: PrecisionOption = "auto",
     max_judged: MaxJudged = MAX_JUDGED,
 ) -> None:
+    from darkroom.flows.quality import with_quality
     from darkroom.flows.recipe import load_recipe
 
     with native_messages_hidden():  # to look up a network of Keras loads it
-        plan = load_recipe(recipe, changes | ({"name": name} if name else {}))
+        plan = load_recipe(recipe, with_quality(quality, changes) | ({"name": name} if name else {}))
     workers = how.workers()
     from darkroom.flows import up_to_date
 
@@ -149,11 +152,15 @@ def train(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the model (default: DATASET-ARCHITECTURE)")
     ] = None,
+    quality: QualityOption = None,
 ) -> None:
+    from darkroom.flows.quality import check_image_size, with_quality
     from darkroom.flows.recipe import NetworkSettings
+    from darkroom.flows.settings import open_workspace
     from darkroom.models.networks.architectures import describe
 
-    settings = NetworkSettings.model_validate(changes).train
+    check_image_size(quality, dataset, open_workspace(how.workspace))
+    settings = NetworkSettings.model_validate({"train": with_quality(quality, changes).get("train", {})}).train
     with native_messages_hidden():  # to look up a network of Keras loads it
         describe(settings.model, settings.weights)  # or it says which there are
     settings = settings.model_copy(update={"name": name}) if name else settings

@@ -32,6 +32,16 @@ OtherSource = Annotated[
 DatasetName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="Name of the data set (default: the source's)")
 ]
+QualityOption = Annotated[
+    Literal["fast", "balanced", "best"] | None,
+    typer.Option(
+        "--quality",
+        metavar="fast|balanced|best",
+        help="Architecture and image size by one word: fast, EfficientNet-Lite0 at 160; best, EfficientNet-Lite2 at "
+        "260; balanced, the recipe's own (default: balanced)",
+        show_default=False,
+    ),
+]
 Why = Annotated[
     str, typer.Option(metavar="TEXT", help="The reason, kept in the history (default: by hand)", show_default=False)
 ]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from darkroom.data.labels.reading import Reading
     from darkroom.data.settings import DecoderMismatch
+    from darkroom.flows.quality import QualityName
     from darkroom.flows.recipe import Recipe
     from darkroom.flows.results import (
         CompareResult,
@@ -49,6 +50,7 @@ def run(
     recipe: Reference,
     source: Reference | None = None,
     name: str | None = None,
+    quality: QualityName | None = None,
     precision: Precision = "auto",
     max_judged: int = MAX_JUDGED,
     workspace: Reference | None = None,
@@ -60,16 +62,20 @@ def run(
         recipe: A recipe's name, alone or as `recipe:NAME`, a YAML file, or a source.
         source: Images in place of the recipe's own source.
         name: Name of the data set.
+        quality: `fast`, EfficientNet-Lite0 at 160; `best`, EfficientNet-Lite2 at 260; `balanced` or None, the recipe's
+            own network.
         precision: Of scoring: `fp32`, `int8`, or `auto`: int8 where it gave the same answers on validation images.
         max_judged: Images whose labels are checked for the data set's page; 0 checks none.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings in place of the recipe's, such as `image_size=160`.
     """
+    from darkroom.flows.quality import with_quality
     from darkroom.flows.recipe import load_recipe
     from darkroom.flows.run import run as flow
 
     with told_in_a_sentence():
-        plan = load_recipe(os.fspath(recipe), _changes(options, RunOptions, "run", name))
+        changes = with_quality(quality, _changes(options, RunOptions, "run", name))
+        plan = load_recipe(os.fspath(recipe), changes)
     return flow.plain(plan, text_of(source), text_of(workspace), THREADS, precision=precision, max_judged=max_judged)
 
 
@@ -77,6 +83,7 @@ def retrain(
     recipe: Reference,
     source: Reference | None = None,
     name: str | None = None,
+    quality: QualityName | None = None,
     max_judged: int = MAX_JUDGED,
     workspace: Reference | None = None,
     **options: Unpack[RunOptions],
@@ -87,15 +94,18 @@ def retrain(
         recipe: A recipe's name, alone or as `recipe:NAME`, a YAML file, or a source.
         source: Images in place of the recipe's own source.
         name: Name of the data set.
+        quality: As `run` takes it.
         max_judged: Images whose labels are checked for the data set's page; 0 checks none.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings in place of the recipe's, such as `image_size=160`.
     """
+    from darkroom.flows.quality import with_quality
     from darkroom.flows.recipe import load_recipe
     from darkroom.flows.retrain import retrain as flow
 
     with told_in_a_sentence():
-        plan = load_recipe(os.fspath(recipe), _changes(options, RunOptions, "retrain", name))
+        changes = with_quality(quality, _changes(options, RunOptions, "retrain", name))
+        plan = load_recipe(os.fspath(recipe), changes)
     return flow.plain(plan, text_of(source), text_of(workspace), THREADS, max_judged=max_judged)
 
 
@@ -187,6 +197,7 @@ def inspect(
 def train(
     dataset: Reference,
     name: str | None = None,
+    quality: QualityName | None = None,
     workspace: Reference | None = None,
     **options: Unpack[TrainOptions],
 ) -> TrainResult:
@@ -195,12 +206,18 @@ def train(
     Args:
         dataset: A name (newest version), `name@version`, or a path.
         name: Name of the model; None takes the data set's and the network's.
+        quality: As `run` takes it; the data set's images must be large enough.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
         options: Settings, such as `epochs=20`.
     """
+    from darkroom.flows.quality import check_image_size, with_quality
+    from darkroom.flows.settings import open_workspace
     from darkroom.flows.train import train as flow
 
-    settings = _settings(_changes(options, TrainOptions, "train")).train
+    with told_in_a_sentence():
+        check_image_size(quality, os.fspath(dataset), open_workspace(text_of(workspace)))
+        changes = with_quality(quality, _changes(options, TrainOptions, "train"))
+    settings = _settings({"train": changes.get("train", {})}).train
     named = settings.model_copy(update={"name": name}) if name else settings
     return flow.plain(os.fspath(dataset), named, text_of(workspace), THREADS)
 
