@@ -6,7 +6,7 @@ is loaded. It outlives the Ctrl-C that a terminal sends to everything in it, so 
 parent that was killed leaves none behind.
 
 Both keep their record in SQLite unless told otherwise, and both take its write lock when a transaction begins
-(`use_write_transactions`).
+(`use_write_transactions`). Neither takes its own absence for the death of a run (`server_absence.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import IO, Any
 
 from darkroom.data.errors import InputError, WorkError
 from darkroom.data.files.locks import exclusive
+from darkroom.flows.server_absence import forgive_absence
 from darkroom.flows.settings import name_server
 
 _HOST = "127.0.0.1"
@@ -206,6 +207,7 @@ def serve(file_descriptor: int) -> None:
     from prefect.server.api.server import create_app
 
     use_write_transactions()
+    forgive_absence()
     _make_database()
     server = uvicorn.Server(uvicorn.Config(create_app(ephemeral=True, final=True), log_level="error", lifespan="on"))
 
@@ -227,6 +229,7 @@ def serve_operator(host: str, port: int) -> None:
     from prefect.cli import app
 
     use_write_transactions()
+    forgive_absence()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv = ["prefect", "server", "start", "--host", host, "--port", str(port)]  # its only way to take arguments
     with suppress(KeyboardInterrupt):  # Ctrl-C is how it is stopped

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import yaml
 from PIL import Image
 
 from darkroom.data.stores.table_paths import TablePaths
-from tests.processes import ROOT, processes_with, wait_for
+from tests.processes import ROOT, processes_with, run_command, wait_for
 
 ENTRYPOINTS = {
     f"darkroom.flows.deployed.{name.replace('-', '_')}"
@@ -160,8 +159,7 @@ def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
     file = tmp_path / "automations.yaml"
     file.write_text(yaml.safe_dump([automation]))
     command = ["prefect", "automation", "create", "--from-file", str(file)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_command(command, environment)
     deployment = client.read_deployment_by_name("score/score-folder")
     given = {"parameters": {"folder": "images", "model": "colours"}, "state": Running()}
     silent, ended = (client.create_flow_run_from_deployment(deployment.id, **given).id for _ in range(2))
@@ -176,3 +174,6 @@ def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
     assert state.is_crashed()
     assert "No heartbeat" in state.message
     assert client.read_flow_run(ended).state.is_completed()
+    # The runs of the other tests take longer than these ten seconds.
+    run_command(["prefect", "automation", "delete", automation["name"]], environment)
+    assert client.read_automations_by_name(automation["name"]) == []

@@ -13,13 +13,17 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
+from prefect.events import Event, Resource
+from prefect.states import Running
 
 from tests.datasets import photograph
 from tests.processes import ROOT, documented, is_healthy, processes_with, run_command, start, wait_for
@@ -97,6 +101,35 @@ def long_run(client: Any, pool: dict[str, UUID], images: Path, out: Path) -> UUI
 def ended(client: Any, run: UUID, seconds: float = 120) -> Any:
     wait_for(lambda: client.read_flow_run(run).state.is_final(), seconds, NO_LOG)
     return client.read_flow_run(run)
+
+
+def watched_runs(environment: dict[str, str], client: Any, deployment: UUID, file: Path) -> list[UUID]:
+    """Two runs that are Running, and that must give a sign of life within the next five seconds, then every 30 s."""
+    given = {"parameters": {"folder": "images", "model": "colours"}, "state": Running()}
+    runs = [client.create_flow_run_from_deployment(deployment, **given).id for _ in range(2)]
+    (automation,) = yaml.safe_load((ROOT / "prefect-automations.yaml").read_text())
+    automation["trigger"]["within"] = 30
+    automation["trigger"]["match"] = {"prefect.resource.id": [f"prefect.flow-run.{run}" for run in runs]}
+    file.write_text(yaml.safe_dump([automation]))
+    run_command(["prefect", "automation", "create", "--from-file", str(file)], environment)
+    for run in runs:
+        give_sign_of_life(client, run, seconds_ago=25)
+    return runs
+
+
+def num_waits(home: Path) -> int:
+    """How many runs the server waits for a sign of life of."""
+    with sqlite3.connect(home / "prefect.db") as database:
+        return int(database.execute("SELECT count(*) FROM automation_bucket").fetchone()[0])
+
+
+def give_sign_of_life(client: Any, run: UUID, seconds_ago: float = 0) -> None:
+    sign = Event(
+        occurred=datetime.now(UTC) - timedelta(seconds=seconds_ago),
+        event="prefect.flow-run.heartbeat",
+        resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run}"}),
+    )
+    client._client.post("/events", json=[sign.model_dump(mode="json")]).raise_for_status()
 
 
 def kill_run(run: UUID) -> None:
@@ -192,12 +225,21 @@ def test_a_run_goes_on_when_its_server_is_killed_and_when_the_database_is_locked
     """The last of this file: the server that was killed has left its log unfinished."""
     start_worker()
     run = long_run(client, pool, images, tmp_path / "out")
+    alive, dead = watched_runs(environment, client, pool["score"], tmp_path / "automations.yaml")
+    wait_for(lambda: num_waits(home) == 2, 30, NO_LOG)
     server = processes[0]
     os.killpg(server.pid, signal.SIGKILL)
     server.wait(30)
-    time.sleep(10)
+    time.sleep(10)  # both waits are over
     processes[0] = start(server.args, environment, home / "server-again.log", home)  # type: ignore[arg-type]
     wait_for(lambda: is_healthy(environment["PREFECT_API_URL"]), 120, home / "server-again.log")
+
+    def dead_is_found() -> bool:
+        give_sign_of_life(client, alive)
+        return bool(client.read_flow_run(dead).state.is_crashed())
+
+    wait_for(dead_is_found, 180, home / "server-again.log")
+    assert client.read_flow_run(alive).state.is_running()
     assert ended(client, run).state.is_completed()
     assert is_whole(tmp_path / "out")
 

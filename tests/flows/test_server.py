@@ -18,6 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from darkroom.data.errors import WorkError
 from darkroom.flows import server
+from darkroom.flows.server_absence import Attendance
 from tests.bundles import tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -199,3 +200,12 @@ def test_a_transaction_that_reads_before_it_writes_waits_for_other_writers(
         assert done.stdout == "['other', 'ours']\n", done.stderr
     else:
         assert "database is locked" in done.stderr
+
+
+def test_a_server_was_away_where_it_has_not_looked_for_long_and_where_the_clock_was_set() -> None:
+    """What it then does is seen on a real one in test_deployment_survival.py."""
+    attendance = Attendance(away_seconds=60)
+    assert attendance.was_away(1000)  # it has just started
+    attendance.last_look = 1000
+    assert [attendance.was_away(now) for now in (1000, 1005, 1060)] == [False] * 3
+    assert [attendance.was_away(now) for now in (1061, 9999, 999)] == [True] * 3
