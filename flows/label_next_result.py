@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darkroom.data.figures import count
+from darkroom.data.task import TaskName
 from darkroom.flows.results import SelfDescribed
 from darkroom.models.labelling.label_page import LABEL_PAGE
 from darkroom.models.labelling.next_images import NEXT_CSV, NextImages
@@ -29,6 +30,7 @@ class LabelNextResult(SelfDescribed):
     num_unfamiliar: int
     compared_with: str
     mean_confidence: float | None
+    task: TaskName
 
     @classmethod
     def of(cls, found: NextImages, out: Path) -> LabelNextResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.reporting.report import read_report
 from darkroom.models.explaining.explain import choose_examples
 from darkroom.models.inspecting.inspection import read_inspection
-from darkroom.models.labelling.next_images import check_model
 from darkroom.models.multi_label.metrics import MultiLabelMetrics
 from darkroom.models.prediction_table.schema import flatten_top_k
 
@@ -309,5 +309,66 @@ def test_what_needs_one_answer_an_image_says_so(journey: Journey, tmp_path: Path
     table.write_text("file,label\nimages/000.png,digit 0\n")
     with pytest.raises(InputError, match="any number of labels"):
         darkroom.versus(journey.bundle.reference, table, workspace=journey.workspace)
-    with pytest.raises(InputError, match="any number of labels"):
-        check_model(journey.bundle)
+
+
+def test_what_to_label_next_and_its_corrections_go_round(journey: Journey, tmp_path: Path) -> None:
+    """New images are chosen by the model's doubts, labelled, taken in, and not chosen again."""
+    source = tmp_path / "quads"
+    shutil.copytree(journey.folder, source)
+    write_quads(tmp_path / "later", range(1000, 1030))
+    shutil.copytree(tmp_path / "later" / "images", source / "incoming")
+    shutil.copy(source / "images" / "000.png", source / "incoming" / "seen.png")
+    shutil.copy(source / "incoming" / "1000.png", source / "incoming" / "again.png")
+    found = darkroom.label_next(
+        source / "incoming", journey.bundle.reference, budget=12, out=tmp_path / "next", workspace=journey.workspace
+    )
+    assert (found.num_images, found.num_labelled, found.num_chosen) == (32, 1, 12)
+    assert found.task == "multi-label"
+    table = pq.read_table(tmp_path / "next" / "predictions").to_pandas().set_index("path")
+    rows = list(csv.DictReader((tmp_path / "next" / "next.csv").open(encoding="utf-8")))
+    chosen = [row["path"] for row in rows]
+    assert "seen.png" not in chosen
+    assert len({"again.png", "1000.png"} & set(chosen)) <= 1
+    thresholds = dict(zip(NAMES, journey.bundle.card.thresholds, strict=True))
+    for row in rows:
+        said = table.loc[row["path"]]
+        assert row["predicted"] == "|".join(said.labels)
+        assert float(row["confidence"]) == pytest.approx(said.confidence, abs=1e-4)
+        if row["why"].startswith("uncertain: "):
+            label = row["why"].removeprefix("uncertain: ").partition(" or not")[0]
+            assert f"given from {thresholds[label]:.0%})" in row["why"]
+    shares = np.stack(table.probabilities.to_numpy())
+    limits = np.array(journey.bundle.card.thresholds)
+    distance = np.where(shares >= limits, (shares - limits) / (1 - limits), (limits - shares) / limits)
+    uncertain = {path for path, each in zip(table.index, distance, strict=True) if each.min() < 0.5}
+    assert found.num_uncertain == len(uncertain.intersection(chosen))
+    page = (tmp_path / "next" / "label.html").read_text(encoding="utf-8")
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert data["several"] is True
+    assert [item["suggested"] for item in data["items"]] == [list(table.loc[path].labels) for path in chosen]
+
+    truth = {Path(row[0]).name: row[1:] for row in csv.reader((tmp_path / "later" / "labels.csv").open())}
+    with (tmp_path / "corrections.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label"])
+        for path in chosen:
+            cells = truth["1000.png" if path == "again.png" else path]
+            names = [name for name, cell in zip(NAMES, cells, strict=True) if cell == "1"]
+            writer.writerow([f"incoming/{path}", json.dumps(names)])
+    data_set = darkroom.ingest(
+        source, name="quads", task="multi-label", image_size=32, rows_per_shard=100, max_judged=0, leaks="keep",
+        exclude="incoming/*", corrections=str(tmp_path / "corrections.csv"), workspace=journey.workspace,
+    )  # fmt: skip
+    corrected = open_dataset(Path(data_set.folder))
+    assert corrected.card.corrections is not None
+    assert corrected.card.corrections.num_new == 12
+    before = {size.label: size.num_images for size in corrected.card.corrections.before}
+    after = {size.label: size.num_images for size in corrected.card.corrections.after}
+    gained = {size.label: size.num_images for size in corrected.card.corrections.added}
+    assert {label: after[label] - before[label] for label in NAMES} == {label: gained.get(label, 0) for label in NAMES}
+    again = darkroom.label_next(
+        source / "incoming", journey.bundle.reference, budget=12, out=tmp_path / "next", workspace=journey.workspace
+    )
+    later = [row["path"] for row in csv.DictReader((tmp_path / "next" / "next.csv").open(encoding="utf-8"))]
+    assert again.num_labelled >= 13
+    assert not set(later) & set(chosen)

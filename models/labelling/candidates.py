@@ -10,7 +10,6 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from darkroom.data.dataset.manifest import OK
 from darkroom.models.labelling.selection import Known, unit, value
+from darkroom.models.labelling.uncertainty import ONE_LABEL, Opinion, Opinions
 from darkroom.models.prediction_table.schema import EMBEDDING
 
 logger = logging.getLogger(__name__)
@@ -35,16 +35,31 @@ class Candidate:
 
     Attributes:
         path, sha256: As in the table.
-        top: The most probable classes with their probabilities, the first the predicted one.
-        margin: Between the first two probabilities.
+        opinion: What the model says of it.
         unfamiliarity: As `Known.unfamiliarity` gives it.
     """
 
     path: str
     sha256: str
-    top: tuple[tuple[str, float], ...]
-    margin: float
+    opinion: Opinion
     unfamiliarity: float
+
+
+@dataclass(frozen=True)
+class PoolRules:
+    """Which images are candidates.
+
+    Attributes:
+        size: Candidates to keep: twice as many are in memory at most.
+        labelled: SHA-256 of images that need no label.
+        unusable: Paths of images that a correction left out.
+        opinions: How the rows of the table are read.
+    """
+
+    size: int
+    labelled: Collection[str] = frozenset()
+    unusable: Collection[str] = frozenset()
+    opinions: Opinions = ONE_LABEL
 
 
 @dataclass(frozen=True)
@@ -84,43 +99,39 @@ class _Kept:
         return cls(np.log(uniform) / (values + 1e-3), values, vectors.astype(np.float16), candidates)
 
 
-def read_pool(
-    parts: Sequence[Path], known: Known, labelled: Collection[str], size: int, unusable: Collection[str] = ()
-) -> Pool:
+def read_pool(parts: Sequence[Path], known: Known, rules: PoolRules) -> Pool:
     """The images of a table that may be labelled; of identical files the first.
 
     Args:
         parts: Of a prediction table with embeddings, in order.
         known: What the model is taken to know.
-        labelled: SHA-256 of images that need no label.
-        size: Candidates to keep: twice as many are in memory at most.
-        unusable: Paths of images that a correction left out.
+        rules: Which images they are.
     """
     kept: list[_Kept] = []
     num_ok = num_labelled = num_unusable = held = 0
-    for rows in _scored_rows(parts):
+    for rows in _scored_rows(parts, rules.opinions.columns):
         num_ok += rows.num_rows
-        wanted = [index for index, sha256 in enumerate(rows["sha256"].to_pylist()) if sha256 not in labelled]
+        wanted = [index for index, sha256 in enumerate(rows["sha256"].to_pylist()) if sha256 not in rules.labelled]
         num_labelled += rows.num_rows - len(wanted)
         paths = rows["path"].to_pylist()
-        usable = [index for index in wanted if paths[index] not in unusable]
+        usable = [index for index in wanted if paths[index] not in rules.unusable]
         num_unusable += len(wanted) - len(usable)
         wanted = usable
         if not wanted:
             continue
         rows = rows.take(wanted)
         vectors = unit(_vectors(rows))
-        tops = [_top(each) for each in rows["top_k"].to_pylist()]
-        margins = np.array([top[0][1] - (top[1][1] if len(top) > 1 else 0) for top in tops], np.float32)
+        opinions = rules.opinions.of(rows)
+        margins = np.array([opinion.margin for opinion in opinions], np.float32)
         unfamiliarity = known.unfamiliarity(vectors)
-        columns = (rows["path"].to_pylist(), rows["sha256"].to_pylist(), tops, margins.tolist(), unfamiliarity.tolist())
+        columns = (rows["path"].to_pylist(), rows["sha256"].to_pylist(), opinions, unfamiliarity.tolist())
         found = [Candidate(*each) for each in zip(*columns, strict=True)]
         kept.append(_Kept.of(value(margins, unfamiliarity), vectors, found))
         held += len(found)
-        if held >= 2 * size:
-            kept = [_best(kept, size)]
+        if held >= 2 * rules.size:
+            kept = [_best(kept, rules.size)]
             held = len(kept[0].candidates)
-    best = _best(kept, size) if kept else _Kept.of(np.zeros(0, np.float32), np.zeros((0, 1), np.float32), [])
+    best = _best(kept, rules.size) if kept else _Kept.of(np.zeros(0, np.float32), np.zeros((0, 1), np.float32), [])
     return Pool(tuple(best.candidates), best.values, best.vectors, num_ok, num_labelled, num_unusable)
 
 
@@ -142,8 +153,8 @@ def folder_sample(parts: Sequence[Path], size: int = MAX_KNOWN) -> Known:
     return Known.of(vectors)
 
 
-def _scored_rows(parts: Sequence[Path]) -> Iterator[pa.Table]:
-    columns = ["path", "sha256", "status", "top_k", EMBEDDING]
+def _scored_rows(parts: Sequence[Path], more: Sequence[str] = ()) -> Iterator[pa.Table]:
+    columns = ["path", "sha256", "status", *more, EMBEDDING]
     for part in parts:
         with pq.ParquetFile(part) as file:
             for batch in file.iter_batches(_ROWS, columns=columns):
@@ -155,10 +166,6 @@ def _scored_rows(parts: Sequence[Path]) -> Iterator[pa.Table]:
 def _vectors(rows: pa.Table) -> NDArray[np.float32]:
     flat = pc.list_flatten(rows[EMBEDDING].combine_chunks())
     return np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(rows.num_rows, -1)
-
-
-def _top(entries: list[dict[str, Any]]) -> tuple[tuple[str, float], ...]:
-    return tuple((entry["label"], float(entry["probability"])) for entry in entries)
 
 
 def _best(kept: list[_Kept], size: int) -> _Kept:

@@ -23,11 +23,13 @@ from darkroom.data.images.decode import Decoded, decode_with_header
 from darkroom.data.quality.distinct import Distinct
 from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.table_paths import TablePaths
+from darkroom.data.task import Task, TaskName
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.labelling.candidates import MAX_KNOWN, Candidate, Pool, folder_sample, read_pool
+from darkroom.models.labelling.candidates import MAX_KNOWN, Candidate, Pool, PoolRules, folder_sample, read_pool
 from darkroom.models.labelling.label_page import LABEL_PAGE, LabelPage, PageItem, page_picture, write_label_page
 from darkroom.models.labelling.selection import UNFAMILIAR_FROM, Known, choose
 from darkroom.models.labelling.training_images import Unusable, labelled_hashes, training_embeddings
+from darkroom.models.labelling.uncertainty import opinions_of
 from darkroom.models.measures.metrics import Frozen
 from darkroom.models.prediction_table.part_file import read_facts
 from darkroom.models.scoring.parts import open_runner
@@ -42,7 +44,6 @@ _COLUMNS = ("path", "predicted", "confidence", "why")
 # Candidates per label to be chosen, so that there is something to choose from; each takes 8 KB of memory.
 _POOL_TIMES = 20
 _MIN_POOL, _MAX_POOL = 5_000, 50_000
-_UNSURE_BELOW = 0.5
 
 
 class NextImages(Frozen):
@@ -57,14 +58,17 @@ class NextImages(Frozen):
         num_labelled: Those of them that the model's data set has already.
         num_unusable: Those of them that corrections left out.
         num_duplicates: Images passed over because a near-duplicate was chosen.
-        num_uncertain: Chosen images whose two most probable classes are less than 0.5 apart.
+        num_uncertain: Chosen images whose two most probable classes are less than 0.5 apart; where an image may have
+            several labels, those of which one is nearer to its threshold than half the way to 0 or 1.
         num_unfamiliar: Chosen images further from the known ones than 95 % of these are from each other.
         compared_with: `training images` or `the folder itself`: what unfamiliarity was measured against.
         mean_confidence: Of the chosen images; None where there are none.
+        task: Whether an image gets one label or any number.
     """
 
     folder: str
     bundle: str
+    task: TaskName = "single-label"
     budget: int
     num_chosen: int
     num_images: int
@@ -100,14 +104,8 @@ def check_model(bundle: Bundle) -> None:
     """Refuse a model that cannot say what to label next, before anything is scored.
 
     Raises:
-        InputError: where it gives an image several labels.
         SettingError: where it gives no embeddings.
     """
-    if bundle.card.task == "multi-label":
-        raise InputError(
-            f"{bundle.reference} gives an image any number of labels, and label-next asks for one. Choose "
-            "a single-label model with --model."
-        )
     bundle.check_embeddings()
 
 
@@ -139,7 +137,8 @@ def choose_next(
     size = min(max(_MIN_POOL, _POOL_TIMES * budget), _MAX_POOL)
     datasets = [each for each in (dataset, newest) if each]
     labelled = frozenset[str]().union(*map(labelled_hashes, datasets))
-    pool = read_pool(parts, known, labelled, size, _unusable(facts.folder, datasets))
+    rules = PoolRules(size, labelled, _unusable(facts.folder, datasets), opinions_of(bundle))
+    pool = read_pool(parts, known, rules)
     if not pool.candidates:
         why = "none of its files could be scored"
         if pool.num_labelled or pool.num_unusable:
@@ -159,14 +158,10 @@ def choose_next(
         num_uncertain=sum(_is_uncertain(each) for each in chosen),
         num_unfamiliar=sum(_is_unfamiliar(each) for each in chosen),
         compared_with="training images" if of_training else "the folder itself",
-        mean_confidence=round(sum(each.top[0][1] for each in chosen) / len(chosen), 4) if chosen else None,
+        mean_confidence=round(sum(each.opinion.confidence for each in chosen) / len(chosen), 4) if chosen else None,
+        task=bundle.card.task,
     )
-    items = [
-        PageItem(
-            each.candidate.path, each.picture, (each.candidate.top[0][0],), each.candidate.top, _why(each.candidate)
-        )
-        for each in picked
-    ]
+    items = [_item(each.candidate, each.picture) for each in picked]
     about = [
         f"{found.num_chosen:,} of {found.num_images:,} images in {found.folder}, chosen for {found.bundle}: those that "
         "it is unsure of, that look new to it, and that differ from each other."
@@ -174,7 +169,7 @@ def choose_next(
     page = LabelPage("What to label next", about, bundle.card.labels, items, bundle.card.task)
     write_label_page(out / LABEL_PAGE, page)
     write_json(out / NEXT_CARD, found.model_dump(mode="json"))
-    _write_csv(out / NEXT_CSV, chosen)
+    _write_csv(out / NEXT_CSV, chosen, bundle.labels.task)
     logger.info("%s: %d of %d images chosen to be labelled next.", facts.folder, len(chosen), pool.num_ok)
     return found
 
@@ -214,8 +209,13 @@ def _pick(pool: Pool, reference: str, bundle: Bundle, budget: int) -> tuple[list
     return [_Picked(pool.candidates[index], pictures[index]) for index in chosen], passed
 
 
+def _item(candidate: Candidate, picture: bytes | None) -> PageItem:
+    said = candidate.opinion
+    return PageItem(candidate.path, picture, said.labels, said.top, _why(candidate))
+
+
 def _is_uncertain(candidate: Candidate) -> bool:
-    return candidate.margin < _UNSURE_BELOW
+    return bool(candidate.opinion.doubts)
 
 
 def _is_unfamiliar(candidate: Candidate) -> bool:
@@ -224,18 +224,20 @@ def _is_unfamiliar(candidate: Candidate) -> bool:
 
 def _why(candidate: Candidate) -> str:
     """One sentence: what the model says, and which of the three reasons chose the image."""
-    said = " or ".join(f"{label} ({probability:.0%})" for label, probability in candidate.top[:2])
-    reasons = [f"uncertain: {said}"] if _is_uncertain(candidate) else []
+    said = candidate.opinion
+    reasons = [f"uncertain: {said.doubts}"] if _is_uncertain(candidate) else []
     if _is_unfamiliar(candidate):
         reasons.append(f"unfamiliar: further from known images than {candidate.unfamiliarity:.0%} of them")
-    return "; ".join(reasons) or f"differs from the others: {candidate.top[0][0]} ({candidate.top[0][1]:.0%})"
+    answer = f"{', '.join(said.labels) or 'no label'} ({said.confidence:.0%})"
+    return "; ".join(reasons) or f"differs from the others: {answer}"
 
 
-def _write_csv(path: Path, chosen: Sequence[Candidate]) -> None:
+def _write_csv(path: Path, chosen: Sequence[Candidate], task: Task) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
     for each in chosen:
-        writer.writerow([each.path, each.top[0][0], f"{each.top[0][1]:.4f}", _why(each)])
+        said = each.opinion
+        writer.writerow([each.path, task.text(said.labels), f"{said.confidence:.4f}", _why(each)])
     with atomic_file(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import darkroom
-from darkroom.models.labelling.candidates import folder_sample, read_pool
+from darkroom.models.labelling.candidates import PoolRules, folder_sample, read_pool
 from tests.bundles import tiny_bundle
 
 HOSTILE = '"><script>alert(1)</script>,=1+1.png'
@@ -101,11 +101,11 @@ def test_a_folder_without_an_image_is_refused(bundle: Path, tmp_path: Path) -> N
 def test_images_that_have_a_label_and_identical_files_are_no_candidates(out: Path) -> None:
     parts = sorted((out / "predictions").glob("part-*.parquet"))
     known = folder_sample(parts)
-    every = read_pool(parts, known, frozenset(), 1000)
+    every = read_pool(parts, known, PoolRules(1000))
     assert every.num_ok == 121
     hashes = [candidate.sha256 for candidate in every.candidates]
     assert len(hashes) == len(set(hashes)) == 80
-    labelled = read_pool(parts, known, frozenset(hashes[:30]), 1000)
+    labelled = read_pool(parts, known, PoolRules(1000, frozenset(hashes[:30])))
     assert {candidate.sha256 for candidate in labelled.candidates} == set(hashes[30:])
     assert labelled.num_labelled >= 30
 
@@ -113,7 +113,7 @@ def test_images_that_have_a_label_and_identical_files_are_no_candidates(out: Pat
 def test_a_pool_that_is_too_small_for_all_keeps_mostly_the_uncertain(out: Path) -> None:
     parts = sorted((out / "predictions").glob("part-*.parquet"))
     known = folder_sample(parts)
-    every, some = (read_pool(parts, known, frozenset(), size) for size in (1000, 20))
+    every, some = (read_pool(parts, known, PoolRules(size)) for size in (1000, 20))
     assert len(some.candidates) == 20
     assert some.vectors.shape == (20, every.vectors.shape[1])
     assert np.mean(some.values) > np.mean(every.values)
