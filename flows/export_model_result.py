@@ -25,12 +25,13 @@ class ModelExportResult(SelfDescribed):
     checked_on: str | None
     num_checked: int
     max_difference: float
+    max_difference_of_files: float | None
     num_other_answers: int
     reused: bool
 
     @classmethod
     def of(cls, card: ExportCard, out: Path, chosen: ModelChoice, reused: bool) -> ModelExportResult:
-        shared = ("checked_on", "num_checked", "max_difference", "num_other_answers")
+        shared = ("checked_on", "num_checked", "max_difference", "max_difference_of_files", "num_other_answers")
         return cls(
             bundle=card.model,
             chosen=chosen,
@@ -46,7 +47,8 @@ class ModelExportResult(SelfDescribed):
         """What was written, and how far it is from the model."""
         images = f"validation images of {self.checked_on}" if self.checked_on else "generated images"
         ties = f"; {count(self.num_other_answers, 'tie')} decided otherwise" if self.num_other_answers else ""
-        worst = f"probabilities differ by at most {self.max_difference:.1e}{ties}"
+        files = "" if self.max_difference_of_files is None else f", of files by {self.max_difference_of_files:.1e}"
+        worst = f"probabilities differ by at most {self.max_difference:.1e}{files}{ties}"
         rows = (
             Row(label="model", text=f"{self.bundle}, {self.chosen.reason}"),
             Row(label="exported", text=f"{self.to}, {self.num_bytes / 1e6:.1f} MB{', up to date' * self.reused}"),

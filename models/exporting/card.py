@@ -25,6 +25,7 @@ class ExportCard(Frozen):
         checked_on: The data set whose validation images it was checked on; None for generated images.
         num_checked: How many images these were.
         max_difference: The largest difference between its probabilities and the bundle's.
+        max_difference_of_files: The same where the form takes files, and decodes them itself; otherwise None.
         num_other_answers: Images that it labels otherwise than the bundle: ties, within twice that difference.
         libraries: Versions of those that wrote and checked it.
         files: Of the folder, but for this one.
@@ -37,6 +38,7 @@ class ExportCard(Frozen):
     checked_on: str | None
     num_checked: int
     max_difference: float
+    max_difference_of_files: float | None
     num_other_answers: int
     libraries: tuple[LibraryVersion, ...]
     files: tuple[FileFact, ...]

@@ -9,24 +9,27 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import InputError, SettingError, WorkError
 from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
 from darkroom.data.files.provenance import library_versions
+from darkroom.data.images.decode import decode
 from darkroom.data.stores.listing import printable
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.exporting.card import EXPORT_CARD, ExportCard, read_export
-from darkroom.models.exporting.forms import FORMS, FormName, Network
+from darkroom.models.exporting.forms import FORMS, FileNetwork, FormName, Network
 from darkroom.models.exporting.readme import readme
 from darkroom.models.onnx.inference import stored_batches
 
@@ -36,6 +39,9 @@ LABELS, README = "labels.txt", "README.md"
 # Of probabilities: rounding differs by far less, a wrong operator by far more.
 MAX_DIFFERENCE = 0.01
 MAX_CHECKED = 1000
+# Where files are decoded by other code, pixels differ by rounding, and probabilities by more than the network's own.
+MAX_DIFFERENCE_OF_FILES = 0.1
+MAX_FILES_CHECKED = 64
 # Raised whenever the same bundle would give other files.
 _CODE_VERSION = 1
 _BATCH = 32
@@ -113,6 +119,9 @@ def export_model(request: ModelExportRequest) -> ExportCard:
         logger.info("Writing %s as %s", bundle.reference, request.form)
         form.write(bundle, temporary)
         checked = _checked(bundle, form.opened(temporary), request)
+        if form.opened_for_files:
+            worst = _checked_files(form.opened_for_files(temporary), request)
+            checked = replace(checked, max_difference_of_files=worst)
         (temporary / LABELS).write_text("".join(f"{label}\n" for label in bundle.card.labels), encoding="utf-8")
         (temporary / README).write_text(readme(bundle, request.form, checked.said(request)), encoding="utf-8")
         files = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
@@ -123,6 +132,7 @@ def export_model(request: ModelExportRequest) -> ExportCard:
             checked_on=request.dataset.reference if request.dataset else None,
             num_checked=checked.num_images,
             max_difference=checked.max_difference,
+            max_difference_of_files=checked.max_difference_of_files,
             num_other_answers=checked.num_other_answers,
             libraries=library_versions(),
             files=tuple(FileFact.of(temporary, file) for file in files),
@@ -139,14 +149,20 @@ class _Checked:
     num_images: int
     max_difference: float
     num_other_answers: int
+    max_difference_of_files: float | None = None
 
     def said(self, request: ModelExportRequest) -> str:
         """The check in a sentence."""
         images = f"validation images of `{request.dataset.reference}`" if request.dataset else "generated images"
         return (
             f"Before it was written, it was run on {self.num_images:,} {images}: its probabilities differ from those "
-            f"of `{request.bundle.reference}` by at most {self.max_difference:.1e}."
+            f"of `{request.bundle.reference}` by at most {self.max_difference:.1e}{self._of_files()}."
         )
+
+    def _of_files(self) -> str:
+        if self.max_difference_of_files is None:
+            return ""
+        return f", and where it decodes and resizes files itself by at most {self.max_difference_of_files:.1e}"
 
 
 def _checked(bundle: Bundle, network: Network, request: ModelExportRequest) -> _Checked:
@@ -176,6 +192,35 @@ def _checked(bundle: Bundle, network: Network, request: ModelExportRequest) -> _
             "another form; one calibrated by curves keeps its answers as onnx, openvino, savedmodel or keras."
         )
     return _Checked(num_images, worst, num_others)
+
+
+def _checked_files(network: FileNetwork, request: ModelExportRequest) -> float:
+    """The largest difference where both get files: the first images, enlarged, so that they have to be resized.
+
+    Raises:
+        WorkError: where it is `MAX_DIFFERENCE_OF_FILES` or more.
+    """
+    bundle, runner, differences = request.bundle, request.bundle.runner(), [0.0]
+    for images in islice(_images(request), MAX_FILES_CHECKED // _BATCH):
+        files = [_enlarged(pixels) for pixels in images]
+        decoded = np.stack([decode(file, bundle.card.policy) for file in files])
+        wanted = bundle.probabilities(runner(decoded), "images that an export is checked on")
+        differences.append(float(np.abs(network(files) - wanted).max()))
+    worst = float(np.max(differences))
+    if not worst < MAX_DIFFERENCE_OF_FILES:
+        raise WorkError(
+            f"{FORMS[request.form].title} of {bundle.reference} gives other probabilities for files than the model, by "
+            f"up to {worst:.2g}, more than {MAX_DIFFERENCE_OF_FILES}: its decoding does not suit this network, and "
+            "nothing was written. Export it in another form."
+        )
+    return worst
+
+
+def _enlarged(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG of an image, each side one and two thirds as long."""
+    image, stream = Image.fromarray(pixels), io.BytesIO()
+    image.resize((image.width * 5 // 3, image.height * 5 // 3), Image.Resampling.BICUBIC).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _other_answers(bundle: Bundle, wanted: NDArray[np.floating], found: NDArray[np.floating]) -> int:

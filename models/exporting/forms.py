@@ -6,7 +6,7 @@ All take `image`, pixels `uint8[N, H, W, 3]`, and give `probabilities float32[N,
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,13 +21,15 @@ from darkroom.data.errors import InputError
 from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.bundle.calibrated import with_probabilities
 from darkroom.models.bundle.keras_loading import load_within_bounds
-from darkroom.models.exporting.saved_model import open_saved_model, write_saved_model
+from darkroom.models.exporting.saved_model import open_files, open_saved_model, write_saved_model
 from darkroom.models.onnx.metadata import PROBABILITIES
 from darkroom.models.onnx.runtime import export_onnx
 
 FormName = Literal["savedmodel", "tflite", "openvino", "onnx", "keras"]
 # Pixels `uint8[N, H, W, 3]` to probabilities `float32[N, C]`.
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+# The bytes of files to probabilities `float32[N, C]`.
+FileNetwork = Callable[[Sequence[bytes]], NDArray[np.float32]]
 
 IMAGE = "image"
 _TFLITE, _OPENVINO, _ONNX, _KERAS = "model.tflite", "model.xml", "model.onnx", "model.keras"
@@ -41,12 +43,14 @@ class Form:
         title: What it is called.
         write: Writes the model of a bundle into a folder.
         opened: Loads what was written there.
+        opened_for_files: Loads what takes the bytes of files in place of pixels; None where the form cannot decode.
         package: That it needs and that is not always installed, and the extra which has it; None where it needs none.
     """
 
     title: str
     write: Callable[[Bundle, Path], None]
     opened: Callable[[Path], Network]
+    opened_for_files: Callable[[Path], FileNetwork] | None = None
     package: tuple[str, str] | None = None
 
     def check_installed(self) -> None:
@@ -155,9 +159,9 @@ def _open_openvino(folder: Path) -> Network:
 
 
 FORMS: Mapping[FormName, Form] = {
-    "savedmodel": Form("A SavedModel", _write_savedmodel, open_saved_model),
+    "savedmodel": Form("A SavedModel", _write_savedmodel, open_saved_model, open_files),
     "tflite": Form("A TFLite model", _write_tflite, _open_tflite),
-    "openvino": Form("An OpenVINO model", _write_openvino, _open_openvino, ("openvino", "openvino")),
+    "openvino": Form("An OpenVINO model", _write_openvino, _open_openvino, package=("openvino", "openvino")),
     "onnx": Form("An ONNX model", _write_onnx, _open_onnx),
     "keras": Form("A Keras model", _write_keras, _open_keras),
 }

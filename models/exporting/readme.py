@@ -44,11 +44,20 @@ _RUN: Mapping[FormName, str] = {
 }
 _NOTES: Mapping[FormName, str] = {
     "savedmodel": """\
-        TensorFlow Serving takes this folder as a model's base path and serves version 1:
+        A second signature, `files`, takes `image_bytes`, the bytes of JPEG, PNG, BMP or GIF files, and decodes them as
+        described above; 16 bits, CMYK and the EXIF of PNG files are left out:
+
+        ```python
+        answer = tf.saved_model.load("1").signatures["files"]
+        probabilities = answer(image_bytes=tf.constant([Path("photo.jpg").read_bytes()]))["probabilities"].numpy()[0]
+        ```
+
+        TensorFlow Serving takes this folder as a model's base path, and serves version 1:
 
         ```sh
         docker run -p 8501:8501 -v "$PWD:/models/model" -e MODEL_NAME=model tensorflow/serving
-        curl -d '{"instances": [[[[0, 0, 0], ...]]]}' localhost:8501/v1/models/model:predict
+        printf '{"signature_name": "files", "instances": [{"image_bytes": {"b64": "%s"}}]}' "$(base64 -w0 photo.jpg)" |
+          curl -d @- localhost:8501/v1/models/model:predict
         ```
         """,
     "openvino": """\

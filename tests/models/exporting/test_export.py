@@ -15,12 +15,14 @@ from PIL import Image
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.errors import InputError, SettingError, WorkError
 from darkroom.data.images.decode import decode
+from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.models.bundle import calibrated
 from darkroom.models.bundle.bundle import Bundle, open_bundle
-from darkroom.models.exporting import forms
+from darkroom.models.exporting import forms, saved_model
 from darkroom.models.exporting.card import EXPORT_CARD, read_export
 from darkroom.models.exporting.export import ModelExportRequest, export_model, find_export
 from darkroom.models.exporting.forms import FORMS, FormName
+from darkroom.models.exporting.tensor_decoding import tensor_decoder
 from darkroom.models.measures.calibration import Calibration, Curve
 from darkroom.models.multi_label.calibration import LabelCalibration
 from darkroom.models.onnx.inference import split_logits
@@ -85,18 +87,21 @@ def test_it_answers_as_the_bundle_and_its_readme_is_a_program_that_says_so(
     text = (out / "README.md").read_text()
     assert f"15 validation images of `{dataset.reference}`" in text
     assert f"Below a confidence of {bundle.card.threshold:.4g}" in text
-    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    program, *for_files = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(for_files) == (form == "savedmodel") == (card.max_difference_of_files is not None)
     if form == "tflite" and find_spec("ai_edge_litert") is None:
         program = program.replace("ai_edge_litert.interpreter", "tensorflow.lite")
     Image.open(photo).save(out / "photo.jpg", quality=100, subsampling=0)
     monkeypatch.chdir(out)
-    exec(program, {})
+    names: dict[str, Any] = {}
+    exec(program, names)
+    exec("".join(for_files), names)
     chances = dict(re.findall(r"(\w+): ([\d.]+)", capsys.readouterr().out))
     pixels = decode((out / "photo.jpg").read_bytes(), bundle.card.policy)[None]
-    for label, chance in zip(
-        bundle.card.labels, bundle.card.calibration.apply(bundle.runner()(pixels))[0], strict=True
-    ):
-        assert float(chances[label]) == pytest.approx(chance, abs=0.02)  # Pillow's pixels differ by rounding
+    wanted = bundle.card.calibration.apply(bundle.runner()(pixels))[0]
+    for place, label in enumerate(bundle.card.labels):  # pixels of other decoders differ by rounding
+        assert float(chances[label]) == pytest.approx(wanted[place], abs=0.02)
+        assert names["probabilities"][place] == pytest.approx(wanted[place], abs=0.02)
 
 
 def _batches(dataset: Dataset) -> Any:
@@ -137,14 +142,18 @@ def test_a_saved_model_has_the_signature_that_tensorflow_serving_asks_for(tiny: 
     import tensorflow as tf
 
     export_model(ModelExportRequest(tiny, "savedmodel", tmp_path))
-    signature = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
-    ((), inputs), outputs = signature.structured_input_signature, signature.structured_outputs
-    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in inputs.items()} == {
-        "image": (tf.uint8, [None, 32, 32, 3])
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    wanted = {
+        "serving_default": {"image": (tf.uint8, [None, 32, 32, 3])},
+        "files": {"image_bytes": (tf.string, [None])},
     }
-    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in outputs.items()} == {
-        "probabilities": (tf.float32, [None, 3])
-    }
+    assert set(signatures) == set(wanted)
+    for name, signature in signatures.items():
+        ((), inputs), outputs = signature.structured_input_signature, signature.structured_outputs
+        assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in inputs.items()} == wanted[name]
+        assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in outputs.items()} == {
+            "probabilities": (tf.float32, [None, 3])
+        }
 
 
 @pytest.mark.parametrize("form", ["tflite", "keras"])
@@ -158,6 +167,22 @@ def test_one_that_answers_otherwise_is_an_error_and_nothing_is_written(
     with pytest.raises(WorkError, match=r"differ from the model's own by 0\.\d+ on 64 generated images.*nothing was"):
         export_model(ModelExportRequest(tiny, form, tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_decodes_files_otherwise_is_an_error(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = DecodePolicy(image_size=(32, 32), resize="pad", padding=(255, 0, 0), interpolation="nearest")
+    monkeypatch.setattr(saved_model, "tensor_decoder", lambda policy: upside_down(tensor_decoder(other)))
+    with pytest.raises(
+        WorkError, match=r"other probabilities for files than the model, by up to 0\.\d+, more than 0\.1"
+    ):
+        export_model(ModelExportRequest(tiny, "savedmodel", tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def upside_down(decoder: Any) -> Any:
+    return lambda data: decoder(data)[::-1]
 
 
 def test_one_that_gives_no_number_is_an_error(tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
