@@ -202,8 +202,7 @@ def _(result: ExplainResult) -> Description:
         ("pictures", f"{len(result.pictures):,}{state}, see {result.page}"),
     ]
     if result.quarantined:
-        num_files = sum(found.num_files for found in result.quarantined)
-        rows.append(("quarantined", _quarantined(num_files, result.quarantined)))
+        rows.append(("quarantined", _quarantined(sum(one.num_files for one in result.quarantined), result.quarantined)))
     return _description(f"What {result.bundle} looks at", *rows)
 
 
@@ -221,6 +220,7 @@ def _(result: ScoreResult) -> Description:
         ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
         ("quarantined", _counted(result.reasons)),
         ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),
+        ("unfamiliar", count(result.num_unfamiliar, "file") if result.num_unfamiliar else ""),
         ("table", result.out),
         ("exported", result.exported or ""),
         *(("remark", remark) for remark in result.remarks),
@@ -242,6 +242,7 @@ def _(result: InboxResult) -> Description:
         ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
         ("quarantined", _counted(result.reasons)),
         ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),
+        ("unfamiliar", count(result.num_unfamiliar, "file") if result.num_unfamiliar else ""),
         ("inbox", f"{count(result.num_files, 'file')}{f': {others}' if others else ''}"),
         ("table", f"{result.out}: {count(result.num_rows, 'row')}"),
     ]

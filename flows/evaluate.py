@@ -13,6 +13,7 @@ from darkroom.models.bundle.blessed import held
 from darkroom.models.evaluation.evaluate import find_report
 from darkroom.models.pages.navigation import REPORT_PAGE
 from darkroom.models.settings import BlessingRules
+from darkroom.models.training.publish import lacks_profile
 from darkroom.tasks import evaluate as tasks
 from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
@@ -43,6 +44,8 @@ def evaluate(
     with in_use(place, opened.folder, request.dataset.folder), held(opened.folder.parent.name, place):
         reused = find_report(request) is not None
         report = tasks.evaluate_bundle(request)
+        if lacks_profile(opened, request.dataset):
+            tasks.add_profile(request)
         tasks.bless_bundle(opened.folder, report, place)
         place.share(opened.folder, BUNDLE_CARD)
     link_pages(opened.folder, place)

@@ -32,6 +32,7 @@ class InboxResult(Result):
     labels: tuple[NamedCount, ...]
     reasons: tuple[NamedCount, ...]
     num_abstained: int
+    num_unfamiliar: int | None = None
     parts: tuple[str, ...]
     seconds: float
     images_per_second: float | None

@@ -39,6 +39,7 @@ class PredictedImage(Result):
     labels: tuple[str, ...] | None = None
     confidence: float | None = None
     abstained: bool | None = None
+    unfamiliar: bool | None = None
     top_k: tuple[LabelProbability, ...] = ()
 
     def cells(self) -> tuple[str, ...]:
@@ -46,7 +47,8 @@ class PredictedImage(Result):
         top = ", ".join(f"{each.label} {each.probability:.3f}" for each in self.top_k)
         said = ", ".join(self.labels) if self.labels is not None else self.label or ""
         confidence = "" if self.confidence is None else f"{self.confidence:.3f}"
-        state = f"quarantined: {self.reason}" if self.reason else "abstained" if self.abstained else ""
+        flags = [name for name, is_so in (("abstained", self.abstained), ("unfamiliar", self.unfamiliar)) if is_so]
+        state = f"quarantined: {self.reason}" if self.reason else ", ".join(flags)
         return self.path, said, confidence, top, state
 
 
@@ -106,8 +108,9 @@ def predict(images: Sequence[str], model: str, place: Workspace) -> PredictResul
     bundle = open_bundle(found.folder)
     check_decoder(bundle, decoder(), decoder_rule())
     policy = bundle.card.policy
-    runner = bundle.runner(bundle.engine("auto"), num_threads=1)
-    scorer = Scorer(runner, bundle, top_k=min(_NUM_SHOWN, len(bundle.card.labels)))
+    engine, top_k = bundle.engine("auto"), min(_NUM_SHOWN, len(bundle.card.labels))
+    runner = bundle.runner(engine, num_threads=1)
+    scorer = Scorer(runner, bundle, top_k=top_k, profile=bundle.profile, engine=engine)
     rows = list(score_contents(images, lambda image: (printable(image), _contents(image, policy.max_bytes)), scorer))
     fields = PredictedImage.model_fields
     predicted = tuple(

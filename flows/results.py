@@ -324,6 +324,7 @@ class ScoreResult(Result):
     labels: tuple[NamedCount, ...]
     reasons: tuple[NamedCount, ...]
     num_abstained: int
+    num_unfamiliar: int | None = None
     num_parts: int
     rows_reused: int
     seconds: float

@@ -125,12 +125,15 @@ def evaluated(
     """
     from darkroom.models.evaluation.evaluate import find_report  # which loads what draws
     from darkroom.models.pages.navigation import REPORT_PAGE
+    from darkroom.models.training.publish import lacks_profile
 
     place = open_workspace(workspace)
     found = place.choose_model(bundle)
     request = evaluate_request(str(found.folder), dataset, split, rules, place)
     opened = request.bundle
-    if place.mirror or not _is_same_decoder(opened, request.dataset.card.decoder):
+    if place.mirror or lacks_profile(opened, request.dataset):
+        return None
+    if not _is_same_decoder(opened, request.dataset.card.decoder):
         return None
     report = find_report(request)
     if report is None or (report.blessing and report.blessing.blessed and not _is_blessed(opened, place)):

@@ -10,6 +10,7 @@ from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.evaluation import evaluate, versus
 from darkroom.models.evaluation.evaluate import EvaluateRequest
 from darkroom.models.evaluation.reporting.report import EvaluationReport
+from darkroom.models.training import publish
 from darkroom.tasks.decorators import run_id, task
 from darkroom.tasks.progress import one_step
 
@@ -19,6 +20,12 @@ def evaluate_bundle(request: EvaluateRequest) -> EvaluationReport:
     """Evaluate a bundle on a split, decide whether it is blessed, and write the report."""
     with one_step("evaluate"):
         return evaluate.evaluate_bundle(request)
+
+
+@task()
+def add_profile(request: EvaluateRequest) -> None:
+    """Write the training profile of a bundle that an earlier Darkroom published without one."""
+    publish.add_profile(request.bundle, request.dataset)
 
 
 @task()

@@ -29,6 +29,7 @@ from darkroom.models.explaining.explain import choose_examples
 from darkroom.models.inspecting.inspection import read_inspection
 from darkroom.models.multi_label.metrics import MultiLabelMetrics
 from darkroom.models.prediction_table.schema import flatten_top_k
+from darkroom.models.profile.profile import read_profile
 
 DIGITS = (0, 1, 4, 7)
 NAMES = tuple(f"digit {digit}" for digit in DIGITS)
@@ -230,6 +231,14 @@ def test_python_and_keras_and_plain_onnx_give_the_rows_of_the_table(journey: Jou
     assert [list(each) for each in rows.labels] == [list(each) for each in table.labels]
     assert np.array_equal(np.stack(rows.probabilities.tolist()), np.stack(table.probabilities.tolist()))
     assert np.array_equal(rows.confidence, table.confidence)
+    profile = read_profile(journey.bundle.folder)
+    assert profile
+    familiar = profile.unfamiliarity(model.embed(files, precision="fp32"), "fp32")
+    assert familiar.tolist() == rows.unfamiliarity.tolist() == table.unfamiliarity.tolist()
+    assert rows.unfamiliar.tolist() == table.unfamiliar.tolist() == (familiar > 1).tolist()
+    given = {each.name: each.num_images for each in profile.card.labels}
+    counts = {each.label: each.num_images for each in journey.dataset.card.counts if each.split == "train"}
+    assert given == counts
     pixels = np.stack([darkroom.decode(file, model.decode_policy) for file in files])
     np.testing.assert_allclose(model.keras()(pixels), np.stack(rows.probabilities.tolist()), atol=1e-3)
     session = onnxruntime.InferenceSession(journey.bundle.onnx_path)
@@ -372,3 +381,11 @@ def test_what_to_label_next_and_its_corrections_go_round(journey: Journey, tmp_p
     later = [row["path"] for row in csv.DictReader((tmp_path / "next" / "next.csv").open(encoding="utf-8"))]
     assert again.num_labelled >= 13
     assert not set(later) & set(chosen)
+
+
+def test_an_evaluation_adds_the_training_profile_where_an_earlier_darkroom_wrote_none(journey: Journey) -> None:
+    folder = journey.bundle.folder / "profile"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    darkroom.evaluate(journey.bundle.reference, min_macro_f1=0.5, workspace=journey.workspace)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -3,8 +3,8 @@
 `models/<name>/<version>/`: `model.keras` (loaded in Keras's safe mode only), `model.onnx` (the same network, its parity
 checked at export; onnx_metadata.py says what its outputs are called), `model.int8.onnx` (the same quantized, where that
 can be done), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, whether scoring takes
-int8, training settings and history, the data set's version, and size and SHA-256 of each file. `report/` is added by
-evaluation.
+int8, training settings and history, the data set's version, and size and SHA-256 of each file. `profile/`, beside
+them, says what the training images are like; `report/` is added by evaluation.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -47,6 +48,7 @@ from darkroom.models.multi_label.calibration import LabelCalibration
 from darkroom.models.onnx.graph.validation import check_network
 from darkroom.models.onnx.quantize import Int8Facts
 from darkroom.models.onnx.runtime import Engine, KerasRunner, OnnxRunner, Runner, has_gpu, multiplies_int8_exactly
+from darkroom.models.profile.profile import Profile, read_profile
 from darkroom.models.settings import Precision, TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -222,6 +224,19 @@ class Bundle:
     def report_folder(self) -> Path:
         """Where the evaluation's report is, if there is one."""
         return self.folder / "report"
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The training profile, by which scoring tells unfamiliar images; None where there is none that can tell.
+
+        Raises:
+            FormatError: where it is damaged, or another network's.
+        """
+        found = read_profile(self.folder)
+        facts = found.card.familiarity if found else None
+        if facts and facts.embedding_size != self.card.embedding_size:
+            raise FormatError(f"The training profile in {self.folder} is another network's. {_REMEDY}")
+        return found if facts else None
 
     def check_embeddings(self) -> None:
         """Check that the network gives embeddings.

@@ -24,7 +24,7 @@ from darkroom.models.bundle.bundle import Bundle, check_decoder
 from darkroom.models.inbox.known import Known, open_known, stamp_of
 from darkroom.models.inbox.request import InboxRequest
 from darkroom.models.prediction_table.inbox_table import NightTable, night_schema
-from darkroom.models.scoring.plan import ScorePlan, write_plan
+from darkroom.models.scoring.plan import ScorePlan, say_what_is_missing, write_plan
 from darkroom.models.scoring.request import ScoreRequest
 
 _BATCH = 5000
@@ -100,6 +100,7 @@ def plan_night(request: InboxRequest, bundle: Bundle) -> NightPlan:
         bundle.check_embeddings()
     check_decoder(bundle, decoder(), score.decoder_mismatch)
     engine = bundle.engine(score.precision)
+    say_what_is_missing(bundle)
     table.fetch()
     table.check_kind()
     embedding_size = bundle.card.embedding_size if score.embeddings else None
@@ -110,7 +111,7 @@ def plan_night(request: InboxRequest, bundle: Bundle) -> NightPlan:
         known.follow(table)
         table.share()  # what a killed run published here alone
         _refuse_other_inbox(table, known.fact("folder"), reference)
-        table.check_columns(night_schema(bundle.several_labels, embedding_size))
+        table.check_columns(night_schema(bundle.several_labels, embedding_size, bundle.profile is not None))
         counts = _list(request, known, bundle.reference if score.rescore else None)
         _check_mounted(request, known, counts["num_files"])
         known.remember("folder", reference)
@@ -127,6 +128,7 @@ def plan_night(request: InboxRequest, bundle: Bundle) -> NightPlan:
             engine=engine,
             embedding_size=embedding_size,
             decoder=decoder(),
+            familiarity=bundle.profile.version if bundle.profile else None,
         ),
         files=FileCounts(**counts),
         night=request.night,

@@ -28,8 +28,8 @@ from darkroom.models.onnx.runtime import Runner
 from darkroom.models.prediction_table.inbox_table import NightTable, with_origin
 from darkroom.models.prediction_table.output import TableOutput
 from darkroom.models.prediction_table.part_file import PartFacts, part_key, stamp, write_part
-from darkroom.models.prediction_table.schema import EMBEDDING, as_table
-from darkroom.models.scoring.parts import PartDone
+from darkroom.models.prediction_table.schema import EMBEDDING, UNFAMILIAR, as_table
+from darkroom.models.scoring.parts import PartDone, profile_of
 from darkroom.models.scoring.plan import rows_key
 from darkroom.models.scoring.rows import Contents, Scorer, read_contents, score_contents
 
@@ -65,6 +65,7 @@ class PublishedPart:
         name: Its file, relative to the table; None where it had no new row.
         counts: Of these rows, by value, for each of the columns `status`, `reason` and `label`.
         num_abstained: Those below the model's threshold.
+        num_unfamiliar: Those of unfamiliar images; None where the model does not tell.
         num_known: Files of a content that has a row.
         num_waiting: Files that were being written.
         num_gone: Files that were no longer there.
@@ -74,6 +75,7 @@ class PublishedPart:
     name: str | None
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     num_abstained: int = 0
+    num_unfamiliar: int | None = None
     num_known: int = 0
     num_waiting: int = 0
     num_gone: int = 0
@@ -112,13 +114,14 @@ def stage_part(out: Path, index: int, runner: Runner, bundle: Bundle) -> StagedP
                 taken.append((file, content))
                 yield file["path"], contents
 
-    embeddings = plan.score.embedding_size is not None
+    embeddings, profile = plan.score.embedding_size is not None, profile_of(bundle, plan.score)
     with watched_decode(table.paths.work, index, [file["path"] for file in files]) as decode:
-        scorer = Scorer(runner, bundle, None, embeddings, decode)
+        scorer = Scorer(runner, bundle, None, embeddings, decode, profile=profile, engine=plan.score.engine)
         rows = list(score_contents(new_contents(), lambda named: named, scorer))
     states = [_state(folder, file, row["reason"], plan) for (file, _), row in zip(taken, rows, strict=True)]
     kept = [(file, content, row) for (file, content), row, state in zip(taken, rows, states, strict=True) if not state]
-    made = as_table([row for _, _, row in kept], plan.score.embedding_size, bundle.several_labels)
+    scored = [row for _, _, row in kept]
+    made = as_table(scored, plan.score.embedding_size, bundle.several_labels, profile is not None)
     made = made.append_column(_STAMP, pa.array([stamp(file) for file, _, _ in kept], pa.string()))
     made = made.append_column(_CONTENT, pa.array([content for _, content, _ in kept], pa.binary()))
     with atomic_file(table.staged(index)) as temporary:
@@ -173,6 +176,7 @@ def publish_part(table: NightTable, plan: NightPlan, bundle: Bundle, part: Stage
         name,
         _counted(rows),
         pc.sum(rows["abstained"]).as_py() or 0,
+        (pc.sum(rows[UNFAMILIAR]).as_py() or 0) if UNFAMILIAR in rows.column_names else None,
         len(part.known) + len(again),
         len(part.waiting),
         part.num_gone,
@@ -223,6 +227,7 @@ def _write(table: NightTable, name: str, plan: NightPlan, bundle: Bundle, rows: 
         embedding_size=score.embedding_size,
         decode_policy=bundle.card.policy,
         decoder=score.decoder,
+        familiarity=score.familiarity,
         first_row=0,
         num_rows=len(rows),
         rows_key=key,

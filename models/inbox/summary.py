@@ -46,6 +46,7 @@ class InboxSummary(BaseModel):
         models: Those that made them, `name@version`.
         statuses, labels, reasons: New rows by each; a row counts for each of its labels.
         num_abstained: New rows with a confidence below the model's threshold.
+        num_unfamiliar: New rows of unfamiliar images; None where the model does not tell, or there are no new rows.
         parts: The new files of the table.
         seconds: How long the run took.
         images_per_second: Of the new rows; None where there were none.
@@ -73,6 +74,7 @@ class InboxSummary(BaseModel):
     labels: tuple[NamedCount, ...]
     reasons: tuple[NamedCount, ...]
     num_abstained: int
+    num_unfamiliar: int | None = None
     parts: tuple[str, ...]
     seconds: float
     images_per_second: float | None
@@ -97,6 +99,7 @@ def summarize_night(
     folder_at(plan.score.folder).check()
     num_new = sum(part.done.num_rows - part.done.num_reused for part in published)
     files = plan.files
+    unfamiliar = [part.num_unfamiliar for part in published if part.num_unfamiliar is not None]
     with open_known(table) as known:
         num_rows = known.num_rows()
     summary = InboxSummary(
@@ -118,6 +121,7 @@ def summarize_night(
         labels=_named(published, "label"),
         reasons=_named(published, "reason"),
         num_abstained=sum(part.num_abstained for part in published),
+        num_unfamiliar=sum(unfamiliar) if unfamiliar else None,
         parts=tuple(part.name for part in published if part.name),
         seconds=round(seconds, 3),
         images_per_second=images_per_second([part.done for part in published]),

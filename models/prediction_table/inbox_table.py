@@ -199,14 +199,15 @@ def models_of(folder: Path) -> dict[str, int]:
     return rows
 
 
-def night_schema(labels: tuple[str, ...], embedding_size: int | None) -> pa.Schema:
+def night_schema(labels: tuple[str, ...], embedding_size: int | None, familiarity: bool = False) -> pa.Schema:
     """The columns of an inbox's table: those of any prediction table, the model of the row, and when it was scored.
 
     Args:
         labels: Of a model for several labels an image; () for one.
         embedding_size: Numbers in the column `embedding`; None where there is none.
+        familiarity: With the columns `unfamiliarity` and `unfamiliar`.
     """
-    schema = table_schema(labels, embedding_size)
+    schema = table_schema(labels, embedding_size, familiarity)
     return pa.schema([*schema, *_ADDED], schema.metadata)
 
 

@@ -27,7 +27,7 @@ from darkroom.models.prediction_table.schema import SCHEMA_VERSION, TOP_K
 
 _FACTS, _SHA256 = b"darkroom", b"darkroom.sha256"
 # Of what a table was made from, that which came later: where it is as it always was, it is not written.
-LATER = ("listed", "top_k")
+LATER = ("listed", "top_k", "familiarity", "num_unfamiliar")
 
 
 class PartFacts(BaseModel):
@@ -43,6 +43,7 @@ class PartFacts(BaseModel):
         top_k: Classes that each row keeps, if there are as many.
         decode_policy: How files became pixels.
         decoder: What decoded them; None where that was not recorded.
+        familiarity: The version of the training profile by which images are unfamiliar; None where none says so.
         first_row: The position of the first row in the table, from 0.
         num_rows: Rows of the part.
         rows_key: What each row depends on besides its file.
@@ -62,6 +63,7 @@ class PartFacts(BaseModel):
     top_k: int = TOP_K
     decode_policy: DecodePolicy
     decoder: Decoder | None
+    familiarity: str | None = None
     first_row: int
     num_rows: int
     rows_key: str

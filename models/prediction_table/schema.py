@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 TOP_K = 5
 TopK = int | Literal["all"]
 EMBEDDING = "embedding"
+UNFAMILIARITY, UNFAMILIAR = "unfamiliarity", "unfamiliar"
 LABELS = "darkroom.labels"
 
 SCHEMA = pa.schema(
@@ -36,6 +37,8 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
     ]
 )
+# Of a model that tells which images are unfamiliar, after those above.
+_OF_FAMILIARITY = (pa.field(UNFAMILIARITY, pa.float32()), pa.field(UNFAMILIAR, pa.bool_()))
 
 
 def check_top_k(top_k: TopK) -> None:
@@ -79,28 +82,37 @@ def labels_in(schema: pa.Schema) -> tuple[str, ...]:
     return tuple(json.loads(found)) if found else ()
 
 
-def table_schema(labels: Sequence[str] = (), embedding_size: int | None = None) -> pa.Schema:
+def table_schema(labels: Sequence[str] = (), embedding_size: int | None = None, familiarity: bool = False) -> pa.Schema:
     """The columns of a table.
 
     Args:
         labels: Of a model for several labels an image; () for one.
         embedding_size: Numbers in the column `embedding`; None where there is none.
+        familiarity: With the columns `unfamiliarity` and `unfamiliar`.
     """
     schema = multi_label_schema(labels) if labels else SCHEMA
+    if familiarity:
+        schema = pa.schema([*schema, *_OF_FAMILIARITY], schema.metadata)
     if embedding_size is None:
         return schema
     return schema.append(pa.field(EMBEDDING, pa.list_(pa.float32(), embedding_size)))
 
 
-def as_table(rows: Sequence[dict[str, Any]], embedding_size: int | None = None, labels: Sequence[str] = ()) -> pa.Table:
+def as_table(
+    rows: Sequence[dict[str, Any]],
+    embedding_size: int | None = None,
+    labels: Sequence[str] = (),
+    familiarity: bool = False,
+) -> pa.Table:
     """Rows as a table of `table_schema`; embeddings go in as one array, not number by number.
 
     Args:
         rows: Values by column.
         embedding_size: Numbers in an embedding; None for a table without that column.
         labels: Of a model for several labels an image; () for one.
+        familiarity: With the columns `unfamiliarity` and `unfamiliar`.
     """
-    table = pa.Table.from_pylist(list(rows), schema=table_schema(labels))
+    table = pa.Table.from_pylist(list(rows), schema=table_schema(labels, None, familiarity))
     if embedding_size is None:
         return table
     given = [row.get(EMBEDDING) for row in rows]

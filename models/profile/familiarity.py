@@ -98,7 +98,7 @@ def fit_familiarity(embeddings: Vectors) -> Familiarity | None:
     if num_directions < 1:
         return None
     directed = _directed(embeddings)
-    length = float(np.sqrt(directed.var(axis=0).sum()))
+    length = float(np.sqrt(directed.var(axis=0, ddof=1).sum()))
     if length < LEAST_SPREAD:
         return None
     found = PCA(num_directions, svd_solver="full").fit(directed)

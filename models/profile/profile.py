@@ -199,6 +199,19 @@ def has_profile(bundle: Path) -> bool:
     return (bundle / FOLDER / CARD).exists()
 
 
+def why_unfamiliarity_is_not_told(bundle: Path, name: str) -> str:
+    """Why scoring with a bundle does not tell which images are unfamiliar, and what to do about it, in words.
+
+    Args:
+        bundle: The bundle's folder.
+        name: What to call the model.
+    """
+    found = read_profile(bundle)
+    if found is None:
+        return f"{name} has no training profile. Where its data set is at hand, darkroom evaluate {name} adds one"
+    return f"{name} cannot tell, since {found.card.refused}"
+
+
 def read_profile(bundle: Path) -> Profile | None:
     """Read the profile in a bundle's folder.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.data.dataset.manifest import read_group
-from darkroom.data.errors import CountError
+from darkroom.data.errors import CountError, WorkError
 from darkroom.data.images.crash_recovery import watched_decode
 from darkroom.data.images.decoder_fingerprint import require_decoder
 from darkroom.data.stores.table_paths import TablePaths
@@ -17,6 +17,7 @@ from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.onnx.runtime import Engine, Runner
 from darkroom.models.prediction_table.part_file import PartFacts, part_key, stamp, write_part
 from darkroom.models.prediction_table.schema import EMBEDDING, as_table
+from darkroom.models.profile.profile import Profile
 from darkroom.models.scoring.plan import ScorePlan, read_plan, rows_key
 from darkroom.models.scoring.reuse import is_done, known_rows
 from darkroom.models.scoring.rows import Scorer, score_rows
@@ -74,19 +75,37 @@ def score_part(out: Path, index: int, runner: Runner, bundle: Bundle, num_thread
     if is_done(final, facts.part_key):
         return PartDone(index, len(files), len(files))
     require_decoder(plan.decoder)
+    profile = profile_of(bundle, plan)
     known = known_rows(table, files, facts.rows_key)
     unknown = [file for file in files if file["path"] not in known]
     embeddings = plan.embedding_size is not None
     began = time.time()
     with watched_decode(table.work, index, [file["path"] for file in files]) as decode:
-        scorer = Scorer(runner, bundle, num_threads, embeddings, decode, plan.top_k)
+        scorer = Scorer(runner, bundle, num_threads, embeddings, decode, plan.top_k, profile, plan.engine)
         scored = score_rows(unknown, plan.images, scorer)
         rows = [known.get(file["path"]) or next(scored) for file in files]
     if len(rows) != len(files):
         raise CountError(f"Part {index} of {plan.folder} has {len(files)} files and {len(rows)} rows.")
-    table_rows = as_table(rows, plan.embedding_size, bundle.several_labels)
+    table_rows = as_table(rows, plan.embedding_size, bundle.several_labels, profile is not None)
     write_part(final, table_rows, facts, table.work, plain=EMBEDDING if embeddings else None)
     return PartDone(index, len(files), len(known), began, time.time())
+
+
+def profile_of(bundle: Bundle, plan: ScorePlan) -> Profile | None:
+    """The training profile by which a plan's rows say what is unfamiliar; None where they do not.
+
+    Args:
+        bundle: The plan's.
+        plan: The plan.
+
+    Raises:
+        WorkError: where it is another than when the plan was made.
+    """
+    if plan.familiarity is None:
+        return None
+    if bundle.profile is None or bundle.profile.version != plan.familiarity:
+        raise WorkError(f"The training profile of {plan.bundle} was changed during the run. Start the run again.")
+    return bundle.profile
 
 
 def open_runner(bundle_folder: Path, engine: Engine = "fp32") -> tuple[Runner, Bundle]:
@@ -115,6 +134,7 @@ def _facts(plan: ScorePlan, bundle: Bundle, index: int, files: list[dict[str, An
         top_k=plan.top_k,
         decode_policy=bundle.card.policy,
         decoder=plan.decoder,
+        familiarity=plan.familiarity,
         first_row=index * plan.rows_per_part,
         num_rows=len(files),
         rows_key=key,

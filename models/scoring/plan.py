@@ -39,6 +39,7 @@ from darkroom.models.prediction_table import earlier_layout
 from darkroom.models.prediction_table.inbox_table import night_parts
 from darkroom.models.prediction_table.part_file import LATER, PartFacts, read_facts
 from darkroom.models.prediction_table.schema import TOP_K, kept_classes
+from darkroom.models.profile.profile import why_unfamiliarity_is_not_told
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.reuse import RowKeys, keep_rows
 
@@ -73,6 +74,7 @@ class ScorePlan(BaseModel):
         embedding_size: Numbers in an embedding; None where the table has none.
         top_k: Classes that each row keeps, if there are as many.
         decoder: Of the images; None in a plan of an earlier Darkroom.
+        familiarity: The version of the training profile that tells which images are unfamiliar; None where none does.
         remarks: Sentences for the person on what is to be scored.
     """
 
@@ -88,6 +90,7 @@ class ScorePlan(BaseModel):
     embedding_size: int | None = None
     top_k: int = TOP_K
     decoder: Decoder | None = None
+    familiarity: str | None = None
     remarks: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
@@ -126,6 +129,7 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     if request.embeddings:
         bundle.check_embeddings()
     engine = engine or bundle.engine(request.precision)
+    say_what_is_missing(bundle)
     check_decoder(bundle, decoder(), request.decoder_mismatch)
     table = request.out.paths
     request.out.fetch()
@@ -144,6 +148,17 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     write_json(table.plan, plan.model_dump(mode="json"))
     request.out.share_plan()
     return plan
+
+
+def say_what_is_missing(bundle: Bundle) -> None:
+    """Say, of a model that does not tell which images are unfamiliar, why not, and what to do.
+
+    Args:
+        bundle: The model's.
+    """
+    if bundle.profile is None:
+        said = "No columns unfamiliarity and unfamiliar: %s."
+        logger.info(said, why_unfamiliarity_is_not_told(bundle.folder, bundle.reference))
 
 
 def _remarks(request: ScoreRequest, listed: pq.ParquetFile, policy: DecodePolicy) -> tuple[str, ...]:
@@ -183,6 +198,7 @@ def plan_of(request: ScoreRequest, bundle: Bundle, engine: Engine, num_files: in
         embedding_size=bundle.card.embedding_size if request.embeddings else None,
         top_k=kept_classes(request.top_k, len(bundle.card.labels)),
         decoder=decoder(),
+        familiarity=bundle.profile.version if bundle.profile else None,
     )
 
 
@@ -206,7 +222,8 @@ def rows_key(bundle: Bundle, plan: ScorePlan) -> str:
     """
     card = bundle.card.model_dump(mode="json", exclude={"decoder"})  # of its training images, not of those scored
     pixels = [plan.decoder.fingerprint] if plan.decoder else []  # none: as an earlier Darkroom wrote it
-    more = [{"top_k": plan.top_k}] if plan.top_k != TOP_K else []
+    later = {"top_k": plan.top_k, "familiarity": plan.familiarity}
+    more = [{name: value} for name, value in later.items() if value not in (TOP_K, None)]
     return content_version(CODE_VERSION, card, plan.folder, plan.engine, plan.embedding_size, *pixels, *more)
 
 
@@ -290,6 +307,9 @@ def _say_what_changes(request: ScoreRequest, plan: ScorePlan) -> None:
     if earlier.bundle != plan.bundle:
         said = "The table in %s was made by %s: all of its rows are scored again by %s."
         logger.warning(said, reference, earlier.bundle, plan.bundle)
+    elif earlier.familiarity != plan.familiarity:
+        said = "The training profile of %s is another than it was: all rows of the table in %s are scored again."
+        logger.warning(said, plan.bundle, reference)
     elif earlier.embedding_size and not plan.embedding_size:
         logger.warning("The table in %s loses its column embedding: this run was not given --embeddings.", reference)
     elif earlier.top_k != plan.top_k:

@@ -27,8 +27,9 @@ from darkroom.data.parallel import in_batches, num_cpus, ordered_map, raise_if_s
 from darkroom.data.reason_codes import ReasonCode
 from darkroom.data.stores.folders import ImageFolder
 from darkroom.models.bundle.bundle import Bundle
-from darkroom.models.onnx.runtime import Runner
-from darkroom.models.prediction_table.schema import EMBEDDING, TOP_K
+from darkroom.models.onnx.runtime import Engine, Runner
+from darkroom.models.prediction_table.schema import EMBEDDING, TOP_K, UNFAMILIAR, UNFAMILIARITY
+from darkroom.models.profile.profile import Profile
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Scorer:
         embeddings: Give each row that was scored an `embedding`, `float32[D]`.
         decode: Of a part of a run, which watches over its decoder.
         top_k: Classes that a row keeps, the most likely first.
+        profile: Gives each row that was scored `unfamiliarity` and `unfamiliar`; None for rows without.
+        engine: What runs the network.
     """
 
     runner: Runner
@@ -74,6 +77,8 @@ class Scorer:
     embeddings: bool = False
     decode: Decode = decode_unwatched
     top_k: int = TOP_K
+    profile: Profile | None = None
+    engine: Engine = "fp32"
 
 
 def score_rows(files: list[_File], folder: ImageFolder, scorer: Scorer) -> Iterator[dict[str, Any]]:
@@ -145,15 +150,20 @@ def score_batch(batch: Sequence[tuple[str | None, Contents]], scorer: Scorer) ->
     if not usable:
         return [_row(item, None) for item in ready]
     pixels = np.stack([item.pixels for item in ready if item.pixels is not None])
-    logits, vectors = runner.with_embeddings(pixels) if scorer.embeddings else (runner(pixels), None)
+    looks_at_them = scorer.embeddings or scorer.profile is not None
+    logits, vectors = runner.with_embeddings(pixels) if looks_at_them else (runner(pixels), None)
     finite = np.asarray(np.isfinite(logits).all(axis=1))
-    if vectors is not None:
+    if vectors is not None and scorer.embeddings:
         finite = finite & np.isfinite(vectors).all(axis=1)
     for place in (place for place, is_finite in zip(usable, finite, strict=True) if not is_finite):
         logger.debug("%s is quarantined: the network gives NaN or infinity", ready[place].path or "an image")
         ready[place] = replace(ready[place], reason=_NOT_FINITE, pixels=None)
     predictions = _predictions(bundle.card.calibration.apply(logits[finite]), bundle, scorer.top_k)
-    if vectors is not None:
+    if vectors is not None and scorer.profile is not None:
+        far = scorer.profile.unfamiliarity(vectors[finite], scorer.engine)
+        pairs = zip(predictions, far.tolist(), (far > 1).tolist(), strict=True)
+        predictions = [each | {UNFAMILIARITY: value, UNFAMILIAR: is_far} for each, value, is_far in pairs]
+    if vectors is not None and scorer.embeddings:
         predictions = [each | {EMBEDDING: vector} for each, vector in zip(predictions, vectors[finite], strict=True)]
     said = iter(predictions)
     return [_row(item, next(said) if item.pixels is not None else None) for item in ready]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
@@ -24,7 +25,7 @@ from darkroom.data.stores.table_paths import TablePaths
 from darkroom.models.onnx.runtime import Engine
 from darkroom.models.prediction_table import earlier_layout
 from darkroom.models.prediction_table.part_file import LATER
-from darkroom.models.prediction_table.schema import SCHEMA_VERSION, TOP_K
+from darkroom.models.prediction_table.schema import SCHEMA_VERSION, TOP_K, UNFAMILIAR
 from darkroom.models.scoring.parts import PartDone, images_per_second
 from darkroom.models.scoring.plan import read_plan, remove_plan
 
@@ -65,6 +66,7 @@ class ScoreSummary(BaseModel):
         num_files: Files, and rows.
         statuses, labels, reasons: Rows by each.
         num_abstained: Rows with a confidence below the bundle's threshold.
+        num_unfamiliar: Rows of unfamiliar images; None where the table does not tell.
         parts: The table's files.
         rows_reused: Rows that an earlier run had made.
         started_at: UTC, ISO 8601.
@@ -91,6 +93,7 @@ class ScoreSummary(BaseModel):
     labels: tuple[NamedCount, ...]
     reasons: tuple[NamedCount, ...]
     num_abstained: int
+    num_unfamiliar: int | None = None
     parts: tuple[FileFact, ...]
     rows_reused: int
     started_at: str
@@ -125,15 +128,17 @@ def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: flo
     for longer in set(table.parts()) - set(parts):
         longer.unlink()
     counts: dict[str, Counter[str]] = {column: Counter() for column in ("status", "label", "reason")}
-    num_abstained = 0
+    num_abstained = num_unfamiliar = 0
     for part in parts:
         label = "labels" if "labels" in pq.read_schema(part).names else "label"
-        rows = pq.read_table(part, columns=["status", label, "reason", "abstained"])
+        flags = ["abstained", *([UNFAMILIAR] if plan.familiarity else [])]
+        rows = pq.read_table(part, columns=["status", label, "reason", *flags])
         for column in counts:
             for value in rows[label if column == "label" else column].to_pylist():
                 if value is not None:
                     counts[column].update(value if isinstance(value, list) else [value])
-        num_abstained += sum(value is True for value in rows["abstained"].to_pylist())
+        found = [pc.sum(rows[flag]).as_py() or 0 for flag in flags]
+        num_abstained, num_unfamiliar = num_abstained + found[0], num_unfamiliar + sum(found[1:])
     total = sum(counts["status"].values())
     if total != plan.num_files:
         raise CountError(f"{plan.num_files} files of {plan.folder} were planned and {total} rows written.")
@@ -152,6 +157,7 @@ def summarize(out: Path, done: Sequence[PartDone], started_at: str, seconds: flo
         labels=_named(counts["label"]),
         reasons=_named(counts["reason"]),
         num_abstained=num_abstained,
+        num_unfamiliar=num_unfamiliar if plan.familiarity else None,
         parts=tuple(FileFact.of(out, part.name) for part in parts),
         rows_reused=sum(part.num_reused for part in done),
         started_at=started_at,

@@ -72,7 +72,14 @@ class ServedModel:
         self.runner: Runner = self.bundle.runner(self.engine, num_threads=1)
         self.since = datetime.now(UTC).isoformat(timespec="seconds")
         top_k = kept_classes(MAX_TOP_K, len(self.bundle.card.labels))
-        self._scorer = Scorer(self.runner, self.bundle, decode=request.decode, top_k=top_k)
+        self._scorer = Scorer(
+            self.runner,
+            self.bundle,
+            decode=request.decode,
+            top_k=top_k,
+            profile=self.bundle.profile,
+            engine=self.engine,
+        )
         self._batcher = Batcher(
             self._rows, settings.max_waiting, settings.gather_ms / 1000, request.num_threads, observe
         )
@@ -98,8 +105,8 @@ class ServedModel:
         self._batcher.close()
 
     def _rows(self, batch: Sequence[Item]) -> list[dict[str, Any]]:
-        rows = as_table(score_batch(batch, self._scorer), labels=self.bundle.several_labels).to_pylist()
-        return list(rows)
+        scored, familiarity = score_batch(batch, self._scorer), self.bundle.profile is not None
+        return list(as_table(scored, labels=self.bundle.several_labels, familiarity=familiarity).to_pylist())
 
 
 class Service:

@@ -17,7 +17,7 @@ from darkroom.data.files.cards import FileFact
 from darkroom.data.files.provenance import library_versions
 from darkroom.data.progress import Progress, unseen
 from darkroom.data.stores.workspace import Workspace
-from darkroom.models.bundle.bundle import BUNDLE_FILES, INT8_FILE, BundleCard, write_card
+from darkroom.models.bundle.bundle import BUNDLE_FILES, INT8_FILE, Bundle, BundleCard, write_card
 from darkroom.models.multi_label.answers import answers_of
 from darkroom.models.networks.architectures import with_embeddings
 from darkroom.models.onnx.inference import split_logits, stored_batches
@@ -26,6 +26,7 @@ from darkroom.models.onnx.parity import check_parity
 from darkroom.models.onnx.quantize import Int8Facts, calibration_images, judge, quantize
 from darkroom.models.onnx.runtime import OnnxRunner, export_onnx
 from darkroom.models.profile.made import Seen, ValidationFacts, familiarity_of, make_profile, seen_by
+from darkroom.models.profile.profile import has_profile
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training.calibrate import Decided, decide
 from darkroom.models.training.model_version import bundle_name, bundle_version, staging_folder
@@ -111,6 +112,38 @@ def publish_bundle(
     remove_folder(staging_folder(dataset, settings, workspace))
     logger.info("%s@%s: validation accuracy %.4f", card.name, card.version, card.validation_accuracy)
     return final
+
+
+def lacks_profile(bundle: Bundle, dataset: Dataset) -> bool:
+    """Whether a bundle has no training profile, since an earlier Darkroom published it, and this data set can give one.
+
+    Args:
+        bundle: The bundle.
+        dataset: Any data set.
+    """
+    return bundle.card.dataset == dataset.reference and not has_profile(bundle.folder)
+
+
+def add_profile(bundle: Bundle, dataset: Dataset) -> None:
+    """Write a training profile beside a bundle that has none: the one that its training would write today.
+
+    Args:
+        bundle: The bundle.
+        dataset: The one that it was trained on.
+
+    Raises:
+        FormatError: where its network gives NaN or infinity.
+    """
+    runner = bundle.runner()
+    seen = seen_by(runner, familiarity_of(dataset, runner))
+    logits, truth = split_logits(dataset, "validation", runner, seen)
+    int8_seen = None
+    if bundle.card.int8.gate:
+        int8_seen = seen_by(runner, seen.familiarity if seen else None)
+        split_logits(dataset, "validation", bundle.runner("int8"), int8_seen)
+    chances = bundle.probabilities(logits, "validation images")
+    make_profile(bundle.folder, dataset, ValidationFacts(chances, truth, bundle.answers, seen, int8_seen))
+    logger.info("%s has a training profile now.", bundle.reference)
 
 
 def _check_finite(logits: NDArray[np.float32], name: str) -> None:

@@ -131,7 +131,7 @@ class Model:
         """
         rows = self._rows(images, precision, embeddings, top_k)
         size = self._bundle.card.embedding_size if embeddings else None
-        table = as_table(rows, size, self._bundle.several_labels)
+        table = as_table(rows, size, self._bundle.several_labels, self._bundle.profile is not None)
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -171,10 +171,18 @@ class Model:
         policy = self.decode_policy
         if embeddings:
             self._bundle.check_embeddings()
-        runner = self._runner(self._bundle.engine(precision))
+        engine = self._bundle.engine(precision)
+        runner = self._runner(engine)
         checked = check_images(images)
         check_top_k(top_k)
-        scorer = Scorer(runner, self._bundle, embeddings=embeddings, top_k=kept_classes(top_k, len(self.labels)))
+        scorer = Scorer(
+            runner,
+            self._bundle,
+            embeddings=embeddings,
+            top_k=kept_classes(top_k, len(self.labels)),
+            profile=self._bundle.profile,
+            engine=engine,
+        )
         return list(score_contents(checked, lambda image: read_image(image, policy), scorer))
 
     def _runner(self, engine: Engine) -> Runner:

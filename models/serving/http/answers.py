@@ -36,6 +36,10 @@ class Prediction(_Answer):
     top_k: list[Probability] | None = Field(description="The most likely classes, the most likely first")
     width: int | None = Field(description="Of the image as sent, pixels")
     height: int | None = Field(description="Of the image as sent, pixels")
+    unfamiliarity: float | None = Field(
+        default=None, description="How far it is from the training images, 1 at the limit; null where none is told"
+    )
+    unfamiliar: bool | None = Field(default=None, description="Whether it is beyond the limit")
 
     @classmethod
     def of(cls, row: dict[str, Any], top_k: int) -> Prediction:

@@ -24,7 +24,7 @@ from darkroom.models.networks.architectures import (
 )
 from darkroom.models.onnx.quantize import Int8Facts
 from darkroom.models.onnx.runtime import KerasRunner, OnnxRunner, export_onnx
-from darkroom.models.prediction_table.schema import SCHEMA
+from darkroom.models.prediction_table.schema import table_schema
 from darkroom.models.scoring.parts import open_runner, score_part
 from darkroom.models.scoring.summary import ScoreSummary, summarize
 from tests.scoring import plan
@@ -119,7 +119,7 @@ def test_embeddings_are_what_the_last_dense_layer_of_the_keras_model_is_given(
     before = keras.Model(model.inputs[0], model.layers[-2].output)
     assert model.layers[-1].name == LOGITS_LAYER
     found = table(tmp_path / "out")
-    assert found.schema == SCHEMA.append(pa.field("embedding", pa.list_(pa.float32(), 512)))
+    assert found.schema == table_schema((), 512, familiarity=True)
     assert summary.embedding_size == 512
     rows = found.to_pylist()
     assert [row["embedding"] is None for row in rows] == [row["status"] == "quarantined" for row in rows]
@@ -135,7 +135,7 @@ def test_the_other_columns_are_the_same_with_embeddings_and_the_table_without_is
     out = tmp_path / "out"
     run(images, bundle, out)
     without = table(out)
-    assert without.schema == SCHEMA
+    assert without.schema == table_schema((), None, familiarity=True)
     assert run(images, bundle, out, embeddings=True).rows_reused == 0
     assert table(out).drop_columns("embedding").equals(without)
     assert run(images, bundle, out, embeddings=True).rows_reused == 72

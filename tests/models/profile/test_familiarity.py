@@ -29,7 +29,7 @@ def test_a_distance_is_that_of_probabilistic_pca(familiarity: Familiarity) -> No
     training, others = clustered(600, 0).astype(float), clustered(40, 1).astype(float)
     directed = training / np.linalg.norm(training, axis=1, keepdims=True)
     pca = PCA(64, svd_solver="full").fit(directed)
-    rest = (directed.var(axis=0).sum() - pca.explained_variance_.sum()) / (200 - 64)
+    rest = (directed.var(axis=0, ddof=1).sum() - pca.explained_variance_.sum()) / (200 - 64)
     precision = pca.components_.T @ np.diag(1 / pca.explained_variance_ - 1 / rest) @ pca.components_
     precision += np.eye(200) / rest
     away = others / np.linalg.norm(others, axis=1, keepdims=True) - directed.mean(axis=0)

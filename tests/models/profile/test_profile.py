@@ -18,7 +18,8 @@ from darkroom.data.files.hashing import file_sha256
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.npz import write_arrays
 from darkroom.models.onnx.inference import split_logits
-from darkroom.models.profile.profile import Profile, read_profile
+from darkroom.models.profile.profile import Profile, read_profile, write_profile
+from tests.command_line import darkroom
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,6 @@ def test_the_profile_is_no_part_of_the_version_or_the_card(bundle: Bundle, tmp_p
 
 
 def test_the_same_content_gives_the_same_bytes(bundle: Bundle, profile: Profile, tmp_path: Path) -> None:
-    from darkroom.models.profile.profile import write_profile
-
     write_profile(tmp_path, profile.card, profile.samples, profile.familiarity)
     for name in ("profile.json", "samples.npz"):
         assert (tmp_path / "profile" / name).read_bytes() == (bundle.folder / "profile" / name).read_bytes()
@@ -172,3 +171,15 @@ def test_a_damaged_or_hostile_profile_is_refused_in_one_sentence(what: str, bund
     with pytest.raises(FormatError, match=said) as raised:
         read_profile(folder)
     assert "\n" not in str(raised.value)
+
+
+def test_a_command_ends_with_exit_status_2_before_anything_is_scored(
+    images: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(bundle.folder, tmp_path / "model")
+    change_arrays(folder, spread=np.zeros(4))
+    done = darkroom("score", images / "test", "--model", folder, "--out", tmp_path / "out", folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "is no training profile: its spread cannot be what the card says. Remove that folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

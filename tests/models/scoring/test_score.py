@@ -73,6 +73,8 @@ def test_the_columns_are_those_of_the_contract_in_their_order_and_types(scored):
             ("top_k", "list<element: struct<label: string, probability: float>>"),
             ("width", "int32"),
             ("height", "int32"),
+            ("unfamiliarity", "float"),
+            ("unfamiliar", "bool"),
         ]
 
 
@@ -278,9 +280,9 @@ def test_scoring_gives_the_network_the_very_pixels_that_training_saw(images, dat
     fed: list[np.ndarray] = []
 
     class Watched:
-        def __call__(self, batch: np.ndarray) -> np.ndarray:
+        def with_embeddings(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             fed.extend(batch)
-            return np.zeros((len(batch), 3), np.float32)
+            return np.zeros((len(batch), 3), np.float32), np.zeros((len(batch), 512), np.float32)
 
     wanted = dataset.paths("train")
     plan(images, bundle, tmp_path / "out", dataset=dataset.folder, split="train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from sklearn.metrics import log_loss
 from darkroom.data.errors import SettingError, WorkError
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.stores.workspace import Workspace
+from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.measures.calibration import probabilities
 from darkroom.models.onnx.inference import split_logits
 from darkroom.models.onnx.runtime import export_onnx
 from darkroom.models.training import publish
 from darkroom.models.training.model_version import bundle_version, published_bundle, staging_folder
-from darkroom.models.training.publish import publish_bundle
+from darkroom.models.training.publish import add_profile, lacks_profile, publish_bundle
 from darkroom.models.training.train import Trained
 from tests.models.conftest import SETTINGS
 
@@ -127,3 +129,15 @@ def test_logits_of_a_split_come_in_the_order_of_its_records(dataset, bundle):
     assert [dataset.card.labels[index] for index in truth] == [record.label for record in records]
     for record, row in zip(records, logits, strict=True):
         np.testing.assert_allclose(bundle.runner()(decode_stored(record.encoded)[None])[0], row, atol=1e-5)
+
+
+def test_a_bundle_of_before_there_were_profiles_gets_the_one_that_its_training_would_write(dataset, bundle, tmp_path):
+    folder = shutil.copytree(bundle.folder, tmp_path / "old")
+    shutil.rmtree(folder / "profile")
+    old = open_bundle(folder)
+    assert lacks_profile(old, dataset)
+    assert not lacks_profile(bundle, dataset)
+    add_profile(old, dataset)
+    assert not lacks_profile(old, dataset)
+    for name in ("profile.json", "samples.npz"):
+        assert (folder / "profile" / name).read_bytes() == (bundle.folder / "profile" / name).read_bytes()
