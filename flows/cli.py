@@ -48,8 +48,9 @@ def main() -> None:
     # During a flow Prefect handles the signal itself: it records the run as crashed, and then calls this handler.
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        for word in sys.argv[1:]:
-            refuse_secrets(word)  # before Prefect keeps it as a parameter
+        if "deploy" not in sys.argv[1:2]:  # whose secret goes into a block
+            for word in sys.argv[1:]:
+                refuse_secrets(word)  # before Prefect keeps it as a parameter
         status = app(prog_name="darkroom", standalone_mode=False)
     except KeyboardInterrupt:
         status = _INTERRUPTED

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from darkroom.flows.command import command
-from darkroom.flows.shared_options import Json, Workspace
+from darkroom.flows.shared_options import A_MODEL, Json, Workspace
 
 _PANEL = "Setup"
+NIGHT = "Nightly run"
 
 app = typer.Typer()
 
@@ -37,6 +38,64 @@ def server(
     from darkroom.flows.server import serve_operator
 
     serve_operator(host, port)
+
+
+@command(
+    app,
+    "Put work pool, deployments, schedules and automations on the Prefect server; repeating it changes nothing.",
+    _PANEL,
+)
+def deploy(
+    inbox: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|URL",
+            help="Score what is new in this inbox every night; a path of the worker's machine",
+            rich_help_panel=NIGHT,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help=f"{A_MODEL}; for --inbox", rich_help_panel=NIGHT)
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="HH:MM", help="When the night's run starts (default: 02:00)", rich_help_panel=NIGHT),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Time zone, such as Europe/Berlin (default: UTC)", rich_help_panel=NIGHT),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder or URL of the inbox's table (default: in the worker's workspace)",
+            rich_help_panel=NIGHT,
+        ),
+    ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Send a message for each run that has failed, crashed or is late: to a webhook, or a URL of Apprise "
+            "such as mailtos:// or slack:// (default: DARKROOM_NOTIFY)",
+        ),
+    ] = None,
+    keep_runs: Annotated[
+        str | None, typer.Option(metavar="DAYS", help="Remove ended runs from Prefect's record, such as after 30d")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    from darkroom.flows.settings import prepare_environment
+
+    prepare_environment("CRITICAL")
+    from darkroom.flows import deploy as flow
+    from darkroom.flows import launch
+    from darkroom.flows.server import reachable
+
+    night, days = flow.planned_night(inbox, model, at, timezone, out), flow.kept_days(keep_runs)
+    with reachable(None):
+        launch.show(flow.deploy(night, notify, days, timezone or "UTC"), as_json)
 
 
 @command(app, "List the recipes that come with Darkroom.", _PANEL)

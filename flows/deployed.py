@@ -5,6 +5,7 @@ To import them is to import Prefect and all that the flows stand on. All else ca
 
 from __future__ import annotations
 
+from darkroom.flows import clean_runs as _clean_runs
 from darkroom.flows import compare as _compare
 from darkroom.flows import evaluate as _evaluate
 from darkroom.flows import explain as _explain
@@ -23,6 +24,7 @@ from darkroom.flows import train as _train
 from darkroom.flows import versus as _versus
 
 clean = _inventory.clean.prefect
+clean_runs = _clean_runs.clean_runs.prefect
 compare = _compare.compare.prefect
 evaluate = _evaluate.evaluate.prefect
 explain = _explain.explain.prefect

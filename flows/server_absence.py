@@ -1,6 +1,6 @@
 """A server that was away does not take the silence of its runs for their death.
 
-An automation that waits for a sign of life, such as the one in prefect-automations.yaml, stores until when it waits. A
+An automation that waits for a sign of life, such as crash-silent-runs, stores until when it waits. A
 server that was stopped, suspended or without its database receives no sign of life, and Prefect's first look after that
 finds every wait over: runs that are alive are called Crashed before their next heartbeat can arrive. So the first look
 after an absence begins each wait anew. A run that is really dead is found one wait later.

@@ -70,6 +70,13 @@ class Settings(BaseSettings):
     wait_seconds: float = Field(
         default=300, ge=0, description="How long a run of an inbox waits for another one that writes the same table"
     )
+    checkout: Path | None = Field(
+        default=None,
+        description="On a worker: where relative paths of deployed runs start (default: where the worker was started)",
+    )
+    notify: SecretStr | None = Field(
+        default=None, description="Where `darkroom deploy` has the server send messages of incidents: as --notify"
+    )
     decoder_mismatch: DecoderMismatch = Field(
         default="warn",
         description="What to do where images, rows or a model come from a decoder that gives other pixels than the one "
@@ -88,6 +95,26 @@ def serving_keys() -> str:
 def decoder_rule(given: DecoderMismatch | None = None) -> DecoderMismatch:
     """What happens where decoders differ: as given, as `DARKROOM_DECODER_MISMATCH` says, or `warn`."""
     return given or Settings().decoder_mismatch
+
+
+def work_folder() -> Path | None:
+    """The folder at which relative paths of deployed runs start; None where it cannot be known.
+
+    As `DARKROOM_CHECKOUT` says, or where the worker was started: it is the parent of the process that prepares a run,
+    which itself is in a folder that will be removed.
+    """
+    if given := Settings().checkout:
+        return given.expanduser()
+    try:
+        return Path(f"/proc/{os.getppid()}/cwd").readlink()
+    except OSError:  # no Linux, or the worker has died
+        shell = os.environ.get("PWD")
+        return Path(shell) if shell else None
+
+
+def notify_url(given: str | None) -> SecretStr | None:
+    """Where messages of incidents go: as given, or as `DARKROOM_NOTIFY` says."""
+    return SecretStr(given) if given else Settings().notify
 
 
 @dataclass(frozen=True)

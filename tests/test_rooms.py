@@ -65,6 +65,7 @@ ORDER = (
     "models/serving",
     "models/serving/http",
     "tasks",
+    "flows/deploying",
     "flows",
     "flows/recipes",
 )

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.bundles import tiny_bundle
 from tests.datasets import photograph
-from tests.processes import ROOT, documented, is_healthy, processes_of, run_command, start, wait_for
+from tests.processes import documented, is_healthy, processes_of, run_command, start, wait_for
 
 
 @pytest.fixture(scope="package")
@@ -46,7 +46,7 @@ def processes(home: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 @pytest.fixture(scope="package")
 def environment(home: Path, processes: list[subprocess.Popen[bytes]]) -> dict[str, str]:
-    """The environment of an operator's shell, with a server running and every deployment deployed from the root."""
+    """The environment of an operator's shell, with a server running and all deployed to it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -60,8 +60,7 @@ def environment(home: Path, processes: list[subprocess.Popen[bytes]]) -> dict[st
     server = [*documented("darkroom server"), "--port", str(port)]
     processes.append(start(server, environment, home / "server.log", home))
     wait_for(lambda: is_healthy(environment["PREFECT_API_URL"]), 120, home / "server.log")
-    for first_words in ("prefect work-pool create", "prefect --no-prompt deploy --all"):
-        run_command(documented(first_words), environment)
+    run_command(documented("darkroom deploy"), environment)
     return environment
 
 
@@ -81,21 +80,24 @@ def scored(
     processes: list[subprocess.Popen[bytes]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, Any]:
-    """A run of the deployment `score-folder`, done by a worker that was started elsewhere; its table and its record."""
+    """A run of the deployment `score-folder`, done by a worker that was started elsewhere; its table and its record.
+
+    Its folder is given as a path that begins where the worker was started.
+    """
     place = tmp_path_factory.mktemp("work")
-    images, workspace, elsewhere = place / "images", place / "workspace", place / "elsewhere"
+    workspace, elsewhere = place / "workspace", place / "elsewhere"
+    images = elsewhere / "images"
     (images / "blue").mkdir(parents=True)
-    elsewhere.mkdir()
     for number in range(11):
         Image.fromarray(photograph("blue", number)).save(images / "blue" / f"{number:02d}.png")
     (images / "broken.jpg").write_text("This is no photograph.")
     bundle = tiny_bundle(workspace / "models/colours/1", ["amber", "blue", "green"], (32, 32))
     log = place / "worker.log"
-    settings = {**environment, "DARKROOM_CHECKOUT": str(ROOT), "DARKROOM_WORKSPACE": str(workspace)}
+    settings = {**environment, "DARKROOM_WORKSPACE": str(workspace)}
     processes.append(start(documented("prefect worker start"), settings, log, elsewhere))
     deployment = client.read_deployment_by_name("score/score-folder")
     run = client.create_flow_run_from_deployment(
-        deployment.id, parameters={"folder": str(images), "model": "colours", "rows_per_part": 5}
+        deployment.id, parameters={"folder": "images", "model": "colours", "rows_per_part": 5}
     )
     wait_for(lambda: (state := client.read_flow_run(run.id).state) is not None and state.is_final(), 120, log)
     run = client.read_flow_run(run.id)

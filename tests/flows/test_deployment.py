@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
 from darkroom.data.stores.table_paths import TablePaths
-from tests.processes import ROOT, processes_with, run_command, wait_for
+from darkroom.flows.deploying.declared import declared_automations
+from tests.processes import ROOT, processes_with, wait_for
 
 ENTRYPOINTS = {
     f"darkroom.flows.deployed.{name.replace('-', '_')}"
@@ -146,34 +150,68 @@ def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(
     assert summary["rows_reused"] == 10 * min(done, 10)
 
 
-def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(
-    environment: dict[str, str], client: Any, tmp_path: Path
-) -> None:
-    from prefect.events import Event, Resource
+@contextmanager
+def automation_at_once(client: Any, name: str) -> Iterator[None]:
+    """One of the declared automations, as it is but for the ten seconds that it waits, the least that Prefect takes."""
+    from prefect.events.schemas.automations import AutomationCore
     from prefect.settings.models.flows import FlowsSettings
-    from prefect.states import Completed, Running
 
-    (automation,) = yaml.safe_load((ROOT / "prefect-automations.yaml").read_text())
-    assert automation["trigger"]["within"] >= 3 * FlowsSettings.model_fields["heartbeat_frequency"].default
-    automation["trigger"]["within"] = 10  # the least that Prefect takes
-    file = tmp_path / "automations.yaml"
-    file.write_text(yaml.safe_dump([automation]))
-    command = ["prefect", "automation", "create", "--from-file", str(file)]
-    run_command(command, environment)
-    deployment = client.read_deployment_by_name("score/score-folder")
-    given = {"parameters": {"folder": "images", "model": "colours"}, "state": Running()}
-    silent, ended = (client.create_flow_run_from_deployment(deployment.id, **given).id for _ in range(2))
+    (declared,) = [each for each in declared_automations() if each["name"] == name]
+    assert declared["trigger"]["within"] >= 5 * FlowsSettings.model_fields["heartbeat_frequency"].default
+    declared["name"], declared["trigger"]["within"] = f"{name}-at-once", 10
+    made = client.create_automation(AutomationCore.model_validate(declared))
+    yield
+    client.delete_automation(made)
+
+
+def send_heartbeats(client: Any, *runs: UUID) -> None:
+    from prefect.events import Event, RelatedResource, Resource
+
+    tag = RelatedResource({"prefect.resource.id": "prefect.tag.darkroom", "prefect.resource.role": "tag"})
     signs = [
-        Event(event="prefect.flow-run.heartbeat", resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run}"}))
-        for run in (silent, ended)
+        Event(
+            event="prefect.flow-run.heartbeat",
+            resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run}"}),
+            related=[tag],
+        )
+        for run in runs
     ]
     client._client.post("/events", json=[sign.model_dump(mode="json") for sign in signs]).raise_for_status()
-    client.set_flow_run_state(ended, Completed())
-    wait_for(lambda: client.read_flow_run(silent).state.is_final(), 90, tmp_path / "no.log")
+
+
+def test_a_run_that_gives_no_more_sign_of_life_is_said_to_have_crashed(client: Any, tmp_path: Path) -> None:
+    from prefect.states import Completed, Running
+
+    deployment = client.read_deployment_by_name("score/score-folder")
+    given = {"parameters": {"folder": "images", "model": "colours"}, "state": Running()}
+    with automation_at_once(client, "crash-silent-runs"):
+        silent, ended = (client.create_flow_run_from_deployment(deployment.id, **given).id for _ in range(2))
+        send_heartbeats(client, silent, ended)
+        client.set_flow_run_state(ended, Completed())
+        wait_for(lambda: client.read_flow_run(silent).state.is_final(), 90, tmp_path / "no.log")
     state = client.read_flow_run(silent).state
     assert state.is_crashed()
     assert "No heartbeat" in state.message
     assert client.read_flow_run(ended).state.is_completed()
-    # The runs of the other tests take longer than these ten seconds.
-    run_command(["prefect", "automation", "delete", automation["name"]], environment)
-    assert client.read_automations_by_name(automation["name"]) == []
+
+
+def test_a_run_that_was_taken_and_never_began_is_said_to_have_crashed(client: Any, tmp_path: Path) -> None:
+    from prefect.states import Completed, Pending, Running, Submitting
+
+    deployment = client.read_deployment_by_name("score/score-folder")
+    given = {"parameters": {"folder": "images", "model": "colours"}, "state": Pending()}
+    with automation_at_once(client, "crash-stuck-runs"):
+        stuck, begun, ended = (client.create_flow_run_from_deployment(deployment.id, **given).id for _ in range(3))
+        for run in (stuck, begun, ended):
+            client.set_flow_run_state(run, Submitting())
+        for run in (begun, ended):
+            client.set_flow_run_state(run, Running())
+        send_heartbeats(client, begun)
+        client.set_flow_run_state(ended, Completed())
+        wait_for(lambda: client.read_flow_run(stuck).state.is_final(), 90, tmp_path / "no.log")
+    state = client.read_flow_run(stuck).state
+    assert state.is_crashed()
+    assert "has not begun" in state.message
+    assert client.read_flow_run(begun).state.is_running()
+    assert client.read_flow_run(ended).state.is_completed()
+    client.set_flow_run_state(begun, Completed())  # or its place stays taken

@@ -146,7 +146,7 @@ def test_switching_a_schedule_off_stops_it_and_deploying_again_leaves_it_as_the_
     deployment, _ = fired
     name = "score/nightly-scoring"
     (schedule,) = client.read_deployment_by_name(name).schedules
-    switch = documented("prefect deployment schedule pause")[:-1]
+    switch = [*documented("prefect deployment schedule pause")[:-2], name]
     run_command([*switch, str(schedule.id)], environment)
     # What is due sooner a worker may have taken already.
     off = datetime.now(UTC) + timedelta(seconds=get_current_settings().worker.prefetch_seconds)
@@ -165,7 +165,7 @@ def test_switching_a_schedule_off_stops_it_and_deploying_again_leaves_it_as_the_
     assert schedules_of(client, name) == expected
     run_command(documented("prefect --no-prompt deploy --all"), environment)
     assert schedules_of(client, name) == expected
-    resume = documented("prefect deployment schedule resume")[:-1]
+    resume = [*documented("prefect deployment schedule resume")[:-2], name]
     time.sleep(max(0.0, 27 - (datetime.now(UTC) - off).total_seconds()))  # longer than its interval
     late = [run for run in scheduled_runs(client, deployment) if run.expected_start_time > off]
     assert late == []

@@ -20,11 +20,12 @@ from uuid import UUID
 
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 from prefect.events import Event, Resource
+from prefect.events.schemas.automations import AutomationCore
 from prefect.states import Running
 
+from darkroom.flows.deploying.declared import declared_automations
 from tests.datasets import photograph
 from tests.processes import ROOT, documented, is_healthy, processes_with, run_command, start, wait_for
 
@@ -103,24 +104,27 @@ def ended(client: Any, run: UUID, seconds: float = 120) -> Any:
     return client.read_flow_run(run)
 
 
-def watched_runs(environment: dict[str, str], client: Any, deployment: UUID, file: Path) -> list[UUID]:
+def watched_runs(client: Any, deployment: UUID) -> list[UUID]:
     """Two runs that are Running, and that must give a sign of life within the next five seconds, then every 30 s."""
     given = {"parameters": {"folder": "images", "model": "colours"}, "state": Running()}
     runs = [client.create_flow_run_from_deployment(deployment, **given).id for _ in range(2)]
-    (automation,) = yaml.safe_load((ROOT / "prefect-automations.yaml").read_text())
-    automation["trigger"]["within"] = 30
+    (automation,) = [each for each in declared_automations() if each["name"] == "crash-silent-runs"]
+    automation["name"], automation["trigger"]["within"] = "watched-runs", 30
     automation["trigger"]["match"] = {"prefect.resource.id": [f"prefect.flow-run.{run}" for run in runs]}
-    file.write_text(yaml.safe_dump([automation]))
-    run_command(["prefect", "automation", "create", "--from-file", str(file)], environment)
+    client.create_automation(AutomationCore.model_validate(automation))
     for run in runs:
         give_sign_of_life(client, run, seconds_ago=25)
     return runs
 
 
 def num_waits(home: Path) -> int:
-    """How many runs the server waits for a sign of life of."""
+    """How many of the watched runs the server waits for a sign of life of."""
     with sqlite3.connect(home / "prefect.db") as database:
-        return int(database.execute("SELECT count(*) FROM automation_bucket").fetchone()[0])
+        waits = (
+            "SELECT count(*) FROM automation_bucket JOIN automation ON automation.id = automation_id "
+            "WHERE automation.name = 'watched-runs'"
+        )
+        return int(database.execute(waits).fetchone()[0])
 
 
 def give_sign_of_life(client: Any, run: UUID, seconds_ago: float = 0) -> None:
@@ -225,7 +229,7 @@ def test_a_run_goes_on_when_its_server_is_killed_and_when_the_database_is_locked
     """The last of this file: the server that was killed has left its log unfinished."""
     start_worker()
     run = long_run(client, pool, images, tmp_path / "out")
-    alive, dead = watched_runs(environment, client, pool["score"], tmp_path / "automations.yaml")
+    alive, dead = watched_runs(client, pool["score"])
     wait_for(lambda: num_waits(home) == 2, 30, NO_LOG)
     server = processes[0]
     os.killpg(server.pid, signal.SIGKILL)
