@@ -30,6 +30,7 @@ ReasonCode = Literal[
     "copy_of_validation",
     "conflicting_label",
     "not_finite",
+    "no_answer",
 ]
 
 REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
@@ -61,6 +62,8 @@ REASON_CODES: Mapping[ReasonCode, str] = MappingProxyType(
         "conflicting_label": "a duplicate or near-duplicate of an image with another label",
         # Scoring only: models/scoring/rows.py
         "not_finite": "the network gives NaN or infinity for the image",
+        # models/cloud/scoring.py
+        "no_answer": "the recognition service refuses the image, or its answer cannot be read",
     }
 )
 # The file itself is not at fault: these do not count against the quarantine limit.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from darkroom.data.stores.workspace import name_from
+from darkroom.flows import cloud_options as cloud
 from darkroom.flows import launch
 from darkroom.flows.command import command
 from darkroom.flows.inbox_options import (
@@ -306,6 +307,14 @@ def score(
         ),
     ] = ROWS_PER_PART,
     decoder_mismatch: DecoderMismatch = None,
+    word_map: cloud.WordMapOption = None,
+    service_model: cloud.ServiceModelOption = None,
+    classes: cloud.ClassesOption = None,
+    price: cloud.PriceOption = None,
+    token_price: cloud.TokenPriceOption = None,
+    max_requests: cloud.MaxRequestsOption = None,
+    max_cost: cloud.MaxCostOption = None,
+    yes: cloud.YesOption = False,
     out: Annotated[
         str | None,
         typer.Option(
@@ -322,6 +331,25 @@ def score(
         ),
     ] = "parquet",
 ) -> None:
+    of_cloud = cloud.CloudOptions(word_map, service_model, classes, price, token_price, max_requests, max_cost, yes)
+    if (model or "").startswith(cloud.PREFIX):
+        cloud.score_by_service(
+            folder,
+            files,
+            str(model),
+            how,
+            of_cloud,
+            {
+                "out": out,
+                "rows_per_part": rows_per_part,
+                "rescore": rescore,
+                "top_k": top_k,
+                "retry_quarantined": retry_quarantined,
+                "format": format,
+            },
+        )
+        return
+    of_cloud.check_unused()
     workers = how.workers() | {"decoder_mismatch": decoder_mismatch}
     from darkroom.flows import scoring_input, up_to_date
     from darkroom.flows.requested import only_model

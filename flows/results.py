@@ -316,7 +316,7 @@ class ScoreResult(Result):
 
     bundle: str
     chosen: ModelChoice | None
-    precision: Literal["fp32", "int8"]
+    precision: Literal["fp32", "int8", "service"]
     folder: str
     out: str
     num_files: int

@@ -123,6 +123,15 @@ def open_workers(runner: Runner, folder: Path) -> AbstractContextManager[Workers
     return opened[runner.kind](runner, folder)
 
 
+def open_threads(max_workers: int) -> AbstractContextManager[Workers | PlainWorkers]:
+    """Threads of this process for the parts of a run, wherever those of other runs are.
+
+    Args:
+        max_workers: Parts at once.
+    """
+    return _threads(Runner(kind="threads", address=None, max_workers=max_workers), Path())
+
+
 @contextmanager
 def _threads(runner: Runner, folder: Path) -> Iterator[Workers | PlainWorkers]:
     if is_plain():

@@ -22,6 +22,7 @@ from darkroom.data.stores.workspace import Workspace, name_from
 
 if TYPE_CHECKING:
     from darkroom.data.stores.folders import Images
+    from darkroom.models.cloud.service import Access
     from darkroom.models.prediction_table.output import TableOutput
 
 RunnerKind = Literal["threads", "processes", "dask", "ray"]
@@ -226,6 +227,23 @@ def default_inbox_table(images: Path | Url, bundle: Path, workspace: Workspace) 
     from darkroom.models.prediction_table import default_output
 
     return default_output.default_table(workspace, _reference(images), bundle.parent.name)
+
+
+def default_cloud_table(images: Images, service: str, workspace: Workspace) -> Path:
+    """The folder in the workspace of the table of some images and a recognition service; arguments as above."""
+    from darkroom.models.prediction_table import default_output
+
+    if isinstance(images, NamedFiles):
+        return workspace.scores / f"{images.name}-cloud-{service}"
+    return default_output.default_table(workspace, _reference(images), f"cloud-{service}")
+
+
+def cloud_access() -> Access:
+    """What the vendors' clients do not read of the environment by themselves."""
+    from darkroom.models.cloud.service import Access
+
+    found = os.environ.get
+    return Access(found("DARKROOM_GOOGLE_VISION_ENDPOINT"), found("VISION_ENDPOINT"), found("VISION_KEY"))
 
 
 def _reference(images: Path | Url) -> str:

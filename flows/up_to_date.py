@@ -277,7 +277,7 @@ def scored(
     )
     if request.out.mirror or not _is_same_decoder(bundle, decoder()):
         return None
-    refuse_other_table(request, bundle)
+    refuse_other_table(request, bundle.reference)
     check_form(request.out, form)
     summary = find_table(request, bundle)
     if summary is None or not has_form(request.out.paths, form, summary):

@@ -56,6 +56,8 @@ ORDER = (
     "models/prediction_table",
     "models/scoring",
     "models/inbox",
+    "models/cloud",
+    "models/cloud/vendors",
     "models/watching",
     "models/labelling",
     "models/explaining",

@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from darkroom.data.errors import FormatError, SettingError
+from darkroom.data.errors import FormatError, InputError, SettingError
 from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import FIRST_ERROR, FileFact, check_file, check_plain, read_card
 from darkroom.data.files.hashing import file_sha256
@@ -278,7 +278,10 @@ class Bundle:
 
         Raises:
             FormatError: where the network does not match the card.
+            InputError: where a recognition service was the engine, which is no network.
         """
+        if engine == "service":
+            raise InputError(f"The rows were made by a recognition service, not by {self.reference}: give its table.")
         if engine == "keras":
             return KerasRunner(self.keras_model())
         path = self.folder / INT8_FILE if engine == "int8" else self.onnx_path

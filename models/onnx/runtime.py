@@ -22,8 +22,9 @@ from darkroom.models.onnx.graph.run_size import images_a_run
 from darkroom.models.onnx.graph.validation import check_network
 from darkroom.models.onnx.metadata import EMBEDDING, LOGITS
 
-# `fp32` and `int8`: ONNX Runtime on the CPU; `keras`: fp32 by TensorFlow, where it has a GPU.
-Engine = Literal["fp32", "int8", "keras"]
+# `fp32` and `int8`: ONNX Runtime on the CPU; `keras`: fp32 by TensorFlow, where it has a GPU; `service`: no network of
+# ours, but a recognition service (`darkroom.models.cloud`).
+Engine = Literal["fp32", "int8", "keras", "service"]
 
 # For the first run, of blank images: a network that takes longer is not one to score with.
 FIRST_RUN_SECONDS = 120.0

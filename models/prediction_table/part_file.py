@@ -57,7 +57,7 @@ class PartFacts(BaseModel):
     folder: str
     listed: bool = False
     bundle: str
-    precision: Literal["fp32", "int8"]
+    precision: Literal["fp32", "int8", "service"]
     engine: Engine
     embedding_size: int | None
     top_k: int = TOP_K

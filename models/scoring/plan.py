@@ -108,9 +108,9 @@ class ScorePlan(BaseModel):
         return NamedFiles(Path(self.folder)) if self.listed else folder_at(self.folder)
 
     @property
-    def precision(self) -> Literal["fp32", "int8"]:
-        """The precision of the engine; Keras computes in fp32."""
-        return "int8" if self.engine == "int8" else "fp32"
+    def precision(self) -> Literal["fp32", "int8", "service"]:
+        """The precision of the engine; Keras computes in fp32, and what a service computes in it does not say."""
+        return "fp32" if self.engine == "keras" else self.engine
 
 
 def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = None) -> ScorePlan:
@@ -133,7 +133,7 @@ def plan_scoring(request: ScoreRequest, bundle: Bundle, engine: Engine | None = 
     check_decoder(bundle, decoder(), request.decoder_mismatch)
     table = request.out.paths
     request.out.fetch()
-    refuse_other_table(request, bundle)
+    refuse_other_table(request, bundle.reference)
     entries = files_of(request)
     first = next(entries, None)
     if first is None:
@@ -236,7 +236,7 @@ def _row_keys(bundle: Bundle, plan: ScorePlan) -> RowKeys:
     return RowKeys(rows_key(bundle, plan), plan.folder, in_folder if plan.listed else None)
 
 
-def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
+def refuse_other_table(request: ScoreRequest, model: str) -> None:
     """Refuse to write over the table of other images and, without `rescore`, over that of another model.
 
     The table of a folder and that of named files are two, even where the files are the same. Of named files at least
@@ -244,7 +244,7 @@ def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
 
     Args:
         request: What is to be scored, and where the table goes.
-        bundle: By what.
+        model: By what, `name@version`.
 
     Raises:
         InputError: naming both, and what to do.
@@ -263,10 +263,10 @@ def refuse_other_table(request: ScoreRequest, bundle: Bundle) -> None:
             raise InputError(f"{out} holds the table of {what}. {elsewhere}")
         if named is None and earlier.folder != folder:
             raise InputError(f"{out} holds the table of another folder, {earlier.folder}. {elsewhere}")
-        if earlier.bundle != bundle.reference and not request.rescore:
+        if earlier.bundle != model and not request.rescore:
             why = f" ({request.chosen.reason})" if request.chosen else ""
             raise InputError(
-                f"The table in {out} was made by {earlier.bundle}, and {bundle.reference}{why} would score it now. "
+                f"The table in {out} was made by {earlier.bundle}, and {model}{why} would score it now. "
                 f"Replace its rows with --rescore, keep them with --model {earlier.bundle}, or give another folder "
                 "with --out."
             )

@@ -83,7 +83,7 @@ class ScoreSummary(BaseModel):
     listed: bool = False
     bundle: str
     chosen: ModelChoice | None = None
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: Literal["fp32", "int8", "service"] = "fp32"
     engine: Engine = "fp32"
     embedding_size: int | None = None
     top_k: int = TOP_K

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from darkroom._options import THREADS, Reference, text_of
+from darkroom._options import THREADS, Reference, ServiceOptions, text_of
 
 if TYPE_CHECKING:
     from darkroom.data.settings import DecoderMismatch
@@ -123,6 +123,7 @@ def score(
     settle_seconds: float | None = None,
     time_zone: str | None = None,
     wait_seconds: float | None = None,
+    **options: Unpack[ServiceOptions],
 ) -> ScoreResult: ...
 
 
@@ -146,6 +147,7 @@ def score(
     settle_seconds: float | None = None,
     time_zone: str | None = None,
     wait_seconds: float | None = None,
+    **options: Unpack[ServiceOptions],
 ) -> InboxResult: ...
 
 
@@ -167,13 +169,14 @@ def score(
     settle_seconds: float | None = None,
     time_zone: str | None = None,
     wait_seconds: float | None = None,
+    **options: Unpack[ServiceOptions],
 ) -> ScoreResult | InboxResult:
     """Score every file of a folder, or some files: one row for each, in a table of Parquet parts (docs/scoring.md).
 
     Args:
         folder: The images, in a folder or at a URL, subfolders too; or an image file, or several.
         model: A name (the blessed version, else the newest), `name@newest`, `name@blessed`, `name@version`, or a path;
-            `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
+            `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made; a service is `cloud:google-vision`, say.
         out: Folder or URL for the table; None takes `scores/` in the workspace.
         rows_per_part: Files in one part of the table.
         retry_quarantined: Try files again that an earlier run quarantined.
@@ -193,8 +196,16 @@ def score(
             `DARKROOM_WAIT_SECONDS`, or 300.
         top_k: Classes that a row keeps, the most likely first: a number, or `all`.
         format: `csv` or `jsonl` writes the whole table also as a file beside its folder; `parquet` its parts alone.
+        options: Of a recognition service, as the command has them: `word_map`, `classes`, `max_cost` and others;
+            nothing is sent without `yes=True`.
     """
+    from darkroom.flows.cloud_options import PREFIX, score_in_python
     from darkroom.flows.inbox_options import check_inbox_options
+
+    if os.fspath(model).startswith(PREFIX) or options:
+        how = {"out": text_of(out), "rows_per_part": rows_per_part, "rescore": rescore, "top_k": top_k}
+        how |= {"retry_quarantined": retry_quarantined, "format": format, "workspace": text_of(workspace)}
+        return score_in_python(_paths(folder), os.fspath(model), options, how)
 
     of_inbox: dict[str, Any] = {
         "exclude": exclude,

@@ -115,6 +115,19 @@ class RunOptions(IngestOptions, TrainOptions, BlessingOptions, total=False):
     """All settings of a recipe."""
 
 
+class ServiceOptions(TypedDict, total=False):
+    """How a recognition service is asked (docs/versus.md); for `score` with a model such as `cloud:google-vision`."""
+
+    word_map: str
+    service_model: str
+    classes: list[str]
+    price: float
+    token_price: tuple[float, float]
+    max_requests: int
+    max_cost: float
+    yes: bool
+
+
 def changes_of(options: Mapping[str, Any], known: type[Any], function: str) -> dict[str, Any]:
     """Keyword arguments as settings, nested as in a recipe.
 

@@ -1,0 +1,1 @@
+"""Each recognition service by its vendor's own client."""
