@@ -112,13 +112,13 @@ def score_by_service(
         given: The options of services.
         more: Other parameters of the flow.
     """
-    from darkroom.flows import to_score
+    from darkroom.flows import scoring_input
     from darkroom.flows.score_cloud import asked_of, estimate
     from darkroom.flows.settings import open_workspace
 
     parameters = given.parameters()
     asked, place = asked_of(model, **parameters), open_workspace(how.workspace)
-    with to_score.given(folder, files) as found:
+    with scoring_input.given(folder, files) as found:
         agree(estimate(found.images, asked, more["out"], place), given.yes)
         with how.prepared(tensorflow=False):
             from darkroom.flows.score_cloud import score_cloud
@@ -144,8 +144,8 @@ def score_in_python(
         InputError: where `yes` is not given, with what would be sent.
     """
     from darkroom.flows.score_cloud import asked_of, estimate, score_cloud
+    from darkroom.flows.scoring_input import images_given
     from darkroom.flows.settings import open_workspace
-    from darkroom.flows.to_score import images_given
 
     parameters = dict(options)
     unknown = sorted(parameters.keys() - {each.name for each in fields(CloudOptions)})

@@ -17,8 +17,8 @@ from darkroom.flows.descriptions import describe
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import open_threads
+from darkroom.flows.scoring_input import images_given
 from darkroom.flows.settings import cloud_access, default_cloud_table, open_table, open_workspace
-from darkroom.flows.to_score import images_given
 from darkroom.models.cloud.answers import open_answers
 from darkroom.models.cloud.scoring import Asked, Caller
 from darkroom.models.cloud.scoring import estimate as estimated
@@ -27,7 +27,7 @@ from darkroom.models.cloud.spending import Estimate, Spending
 from darkroom.models.cloud.vendors.choice import open_service
 from darkroom.models.cloud.word_map import read_word_map
 from darkroom.models.prediction_table.schema import TOP_K, TopK, check_top_k
-from darkroom.models.scoring.forms import TableFormat, check_form, say_outdated
+from darkroom.models.scoring.exported_file import TableFormat, check_form, say_outdated
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.tasks import score as tasks
 from darkroom.tasks import score_cloud as cloud_tasks

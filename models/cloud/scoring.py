@@ -23,10 +23,10 @@ from darkroom.data.dataset.manifest import OK, QUARANTINED, read_group
 from darkroom.data.errors import ImageError, InputError, WorkError
 from darkroom.data.files.atomic import atomic_file, write_json
 from darkroom.data.files.hashing import content_version
+from darkroom.data.images.crash_recovery import Decode, decode_unwatched, watched_decode
 from darkroom.data.images.decode import Decoded
-from darkroom.data.images.decoder import decoder
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.data.images.pixels.encode import encode_jpeg
-from darkroom.data.images.watched import Decode, decode_unwatched, watched_decode
 from darkroom.data.parallel import raise_if_stopped
 from darkroom.data.stores.folders import ImageFolder, image_folder
 from darkroom.data.stores.named_files import NamedFiles
