@@ -7,11 +7,14 @@ DarkroomError
 │   ├── SettingError      a setting outside its range, or two that do not fit
 │   └── FormatError       a card, bundle or table that is missing, foreign or damaged
 ├── WorkError             the work failed: exit status 1
-│   └── CountError        counts that must add up and do not
+│   ├── CountError        counts that must add up and do not
+│   └── LimitError        a run that its limits fail, though its table is whole
 └── ImageError            one image cannot be used; becomes a row with `reason`, never the end of a run
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from darkroom.data.reason_codes import ReasonCode
 
@@ -50,6 +53,16 @@ class WorkError(DarkroomError):
 
 class CountError(WorkError):
     """Counts that must add up do not."""
+
+
+class LimitError(WorkError):
+    """A run exceeds a limit that fails it; all that it was to write is written.
+
+    Attributes:
+        result: The run's result, for whoever shows it; None where it is not known.
+    """
+
+    result: Any = None
 
 
 class ImageError(DarkroomError):

@@ -17,6 +17,7 @@ from darkroom.flows import launch
 from darkroom.flows.command import command
 from darkroom.flows.inbox_options import (
     ExcludeOption,
+    LimitsOption,
     NewOption,
     SettleOption,
     TimeZoneOption,
@@ -307,6 +308,7 @@ def score(
         ),
     ] = ROWS_PER_PART,
     decoder_mismatch: DecoderMismatch = None,
+    limits: LimitsOption = None,
     word_map: cloud.WordMapOption = None,
     service_model: cloud.ServiceModelOption = None,
     classes: cloud.ClassesOption = None,
@@ -356,8 +358,10 @@ def score(
     from darkroom.flows.settings import open_workspace
     from darkroom.models.bundle.imagenet import is_to_be_built
     from darkroom.models.prediction_table.schema import TOP_K, check_top_k
+    from darkroom.models.watching.limits import read_limits
 
     check_top_k(top_k)
+    within = read_limits(limits)
     kind: dict[str, Any] = {
         "precision": precision,
         "embeddings": embeddings,
@@ -382,18 +386,21 @@ def score(
                 load_tensorflow()
             from darkroom.flows.score_inbox import score_inbox
 
-            how.show(score_inbox(inbox, model, out, rows_per_part, **kind, **of_inbox, **workers))
+            with how.shown_beyond_limits():
+                night = score_inbox(inbox, model, out, rows_per_part, **kind, **of_inbox, **workers, limits=within)
+            how.show(night)
         return
     with scoring_input.given(folder, files) as given:
         place = open_workspace(how.workspace)
         model = model or only_model(place)
         result = up_to_date.scored(given.images, model, out, rows_per_part, form=format, **kind)
-        if result is None or retry_quarantined:
+        if result is None or retry_quarantined or limits:
             with how.prepared(tensorflow=False):
                 if is_to_be_built(model, place):
                     load_tensorflow()
                 from darkroom.flows.score import score as flow
 
                 kind |= {"files": given.files, "format": format, "retry_quarantined": retry_quarantined}
-                result = flow(given.folder, model, out, rows_per_part, **kind, **workers)
+                with how.shown_beyond_limits():
+                    result = flow(given.folder, model, out, rows_per_part, **kind, **workers, limits=within)
     how.show(result)

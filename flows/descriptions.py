@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import singledispatch
-from pathlib import Path
 
 from darkroom.data.dataset.dataset import DatasetCard, ReasonCount
 from darkroom.data.figures import count, duration, fraction, interval, percent
@@ -26,6 +25,7 @@ from darkroom.flows.results import (
     TrainResult,
 )
 from darkroom.flows.versus_result import VersusResult
+from darkroom.flows.watch_result import watch_rows
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.evaluation.versus import Right
 from darkroom.models.experiments.experiment import TrialRow
@@ -37,7 +37,6 @@ _ENDED = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
 _UP_TO_DATE = " (up to date)"
 # A line names so many labels; a larger confusion matrix is for programs, which read `report.json`.
 _MAX_LABELS = 10
-_FIRST_ROWS = 5
 
 
 @singledispatch
@@ -196,13 +195,12 @@ def _(result: BlessingResult) -> Description:
 
 @describe.register
 def _(result: ExplainResult) -> Description:
-    state = _UP_TO_DATE if result.reused else ""
     rows = [
         ("model", f"{result.bundle}: {result.chosen.reason}"),
-        ("pictures", f"{len(result.pictures):,}{state}, see {result.page}"),
+        ("pictures", f"{len(result.pictures):,}{_UP_TO_DATE if result.reused else ''}, see {result.page}"),
     ]
-    if result.quarantined:
-        rows.append(("quarantined", _quarantined(sum(one.num_files for one in result.quarantined), result.quarantined)))
+    if num_files := sum(found.num_files for found in result.quarantined):
+        rows.append(("quarantined", _quarantined(num_files, result.quarantined)))
     return _description(f"What {result.bundle} looks at", *rows)
 
 
@@ -217,10 +215,7 @@ def _(result: ScoreResult) -> Description:
         ("model", f"{result.bundle}: {result.chosen.reason}" if result.chosen else result.bundle),
         ("scored", f"{files}: {_counted(result.statuses)}; {pace}{result.precision}"),
         ("folder", f"{result.folder}{repeated}" if result.listed else ""),
-        ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
-        ("quarantined", _counted(result.reasons)),
-        ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),
-        ("unfamiliar", count(result.num_unfamiliar, "file") if result.num_unfamiliar else ""),
+        *_scored(result),
         ("table", result.out),
         ("exported", result.exported or ""),
         *(("remark", remark) for remark in result.remarks),
@@ -239,15 +234,11 @@ def _(result: InboxResult) -> Description:
     rows = [
         ("model", f"{result.bundle}: {result.chosen.reason}" if result.chosen else result.bundle),
         ("scored", f"{count(result.num_new, 'new file')}{new}"),
-        ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
-        ("quarantined", _counted(result.reasons)),
-        ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),
-        ("unfamiliar", count(result.num_unfamiliar, "file") if result.num_unfamiliar else ""),
+        *_scored(result),
         ("inbox", f"{count(result.num_files, 'file')}{f': {others}' if others else ''}"),
         ("table", f"{result.out}: {count(result.num_rows, 'row')}"),
     ]
-    title = f"{result.night}: {count(result.num_new, 'new file')} scored by {result.bundle}"
-    return _description(title, *rows)
+    return _description(f"{result.night}: {count(result.num_new, 'new file')} scored by {result.bundle}", *rows)
 
 
 @describe.register
@@ -266,6 +257,17 @@ def _(result: RunResult) -> Description:
         rows.append(("target", f"{goal.figure} {goal.target:g}: {reached} ({fraction(goal.value)}){public}"))
     remarks = tuple(remark for step in steps for remark in step.remarks)
     return _description(f"Run of {result.ingest.dataset}", *rows, remarks=remarks)
+
+
+def _scored(result: ScoreResult | InboxResult) -> list[tuple[str, str]]:
+    """What there is to say of rows that were scored."""
+    return [
+        ("labels", _named((f"{found.name}:", found.num_rows) for found in result.labels)),
+        ("quarantined", _counted(result.reasons)),
+        ("abstained", count(result.num_abstained, "file") if result.num_abstained else ""),
+        ("unfamiliar", count(result.num_unfamiliar, "file") if result.num_unfamiliar else ""),
+        *watch_rows(result.watched),
+    ]
 
 
 def describe_decision(bundle: str, decision: Decision) -> Description:
@@ -323,25 +325,6 @@ def _trials(trials: Sequence[TrialRow]) -> Table:
     return Table(title="Trials, the best first", columns=columns, cells=cells)
 
 
-def first_rows(out: Path) -> Table:
-    """The first rows of a prediction table."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(out / "part-00000.parquet") as file:
-        label = "labels" if "labels" in file.schema_arrow.names else "label"
-        columns = ("path", "status", label, "confidence", "reason")
-        batch = next(file.iter_batches(batch_size=_FIRST_ROWS, columns=list(columns)))
-    cells = cells_of(
-        (row["path"], row["status"], _labels(row[label]), _confidence(row["confidence"]), row["reason"])
-        for row in batch.to_pylist()
-    )
-    return Table(title="First rows", columns=columns, cells=cells)
-
-
-def _labels(value: str | list[str] | None) -> str | None:
-    return ", ".join(value) if isinstance(value, list) else value
-
-
 def _description(title: str, *rows: tuple[str, str], remarks: Iterable[str] = ()) -> Description:
     """A description, without the rows that have nothing to say."""
     said = tuple(Row(label=label, text=text) for label, text in rows if text)
@@ -394,7 +377,3 @@ def _counted(counts: Iterable[NamedCount]) -> str:
 
 def _share(right: Right) -> str:
     return f"{fraction(right.num_correct / right.num_images)} ({interval(right.interval.low, right.interval.high)})"
-
-
-def _confidence(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from darkroom.data.errors import SettingError
+from darkroom.flows.shared_options import QUALITY
 
 INBOX = "Inbox"
 
@@ -52,6 +53,14 @@ WaitOption = Annotated[
         metavar="SECONDS",
         help="How long to wait for another run on the same table (default: DARKROOM_WAIT_SECONDS, or 300)",
         rich_help_panel=INBOX,
+    ),
+]
+LimitsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A YAML file of limits on a run, such as max_unfamiliar: 0.1, each of which warns or fails it",
+        rich_help_panel=QUALITY,
     ),
 ]
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.flows.results import Result
+from darkroom.flows.watch_result import WatchResult
 from darkroom.models.inbox.summary import InboxSummary
 from darkroom.models.scoring.summary import NamedCount
 
@@ -36,6 +37,7 @@ class InboxResult(Result):
     parts: tuple[str, ...]
     seconds: float
     images_per_second: float | None
+    watched: WatchResult | None = None
 
     @classmethod
     def of(cls, summary: InboxSummary, out: str) -> InboxResult:

@@ -85,6 +85,18 @@ class How:
         """Print a flow's result."""
         show(result, self.as_json)
 
+    @contextmanager
+    def shown_beyond_limits(self) -> Iterator[None]:
+        """Print the result of a run that its limits fail, too: its table is whole."""
+        from darkroom.data.errors import LimitError
+
+        try:
+            yield
+        except LimitError as error:
+            if error.result is not None:
+                self.show(error.result)
+            raise
+
 
 @dataclass(frozen=True)
 class HowInParts(How):

@@ -15,6 +15,7 @@ from darkroom.data.splits.splits import SPLITS
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.data.stores.named_files import NamedFiles
 from darkroom.data.stores.workspace import INSPECTION_CARD, Workspace
+from darkroom.flows.watch_result import WatchResult
 from darkroom.models.bundle.blessed import BlessedCard
 from darkroom.models.bundle.bundle import BundleCard
 from darkroom.models.evaluation.reporting.report import EvaluatedOn, EvaluationReport
@@ -333,10 +334,11 @@ class ScoreResult(Result):
     listed: bool = False
     num_repeated: int = 0
     exported: str | None = None
+    watched: WatchResult | None = None
 
     @classmethod
     def of(cls, summary: ScoreSummary, out: str, images: Images, exported: str | None) -> ScoreResult:
-        own = ("out", "num_parts", "num_repeated", "exported")
+        own = ("out", "num_parts", "num_repeated", "exported", "watched")
         values = {name: getattr(summary, name) for name in cls.model_fields if name not in own}
         repeated = images.num_repeated if isinstance(images, NamedFiles) else 0
         return cls(out=out, num_parts=len(summary.parts), num_repeated=repeated, exported=exported, **values)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.version_locks import in_use
 from darkroom.flows.count_tables import count_tables
 from darkroom.flows.descriptions import describe
@@ -17,13 +18,20 @@ from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
 from darkroom.flows.scoring_input import images_given
 from darkroom.flows.settings import RunnerKind, decoder_rule, default_table, open_table, open_workspace
+from darkroom.flows.watch_result import WatchResult, settle
+from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.prediction_table.schema import TOP_K, TopK, check_top_k
 from darkroom.models.scoring.exported_file import TableFormat, check_form, say_outdated
 from darkroom.models.scoring.request import ScoreRequest
+from darkroom.models.scoring.summary import ScoreSummary
 from darkroom.models.settings import Precision
+from darkroom.models.watching.limits import Limits
+from darkroom.models.watching.request import WatchRequest
+from darkroom.models.watching.watch import Watched
 from darkroom.tasks import score as tasks
 from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
+from darkroom.tasks.watching import watch, watched_before
 from darkroom.tasks.window import submit_all
 
 
@@ -46,6 +54,7 @@ def score(
     files: str | None = None,
     top_k: TopK = TOP_K,
     format: TableFormat = "parquet",  # noqa: A002 -- as the option is called
+    limits: Limits | None = None,
 ) -> ScoreResult:
     """Score every file of a folder, or some files, with a model bundle.
 
@@ -69,6 +78,7 @@ def score(
         files: A text file of paths to score, one per line, in place of a folder.
         top_k: Classes that a row keeps, the most likely first: a number, or all.
         format: Write the whole table also as <out>.csv or <out>.jsonl; parquet writes its parts alone.
+        limits: What the run may be like, each limit a warning or a failure; None takes the defaults (docs/watching.md).
     """
     started, clock = datetime.now(UTC), time.monotonic()
     check_top_k(top_k)
@@ -106,6 +116,25 @@ def score(
         summary = tasks.summarize(table, done, started.isoformat(timespec="seconds"), time.monotonic() - clock)
         say_outdated(table.paths, format, summary)
         exported = tasks.write_form(table, format, summary) if format != "parquet" else None
+        watched = None if summary.listed else _watched(request, summary, limits)
     result = ScoreResult.of(summary, table.reference, images, exported)
+    if watched:
+        result = result.model_copy(update={"watched": WatchResult.of(watched)})
     show_result(describe(result).with_tables(*count_tables(result)), "scoring")
-    return result
+    return settle(result, watched, table.folder.name) if watched else result
+
+
+def _watched(request: ScoreRequest, summary: ScoreSummary, limits: Limits | None) -> Watched:
+    """The whole table, as the images of this run; where none was scored, what came of the run before."""
+    table = request.out
+    asked = WatchRequest(
+        table=table,
+        parts=tuple(table.paths.parts()),
+        images=folder_at(summary.folder),
+        bundle=open_bundle(request.bundle),
+        started_at=summary.started_at,
+        images_per_second=summary.images_per_second,
+        limits=limits or Limits(),
+    )
+    is_known = summary.rows_reused == summary.num_files
+    return (watched_before(asked, summary.num_files) if is_known else None) or watch(asked)

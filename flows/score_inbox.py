@@ -7,6 +7,7 @@ from contextlib import closing
 
 from darkroom.data.files.locks import Waiting, exclusive
 from darkroom.data.settings import DecoderMismatch
+from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.storage import place_from
 from darkroom.flows.count_tables import count_tables
 from darkroom.flows.descriptions import describe
@@ -21,13 +22,18 @@ from darkroom.flows.settings import (
     open_table,
     open_workspace,
 )
+from darkroom.flows.watch_result import WatchResult, settle
+from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.inbox.request import InboxRequest, now_in, patterns
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.settings import Precision
+from darkroom.models.watching.limits import Limits
+from darkroom.models.watching.request import WatchRequest
 from darkroom.tasks import score_inbox as tasks
 from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 from darkroom.tasks.score import find_bundle
+from darkroom.tasks.watching import watch
 from darkroom.tasks.window import submit_all
 
 
@@ -59,6 +65,7 @@ def score_inbox(
     runner: RunnerKind | None = None,
     address: str | None = None,
     decoder_mismatch: DecoderMismatch | None = None,
+    limits: Limits | None = None,
 ) -> InboxResult:
     """Score what is new in a folder since the last run, and add it to the folder's table.
 
@@ -82,6 +89,7 @@ def score_inbox(
         address: Of the Dask or Ray cluster; None takes DARKROOM_RUNNER_ADDRESS.
         decoder_mismatch: Where the model had a decoder that gives other pixels: warn, or strict, which refuses; None
             takes DARKROOM_DECODER_MISMATCH, or warn.
+        limits: What a night may be like, each limit a warning or a failure; None takes the defaults (docs/watching.md).
     """
     clock, rules = time.monotonic(), inbox_rules(settle_seconds, time_zone, wait_seconds)
     started = now_in(rules.time_zone)
@@ -112,7 +120,18 @@ def score_inbox(
             with closing(submit_all(pool, tasks.stage_part, arguments, plan.score.num_parts, "score")) as parts:
                 done = [tasks.publish_part(request, plan, part) for part in parts]
         summary = tasks.summarize_night(request, plan, done, time.monotonic() - clock)
-    result = InboxResult.of(summary, table.out.reference)
+        watched = watch(
+            WatchRequest(
+                table=table.out,
+                parts=tuple(table.out.folder / name for name in summary.parts),
+                images=folder_at(summary.folder),
+                bundle=open_bundle(found.folder),
+                started_at=summary.started_at,
+                images_per_second=summary.images_per_second,
+                limits=limits or Limits(),
+            )
+        )
+    result = InboxResult.of(summary, table.out.reference).model_copy(update={"watched": WatchResult.of(watched)})
     show_result(describe(result).with_tables(*count_tables(result)), "scoring", table.out.folder.name)
     tasks.emit_scored(summary, table.out.reference)
-    return result
+    return settle(result, watched, table.out.folder.name)

@@ -17,7 +17,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from darkroom.data.progress import Progress, unseen
-from darkroom.flows.descriptions import describe, first_rows
+from darkroom.flows.count_tables import first_rows
+from darkroom.flows.descriptions import describe
 from darkroom.flows.results import Result, RunResult, ScoreResult, SelfDescribed
 from darkroom.models.pages.description import Table
 

@@ -56,6 +56,16 @@ def printable(os_path: str) -> str:
     return re.sub(r"[\udc80-\udcff]|\\(?=x[0-9a-f]{2})", lambda odd: f"\\x{ord(odd[0]) & 0xFF:02x}", os_path)
 
 
+def os_path_of(path: str) -> str:
+    """The path as the operating system knows it, of one that `printable` has made."""
+
+    def odd(match: re.Match[str]) -> str:
+        value = int(match[1], 16)
+        return chr(0xDC00 + value) if value >= 0x80 else chr(value)
+
+    return re.sub(r"\\x([0-9a-f]{2})", odd, path)
+
+
 def check_folder(folder: Path) -> None:
     """Check that a path is a folder whose own name a card can hold.
 

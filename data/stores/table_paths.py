@@ -20,6 +20,8 @@ class TablePaths:
     <folder>/part-00000.parquet …
     <folder>.summary.json                the table's card
     <folder>.run.json                    which run made it
+    <folder>.watch.json                  what its last runs were like (`darkroom.models.watching`)
+    <folder>.watch.html                  the same as a page
     .<folder>.scoring/                   the lock; while a run is in progress, its plan and unfinished files
 
     Attributes:
@@ -37,6 +39,16 @@ class TablePaths:
     def run_record(self) -> Path:
         """Which run made the table."""
         return self.folder.with_name(f"{self.folder.name}.{RUN_RECORD}")
+
+    @property
+    def watch(self) -> Path:
+        """What the last runs were like."""
+        return self.folder.with_name(f"{self.folder.name}.watch.json")
+
+    @property
+    def watch_page(self) -> Path:
+        """The same as a page."""
+        return self.folder.with_name(f"{self.folder.name}.watch.html")
 
     @property
     def work(self) -> Path:

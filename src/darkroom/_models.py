@@ -123,6 +123,7 @@ def score(
     settle_seconds: float | None = None,
     time_zone: str | None = None,
     wait_seconds: float | None = None,
+    limits: Reference | Mapping[str, Any] | None = None,
     **options: Unpack[ServiceOptions],
 ) -> ScoreResult: ...
 
@@ -147,6 +148,7 @@ def score(
     settle_seconds: float | None = None,
     time_zone: str | None = None,
     wait_seconds: float | None = None,
+    limits: Reference | Mapping[str, Any] | None = None,
     **options: Unpack[ServiceOptions],
 ) -> InboxResult: ...
 
@@ -169,6 +171,7 @@ def score(
     settle_seconds: float | None = None,
     time_zone: str | None = None,
     wait_seconds: float | None = None,
+    limits: Reference | Mapping[str, Any] | None = None,
     **options: Unpack[ServiceOptions],
 ) -> ScoreResult | InboxResult:
     """Score every file of a folder, or some files: one row for each, in a table of Parquet parts (docs/scoring.md).
@@ -194,6 +197,8 @@ def score(
         time_zone: With `new`, says which night it is; None takes `DARKROOM_TIME_ZONE`, or the machine's own.
         wait_seconds: With `new`, how long to wait for another run on the same table; None takes
             `DARKROOM_WAIT_SECONDS`, or 300.
+        limits: What the run may be like: a YAML file, or limits by name, such as `{"max_unfamiliar": 0.1}`. Beyond one
+            that says `then: fail`, a `WorkError` is raised after the table is whole (docs/watching.md).
         top_k: Classes that a row keeps, the most likely first: a number, or `all`.
         format: `csv` or `jsonl` writes the whole table also as a file beside its folder; `parquet` its parts alone.
         options: Of a recognition service, as the command has them: `word_map`, `classes`, `max_cost` and others;
@@ -201,7 +206,9 @@ def score(
     """
     from darkroom.flows.cloud_options import PREFIX, score_in_python
     from darkroom.flows.inbox_options import check_inbox_options
+    from darkroom.models.watching.limits import read_limits
 
+    within = read_limits(limits if limits is None or isinstance(limits, Mapping) else os.fspath(limits))
     if os.fspath(model).startswith(PREFIX) or options:
         how = {"out": text_of(out), "rows_per_part": rows_per_part, "rescore": rescore, "top_k": top_k}
         how |= {"retry_quarantined": retry_quarantined, "format": format, "workspace": text_of(workspace)}
@@ -231,6 +238,7 @@ def score(
             runner=THREADS,
             decoder_mismatch=decoder_mismatch,
             **of_inbox,
+            limits=within,
         )
     from darkroom.flows.score import score as flow
 
@@ -248,6 +256,7 @@ def score(
         rescore=rescore,
         top_k=top_k,
         format=format,
+        limits=within,
     )
 
 

@@ -427,4 +427,4 @@ def test_the_first_command_in_a_fresh_prefect_home_needs_no_server(tmp_path: Pat
     with closing(sqlite3.connect(tmp_path / "home" / "prefect.db")) as record:
         assert record.execute("select name, state_type from flow_run").fetchall() == [("images", "COMPLETED")]
         states = record.execute("select state_type, count(*) from task_run group by state_type").fetchall()
-    assert states == [("COMPLETED", 4)]  # none of the last ones is lost: find, plan, score, summarize
+    assert states == [("COMPLETED", 5)]  # none of the last ones is lost: find, plan, score, summarize, watch

@@ -109,3 +109,11 @@ def test_runs_are_pooled() -> None:
     assert both.brightness.tolist() == [*first.brightness, *second.brightness]
     assert len(both.embeddings) == 0
     assert pooled([]).labels == {}
+
+
+def test_the_last_digits_of_a_number_are_no_drift() -> None:
+    rng = np.random.default_rng(0)
+    sure = 1 - rng.uniform(0, 1e-4, 200)
+    stored = Observed(confidences=np.round(sure, 5))
+    (difference,) = drift(Observed(confidences=sure.astype(np.float32)), {"last runs": stored}).differences
+    assert difference.distance == 0.0
