@@ -110,12 +110,16 @@ def score_by_service(
         model: `cloud:` and the service.
         how: Where results are, and how they are shown.
         given: The options of services.
-        more: Other parameters of the flow.
+        more: Other parameters of the flow, and `limits`.
+
+    Raises:
+        SettingError: where limits are given.
     """
     from darkroom.flows import scoring_input
     from darkroom.flows.score_cloud import asked_of, estimate
     from darkroom.flows.settings import open_workspace
 
+    _refuse_limits(more.pop("limits"))
     parameters = given.parameters()
     asked, place = asked_of(model, **parameters), open_workspace(how.workspace)
     with scoring_input.given(folder, files) as found:
@@ -137,7 +141,7 @@ def score_in_python(
         folder: The images.
         model: `cloud:` and the service.
         options: Of services, as given.
-        how: Other parameters of the flow.
+        how: Other parameters of the flow, and `limits`.
 
     Raises:
         SettingError: where an option is unknown, or the model is no service.
@@ -147,6 +151,7 @@ def score_in_python(
     from darkroom.flows.scoring_input import images_given
     from darkroom.flows.settings import open_workspace
 
+    _refuse_limits(how.pop("limits"))
     parameters = dict(options)
     unknown = sorted(parameters.keys() - {each.name for each in fields(CloudOptions)})
     if unknown:
@@ -160,3 +165,9 @@ def score_in_python(
     if found.num_requests and not yes:
         raise InputError(f"{found.sentence()} Give yes=True to send them.")
     return score_cloud.plain(folder, model, **how, **parameters)
+
+
+def _refuse_limits(limits: Any) -> None:
+    """Limits compare with a training profile, which a service has not."""
+    if limits is not None:
+        raise SettingError("Limits go with a model of one's own: a recognition service is not watched.")

@@ -40,6 +40,7 @@ from darkroom.flows.shared_options import (
     Bundle,
     DatasetName,
     DecoderMismatch,
+    EmbeddingsOption,
     MaxJudged,
     OtherSource,
     PrecisionOption,
@@ -264,15 +265,7 @@ def score(
     ] = None,
     model: ScoringModel = None,
     precision: PrecisionOption = "auto",
-    embeddings: Annotated[
-        bool,
-        typer.Option(
-            "--embeddings",
-            metavar="",
-            help="Add the input of the network's last layer as a column",
-            rich_help_panel=SCORING,
-        ),
-    ] = False,
+    embeddings: EmbeddingsOption = False,
     top_k: TopKOption = 5,
     retry_quarantined: Annotated[
         bool,
@@ -348,6 +341,7 @@ def score(
                 "top_k": top_k,
                 "retry_quarantined": retry_quarantined,
                 "format": format,
+                "limits": limits,
             },
         )
         return

@@ -124,6 +124,15 @@ TopKOption = Annotated[
         rich_help_panel=SCORING,
     ),
 ]
+EmbeddingsOption = Annotated[
+    bool,
+    typer.Option(
+        "--embeddings",
+        metavar="",
+        help="Add the input of the network's last layer as a column",
+        rich_help_panel=SCORING,
+    ),
+]
 DecoderMismatch = Annotated[
     Literal["warn", "strict"] | None,
     typer.Option(

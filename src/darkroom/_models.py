@@ -212,6 +212,7 @@ def score(
     if os.fspath(model).startswith(PREFIX) or options:
         how = {"out": text_of(out), "rows_per_part": rows_per_part, "rescore": rescore, "top_k": top_k}
         how |= {"retry_quarantined": retry_quarantined, "format": format, "workspace": text_of(workspace)}
+        how["limits"] = limits
         return score_in_python(_paths(folder), os.fspath(model), options, how)
 
     of_inbox: dict[str, Any] = {

@@ -91,6 +91,11 @@ def test_a_folder_is_watched_as_a_whole_and_stays_beyond_its_limit_when_nothing_
         darkroom.score(inbox, "tiny", tmp_path / "t", workspace=workspace, limits={"max_drif": 1})
 
 
+def test_limits_do_not_go_with_a_recognition_service(inbox: Path, workspace: Path) -> None:
+    with pytest.raises(SettingError, match="a recognition service is not watched"):
+        darkroom.score(inbox, "cloud:google-vision", workspace=workspace, limits=FAILING)
+
+
 def test_named_files_are_not_watched(inbox: Path, workspace: Path, tmp_path: Path) -> None:
     result = darkroom.score([inbox / "0.png"], "tiny", tmp_path / "t", workspace=workspace)
     assert result.watched is None
