@@ -210,7 +210,7 @@ def score(
 
     within = read_limits(limits if limits is None or isinstance(limits, Mapping) else os.fspath(limits))
     if os.fspath(model).startswith(PREFIX) or options:
-        how = {"out": text_of(out), "rows_per_part": rows_per_part, "rescore": rescore, "top_k": top_k}
+        how: dict[str, Any] = {"out": text_of(out), "rows_per_part": rows_per_part, "rescore": rescore, "top_k": top_k}
         how |= {"retry_quarantined": retry_quarantined, "format": format, "workspace": text_of(workspace)}
         how["limits"] = limits
         return score_in_python(_paths(folder), os.fspath(model), options, how)
