@@ -18,7 +18,7 @@ from darkroom.flows import (
 from darkroom.flows.command import HELP, Group
 
 _DISTRIBUTION = "darkroom-flows"
-_LIBRARIES = ("prefect", "tensorflow", "keras", "onnxruntime")
+_LIBRARIES = ("prefect", "tensorflow", "keras", "onnxruntime", "pillow", "numpy", "pyarrow")
 
 app = typer.Typer(
     name="darkroom",
@@ -45,17 +45,25 @@ for group in _GROUPS:
 
 
 def _show_versions(wanted: bool) -> None:
-    """Print the versions of Darkroom and of its main libraries, without importing them."""
+    """Print the versions that a report of a fault needs, without importing TensorFlow or Prefect."""
     if not wanted:
         return
+    import platform
     from importlib.metadata import PackageNotFoundError, version
 
     typer.echo(f"darkroom {version(_DISTRIBUTION)}")
+    typer.echo(f"python {platform.python_version()}")
     for name in _LIBRARIES:
         try:
             typer.echo(f"{name} {version(name)}")
         except PackageNotFoundError:
             typer.echo(f"{name} is not installed")
+    try:
+        from darkroom.data.images.decoder_fingerprint import decoder
+
+        typer.echo(f"decoder {decoder().fingerprint}")
+    except ImportError as error:
+        typer.echo(f"decoder cannot be loaded: {error}")
     raise typer.Exit
 
 
@@ -68,7 +76,7 @@ def _options(
             metavar="",
             is_eager=True,
             callback=_show_versions,
-            help="Show the versions of Darkroom, Prefect, TensorFlow, Keras and ONNX Runtime, and exit",
+            help="Show the versions of Darkroom, of Python and its main libraries, and of the decoder, and exit",
         ),
     ] = False,
 ) -> None:

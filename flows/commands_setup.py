@@ -31,13 +31,23 @@ def server(
         int,
         typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on (default: 4200)", show_default=False),
     ] = 4200,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="PostgreSQL database of its record, as postgresql://USER@HOST/NAME; its password goes into "
+            "DARKROOM_DATABASE_PASSWORD or the file that DARKROOM_DATABASE_PASSWORD_FILE names (default: what "
+            "DARKROOM_DATABASE says, else SQLite in PREFECT_HOME)",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     from darkroom.flows.settings import prepare_environment
 
     prepare_environment("INFO")
     from darkroom.flows.server import serve_operator
 
-    serve_operator(host, port)
+    serve_operator(host, port, database)
 
 
 @command(

@@ -30,7 +30,8 @@ from typing import IO, Any
 from darkroom.data.errors import InputError, WorkError
 from darkroom.data.files.locks import exclusive
 from darkroom.flows.server_absence import forgive_absence
-from darkroom.flows.settings import name_server
+from darkroom.flows.server_database import check_database
+from darkroom.flows.settings import name_database, name_server
 
 _HOST = "127.0.0.1"
 _END_TIMEOUT_SECONDS = 10
@@ -219,13 +220,20 @@ def serve(file_descriptor: int) -> None:
     server.run(sockets=[socket.socket(fileno=file_descriptor)])
 
 
-def serve_operator(host: str, port: int) -> None:
+def serve_operator(host: str, port: int, database: str | None = None) -> None:
     """Run `prefect server start` in this process, with UI and services, until it is told to stop.
 
     Args:
         host: Address to listen on.
         port: Port to listen on.
+        database: URL of a PostgreSQL database; None for what the environment says, else SQLite.
+
+    Raises:
+        SettingError: where the URL is none of PostgreSQL.
+        WorkError: where the database cannot be used.
     """
+    name_database(database)
+    check_database()
     from prefect.cli import app
 
     use_write_transactions()

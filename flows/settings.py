@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     notify: SecretStr | None = Field(
         default=None, description="Where `darkroom deploy` has the server send messages of incidents: as --notify"
     )
+    database: SecretStr | None = Field(
+        default=None, description="The server's database, such as postgresql://USER@HOST/NAME (default: SQLite)"
+    )
+    database_password: SecretStr | None = Field(default=None, description="Its password")
+    database_password_file: Path | None = Field(default=None, description="A file that holds nothing but its password")
     decoder_mismatch: DecoderMismatch = Field(
         default="warn",
         description="What to do where images, rows or a model come from a decoder that gives other pixels than the one "
@@ -294,6 +299,46 @@ def prepare_environment(console_level: str) -> None:
     """Set what Prefect and TensorFlow read when they are imported; what the user has set is kept."""
     for name, value in {**_DEFAULTS, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": console_level}.items():
         os.environ.setdefault(name, value)
+
+
+def name_database(given: str | None) -> None:
+    """Tell Prefect's server, in this process, which database to use; none: what Prefect's own settings say.
+
+    Args:
+        given: A URL; None for what `DARKROOM_DATABASE` says.
+
+    Raises:
+        SettingError: where the URL is not one of PostgreSQL, or the file of the password cannot be read.
+    """
+    found = Settings()
+    text = given or (found.database.get_secret_value() if found.database else None)
+    if not text:
+        return
+    from prefect.context import refresh_global_settings_context
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+        raise SettingError("The database is given as postgresql://USER@HOST:PORT/NAME; without one it is SQLite.")
+    url = url.set(drivername="postgresql+asyncpg", password=_database_password(found) or url.password)
+    os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = url.render_as_string(hide_password=False)
+    refresh_global_settings_context()
+
+
+def _database_password(found: Settings) -> str | None:
+    if found.database_password_file:
+        try:
+            return found.database_password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(
+                f"The database's password cannot be read from {found.database_password_file}, which "
+                f"DARKROOM_DATABASE_PASSWORD_FILE names: {getattr(error, 'strerror', None) or 'it is not UTF-8'}."
+            ) from None
+    return found.database_password.get_secret_value() if found.database_password else None
 
 
 def name_server(api_url: str) -> None:

@@ -16,9 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def documented(first_words: str) -> list[str]:
-    """The command of docs/prefect.md that begins with these words; the first, where there are several."""
-    page = (ROOT / "docs" / "prefect.md").read_text(encoding="utf-8")
+def documented(first_words: str, page_name: str = "prefect.md") -> list[str]:
+    """The command of a page that begins with these words; the first, where there are several."""
+    page = (ROOT / "docs" / page_name).read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     return shlex.split(next(line for block in blocks for line in block.splitlines() if line.startswith(first_words)))
 

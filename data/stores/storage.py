@@ -44,7 +44,7 @@ _SECRET = re.compile(
 )
 _NO_SECRETS = (
     "A URL must not hold credentials: they would show in logs and results. Set them as the store's own tools expect "
-    "(see docs/storage.md), and give the URL without them."
+    "(see docs/storage.md), a database's password in DARKROOM_DATABASE_PASSWORD, and give the URL without them."
 )
 _REFUSED_CODES = frozenset(
     {

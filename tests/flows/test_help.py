@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from darkroom.data.images.decoder_fingerprint import decoder
 from darkroom.flows import cli, commands
 from tests.command_line import ROOT, call, darkroom
 
@@ -89,7 +91,12 @@ def test_the_version_is_told_with_those_of_the_libraries_and_none_is_imported(tm
     told = dict(line.split() for line in done.stdout.splitlines())
     assert told == {
         "darkroom": version("darkroom-flows"),
-        **{name: version(name) for name in ("prefect", "tensorflow", "keras", "onnxruntime")},
+        "python": platform.python_version(),
+        **{
+            name: version(name)
+            for name in ("prefect", "tensorflow", "keras", "onnxruntime", "pillow", "numpy", "pyarrow")
+        },
+        "decoder": decoder().fingerprint,
     }
 
 
