@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-PASSWORD = "pg-Planted-4711"  # noqa: S105
+PASSWORD = "pg-Planted-4711"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def cluster() -> Iterator[Cluster]:
     if not installed:
         pytest.skip("no PostgreSQL is installed here (Debian: apt-get install postgresql)")
     programs = installed[-1].parent
-    place = Path(tempfile.mkdtemp(prefix="darkroom-postgresql-", dir="/tmp"))  # noqa: S108  (a socket's path is short)
+    place = Path(tempfile.mkdtemp(prefix="darkroom-postgresql-", dir="/tmp"))
     password_file, data = place / "password", place / "data"
     password_file.write_text(f"{PASSWORD}\n")
     as_owner: list[str] = []

@@ -112,7 +112,7 @@ def test_runs_at_once_on_postgresql_lose_no_task_run_and_a_backup_holds_them_all
 
     def counted(database: str) -> dict[str, Any]:
         tables = ("flow", "flow_run", "task_run", "artifact", "automation")
-        return {name: postgresql.query(database, f"SELECT count(*) FROM {name}") for name in tables}  # noqa: S608
+        return {name: postgresql.query(database, f"SELECT count(*) FROM {name}") for name in tables}
 
     for words in ("pg_dump", "createdb --owner darkroom restored", "pg_restore"):
         line = " ".join(documented(words, "operations.md"))
