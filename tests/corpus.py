@@ -516,6 +516,11 @@ def _broken() -> Iterator[Case]:
         277: ("H", 3),
     }
     yield broken("thirteen-bits.tif", "TIFF of 13 bits", tiff(tags, bytes(20_000)), "unsupported")
+    grey = {**tags, 262: ("H", 1), 277: ("H", 1)}
+    signed, wide = {**grey, 258: ("H", 8), 339: ("H", 2)}, {**grey, 258: ("H", 32)}
+    yield broken("signed-bytes.tif", "TIFF of signed bytes", tiff(signed, bytes(WIDTH * HEIGHT)), "unsupported")
+    full = b"\xff" * (4 * WIDTH * HEIGHT)
+    yield broken("over-31-bits.tif", "TIFF of 32 bits beyond 2147483647", tiff(wide, full), "unsupported")
 
     photo = encoded(picture("cut", 200, 300), "JPEG", **JPEG)
     for place, cut in enumerate([4, 30, 200, 630, len(photo) // 2, len(photo) - 200, len(photo) - 3]):

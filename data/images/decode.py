@@ -33,7 +33,7 @@ from darkroom.data.images.formats.accepted import FORMATS, settle_pillow
 from darkroom.data.images.formats.complaints import complaints
 from darkroom.data.images.formats.limits import MAX_EXIF_BYTES, check_bytes, check_cost, check_size
 from darkroom.data.images.formats.optional_formats import open_extra
-from darkroom.data.images.formats.refusals import check_chunks, image_error, unidentified
+from darkroom.data.images.formats.refusals import check_chunks, check_samples, image_error, unidentified
 from darkroom.data.images.formats.turbojpeg import decode_plain_jpeg, shrink_by
 from darkroom.data.images.pixels.colour import to_rgb
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
@@ -231,6 +231,7 @@ def _turn_and_window(image: Image.Image, policy: DecodePolicy) -> tuple[int, Ima
         image.load()
         return _turn(image, policy), windowed
     turn = _turn(image, policy)
+    check_samples(image)
     return turn, apply_window(image, policy.window)
 
 

@@ -10,7 +10,7 @@ from darkroom.data.errors import ImageError
 from darkroom.data.images.formats.accepted import FORMATS, settle_pillow
 from darkroom.data.images.formats.limits import check_bytes, check_cost, check_size
 from darkroom.data.images.formats.optional_formats import open_extra
-from darkroom.data.images.formats.refusals import image_error
+from darkroom.data.images.formats.refusals import check_samples, image_error
 from darkroom.data.images.pixels.decode_policy import DecodePolicy
 from darkroom.data.images.pixels.window import Measured, is_deep, measured
 
@@ -50,6 +50,7 @@ def measure(data: bytes, policy: DecodePolicy) -> Measured:
             return extra.measured()
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             check_cost(data, image, policy)
+            check_samples(image)
             return measured(image)
     except ImageError:
         raise

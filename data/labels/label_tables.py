@@ -290,7 +290,10 @@ def _path_column(table: Table, names: Names, asked: str | None) -> int:
     usual = _usual(table.header, _PATH_COLUMNS)
     if usual and _num_named(table, usual[0], names):
         return usual[0]
-    named = [_num_named(table, index, names) for index in range(len(table.header))]
+    columns = range(len(table.header))
+    named = [_num_named(table, index, names) for index in columns]
+    if any(_looks_like_paths(table, index) for index in columns):  # the numbers of its rows are no names of images
+        named = [0 if all(map(str.isdigit, table.rows.distinct(index))) else named[index] for index in columns]
     if not named or (best := max(named)) == 0:
         if usual:
             return usual[0]
@@ -299,6 +302,11 @@ def _path_column(table: Table, names: Names, asked: str | None) -> int:
             "--path-column."
         )
     return named.index(best)
+
+
+def _looks_like_paths(table: Table, column: int) -> bool:
+    cells = [cells[column] for _, cells in table.rows.head(_SAMPLE_ROWS)]
+    return bool(cells) and all(re.search(r"\w\.[A-Za-z]{3,4}$", cell) for cell in cells)
 
 
 def _num_named(table: Table, column: int, names: Names) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def read_json(file: Path, source: Path, names: Names) -> Table | None:
 def _value(text: str) -> Any:
     """What a JSON file holds; JSON lines where they are called `.json`, as BigQuery and others do."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         return None
     except ValueError:
@@ -56,9 +57,19 @@ def _value(text: str) -> Any:
 
 def _lines(text: str) -> list[Any] | None:
     try:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line, object_pairs_hook=_object) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError):
         return None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; what it says twice has to be the same."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        wrong = next((key for key, value in pairs if found[key] != value), None)
+        if wrong is not None:
+            raise LabelError(f"A JSON object has {wrong!r} twice, with other values. Correct the file.")
+    return found
 
 
 def _rows(value: Any, names: Names) -> Rows | None:
@@ -77,11 +88,15 @@ def _rows(value: Any, names: Names) -> Rows | None:
 def _coco(value: Record) -> Rows | None:
     """Each image with the class of its annotations; a row for each class where there are several."""
     try:
-        class_of = {each["id"]: str(each["name"]) for each in value["categories"]}
+        class_of = {each["id"]: _cell(each["name"]) or "" for each in value["categories"]}
         found: dict[Any, dict[str, None]] = defaultdict(dict)
         path_of = {image["id"]: str(image["file_name"]) for image in value["images"]}
         drawn: list[str] = []
+        strange: list[str] = []
         for annotation in value["annotations"]:
+            if annotation["image_id"] not in path_of:
+                strange.append(str(annotation["image_id"]))
+                continue
             found[annotation["image_id"]][class_of[annotation["category_id"]]] = None
             if annotation.get("bbox") or annotation.get("segmentation"):
                 drawn.append(path_of[annotation["image_id"]])
@@ -92,7 +107,8 @@ def _coco(value: Record) -> Rows | None:
         ]
     except (KeyError, TypeError):
         return None
-    return Rows(("file_name", "category"), rows, unused={"boxes and outlines": drawn})
+    unused = {"boxes and outlines": drawn, "annotations of images that are not listed": strange}
+    return Rows(("file_name", "category"), rows, unused=unused)
 
 
 def _label_studio(tasks: Sequence[Record], names: Names) -> Rows | None:
@@ -105,7 +121,7 @@ def _label_studio(tasks: Sequence[Record], names: Names) -> Rows | None:
     drawn: list[str] = []
     try:
         for number, task in enumerate(tasks, start=1):
-            image = next(path for path in map(str, task["data"].values()) if names.is_path(_known(path, names)))
+            image = next(path for path in map(str, task["data"].values()) if names.is_path(_plain(path)))
             for annotation in task["annotations"]:
                 if annotation.get("was_cancelled"):
                     continue
@@ -124,7 +140,7 @@ def _label_studio(tasks: Sequence[Record], names: Names) -> Rows | None:
         return None
     header = ("image", *questions)
     cells = [(number, tuple(row.get(column, "") for column in header)) for number, row in rows]
-    cells = [(number, (_known(row[0], names), *row[1:])) for number, row in cells]
+    cells = [(number, (_plain(row[0]), *row[1:])) for number, row in cells]
     return Rows(header, cells, unused={"boxes and outlines": drawn})
 
 
@@ -133,7 +149,7 @@ def _records(records: Sequence[Record], names: Names) -> Rows | None:
     header = tuple(dict.fromkeys(str(key) for record in records for key in record))
     columns = {key: [_cell(record.get(key)) for record in records] for key in header}
     columns = {key: cells for key, cells in columns.items() if any(cell is not None for cell in cells)}
-    known = {key: [_known(cell or "", names) for cell in cells] for key, cells in columns.items()}
+    known = {key: [_plain(cell or "") for cell in cells] for key, cells in columns.items()}
     naming = [key for key, cells in known.items() if names.name_some(cells)]
     if not naming:
         return None
@@ -166,6 +182,8 @@ def _cell(value: Any) -> str | None:
         return "|".join(map(str, value))
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return str(value) if isinstance(value, str | int | float) else None
 
 
@@ -178,13 +196,3 @@ def _plain(written: str) -> str:
     if asked := parse_qs(parts.query).get("d"):
         return unquote(asked[0])
     return unquote(parts.path).lstrip("/") if parts.scheme and parts.netloc else written
-
-
-def _known(written: str, names: Names) -> str:
-    """The path; without the eight hex digits in front of a file uploaded to Label Studio, where only that is here."""
-    path = _plain(written)
-    prefix, _, rest = path.rpartition("/")[2].partition("-")
-    uploaded = len(prefix) == 8 and set(prefix) <= set("0123456789abcdef") and rest
-    if uploaded and not names.is_path(path) and names.is_path(rest):
-        return rest
-    return path

@@ -35,6 +35,8 @@ class Names:
     def find(self, written: str, folder: str, table_name: str) -> list[str]:
         """The images that a path can mean: none, one, or several that nothing tells apart.
 
+        What Label Studio puts in front of a file that is uploaded is left out where only the rest is here.
+
         Where the training and the test images share a name, as IDs counted from 1 in both, the table's own name
         decides: `trainLabels.csv`, `instances_val2017.json`.
 
@@ -43,8 +45,11 @@ class Names:
             folder: Where the table lies.
             table_name: The table's name.
         """
-        if not written or not self._may_be_here(written):
+        if not written:
             return []
+        if not self._may_be_here(written):
+            before = _uploaded_name(written) if "-" in written else ""
+            return self.find(before, folder, table_name) if before else []
         for key in _spellings(written):
             for whole in (key, f"{folder}/{key}"):
                 if whole in self._paths:
@@ -109,6 +114,12 @@ class Names:
             elif shared == longest:
                 best.append(path)
         return best
+
+
+def _uploaded_name(written: str) -> str:
+    """The name that a file had before it was uploaded to Label Studio, which puts eight hex digits in front; or ""."""
+    found = re.fullmatch(r"(?:.*/)?[0-9a-f]{8}-(.+)", written)
+    return found[1] if found else ""
 
 
 def _num_shared(path: Sequence[str], key: Sequence[str]) -> int:

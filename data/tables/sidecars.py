@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from darkroom.data.errors import LabelError
 from darkroom.data.stores.listing import FileEntry
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.table import Rows, Table
@@ -36,10 +37,17 @@ def _classes(folder: Path, beside: Sequence[FileEntry], images: Mapping[str, str
         entry.path: entry for entry in beside if entry.path.lower().endswith(".cls") and _stem(entry.path) in images
     }
     rows = [
-        (number, (images[_stem(path)], _text(folder / entry.os_path)))
+        (number, (images[_stem(path)], _class(folder, entry)))
         for number, (path, entry) in enumerate(files.items(), start=1)
     ]
     return Rows(("path", "label"), rows).table(CLASSES, "", "file", frozenset(files)) if rows else None
+
+
+def _class(folder: Path, entry: FileEntry) -> str:
+    text = _text(folder / entry.os_path)
+    if "\0" in text or "\ufffd" in text:
+        raise LabelError(f"{entry.path} holds bytes that are no text. Write the name or the number of the class there.")
+    return text
 
 
 def _objects(folder: Path, beside: Sequence[FileEntry], images: Mapping[str, str]) -> Table | None:

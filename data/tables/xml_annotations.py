@@ -110,7 +110,11 @@ def _image_sets(folder: Path, entries: Sequence[FileEntry]) -> tuple[dict[str, s
         split = split_named(_stem(entry.path))
         if split and entry.path.lower().endswith(".txt"):
             for stem in _lines(folder / entry.os_path):
-                splits[stem] = split
+                if splits.setdefault(stem, split) != split:
+                    raise LabelError(
+                        f"{entry.path} puts {printable(stem)!r} into the {split} part, another list into the "
+                        f"{splits[stem]} part. Correct one of the two."
+                    )
     return splits, {entry.path for entry in lists}
 
 

@@ -16,6 +16,8 @@ from darkroom.data.images.formats.accepted import FORMATS
 _UNSUPPORTED = re.compile(rb"\xff\x0a|\0\0\0\x0c(JXL |jP  )|\xff\x4f\xff\x51|8BPS")
 
 
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
+_UNSIGNED, _SIGNED = 1, 2
 # What Pillow and libheif say of a file that ends too soon.
 _CUT = ("truncat", "not enough", "reached eof", "unexpected end of file", "cannot read full")
 
@@ -59,6 +61,24 @@ def image_error(error: Exception, data: bytes) -> ImageError:
     if ended or short_riff or any(words in lowered for words in _CUT):
         return ImageError("truncated", message)
     return ImageError("unsupported" if isinstance(error, KeyError) else "corrupt", message)
+
+
+def check_samples(image: Image.Image) -> None:
+    """Refuse a TIFF whose samples Pillow would take for others: signed bytes, and 32 bits without a sign beyond 2^31.
+
+    Args:
+        image: Opened, of any format; loaded here where it holds whole numbers of 32 bits.
+
+    Raises:
+        ImageError: `unsupported`.
+    """
+    if image.format != "TIFF":
+        return
+    bits, kinds = image.tag_v2.get(_BITS_PER_SAMPLE, (1,)), image.tag_v2.get(_SAMPLE_FORMAT, (_UNSIGNED,))
+    if _SIGNED in kinds and max(bits) <= 8:
+        raise ImageError("unsupported", "TIFF with signed samples of 8 bits")
+    if image.mode == "I" and max(bits) == 32 and _SIGNED not in kinds and image.getextrema()[0] < 0:
+        raise ImageError("unsupported", "TIFF with samples of 32 bits over 2147483647")
 
 
 def check_chunks(data: bytes) -> None:
