@@ -23,6 +23,7 @@ from darkroom.data.sources.parquet_images import PARQUET_SUFFIX, images_in_parqu
 from darkroom.data.sources.unpacking.archive_folder import is_loose_image, packed_images
 from darkroom.data.sources.unpacking.archives import without_suffix
 from darkroom.data.stores.listing import FileEntry, printable
+from darkroom.data.tables.table_files import TABLE_SUFFIXES
 from darkroom.data.task import TASKS
 
 EXCLUDED: ReasonCode = "excluded"
@@ -87,7 +88,7 @@ def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -
     """
     every_image = [entry for entry in entries if entry.reason is None]
     entries = _with_reasons(entries, rules)
-    _stop_at_linked_folders(folder, entries, rules)
+    _stop_at_links(folder, entries, rules)
     _stop_at_packed_images(folder, entries, rules)
     corrections = read_corrections(folder, every_image, rules) if rules.corrections else None
     images = [entry for entry in entries if entry.reason is None]
@@ -148,17 +149,20 @@ def _corrected(source: Source, found: Found, corrections: Corrections) -> tuple[
     return replace(source, entries=entries, images=images), corrected
 
 
-def _stop_at_linked_folders(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> None:
-    """A folder that is a link out of the source would be missed in silence: its images are nowhere else."""
-    linked = [
-        entry.path
-        for entry in entries
-        if entry.reason == "link_outside" and os.path.isdir(folder / entry.os_path) and not rules.excludes(entry.path)
-    ]
+def _stop_at_links(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> None:
+    """A folder or a table that is a link out of the source would be missed in silence: its content is nowhere else."""
+    out = [each for each in entries if each.reason == "link_outside" and not rules.excludes(each.path)]
+    linked = [each.path for each in out if os.path.isdir(folder / each.os_path)]
     if linked:
         raise LabelError(
             f"{linked[0]} is a link to a folder, and such links are not followed ({len(linked)} here). Copy what they "
             f"lead to (cp -rL), give that folder as the source, or leave it out with --exclude '{linked[0]}'."
+        )
+    tables = [each.path for each in out if each.path.lower().endswith(TABLE_SUFFIXES)]
+    if tables and rules.source == "auto" and not rules.csv and not rules.pattern:
+        raise LabelError(
+            f"{tables[0]} is a link to a file outside, and such links are not followed. If it holds labels, copy it "
+            f"(cp -L) or give it with --labels-csv '{tables[0]}'; if not, leave it out with --exclude '{tables[0]}'."
         )
 
 

@@ -940,7 +940,8 @@ BROUGHT: dict[str, Brought] = {
     "JSON whose labels are no numbers": Brought(
         "https://github.com/fastai/fastai/issues/1008",
         ["images/*3"],
-        tables={"l.json": "[" + ",".join(f'{{"file": "{n}.jpg", "label": {["NaN", 1, 2][n]}}}' for n in range(3)) + "]"},
+        tables={"l.jsonl": rows('{"file": "0.jpg", "label": NaN}', '{"file": "1.jpg", "label": 1}',
+                                '{"file": "2.jpg", "label": 2}')},
         offered=["record 1 has no label"],
     ),
     "Pascal VOC with an image in two lists": Brought(
@@ -1029,6 +1030,19 @@ def test_a_folder_that_is_a_link_is_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"valid is a link to a folder.*--exclude 'valid'"):
         read(source, LabelRules())
     assert read(source, LabelRules(exclude=("valid",))).reading.num_labelled == 4
+
+
+def test_a_table_that_is_a_link_is_not_passed_over(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    lay(source, Brought("", ["canon/*2", "nikon/*2"]))
+    lines = [f"{folder}/{n}.jpg,{'ab'[n]}" for folder in ("canon", "nikon") for n in (0, 1)]
+    (tmp_path / "elsewhere.csv").write_text(rows("file,label", *lines))
+    (source / "labels.csv").symlink_to(tmp_path / "elsewhere.csv")
+    with pytest.raises(LabelError, match=r"labels\.csv is a link to a file outside.*--labels-csv 'labels\.csv'"):
+        read(source, LabelRules())
+    assert {each.label for each in read(source, LabelRules(csv="labels.csv")).reading.classes} == {"a", "b"}
+    folders = read(source, LabelRules(exclude=("labels.csv",))).reading
+    assert {each.label for each in folders.classes} == {"canon", "nikon"}
 
 
 def test_settings_that_came_later_change_no_hash_unless_they_are_set() -> None:
