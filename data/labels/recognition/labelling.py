@@ -272,11 +272,14 @@ def _check(source: Source, found: Found) -> None:
 def _stop_at_alike(source: Source, labels: set[str]) -> None:
     """Refuse `Cat` beside `cat` unless the user has said where the labels come from: one class, or two?
 
-    The same for what looks alike: accents in two encodings, blanks and hyphens, invisible characters, `1` and `1.0`.
+    The same for what looks alike: accents in two encodings, blanks and hyphens, invisible characters; and where all
+    classes are numbers, `1` and `1.0`, which pandas makes of it where a number is missing.
     """
     known: dict[str, str] = {}
+    are_numbers = all(re.fullmatch(r"-?\d+(?:\.\d+)?", label, re.ASCII) for label in labels)
     for label in sorted(labels):
-        other = known.setdefault(_appearance(label), label)
+        seen = re.sub(r"\.0+$", "", label) if are_numbers else _appearance(label)
+        other = known.setdefault(seen, label)
         if other != label and source.rules.source == "auto" and not source.rules.csv:
             in_case = other.casefold() == label.casefold()
             words = (
@@ -290,9 +293,7 @@ def _stop_at_alike(source: Source, labels: set[str]) -> None:
 
 
 def _appearance(label: str) -> str:
-    """What a label looks like to a person; a whole number may have come back from pandas as `1.0`."""
-    if number := re.fullmatch(r"(-?\d+)\.0+", label, re.ASCII):
-        return number[1]
+    """What a label looks like to a person."""
     visible = "".join(each for each in unicodedata.normalize("NFC", label) if unicodedata.category(each) != "Cf")
     return re.sub(r"(?<=\w)[\s_-]+(?=\w)", "_", visible).casefold()
 

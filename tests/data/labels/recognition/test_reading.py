@@ -402,9 +402,9 @@ BROUGHT: dict[str, Brought] = {
     ),
     "names that pandas takes for missing": Brought(
         "https://github.com/fastai/fastai/issues/1008",
-        ["images/*6"],
-        {(label, None): 1 for label in ("NA", "null", "None", "nan", "001", "1.0")},
-        {"l.csv": rows("id,label", "0,NA", "1,null", "2,None", "3,nan", "4,001", "5,1.0")},
+        ["images/*7"],
+        {(label, None): 1 for label in ("NA", "null", "None", "nan", "001", "1.0", "1")},
+        {"l.csv": rows("id,label", "0,NA", "1,null", "2,None", "3,nan", "4,001", "5,1.0", "6,1")},
     ),
     "a table whose bare names stand in two folders": Brought(
         "https://github.com/keras-team/keras-preprocessing/issues/88",
