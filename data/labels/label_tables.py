@@ -204,7 +204,7 @@ def _tables_beside(
 
 def _splits_alone(table: Table, names: Names, columns: Columns) -> dict[str, str]:
     """The splits by image of a table that has a column of paths, one of splits and no other."""
-    split = split_column(table, columns.split)
+    split = split_column(table, columns.split, _usual(table.header, _LABEL_COLUMNS))
     if split is None or len(table.header) != 2 or columns.label:
         return {}
     found = {}
@@ -234,7 +234,8 @@ def label_table(table: Table, names: Names, columns: Columns) -> LabelTable:
         )
     path = _path_column(table, names, columns.path)
     _stop_at_swallowed_rows(table, path, names)
-    split = split_column(table, columns.split)
+    usual = (path, *_usual(table.header, _LABEL_COLUMNS))
+    split = split_column(table, columns.split, (*usual, *_asked_for(table, columns.label)))
     one_hot: tuple[int, ...] = ()
     label: int | None = None
     if columns.label and "," in columns.label and columns.label not in table.header:
@@ -362,6 +363,12 @@ def _is_measure(table: Table, index: int) -> bool:
     if all(re.fullmatch(r"-?\d*\.\d+(?:[eE]-?\d+)?|", cell) for cell in table.column(index)):
         return True
     return len(table.rows) > 20 and len(table.rows.distinct(index)) == len(table.rows)
+
+
+def _asked_for(table: Table, label: str | None) -> list[int]:
+    """The positions of the label columns that the user names."""
+    names = {label, *(label or "").split(",")}
+    return [index for index, column in enumerate(table.header) if column in names]
 
 
 def _asked(table: Table, name: str, kind: str) -> int:

@@ -14,6 +14,9 @@ from darkroom.data.tables.xml_annotations import read_cvat
 
 TABLE_SUFFIXES = (*CSV_SUFFIXES, *JSON_SUFFIXES, ".xml", PARQUET_SUFFIX)
 
+# What a clone without Git LFS has in place of a file.
+_LFS, _LFS_BYTES = b"version https://git-lfs", 1024
+
 
 def read_table(file: Path, source: Path, names: Names) -> Table | None:
     """The table in a file: CSV, JSON, XML or Parquet; None where the file is no table of labels by its form.
@@ -28,6 +31,8 @@ def read_table(file: Path, source: Path, names: Names) -> Table | None:
     """
     suffix = file.suffix.lower()
     try:
+        if file.is_file() and file.stat().st_size < _LFS_BYTES and file.read_bytes().startswith(_LFS):
+            raise LabelError(f"{printable(file.name)} is not here, only Git's pointer to it. Fetch it (git lfs pull).")
         if suffix in JSON_SUFFIXES:
             return read_json(file, source, names)
         if suffix == ".xml":

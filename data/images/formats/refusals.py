@@ -7,7 +7,9 @@ import re
 import struct
 import zlib
 
+import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from darkroom.data.errors import ImageError
 from darkroom.data.images.formats.accepted import FORMATS
@@ -72,12 +74,12 @@ def check_samples(image: Image.Image) -> None:
     Raises:
         ImageError: `unsupported`.
     """
-    if image.format != "TIFF":
+    if not isinstance(image, TiffImageFile):
         return
     bits, kinds = image.tag_v2.get(_BITS_PER_SAMPLE, (1,)), image.tag_v2.get(_SAMPLE_FORMAT, (_UNSIGNED,))
     if _SIGNED in kinds and max(bits) <= 8:
         raise ImageError("unsupported", "TIFF with signed samples of 8 bits")
-    if image.mode == "I" and max(bits) == 32 and _SIGNED not in kinds and image.getextrema()[0] < 0:
+    if image.mode == "I" and max(bits) == 32 and _SIGNED not in kinds and np.asarray(image).min() < 0:
         raise ImageError("unsupported", "TIFF with samples of 32 bits over 2147483647")
 
 

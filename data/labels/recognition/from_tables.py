@@ -20,6 +20,7 @@ from darkroom.data.split_names import split_named
 from darkroom.data.tables.sidecars import CLASSES, OBJECTS
 
 _NUM_EXAMPLES = 3
+_EXCEL_ERRORS = ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!")
 # Of rows and of images: where more of both are lost, paths and files do not fit each other.
 _MAX_LOST_SHARE = 0.1
 
@@ -181,6 +182,9 @@ def labels_of(table: LabelTable, classes: Sequence[str], leave_out_bad_rows: boo
     for line, written, label, split, paths in table.rows:
         if label is None:
             bad.append(f"{table.table.unit} {line} has no {table.label_column or 'class'}")
+            continue
+        if label in _EXCEL_ERRORS:
+            bad.append(f"{table.table.unit} {line} holds Excel's error {label}")
             continue
         unknown = next((name for name in task.names(label) if name not in allowed), None) if allowed else None
         if unknown is not None:

@@ -16,6 +16,7 @@ _TEXT = (".txt", ".lst", ".list")
 _JSON = (".json", ".jsonl", ".ndjson")
 _HEAD_BYTES = 2**20
 _HEAD_LINES = 50
+_HEAD_WORDS = 3
 
 
 def stop_at_unread_lists(source: Source, names: Names, read: Set[str]) -> None:
@@ -81,11 +82,11 @@ def _beside(source: Source, suffixes: tuple[str, ...]) -> list[FileEntry]:
 
 
 def _lists_lines(head: str, names: Names) -> bool:
-    """Whether at least half of the first lines begin with the path of an image."""
+    """Whether one of the first three words of at least half of the first lines is the path of an image."""
     lines = [line.strip() for line in head.splitlines() if line.strip()][:_HEAD_LINES]
-    first = [re.split(r"[\s,;]", line, maxsplit=1)[0].strip("\"'") for line in lines]
-    paths = [each for each in first if "/" in each or "." in each]
-    return len(lines) >= 2 and 2 * names.count_any(paths, "", "") >= len(lines)
+    words = [[word.strip("\"'") for word in re.split(r"[\s,;]+", line)[:_HEAD_WORDS]] for line in lines]
+    listing = [line for line in words if any(("/" in word or "." in word) and names.is_path(word) for word in line)]
+    return len(lines) >= 2 and 2 * len(listing) >= len(lines)
 
 
 def _lists_names(head: str, source: Source) -> bool:

@@ -963,6 +963,44 @@ BROUGHT: dict[str, Brought] = {
         {("0", None): 2, ("1", None): 2},
         {"l.parquet": parquet({"file": [f"{n}.jpg" for n in range(4)], "label": [0.0, 1.0, 0.0, 1.0]}, [])},
     ),
+    "splits in a column of another name": Brought(
+        "https://github.com/liaopeiyuan/artbench/issues/2",
+        ["images/*4"],
+        {("a", "train"): 1, ("b", "train"): 1, ("a", "test"): 1, ("b", "test"): 1},
+        {"l.csv": rows("path,label,purpose", "0.jpg,a,Train", "1.jpg,b,TRAIN", "2.jpg,a,test", "3.jpg,b,Test")},
+    ),
+    "two columns of splits": Brought(
+        "https://github.com/liaopeiyuan/artbench/issues/2",
+        ["images/*4"],
+        tables={"l.csv": rows("path,label,split,fold_1", *(f"{n}.jpg,{'ab'[n % 2]},{s}" for n, s in enumerate(
+            ("train,train", "train,train", "test,train", "train,test"))))},
+        offered=["'split' and 'fold_1'", "--split-column"],
+    ),
+    "classes that are called train and test": Brought(
+        "https://github.com/liaopeiyuan/artbench/issues/2",
+        ["images/*4"],
+        {("train", None): 2, ("test", None): 2},
+        {"l.csv": rows("path,label", *(f"{n}.jpg,{('train', 'test')[n % 2]}" for n in range(4)))},
+    ),
+    "a list of numbers and paths": Brought(
+        "https://github.com/xfflzl/CIM-CIL/issues/2",
+        ["images/a/*2", "images/b/*2"],
+        tables={"images.txt": rows("1 a/0.jpg", "2 a/1.jpg", "3 b/0.jpg", "4 b/1.jpg"),
+                "train_test_split.txt": rows("1 0", "2 1", "3 0", "4 1")},
+        offered=["images.txt lists images of this source", "--labels-csv", "--exclude 'images.txt'"],
+    ),
+    "Excel's errors among the labels": Brought(
+        "https://github.com/fastai/fastai/issues/1008",
+        ["images/*3"],
+        tables={"l.csv": rows("file,label", "0.jpg,a", "1.jpg,#N/A", "2.jpg,b")},
+        offered=["line 3 holds Excel's error #N/A", "--bad-rows leave-out"],
+    ),
+    "Git's pointer in the place of the table": Brought(
+        "https://github.com/huggingface/datasets/pull/3221",
+        ["canon/*2", "nikon/*2"],
+        tables={"labels.csv": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"},
+        offered=["labels.csv is not here, only Git's pointer to it", "git lfs pull"],
+    ),
     "spreadsheets alone": Brought(
         "https://github.com/fastai/fastai/issues/1008",
         ["images/*6"],
