@@ -10,7 +10,6 @@ from darkroom.data.dataset.dataset import open_dataset
 from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import EXPERIMENT_CARD, Workspace
-from darkroom.flows.descriptions import describe_trials
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.ingest import ingest
 from darkroom.flows.options import MAX_JUDGED
@@ -18,6 +17,7 @@ from darkroom.flows.results import CompareResult
 from darkroom.flows.runners import Runner, choose_runner
 from darkroom.flows.settings import RunnerKind, open_workspace
 from darkroom.flows.train import cached_features, train
+from darkroom.flows.trial_tables import describe_trials
 from darkroom.flows.variations import Variation, command, variations, with_new_names
 from darkroom.models.experiments.experiment import ExperimentPlan, HeldOutFigures, TrialPlan, Varied, VariedOption
 from darkroom.models.experiments.search import draw

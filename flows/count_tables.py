@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from darkroom.flows.descriptions import cells_of
 from darkroom.flows.inbox_result import InboxResult
 from darkroom.flows.results import ScoreResult
-from darkroom.models.pages.description import Table
+from darkroom.models.pages.description import Table, cells_of
 
 _FIRST_ROWS = 5
 

@@ -24,16 +24,15 @@ from darkroom.flows.results import (
     SelfDescribed,
     TrainResult,
 )
+from darkroom.flows.trial_tables import ENDED, trial_tables
 from darkroom.flows.versus_result import VersusResult
 from darkroom.flows.watch_result import watch_rows
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.evaluation.versus import Right
-from darkroom.models.experiments.experiment import TrialRow
 from darkroom.models.measures.comparison import Decision
-from darkroom.models.pages.description import Description, Row, Table
+from darkroom.models.pages.description import Description, Row, Table, cells_of
 from darkroom.models.scoring.summary import NamedCount
 
-_ENDED = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
 _UP_TO_DATE = " (up to date)"
 # A line names so many labels; a larger confusion matrix is for programs, which read `report.json`.
 _MAX_LABELS = 10
@@ -106,7 +105,7 @@ def _(result: TrainResult) -> Description:
 @describe.register
 def _(result: CompareResult) -> Description:
     ended = Counter[str](row.status for row in result.trials)
-    said = ", ".join(f"{ended[status]:,} {word}" for status, word in _ENDED.items() if ended[status])
+    said = ", ".join(f"{ended[status]:,} {word}" for status, word in ENDED.items() if ended[status])
     best, test = result.best, result.test
     optimistic = f"optimistic: the best of {ended['complete']:,}"
     rows = [
@@ -120,7 +119,7 @@ def _(result: CompareResult) -> Description:
         images, bounds = count(test.num_images, "test image"), interval(test.interval.low, test.interval.high)
         rows.append(("accuracy", f"{fraction(test.accuracy)} on {images} (95 % interval {bounds})"))
     described = _description(f"Experiment {result.experiment}", *rows, ("page", result.page))
-    return described.with_tables(_trials(result.trials))
+    return described.with_tables(*trial_tables(result.trials))
 
 
 @describe.register
@@ -302,38 +301,10 @@ def epochs_table(history: Sequence[EpochLog]) -> Table:
     return Table(title="Epochs", columns=columns, cells=cells)
 
 
-def describe_trials(experiment: str, trials: Sequence[TrialRow]) -> Description:
-    """The trials of an experiment that have ended."""
-    row = ("trials", f"{len(trials):,} ended")
-    return _description(f"Trials of {experiment}", row).with_tables(_trials(trials))
-
-
-def _trials(trials: Sequence[TrialRow]) -> Table:
-    """The trials of an experiment, in the order given."""
-    options = [varied.option for varied in trials[0].values] if trials else []
-    cells = cells_of(
-        (
-            row.number,
-            *(varied.value for varied in row.values),
-            *(_ENDED[row.status], row.num_epochs, fraction(row.accuracy)),
-            interval(row.interval.low, row.interval.high) if row.interval else "",
-            *(duration(row.seconds), row.reason),
-        )
-        for row in trials
-    )
-    columns = ("trial", *options, "ended", "epochs", "validation", "95 % interval", "time", "reason")
-    return Table(title="Trials, the best first", columns=columns, cells=cells)
-
-
 def _description(title: str, *rows: tuple[str, str], remarks: Iterable[str] = ()) -> Description:
     """A description, without the rows that have nothing to say."""
     said = tuple(Row(label=label, text=text) for label, text in rows if text)
     return Description(title=title, rows=said, remarks=tuple(remarks))
-
-
-def cells_of(rows: Iterable[Iterable[str | int | None]]) -> tuple[tuple[str, ...], ...]:
-    """The cells of a table as text, numbers with separators and nothing for None."""
-    return tuple(tuple(f"{cell:,}" if isinstance(cell, int) else cell or "" for cell in row) for row in rows)
 
 
 def _with_state(name: str, reused: bool) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from darkroom.data.figures import fraction
-from darkroom.flows.descriptions import cells_of
 from darkroom.models.multi_label.answers import AnyMetrics
 from darkroom.models.multi_label.metrics import MultiLabelMetrics
-from darkroom.models.pages.description import Table
+from darkroom.models.pages.description import Table, cells_of
 
 _MAX_MATRIX = 50
 

@@ -128,6 +128,20 @@ class TrialRecord(Frozen):
     history: tuple[EpochLog, ...] = ()
 
 
+class NetworkCost(Frozen):
+    """What scoring with a network costs on this machine, whatever its weights.
+
+    Attributes:
+        network: Its architecture and image size, in words.
+        images_per_second: By ONNX Runtime, fp32, on one processor; without decoding.
+        megabytes: Of its ONNX file.
+    """
+
+    network: str
+    images_per_second: float
+    megabytes: float
+
+
 class TrialRow(Frozen):
     """A trial with the figures of the epoch whose weights are kept; None where there is no epoch.
 
@@ -146,6 +160,7 @@ class TrialRow(Frozen):
         seconds: The sum over its epochs.
         dataset: `name@version`.
         bundle: The name and version that `darkroom train` gives a bundle of these settings.
+        cost: Of its network; None where all trials have the same one.
     """
 
     number: int
@@ -162,6 +177,7 @@ class TrialRow(Frozen):
     seconds: float
     dataset: str
     bundle: str
+    cost: NetworkCost | None = None
 
 
 class HeldOutFigures(Frozen):

@@ -10,6 +10,7 @@ from darkroom.data.files.atomic import atomic_file
 from darkroom.data.stores.workspace import Workspace
 from darkroom.models.bundle.bundle import EpochLog
 from darkroom.models.experiments.experiment import ExperimentCard, TrialRow, ranked
+from darkroom.models.experiments.leader_board import Leader, leader_board
 from darkroom.models.experiments.search import NUM_UNSTOPPED
 from darkroom.models.pages.navigation import EXPERIMENT_PAGE, experiment_navigation
 from darkroom.models.pages.page import Picture, render, write_page
@@ -47,7 +48,7 @@ def write_experiment_page(
         histories: The epochs of each trial, by its number.
         workspace: Where the pages that it links to are.
     """
-    from darkroom.models.pages import plots
+    from darkroom.models.pages import plots  # which loads what draws
 
     order = ranked(card.trials)
     judged = [row for row in order if row.interval is not None]
@@ -62,6 +63,7 @@ def write_experiment_page(
         [([log.val_accuracy for log in histories[row.number]], row.status == "pruned") for row in judged]
     )
     datasets = sorted({row.dataset for row in card.trials})
+    leaders = leader_board(card.trials)
     page = render(
         "experiment.html.j2",
         links=experiment_navigation(workspace, folder / EXPERIMENT_PAGE, card.bundle, datasets),
@@ -75,6 +77,8 @@ def write_experiment_page(
         num_unstopped=NUM_UNSTOPPED,
         max_trials=plots.MAX_TRIALS,
         by_value=by_value(card),
+        leaders=leaders,
+        speeds=Picture.of_plot(plots.pareto([_point(leader) for leader in leaders])) if leaders else None,
         datasets=datasets,
         seconds=sum(row.seconds for row in card.trials),
         intervals=Picture.of_plot(intervals),
@@ -98,6 +102,13 @@ def by_value(card: ExperimentCard) -> list[ValueFigures]:
                 figures.append(ValueFigures(option.option, value, len(known), mean, max(known)))
         found += sorted(figures, key=lambda row: -row.mean)
     return found
+
+
+def _point(leader: Leader) -> tuple[str, float, float, tuple[float, float], bool]:
+    """A network as its plot takes it."""
+    row, cost = leader.row, leader.cost
+    bounds = (row.interval.low, row.interval.high) if row.interval else (0.0, 1.0)
+    return cost.network, cost.images_per_second, row.accuracy or 0.0, bounds, leader.is_on_the_line
 
 
 def _values(row: TrialRow) -> str:

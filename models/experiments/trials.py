@@ -37,6 +37,7 @@ from darkroom.models.experiments.experiment import (
     state_folder,
 )
 from darkroom.models.experiments.experiment_page import EXPERIMENT_FILES, write_experiment_page
+from darkroom.models.experiments.leader_board import with_costs
 from darkroom.models.experiments.search import ask, write_journal
 from darkroom.models.training import model_version
 from darkroom.models.training.train import train_network
@@ -201,7 +202,7 @@ def finish(
         workspace: Where the data sets are.
     """
     plan = read_plan(folder)
-    records, table = ended(folder), rows(folder, workspace)
+    records, table = ended(folder), with_costs(plan, rows(folder, workspace), workspace)
     card = ExperimentCard(
         name=plan.name,
         version=plan.version,
@@ -254,4 +255,8 @@ def _table(plan: ExperimentPlan, table: Sequence[TrialRow]) -> pa.Table:
         "dataset": pa.array([row.dataset for row in table], pa.string()),
         "bundle": pa.array([row.bundle for row in table], pa.string()),
     }
+    costs = [row.cost for row in table]
+    if any(costs):
+        columns["images_per_second"] = pa.array([cost and cost.images_per_second for cost in costs], pa.float64())
+        columns["megabytes"] = pa.array([cost and cost.megabytes for cost in costs], pa.float64())
     return pa.table(columns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.models.pages import markdown
@@ -66,3 +68,12 @@ class Description(_Frozen):
             lines += ["", f"## {markdown.text(table.title)}", ""]
             lines += markdown.table([markdown.text(column) for column in table.columns], table.cells)
         return "\n".join(lines)
+
+
+def cells_of(rows: Iterable[Iterable[str | int | None]]) -> tuple[tuple[str, ...], ...]:
+    """The cells of a table as text, numbers with separators and nothing for None.
+
+    Args:
+        rows: Of the table.
+    """
+    return tuple(tuple(f"{cell:,}" if isinstance(cell, int) else cell or "" for cell in row) for row in rows)

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from darkroom.models.measures.curves import Curve, macro_precision_recall, macro_roc
 from darkroom.models.measures.metrics import ClassMetrics, ReliabilityBin
@@ -281,6 +281,33 @@ def trial_curves(curves: Sequence[tuple[Sequence[float], bool]]) -> bytes:
     axes.set_ylabel("validation accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return _png(figure)
+
+
+def pareto(networks: Sequence[tuple[str, float, float, tuple[float, float], bool]]) -> bytes:
+    """Accuracy with its interval by speed, one point per network, and the line through those that none beats in both.
+
+    Args:
+        networks: Name, images/s, accuracy, its interval, and whether it lies on that line; the most accurate first.
+    """
+    figure, axes = _figure(6.4, 3.6)
+    line = [(speed, accuracy) for _, speed, accuracy, _, on_it in networks if on_it]
+    axes.step(*zip(*line, strict=True), where="pre", color=_ORANGE, linewidth=1.2, alpha=0.7)
+    for place, (name, speed, accuracy, interval, on_it) in enumerate(networks, start=1):
+        color = _ORANGE if on_it else _BLUE
+        axes.plot([speed, speed], interval, color=color, linewidth=1.2, alpha=0.6)
+        label = f"{place}  {_plain(name, 44)}"
+        axes.plot(speed, accuracy, marker="o", markersize=5, color=color, linestyle="", label=label)
+        axes.annotate(str(place), (speed, accuracy), (6, 4), textcoords="offset points", fontsize=8, color=_INK)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("images/s on one processor")
+    axes.set_ylabel("validation accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for text in axes.legend(loc="best", fontsize=7, frameon=False, handlelength=0.8).get_texts():
+        text.set(**_text())
     return _png(figure)
 
 
