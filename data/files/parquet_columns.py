@@ -37,7 +37,7 @@ def is_scalar(kind: Any, fractions: bool = False) -> bool:
 
 
 def cell_text(value: Any, classes: list[str] | None = None) -> str:
-    """A value of such a column as text; "" for a null.
+    """A value of such a column as text; "" for a null, and for a class number without a name: -1 stands for unknown.
 
     Args:
         value: As PyArrow returns it.
@@ -45,8 +45,8 @@ def cell_text(value: Any, classes: list[str] | None = None) -> str:
     """
     if value is None:
         return ""
-    if classes is not None and isinstance(value, int) and 0 <= value < len(classes):
-        return classes[value]
+    if classes is not None and isinstance(value, int):
+        return classes[value] if 0 <= value < len(classes) else ""
     if isinstance(value, float):  # whole numbers became fractions where pandas had a gap among them
         return "" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
     return str(int(value)) if isinstance(value, bool) else str(value)

@@ -36,6 +36,9 @@ def write_frame(frame: pd.DataFrame, workspace_sources: Path) -> Path:
     Raises:
         SourceError: where no column holds images, or several do, or a file is not there.
     """
+    if not frame.columns.is_unique:
+        twice = str(frame.columns[frame.columns.duplicated()][0])
+        raise SourceError(f"The frame has several columns called {twice!r}. Rename or drop all but one.")
     column = _image_column(frame)
     others = [name for name in frame.columns if name != column]
     images = [_image(value, number) for number, value in enumerate(frame[column])]
@@ -122,6 +125,8 @@ def _names(images: list[bytes | Path]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    if value is None or value != value:  # NaN
+    from pandas import NA
+
+    if value is None or value is NA or value != value:  # NaN
         return ""
     return str(int(value)) if isinstance(value, bool | np.bool_) else str(value)

@@ -209,6 +209,38 @@ def test_split_folders_of_parquet_files_are_splits(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_number_that_no_class_has_is_no_class(tmp_path: Path) -> None:
+    """The test parts of many data sets have -1, since their labels are held back."""
+    write_parquet(tmp_path / "hf/train.parquet", [image_bytes(0), image_bytes(1)], [0, 1])
+    write_parquet(tmp_path / "hf/test.parquet", [image_bytes(2), image_bytes(3)], [-1, 7])
+    with pytest.raises(LabelError, match=r"line 2 has no label; line 3 has no label.* --bad-rows leave-out"):
+        labels_of(tmp_path / "hf", tmp_path / "w")
+    assert labels_of(tmp_path / "hf", tmp_path / "w", bad_rows="leave-out") == [
+        ("None", None), ("None", None), ("cat", "train"), ("dog", "train"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["string", "Int64", "boolean", "object"])
+def test_a_gap_in_any_kind_of_column_is_a_gap(tmp_path: Path, kind: str) -> None:
+    labels = {
+        "string": ["a", None, "b"],
+        "Int64": [0, None, 1],
+        "boolean": [True, None, False],
+        "object": ["a", None, "b"],
+    }
+    images = [np.full((4, 6, 3), n, np.uint8) for n in range(3)]
+    frame = pd.DataFrame({"photo": images, "label": pd.array(labels[kind], dtype=kind)})
+    found = [row["label"] for row in table_of(write_frame(frame, tmp_path))]
+    assert found == {"Int64": ["0", "", "1"], "boolean": ["1", "", "0"]}.get(kind, ["a", "", "b"])
+
+
+def test_a_frame_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    images = [np.full((4, 6, 3), n, np.uint8) for n in range(2)]
+    frame = pd.DataFrame([[images[0], "a", "b"], [images[1], "b", "a"]], columns=["photo", "label", "label"])
+    with pytest.raises(SourceError, match="several columns called 'label'"):
+        write_frame(frame, tmp_path)
+
+
 def test_a_linked_parquet_file_is_not_passed_over(tmp_path: Path) -> None:
     write_parquet(tmp_path / "hf" / "train.parquet", [image_bytes(0)], [0])
     write_parquet(tmp_path / "blobs" / "b.parquet", [image_bytes(1)], [1])
