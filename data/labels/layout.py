@@ -22,6 +22,10 @@ _VARIANT = re.compile(
     r"(?:colou?rs?|gr[ae]y(?:scale)?|segmented|segmentation|rgb|raw|original|originals|cropped|resized|augmented|"
     r"normal(?:ised|ized)|enhanced|thumbnails?|small|large|\d+x\d+)"
 )
+# What is still to be sorted into classes.
+_UNSORTED = re.compile(
+    r"(?:un|not_)(?:labell?ed|sorted|annotated|tagged)(?:_(?:images?|data))?|(?:to_?)(?:predict|label|sort|classify)"
+)
 
 Parts = tuple[str, ...]
 Level = Literal["auto", "top", "parent"]
@@ -111,7 +115,7 @@ def read_layout(
             for folder, place in places.items()
         }
     if not doubt and level == "auto":
-        doubt = _taken_name(parts_of, places, splits, passed)
+        doubt = _taken_name(parts_of, places, splits, passed) or _unsorted(places, class_folders)
     return Layout(places, doubt)
 
 
@@ -209,6 +213,21 @@ def _taken_name(
                 (
                     (f"{parts[-1]!r} is a class beside {_listed(set(beside))}", f"--class-folder {parts[-1]}"),
                     (f"{parts[-1]!r} holds {kind}", f"--exclude '{'/'.join(parts)}/*'"),
+                )
+            )
+    return None
+
+
+def _unsorted(places: Mapping[str, Place], class_folders: Collection[str]) -> Doubt | None:
+    """A folder `unlabelled` beside two or more class folders, which holds their images before they are sorted."""
+    classes = {place.label for place in places.values() if place.label}
+    for folder, place in sorted(places.items()):
+        name = place.label
+        if name and name not in class_folders and _UNSORTED.fullmatch(normalised(name)) and len(classes) > 2:
+            return Doubt(
+                (
+                    (f"{name!r} is a class beside {_listed(classes - {name})}", f"--class-folder {name}"),
+                    (f"{name!r} holds images of no class", f"--exclude '{folder}/*'"),
                 )
             )
     return None

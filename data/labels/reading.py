@@ -44,7 +44,8 @@ class LeftOut(BaseModel):
 
     def __str__(self) -> str:
         more = ", …" if self.number > len(self.examples) else ""
-        return f"{self.what}: {self.number} ({', '.join(self.examples)}{more})"
+        shown = f" ({', '.join(self.examples)}{more})" if self.examples else ""
+        return f"{self.what}: {self.number}{shown}"
 
 
 class ClassSize(BaseModel):

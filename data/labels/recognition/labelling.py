@@ -8,11 +8,12 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from darkroom.data.errors import LabelError
 from darkroom.data.labels.corrections import EXCLUDE, Corrections, CorrectionSummary, read_corrections
-from darkroom.data.labels.from_folders import LEVELS, Found, Source, parent_folder
+from darkroom.data.labels.from_folders import LEVELS, Found, Source, listed, parent_folder
 from darkroom.data.labels.layout import Layout, read_layout
 from darkroom.data.labels.reading import ClassSize, LeftOut, Reading
 from darkroom.data.labels.recognition.masks import find_masks
@@ -29,6 +30,8 @@ from darkroom.data.task import TASKS
 EXCLUDED: ReasonCode = "excluded"
 MASK: ReasonCode = "mask"
 
+# What file managers call a copy of a folder.
+_COPY = re.compile(r"(?P<name>.+?)(?: - Copy| - Kopie| copy| \(copy\)| ?\(\d+\)|_copy)(?: ?\(?\d+\)?)?", re.IGNORECASE)
 _REMEDY = (
     "Put the images into one folder per class, or give --labels-csv FILE with --path-column and --label-column, or "
     "--label-pattern REGEX."
@@ -93,6 +96,7 @@ def label_files(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -
     corrections = read_corrections(folder, every_image, rules) if rules.corrections else None
     images = [entry for entry in entries if entry.reason is None]
     folders = {parent_folder(entry.path) for entry in images}
+    _stop_at_unknown_class_folders(folders, rules)
     layout = read_layout(folders, level=LEVELS.get(rules.source, "auto"), class_folders=rules.class_folders)
     source = Source(folder, entries, images, layout, rules)
     found = find_labels(source) if corrections is None else find_labels(_without_tables(source, corrections))
@@ -147,6 +151,16 @@ def _corrected(source: Source, found: Found, corrections: Corrections) -> tuple[
         tables=(*found.tables, *corrections.tables),
     )
     return replace(source, entries=entries, images=images), corrected
+
+
+def _stop_at_unknown_class_folders(folders: set[str], rules: LabelRules) -> None:
+    names = {part for folder in folders for part in folder.split("/") if part}
+    unknown = sorted(set(rules.class_folders) - names)
+    if unknown:
+        raise LabelError(
+            f"--class-folder names {unknown[0]!r}, and no folder with images is called so: there are "
+            f"{listed(names) or 'none'}. Correct it."
+        )
 
 
 def _stop_at_links(folder: Path, entries: Sequence[FileEntry], rules: LabelRules) -> None:
@@ -213,6 +227,8 @@ def _reading(source: Source, found: Found, split_words: str) -> Reading:
         left_out.append(LeftOut.of("images without a label", unlabelled))
     if found.merged:
         left_out.append(LeftOut.of("copies in other class folders, which add their labels", sorted(found.merged)))
+    nothing = [each for each in source.rules.exclude if not any(fnmatchcase(e.path, each) for e in source.entries)]
+    left_out += [LeftOut.of(f"files that --exclude {each!r} names", []) for each in nothing]
     counts = _counts(source.rules, found)
     return Reading(
         task=source.rules.task,
@@ -280,10 +296,14 @@ def _stop_at_alike(source: Source, labels: set[str]) -> None:
     for label in sorted(labels):
         seen = re.sub(r"\.0+$", "", label) if are_numbers else _appearance(label)
         other = known.setdefault(seen, label)
+        copied = _COPY.fullmatch(label)
+        if copied and copied["name"] in labels:
+            other = copied["name"]
         if other != label and source.rules.source == "auto" and not source.rules.csv:
             in_case = other.casefold() == label.casefold()
+            how = "case" if in_case else "the mark of a copy" if copied else "spelling"
             words = (
-                f"{other!r} and {label!r} differ in case" if in_case else f"{other!a} and {label!a} differ in spelling"
+                f"{other!r} and {label!r} differ in {how}" if in_case else f"{other!a} and {label!a} differ in {how}"
             )
             raise LabelError(
                 f"The classes {words} alone. If they are one class, give them one "
@@ -295,7 +315,7 @@ def _stop_at_alike(source: Source, labels: set[str]) -> None:
 def _appearance(label: str) -> str:
     """What a label looks like to a person."""
     visible = "".join(each for each in unicodedata.normalize("NFC", label) if unicodedata.category(each) != "Cf")
-    return re.sub(r"(?<=\w)[\s_-]+(?=\w)", "_", visible).casefold()
+    return re.sub(r"(?<=\w)[\s_-]+(?=\w)", "_", visible.strip()).casefold()
 
 
 def _why_not(source: Source, found: Found) -> str:

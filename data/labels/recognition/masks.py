@@ -11,11 +11,13 @@ from darkroom.data.stores.listing import FileEntry
 # BUSI has `benign (1)_mask.png` and `benign (1)_mask_1.png` beside `benign (1).png`.
 _NAMED = re.compile(
     r"(?P<image>.+?)[ _.-]*(?:mask|seg|segmentation|gt|ground[ _-]?truth|trimap|matte|annotation|annotated|overlay|"
-    r"heat[ _-]?map|contour|thumb|thumbnail|preview)s?(?:[ _-]?\d+)?$",
+    r"heat[ _-]?map|contour|thumb|thumbnail|preview|label|lbl|alpha|binary|pred|prediction|silhouette|saliency)s?"
+    r"(?:[ _-]?\d+)?$",
     re.IGNORECASE,
 )
 _FOLDER = re.compile(
-    r"(?:.*[ _-])?(?:masks?|segmentations?|seg|gt|ground[ _-]?truths?|trimaps?|annotations?|mattes?|overlays?|"
+    r"(?:.*[ _-])?(?:masks?|segmentation(?:s|class|object)?|seg|gt|"
+    r"ground[ _-]?truths?|trimaps?|annotations?|mattes?|overlays?|"
     r"heat[ _-]?maps?|contours?|thumbs?|thumbnails?|previews?)(?:[ _-].*)?",
     re.IGNORECASE,
 )

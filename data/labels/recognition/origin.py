@@ -31,6 +31,7 @@ from darkroom.data.labels.recognition.from_tables import (
 from darkroom.data.labels.recognition.listings import stop_at_references, stop_at_unread_lists
 from darkroom.data.labels.recognition.predictions import stop_at_predictions
 from darkroom.data.labels.recognition.several_folders import merge_several_folders, stop_at_several_folders
+from darkroom.data.labels.split_columns import NO_COLUMN
 from darkroom.data.stores.listing import printable
 from darkroom.data.tables.matching import Names
 from darkroom.data.tables.sidecars import CLASSES, OBJECTS, sidecar_tables
@@ -64,6 +65,11 @@ def find_labels(source: Source) -> Found:
         stop_at_references(source, table, names)
     if rules.source == "csv" or rules.path_column or rules.label_column:
         return _from_found(source, tables)
+    if rules.split_column not in (None, NO_COLUMN) and not tables.usable and not tables.of_splits:
+        raise LabelError(
+            f"{source} holds no table whose rows name images, and --split-column asks for the column "
+            f"{rules.split_column!r} of one. Name the file with --labels-csv, or leave the option out."
+        )
     read = {path for table in tables.usable for path in (table.table.path, *table.table.files)} | set(tables.unusable)
     stop_at_unread_lists(source, names, read)
     return _recognised(source, tables)

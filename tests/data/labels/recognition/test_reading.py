@@ -1001,6 +1001,57 @@ BROUGHT: dict[str, Brought] = {
         tables={"labels.csv": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"},
         offered=["labels.csv is not here, only Git's pointer to it", "git lfs pull"],
     ),
+    "images that are still to be sorted": Brought(
+        "https://github.com/keras-team/keras-preprocessing/issues/240",
+        ["cats/*2", "dogs/*2", "unlabelled/*2"],
+        offered=["--class-folder unlabelled", "--exclude 'unlabelled/*'"],
+    ),
+    "a class that is called unsorted": Brought(
+        "https://github.com/keras-team/keras-preprocessing/issues/240",
+        ["cats/*2", "dogs/*2", "unsorted/*2"],
+        {("cats", None): 2, ("dogs", None): 2, ("unsorted", None): 2},
+        rules=LabelRules(class_folders=("unsorted",)),
+    ),
+    "a copy of a class folder": Brought(
+        "https://github.com/keras-team/keras-preprocessing/issues/240",
+        ["cats/*2", "cats - Copy/*2", "dogs/*2"],
+        offered=["'cats' and 'cats - Copy' differ in the mark of a copy"],
+    ),
+    "numbered classes are no copies of each other": Brought(
+        "https://github.com/keras-team/keras-preprocessing/issues/240",
+        ["type (1)/*2", "type (2)/*2"],
+        {("type (1)", None): 2, ("type (2)", None): 2},
+    ),
+    "a blank at the end of a folder's name": Brought(
+        "https://github.com/keras-team/keras-preprocessing/issues/240",
+        ["cats /*2", "cats/*2", "dogs/*2"],
+        offered=["'cats' and 'cats ' differ in spelling"],
+    ),
+    "a class folder that is not there": Brought(
+        "https://github.com/keras-team/keras-preprocessing/issues/240",
+        ["cats/*2", "dogs/*2"],
+        rules=LabelRules(class_folders=("bird",)),
+        offered=["--class-folder names 'bird'", "cats, dogs"],
+    ),
+    "a pattern that leaves nothing out": Brought(
+        "https://github.com/keras-team/keras-preprocessing/issues/240",
+        ["cats/*2", "dogs/*2"],
+        {("cats", None): 2, ("dogs", None): 2},
+        rules=LabelRules(exclude=("raw/*",)),
+        left_out={"files that --exclude 'raw/*' names": 0},
+    ),
+    "a column of splits of no table": Brought(
+        "https://github.com/liaopeiyuan/artbench/issues/2",
+        ["cats/*2", "dogs/*2"],
+        rules=LabelRules(split_column="part"),
+        offered=["--split-column asks for the column 'part'", "--labels-csv"],
+    ),
+    "label images and predictions beside the photographs": Brought(
+        "https://github.com/pytorch/vision/issues/3130",
+        ["cats/0", "cats/0_label", "cats/1", "cats/1_pred", "dogs/2", "dogs/2_alpha"],
+        {("cats", None): 2, ("dogs", None): 1},
+        left_out={"masks of other images": 3},
+    ),
     "spreadsheets alone": Brought(
         "https://github.com/fastai/fastai/issues/1008",
         ["images/*6"],
