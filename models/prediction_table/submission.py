@@ -49,18 +49,34 @@ def write_submission(table: Path, sample: Path, out: Path, labels: Sequence[str]
         answers: How the columns are filled.
 
     Raises:
-        InputError: where the columns do not fit the model, or an id has no prediction.
+        InputError: where the columns do not fit the model, an id has no prediction or several, or two ids have the
+            same.
     """
     form = read_csv(sample, sample.parent, exact=True)
     if len(form.header) < 2 or not form.rows:
         raise InputError(f"{form.name} has no column of ids and of answers. Give the competition's sample submission.")
     rows = {row["path"]: row for part in batches(table) for row in _rows(part)}
     names = Names([FileEntry(path, path, 0, 0) for path in rows])
+    if _images_of(form.header[0], names):
+        raise InputError(
+            f"{form.name} has no header: its first line names {form.header[0]!r}. Add a line such as id,label."
+        )
     fill = _filler(form, labels, answers)
     written, missing = [], []
+    meant: dict[str, str] = {}
     for _, cells in form.rows:
-        found = names.find(cells[0], "", "test.csv") or names.find(cells[0].strip(), "", "test.csv")
-        row = rows[found[0]] if len(found) == 1 else None
+        found = _images_of(cells[0], names)
+        if len(found) > 1:
+            raise InputError(
+                f"Id {cells[0]!r} of {form.name} means {len(found)} scored images, as {found[0]} and {found[1]}. Score "
+                "the competition's test images alone."
+            )
+        if found and meant.setdefault(found[0], cells[0]) != cells[0]:
+            raise InputError(
+                f"Ids {meant[found[0]]!r} and {cells[0]!r} of {form.name} both mean {found[0]}. Score all test "
+                "images of the competition."
+            )
+        row = rows[found[0]] if found else None
         if row is None or row["status"] != OK:
             missing.append(cells[0])
             written.append(list(cells))
@@ -80,6 +96,10 @@ def write_submission(table: Path, sample: Path, out: Path, labels: Sequence[str]
     remarks = [f"{len(missing)} ids without a prediction keep the sample's value."] if missing else []
     remarks += [f"{unused} scored images are no ids of {form.name}."] if unused > 0 else []
     return Exported(len(written), tuple(remarks))
+
+
+def _images_of(written: str, names: Names) -> list[str]:
+    return names.find(written, "", "test.csv") or names.find(written.strip(), "", "test.csv")
 
 
 def _rows(part: Any) -> list[dict[str, Any]]:
@@ -153,7 +173,7 @@ def _probability(form: Table, label: str) -> Any:
 
 
 def _probabilities(form: Table, columns: Sequence[str], labels: Sequence[str]) -> Any:
-    if set(columns) != set(labels):
+    if sorted(columns) != sorted(labels):
         missing = sorted(set(labels) - set(columns)) or sorted(set(columns) - set(labels))
         raise InputError(
             f"The columns of {form.name} are not the classes of the model: {', '.join(missing[:4])} is in one of them "

@@ -221,7 +221,7 @@ def test_a_number_that_no_class_has_is_no_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["string", "Int64", "boolean", "object"])
-def test_a_gap_in_any_kind_of_column_is_a_gap(tmp_path: Path, kind: str) -> None:
+def test_a_gap_in_any_kind_of_column_is_a_gap(tmp_path: Path, kind: Any) -> None:
     labels = {
         "string": ["a", None, "b"],
         "Int64": [0, None, 1],
@@ -229,7 +229,7 @@ def test_a_gap_in_any_kind_of_column_is_a_gap(tmp_path: Path, kind: str) -> None
         "object": ["a", None, "b"],
     }
     images = [np.full((4, 6, 3), n, np.uint8) for n in range(3)]
-    frame = pd.DataFrame({"photo": images, "label": pd.array(labels[kind], dtype=kind)})
+    frame = pd.DataFrame({"photo": images, "label": pd.Series(labels[kind], dtype=kind)})
     found = [row["label"] for row in table_of(write_frame(frame, tmp_path))]
     assert found == {"Int64": ["0", "", "1"], "boolean": ["1", "", "0"]}.get(kind, ["a", "", "b"])
 

@@ -97,6 +97,23 @@ def test_ids_of_a_submission_are_texts_to_the_last_blank(tmp_path: Path) -> None
     assert found == [["id ", "label"], *([each, "dog"] for each in ids)]
 
 
+@pytest.mark.parametrize(
+    ("scored", "sample", "said"),
+    [
+        (["a.jpg", "b.jpg"], "id,label\na,cat\nA,cat\n", "Ids 'a' and 'A' of .* both mean a.jpg"),
+        (["1.jpg"], "id,label\n1.jpg,cat\n1.png,cat\n", "Ids '1.jpg' and '1.png' of .* both mean 1.jpg"),
+        (["a/1.jpg", "b/1.jpg"], "id,label\n1,cat\n", "Id '1' .* means 2 scored images, as a/1.jpg and b/1.jpg"),
+        (["1.jpg", "2.jpg"], "1,cat\n2,cat\n", "no header: its first line names '1'"),
+        (["1.jpg"], "id,cat,dog,cat\n1,0,0,0\n", "are not the classes of the model"),
+    ],
+)
+def test_an_id_has_one_answer_and_an_answer_one_id(scored: list[str], sample: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "scored").mkdir()
+    pq.write_table(as_table([row(path, 0.25) for path in scored]), tmp_path / "scored" / "part-00000.parquet")
+    with pytest.raises(InputError, match=said):
+        submit(tmp_path / "scored", sample)
+
+
 def test_a_column_per_class_takes_probabilities_in_the_sample_s_order(table: Path) -> None:
     assert submit(table, "file,dog,cat\nb/2.jpg,0.5,0.5\na/1.jpg,0.5,0.5\n")[1:] == [
         ["b/2.jpg", "0.75", "0.25"], ["a/1.jpg", "0.25", "0.75"],
