@@ -29,7 +29,7 @@ class CleanRunsResult(SelfDescribed):
         return Description(title="Old runs removed from Prefect's record", rows=rows)
 
 
-@flow(name="clean-runs", flow_run_name="keep {keep_days} days")
+@flow(name="clean-runs", flow_run_name="keep {keep_days} days {date}")
 def clean_runs(keep_days: Annotated[int, Field(ge=1)] = KEEP_DAYS) -> CleanRunsResult:
     """Remove runs that ended long ago from Prefect's record, with their task runs, logs and artifacts.
 

@@ -11,6 +11,7 @@ from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import EXPERIMENT_CARD, Workspace
 from darkroom.flows.evaluate import evaluate
+from darkroom.flows.form_types import AtLeastOne, NotNegative
 from darkroom.flows.ingest import ingest
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import CompareResult
@@ -29,16 +30,16 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
 
-@flow(name="compare", flow_run_name="{recipe}")
+@flow(name="compare", flow_run_name="{recipe} {date}")
 def compare(
     recipe: str,
     vary: dict[str, list[str]],
     changes: dict[str, Any] | None = None,
-    trials: int | None = None,
-    prune_after: int = 5,
+    trials: AtLeastOne | None = None,
+    prune_after: NotNegative = 5,
     retry_failed: bool = False,
     source: str | None = None,
-    max_judged: int = MAX_JUDGED,
+    max_judged: NotNegative = MAX_JUDGED,
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,

@@ -22,6 +22,10 @@ from darkroom.flows import score as _score
 from darkroom.flows import score_inbox as _score_inbox
 from darkroom.flows import train as _train
 from darkroom.flows import versus as _versus
+from darkroom.flows.quiet import hide_tensorflow_messages
+
+# A worker's log keeps what runs have to say.
+hide_tensorflow_messages()
 
 clean = _inventory.clean.prefect
 clean_runs = _clean_runs.clean_runs.prefect

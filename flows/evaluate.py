@@ -5,6 +5,7 @@ from __future__ import annotations
 from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.descriptions import describe, describe_decision
+from darkroom.flows.form_types import Split
 from darkroom.flows.metric_tables import metric_tables
 from darkroom.flows.requested import evaluate_request
 from darkroom.flows.results import EvaluateResult
@@ -20,11 +21,11 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
 
-@flow(name="evaluate", flow_run_name="{bundle}")
+@flow(name="evaluate", flow_run_name="{bundle} {date}")
 def evaluate(
     bundle: str,
     dataset: str | None = None,
-    split: str = "test",
+    split: Split = "test",
     rules: BlessingRules | None = None,
     workspace: str | None = None,
 ) -> EvaluateResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from darkroom.data.stores.version_locks import in_use
 from darkroom.flows.descriptions import describe
+from darkroom.flows.form_types import NotNegative
 from darkroom.flows.requested import explain_request
 from darkroom.flows.results import ExplainResult
 from darkroom.flows.settings import local_copy, open_workspace
@@ -14,20 +15,20 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.pages import link_pages
 
 
-@flow(name="explain", flow_run_name="{bundle}")
+@flow(name="explain", flow_run_name="{bundle} {date}")
 def explain(
     bundle: str,
     images: list[str],
     out: str | None = None,
     dataset: str | None = None,
-    max_searched: int = MAX_SEARCHED,
+    max_searched: NotNegative = MAX_SEARCHED,
     workspace: str | None = None,
 ) -> ExplainResult:
     """Show Grad-CAM, occlusion and activations for images; filters, classes and channels for the network.
 
     Args:
         bundle: A name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a path.
-        images: Image files, or their URLs.
+        images: Required. Image files, or their URLs.
         out: Folder or URL for the pictures and the page; None takes a folder for these images in the model's report.
         dataset: Searched for the images that activate a channel most; None takes the one the model was trained on,
             where it is in the workspace.

@@ -21,7 +21,7 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.score import find_bundle
 
 
-@flow(name="export-model", flow_run_name="{bundle}")
+@flow(name="export-model", flow_run_name="{bundle} {date}")
 def export_model(
     bundle: str, to: FormName, out: str, dataset: str | None = None, workspace: str | None = None
 ) -> ModelExportResult:

@@ -10,6 +10,7 @@ from darkroom.data.settings import DecoderMismatch
 from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import name_from
 from darkroom.flows.descriptions import class_counts, describe
+from darkroom.flows.form_types import NotNegative
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import IngestResult
 from darkroom.flows.runners import choose_runner, open_workers
@@ -21,12 +22,12 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 
-@flow(name="ingest", flow_run_name="{source}")
+@flow(name="ingest", flow_run_name="{source} {date}")
 def ingest(
     source: str,
     settings: IngestSettings | None = None,
     retry_quarantined: bool = False,
-    max_judged: int = MAX_JUDGED,
+    max_judged: NotNegative = MAX_JUDGED,
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,
@@ -54,7 +55,7 @@ def ingest(
         plan = tasks.plan_ingest(request)
         folder, num_known = plan.published, 0
         if folder is None:
-            arguments = ((plan.staging, index) for index in range(plan.num_parts))
+            arguments = ((plan.staging, index, plan.num_parts) for index in range(plan.num_parts))
             parts = submit_all(pool, tasks.write_part, arguments, plan.num_parts, "ingest")
             num_known = sum(part.num_known for part in parts)
             folder = tasks.publish_dataset(plan.staging, place)

@@ -9,6 +9,7 @@ from darkroom.data.files.locks import exclusive
 from darkroom.data.ingest.request import IngestRequest, IngestSettings
 from darkroom.data.stores.workspace import INSPECTION_CARD, name_from
 from darkroom.flows.descriptions import describe
+from darkroom.flows.form_types import NotNegative
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.results import InspectResult
 from darkroom.flows.runners import choose_runner, open_workers
@@ -22,12 +23,12 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 
-@flow(name="inspect", flow_run_name="{source}")
+@flow(name="inspect", flow_run_name="{source} {date}")
 def inspect(
     source: str,
     settings: IngestSettings | None = None,
     out: str | None = None,
-    max_judged: int = MAX_JUDGED,
+    max_judged: NotNegative = MAX_JUDGED,
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,
@@ -37,7 +38,8 @@ def inspect(
     Args:
         source: A folder, an archive, the URL of either, kaggle:owner/dataset or sample:NAME.
         settings: How an ingest would label, split and decode it; None names it after the source.
-        out: Folder or URL for `dataset.html` and `inspection.json`; None takes the workspace's `inspections/<name>`.
+        out: Folder or URL for `dataset.html` and `inspection.json`; None takes one in the workspace's
+            `inspections`, named after the source.
         max_judged: Images whose labels are checked, chosen by their hashes; 0 checks none.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
         runner: Who works on the parts: threads, processes, dask or ray; None takes DARKROOM_RUNNER, or threads.
@@ -54,7 +56,7 @@ def inspect(
     request = IngestRequest(found, rules, place.inspection_work)
     with exclusive(request.folder), open_workers(workers, request.folder) as pool:
         plan = ingest_tasks.plan_ingest(request)
-        arguments = ((plan.staging, index) for index in range(plan.num_parts))
+        arguments = ((plan.staging, index, plan.num_parts) for index in range(plan.num_parts))
         parts = list(submit_all(pool, ingest_tasks.write_part, arguments, plan.num_parts, "read"))
         chosen = tasks.choose_judged(plan.staging, parts, max_judged)
         features = list(submit_all(pool, tasks.extract_features, chosen, len(chosen), "features"))

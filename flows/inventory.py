@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from darkroom.data.figures import count, fraction, size
+from darkroom.flows.form_types import AtLeastOne
 from darkroom.flows.results import SelfDescribed
 from darkroom.flows.settings import open_workspace
 from darkroom.models.inventory import cleaning, entries
@@ -112,8 +113,10 @@ def history(name: str, workspace: str | None = None) -> HistoryResult:
     return HistoryResult(name=name, versions=versions, periods=periods)
 
 
-@flow(name="clean", flow_run_name="keep {keep}")
-def clean(keep: int = KEEP, caches: bool = False, dry_run: bool = False, workspace: str | None = None) -> CleanResult:
+@flow(name="clean", flow_run_name="keep {keep} {date}")
+def clean(
+    keep: AtLeastOne = KEEP, caches: bool = False, dry_run: bool = False, workspace: str | None = None
+) -> CleanResult:
     """Remove versions of data sets and models that nothing depends on.
 
     A blessed version stays, with the one before it, and so does a model that made a table or is the best of an

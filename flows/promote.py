@@ -14,7 +14,7 @@ from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 
 
-@flow(name="promote", flow_run_name="{bundle}")
+@flow(name="promote", flow_run_name="{bundle} {date}")
 def promote(
     bundle: str, why: str = "by hand", workspace: str | None = None, unevaluated: bool = False, force: bool = False
 ) -> BlessingResult:

@@ -7,6 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
 
 
 @contextmanager
@@ -35,3 +39,30 @@ def load_tensorflow() -> None:
         tf.constant(0)
     for noisy in ("tf2onnx", "absl", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def hide_tensorflow_messages() -> None:
+    """Let the first import of TensorFlow in this process, whenever it comes, be as quiet as `load_tensorflow`."""
+    if "tensorflow" not in sys.modules and not any(isinstance(each, _QuietTensorFlow) for each in sys.meta_path):
+        sys.meta_path.insert(0, _QuietTensorFlow())
+
+
+class _QuietTensorFlow(MetaPathFinder):
+    """Finds TensorFlow once, with a loader that hides what its native libraries write."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_quietly(module: ModuleType) -> None:
+            with native_messages_hidden():
+                load(module)
+                module.config.list_physical_devices()
+
+        spec.loader.exec_module = load_quietly  # type: ignore[method-assign]
+        return spec

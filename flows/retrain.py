@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from darkroom.flows.evaluate import evaluate
+from darkroom.flows.form_types import NotNegative
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.recipe import Recipe, load_recipe
 from darkroom.flows.retrain_result import RetrainResult
@@ -20,7 +21,7 @@ def retrain(
     workspace: str | None = None,
     runner: RunnerKind | None = None,
     address: str | None = None,
-    max_judged: int = MAX_JUDGED,
+    max_judged: NotNegative = MAX_JUDGED,
 ) -> RetrainResult:
     """Ingest what is newly labelled, train, and evaluate against the model in use on the same test images.
 

@@ -14,7 +14,7 @@ from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 
 
-@flow(name="rollback", flow_run_name="{name}")
+@flow(name="rollback", flow_run_name="{name} {date}")
 def rollback(name: str, why: str = "by hand", workspace: str | None = None) -> BlessingResult:
     """Go back to the version of a model that was blessed before the current one; nothing is deleted.
 

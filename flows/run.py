@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from darkroom.data.stores.version_locks import in_use
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.descriptions import describe
 from darkroom.flows.evaluate import evaluate
 from darkroom.flows.explain import explain
+from darkroom.flows.form_types import NotNegative
 from darkroom.flows.ingest import ingest
 from darkroom.flows.options import MAX_JUDGED
 from darkroom.flows.recipe import Recipe, load_recipe
@@ -25,12 +28,11 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.explain import choose_examples
 
 
-def run_name() -> str:
-    """The name in the UI of a run of a recipe: that of the recipe or the source."""
-    from prefect.runtime import flow_run
-
-    recipe = flow_run.get_parameters()["recipe"]
-    return str(recipe if isinstance(recipe, str) else recipe["name"] if isinstance(recipe, dict) else recipe.name)
+def run_name(given: dict[str, Any]) -> str:
+    """The name in the UI of a run of a recipe: that of the recipe or the source, and the date."""
+    recipe = given["recipe"]
+    name = recipe if isinstance(recipe, str) else recipe["name"] if isinstance(recipe, dict) else recipe.name
+    return f"{name} {date.today()}"
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def run(
     runner: RunnerKind | None = None,
     address: str | None = None,
     precision: Precision = "auto",
-    max_judged: int = MAX_JUDGED,
+    max_judged: NotNegative = MAX_JUDGED,
 ) -> RunResult:
     """Ingest, train, evaluate, explain, and score the test images (or the new images that come with a sample).
 

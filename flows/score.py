@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from darkroom.data.files.locks import exclusive
 from darkroom.data.settings import DecoderMismatch
@@ -13,6 +14,7 @@ from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.version_locks import in_use
 from darkroom.flows.count_tables import count_tables
 from darkroom.flows.descriptions import describe
+from darkroom.flows.form_types import AtLeastOne, Split
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import choose_runner, open_workers
@@ -35,14 +37,21 @@ from darkroom.tasks.watching import watch, watched_before
 from darkroom.tasks.window import submit_all
 
 
-@flow(name="score", flow_run_name="{folder}")
+def _name(given: dict[str, Any]) -> str:
+    """The name of Prefect's run: the images, the date and the model."""
+    images = given["folder"] or given.get("files")
+    said = images if isinstance(images, str) else f"{len(images or ())} files"
+    return f"{said} {date.today()} {given['model']}"
+
+
+@flow(name="score", flow_run_name=_name)
 def score(
     folder: str | list[str] | None,
     model: str,
     out: str | None = None,
-    rows_per_part: int = ROWS_PER_PART,
+    rows_per_part: AtLeastOne = ROWS_PER_PART,
     dataset: str | None = None,
-    split: str = "test",
+    split: Split = "test",
     retry_quarantined: bool = False,
     precision: Precision = "auto",
     embeddings: bool = False,
@@ -59,10 +68,12 @@ def score(
     """Score every file of a folder, or some files, with a model bundle.
 
     Args:
-        folder: The images, in a folder or at a URL, subfolders too; or an image file, or a list of them.
+        folder: Required, unless `files` is given. The images, in a folder or at a URL, subfolders too; or an image
+            file, or a list of them.
         model: A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a
             path; `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
-        out: Folder or URL for the table; None takes scores/<folder's name>-<bundle> in the workspace.
+        out: Folder or URL for the table; None takes one in the workspace's scores, named after
+            folder and model.
         rows_per_part: Files in one part of the table.
         dataset: Score only the files of one split of this data set, ingested from that folder; None scores all.
         split: That split.
@@ -77,7 +88,8 @@ def score(
         rescore: Replace a table that another version of a model made; without it such a table is an error.
         files: A text file of paths to score, one per line, in place of a folder.
         top_k: Classes that a row keeps, the most likely first: a number, or all.
-        format: Write the whole table also as <out>.csv or <out>.jsonl; parquet writes its parts alone.
+        format: Write the whole table also as one file, CSV or JSON lines, beside the table's folder; parquet writes the
+            folder alone.
         limits: What the run may be like, each limit a warning or a failure; None takes the defaults (docs/watching.md).
     """
     started, clock = datetime.now(UTC), time.monotonic()
@@ -108,7 +120,7 @@ def score(
         plan = tasks.plan_scoring(request)
         done = []
         with tasks.share_network(bundle, plan.engine) as network:
-            arguments = ((table.folder, index, network) for index in range(plan.num_parts))
+            arguments = ((table.folder, index, plan.num_parts, network) for index in range(plan.num_parts))
             with closing(submit_all(pool, tasks.score_part, arguments, plan.num_parts, "score")) as parts:
                 for part in parts:
                     table.share_part(part.index)
@@ -120,7 +132,7 @@ def score(
     result = ScoreResult.of(summary, table.reference, images, exported)
     if watched:
         result = result.model_copy(update={"watched": WatchResult.of(watched)})
-    show_result(describe(result).with_tables(*count_tables(result)), "scoring")
+    show_result(describe(result).with_tables(*count_tables(result)), "scoring", table.folder.name)
     return settle(result, watched, table.folder.name) if watched else result
 
 

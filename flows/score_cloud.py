@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,14 @@ def estimate(images: Images, asked: Asked, out: str | None, place: Workspace) ->
         return estimated(request_of(images, asked, out, place), asked, answers)
 
 
-@flow(name="score-cloud", flow_run_name="{folder}")
+def _name(given: dict[str, Any]) -> str:
+    """The name of Prefect's run: the images, the date and the service."""
+    images = given["folder"] or given.get("files")
+    said = images if isinstance(images, str) else f"{len(images or ())} files"
+    return f"{said} {date.today()} {given['model']}"
+
+
+@flow(name="score-cloud", flow_run_name=_name)
 def score_cloud(
     folder: str | list[str] | None,
     model: str,
@@ -132,7 +139,8 @@ def score_cloud(
         rescore: Replace a table that another model or other settings made.
         retry_quarantined: Ask again about files that an earlier run quarantined.
         top_k: Words or classes that a row keeps, the most confident first: a number, or all.
-        format: Write the whole table also as <out>.csv or <out>.jsonl; parquet writes its parts alone.
+        format: Write the whole table also as one file, CSV or JSON lines, beside the table's folder; parquet writes the
+            folder alone.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     started, clock = datetime.now(UTC), time.monotonic()

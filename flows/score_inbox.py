@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from typing import Any
 
 from darkroom.data.files.locks import Waiting, exclusive
 from darkroom.data.settings import DecoderMismatch
@@ -11,6 +12,7 @@ from darkroom.data.stores.folders import folder_at
 from darkroom.data.stores.storage import place_from
 from darkroom.flows.count_tables import count_tables
 from darkroom.flows.descriptions import describe
+from darkroom.flows.form_types import AtLeastOne, Seconds
 from darkroom.flows.inbox_result import InboxResult
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.runners import choose_runner, open_workers
@@ -37,15 +39,10 @@ from darkroom.tasks.watching import watch
 from darkroom.tasks.window import submit_all
 
 
-def _name() -> str:
+def _name(given: dict[str, Any]) -> str:
     """The name of Prefect's run: the folder, the night and the model."""
-    from prefect.runtime import flow_run
-
-    given = flow_run.get_parameters()
     night = now_in(inbox_rules(time_zone=given.get("time_zone")).time_zone).date()
-    # A sub-flow does not know its own parameters yet: it is told its parent's.
-    known = {"folder", "model"} <= given.keys()
-    return f"{given['folder']} {night} {given['model']}" if known else str(night)
+    return f"{given['folder']} {night} {given['model']}"
 
 
 @flow(name="score-inbox", flow_run_name=_name)
@@ -53,12 +50,12 @@ def score_inbox(
     folder: str,
     model: str,
     out: str | None = None,
-    rows_per_part: int = ROWS_PER_PART,
+    rows_per_part: AtLeastOne = ROWS_PER_PART,
     rescore: bool = False,
     exclude: str | None = None,
-    settle_seconds: float | None = None,
+    settle_seconds: Seconds | None = None,
     time_zone: str | None = None,
-    wait_seconds: float | None = None,
+    wait_seconds: Seconds | None = None,
     precision: Precision = "auto",
     embeddings: bool = False,
     workspace: str | None = None,
@@ -73,7 +70,8 @@ def score_inbox(
         folder: The inbox, a folder or a URL; subfolders too.
         model: A model: a name (the blessed version, else the newest), name@newest, name@blessed, name@version, or a
             path; `imagenet`, `imagenet-lite1` and `imagenet-lite2` are ready-made.
-        out: Folder or URL for the table; None takes scores/<inbox's name>-<model> in the workspace.
+        out: Folder or URL for the table; None takes one in the workspace's scores, named after
+            inbox and model.
         rows_per_part: Files in one part of the table.
         rescore: Also score files that another version of a model has scored; its rows stay.
         exclude: Patterns of paths to leave out, such as raw/*,*.xml; hidden files and unfinished downloads always are.
@@ -116,7 +114,9 @@ def score_inbox(
     with exclusive(table.paths.work, waiting=waiting), open_workers(workers, table.paths.work) as pool:
         plan = tasks.plan_night(request)
         with tasks.share_network(found.folder, plan) as network:
-            arguments = ((table.out.folder, index, network) for index in range(plan.score.num_parts))
+            arguments = (
+                (table.out.folder, index, plan.score.num_parts, network) for index in range(plan.score.num_parts)
+            )
             with closing(submit_all(pool, tasks.stage_part, arguments, plan.score.num_parts, "score")) as parts:
                 done = [tasks.publish_part(request, plan, part) for part in parts]
         summary = tasks.summarize_night(request, plan, done, time.monotonic() - clock)

@@ -24,7 +24,7 @@ from darkroom.tasks.decorators import flow
 from darkroom.tasks.window import submit_all
 
 
-@flow(name="train", flow_run_name="{dataset}")
+@flow(name="train", flow_run_name="{dataset} {date}")
 def train(
     dataset: str,
     settings: TrainSettings | None = None,

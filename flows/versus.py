@@ -12,7 +12,7 @@ from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
 
 
-@flow(name="versus", flow_run_name="{bundle}")
+@flow(name="versus", flow_run_name="{bundle} {date}")
 def versus(
     bundle: str,
     table: str,

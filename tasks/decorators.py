@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from functools import cached_property, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from darkroom.tasks.names import naming
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -61,7 +63,8 @@ class LazyTask(Generic[P, R]):
         import prefect
         from prefect.cache_policies import NO_CACHE
 
-        decorate: Any = prefect.task(cache_policy=NO_CACHE, **self._options)
+        named = {"task_run_name": self.fn.__name__.replace("_", " ")} | self._options
+        decorate: Any = prefect.task(cache_policy=NO_CACHE, **named)
         return decorate(self.fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -88,7 +91,10 @@ class LazyFlow(Generic[P, R]):
         import prefect
 
         log_to_prefect()
-        decorate: Any = prefect.flow(**self._options)
+        options = dict(self._options)
+        if "flow_run_name" in options:
+            options["flow_run_name"] = naming(options["flow_run_name"])
+        decorate: Any = prefect.flow(**options)
         return decorate(self.fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -110,5 +116,5 @@ def task(**options: Any) -> Callable[[Callable[P, R]], LazyTask[P, R]]:
 
 
 def flow(**options: Any) -> Callable[[Callable[P, R]], LazyFlow[P, R]]:
-    """Make a function a flow; `options` are those of Prefect's `flow`."""
+    """Make a function a flow; `options` are those of Prefect's `flow`, and `flow_run_name` is as in names.py."""
     return lambda fn: LazyFlow(fn, options)

@@ -13,6 +13,7 @@ from darkroom.data.ingest.request import IngestRequest
 from darkroom.data.sources.resolve import Source, resolve
 from darkroom.data.stores.workspace import Workspace
 from darkroom.tasks.decorators import run_id, task
+from darkroom.tasks.names import numbered
 from darkroom.tasks.retries import FETCH_DELAYS_SECONDS, PART_DELAY_SECONDS, RETRIES, machine_failed
 
 
@@ -32,13 +33,13 @@ def plan_ingest(request: IngestRequest) -> Planned:
 
 
 @task(
-    task_run_name="write part {index}",
+    task_run_name=numbered("write part"),
     retries=RETRIES,
     retry_delay_seconds=PART_DELAY_SECONDS,
     retry_condition_fn=machine_failed,
 )
-def write_part(staging: Path, index: int, lease: Lease | None = None) -> PartCounts:
-    """Decode one part of the files and write its shards."""
+def write_part(staging: Path, index: int, total: int, lease: Lease | None = None) -> PartCounts:
+    """Decode one part of the files and write its shards; `total` is for its name."""
     with working_under(lease):
         return parts.write_part(staging, index)
 

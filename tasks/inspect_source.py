@@ -34,7 +34,7 @@ def choose_judged(staging: Path, parts: Sequence[PartCounts], max_judged: int) -
     return [(staging, part.index, backbone, min(1.0, max_judged / num_ok)) for part in parts]
 
 
-@task()
+@task(task_run_name="features of part {index}, to check labels")
 def extract_features(staging: Path, index: int, backbone: Path, share: float, lease: Lease | None = None) -> Path:
     """Compute the features of a share of one part's images."""
     with working_under(lease):
@@ -53,7 +53,7 @@ def choose_shards(folder: Path, max_judged: int) -> list[tuple[Path, str, Path, 
     return [(folder, shard.file, backbone, share) for shard in dataset.card.shards]
 
 
-@task()
+@task(task_run_name="features of {shard}, to check labels")
 def extract_shard_features(folder: Path, shard: str, backbone: Path, share: float, lease: Lease | None = None) -> Path:
     """Compute the features of a share of one shard's images."""
     with working_under(lease):

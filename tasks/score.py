@@ -20,6 +20,7 @@ from darkroom.models.scoring.plan import ScorePlan
 from darkroom.models.scoring.request import ScoreRequest
 from darkroom.models.scoring.summary import ScoreSummary
 from darkroom.tasks.decorators import run_id, task
+from darkroom.tasks.names import numbered
 from darkroom.tasks.retries import PART_DELAY_SECONDS, RETRIES, machine_failed
 
 SharedNetwork = Shared[tuple[Runner, Bundle]]
@@ -43,13 +44,13 @@ def plan_scoring(request: ScoreRequest) -> ScorePlan:
 
 
 @task(
-    task_run_name="score part {index}",
+    task_run_name=numbered("score part"),
     retries=RETRIES,
     retry_delay_seconds=PART_DELAY_SECONDS,
     retry_condition_fn=machine_failed,
 )
-def score_part(out: Path, index: int, network: SharedNetwork, lease: Lease | None = None) -> PartDone:
-    """Score the files of one part and write it."""
+def score_part(out: Path, index: int, total: int, network: SharedNetwork, lease: Lease | None = None) -> PartDone:
+    """Score the files of one part and write it; `total` is for its name."""
     with working_under(lease):
         return parts.score_part(out, index, *network.get(lease))
 

@@ -17,6 +17,7 @@ from darkroom.models.inbox.summary import InboxSummary
 from darkroom.models.onnx.runtime import Runner
 from darkroom.models.scoring.parts import open_runner
 from darkroom.tasks.decorators import is_plain, run_id, task
+from darkroom.tasks.names import numbered
 from darkroom.tasks.retries import PART_DELAY_SECONDS, RETRIES, machine_failed
 
 SCORED = "darkroom.scored"
@@ -34,13 +35,15 @@ def plan_night(request: InboxRequest) -> NightPlan:
 
 
 @task(
-    task_run_name="score new part {index}",
+    task_run_name=numbered("score new part"),
     retries=RETRIES,
     retry_delay_seconds=PART_DELAY_SECONDS,
     retry_condition_fn=machine_failed,
 )
-def stage_part(out: Path, index: int, network: Shared[tuple[Runner, Bundle]], lease: Lease | None = None) -> StagedPart:
-    """Read the files of a part and score those of new content."""
+def stage_part(
+    out: Path, index: int, total: int, network: Shared[tuple[Runner, Bundle]], lease: Lease | None = None
+) -> StagedPart:
+    """Read the files of a part and score those of new content; `total` is for its name."""
     with working_under(lease):
         return parts.stage_part(out, index, *network.get(lease))
 

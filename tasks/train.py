@@ -31,7 +31,7 @@ def prepare_backbone(dataset: Path, settings: TrainSettings) -> Path:
     return features.prepare_backbone(open_dataset(dataset), settings.model, settings.weights)
 
 
-@task()
+@task(task_run_name="features of {shard}")
 def extract_features(dataset: Path, folder: Path, shard: str, lease: Lease | None = None) -> features.FeatureCounts:
     """Compute the features of one shard that no other version of the data set has."""
     with working_under(lease):

@@ -81,6 +81,7 @@ def test_a_worker_started_in_another_folder_scores_every_file_of_a_folder(scored
     assert (rows[-1]["reason"], rows[-1]["label"], rows[-1]["confidence"]) == ("not_an_image", None, None)
     assert all(row["label"] in {"amber", "blue", "green"} and row["confidence"] >= 1 / 3 for row in rows[:-1])
     assert (summary["num_files"], summary["run_id"]) == (12, str(run.id))
+    assert run.name == f"images {run.start_time.astimezone().date()} colours"
     record = json.loads((TablePaths(table).run_record).read_text())
     assert (record["flow"], record["run_id"]) == ("score", str(run.id))
     assert record["settings"]["rows_per_part"] == 5
@@ -97,9 +98,9 @@ def test_the_run_shows_its_counts_and_the_log_lines_of_darkroom(client: Any, sco
     table, run = scored
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
     artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=wanted)}
-    assert list(artifacts) == ["scoring"]
+    assert list(artifacts) == [f"scoring-{table.name}"]
     for row in ("| ok | 11 |", "| quarantined | 1 |", "| not\\_an\\_image | 1 |"):
-        assert row in str(artifacts["scoring"])
+        assert row in str(artifacts[f"scoring-{table.name}"])
     lines = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
     found: list[str] = []
 
@@ -143,11 +144,12 @@ def test_a_cancelled_run_ends_its_process_and_the_same_run_again_goes_on(
     assert not (tmp_path / "out.summary.json").exists()
     for number in range(100, 1000):  # the rest in seconds
         (images / f"{number:04d}.png").unlink()
-    again = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    again = client.create_flow_run_from_deployment(deployment.id, parameters=parameters, name="by hand")
     wait_for(lambda: client.read_flow_run(again.id).state.is_final(), 120, tmp_path / "no.log")
     summary = json.loads((tmp_path / "out.summary.json").read_text())
     assert (summary["run_id"], summary["num_files"]) == (str(again.id), 100)
     assert summary["rows_reused"] == 10 * min(done, 10)
+    assert client.read_flow_run(again.id).name == "by hand"
 
 
 @contextmanager

@@ -201,7 +201,9 @@ def test_a_worker_is_killed_in_mid_part_and_one_joins_late_and_every_part_is_don
     assert (result.num_files, result.rows_reused) == (31, 0)
     assert parts_of(tmp_path / "table") == parts_of(table)
     assert left_over(tmp_path) == []
-    assert task_runs("score part") == {f"score part {index}": "COMPLETED" for index in range(NUM_PARTS)}
+    assert task_runs("score part") == {
+        f"score part {index + 1} of {NUM_PARTS}": "COMPLETED" for index in range(NUM_PARTS)
+    }
 
 
 def task_runs(prefix: str) -> dict[str, str]:
@@ -241,7 +243,7 @@ def test_two_workers_that_do_the_same_part_at_once_leave_it_as_one_does(
     def four_times() -> list[Any]:
         with open_workers(choose_runner("dask", address), TablePaths(out).work) as workers:
             network = share_network(bundle, "fp32")
-            futures = [workers.submit(score_part, (out, 0, network)) for _ in range(4)]
+            futures = [workers.submit(score_part, (out, 0, 1, network)) for _ in range(4)]
             return [future.result() for future in futures]
 
     assert [(done.index, done.num_rows) for done in four_times()] == [(0, 6)] * 4
