@@ -130,7 +130,17 @@ def versus(
         str | None, typer.Option(metavar="NAME", help="Column of paths in the table (default: recognised by its name)")
     ] = None,
     label_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column of labels in the table (default: recognised by its name)")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column of labels in the table, or names of columns of 0 and 1 (default: recognised by its name)",
+        ),
+    ] = None,
+    label_separator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MARK", help="What separates the labels in a cell, of a multi-label model (default: recognised)"
+        ),
     ] = None,
 ) -> None:
     meant = dict(pair.partition("=")[::2] for pair in means or [])
@@ -143,7 +153,7 @@ def versus(
     with how.prepared(tensorflow=False):
         from darkroom.flows.versus import versus as flow
 
-        result = flow(bundle, table, meant, path_column, label_column, how.workspace)
+        result = flow(bundle, table, meant, path_column, label_column, label_separator, how.workspace)
     how.show(result)
 
 

@@ -25,10 +25,8 @@ from darkroom.flows.results import (
     TrainResult,
 )
 from darkroom.flows.trial_tables import ENDED, trial_tables
-from darkroom.flows.versus_result import VersusResult
 from darkroom.flows.watch_result import watch_rows
 from darkroom.models.bundle.bundle import EpochLog
-from darkroom.models.evaluation.versus import Right
 from darkroom.models.measures.comparison import Decision
 from darkroom.models.pages.description import Description, Row, Table, cells_of
 from darkroom.models.scoring.summary import NamedCount
@@ -140,32 +138,6 @@ def _(result: EvaluateResult) -> Description:
         ("report", result.report + (_UP_TO_DATE if result.reused else "")),
         remarks=_way_out(result.bundle, result.blessed),
     )
-
-
-@describe.register
-def _(result: VersusResult) -> Description:
-    overall, answered, num_missing = result.overall, result.answered, result.num_unanswered
-    missing = f"; {count(num_missing, 'image')} without an answer {_verb(num_missing, 'counts', 'count')} as wrong"
-    num_unknown = result.num_unknown_rows
-    unknown = f"; {count(num_unknown, 'row')} {_verb(num_unknown, 'matches', 'match')} no image"
-    alone = f"{result.num_only_model:,} right by the model only, {result.num_only_table:,} by the table only"
-    rows = [
-        ("model", f"{_share(overall.model)}: {result.bundle}, {result.chosen.reason}"),
-        ("evaluated", f"{count(overall.model.num_images, f'{result.split} image')} of {result.dataset}"),
-        ("table", f"{_share(overall.table)}: {result.table}{missing * bool(num_missing)}{unknown * bool(num_unknown)}"),
-        ("difference", f"{alone}; McNemar p = {result.p_value:.2g}"),
-    ]
-    if num_missing:
-        shares = f"model {_share(answered.model)}, table {_share(answered.table)}"
-        rows.append(("answered", f"{count(answered.model.num_images, 'image')}: {shares}"))
-    sides = [("all", overall), ("all with an answer", answered), *((each.label, each) for each in result.classes)]
-    by_class = Table(
-        title="Images and correct answers, by class",
-        columns=("class", "images", "model", "table"),
-        cells=cells_of((name, s.model.num_images, s.model.num_correct, s.table.num_correct) for name, s in sides),
-    )
-    described = _description(f"{result.bundle} against {result.table}", *rows, ("rows", result.rows))
-    return described.with_tables(by_class)
 
 
 @describe.register
@@ -344,7 +316,3 @@ def _named(counts: Iterable[tuple[str, int]]) -> str:
 def _counted(counts: Iterable[NamedCount]) -> str:
     """Counts before what they are of: `98 ok, 2 quarantined`."""
     return ", ".join(f"{found.num_rows:,} {found.name}" for found in counts)
-
-
-def _share(right: Right) -> str:
-    return f"{fraction(right.num_correct / right.num_images)} ({interval(right.interval.low, right.interval.high)})"

@@ -7,6 +7,7 @@ from darkroom.data.stores.workspace import BUNDLE_CARD
 from darkroom.flows.descriptions import describe
 from darkroom.flows.settings import local_copy, open_workspace
 from darkroom.flows.versus_result import VersusResult
+from darkroom.models.evaluation.versus import AnswerTable
 from darkroom.tasks import evaluate as tasks
 from darkroom.tasks.artifacts import show_result
 from darkroom.tasks.decorators import flow
@@ -19,6 +20,7 @@ def versus(
     means: dict[str, str] | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    label_separator: str | None = None,
     workspace: str | None = None,
 ) -> VersusResult:
     """Compare a bundle, on the images that it was evaluated on, with a table of other answers to them.
@@ -29,13 +31,16 @@ def versus(
         table: A CSV, or its URL, with a column of paths and one of labels, the surest label of an image first.
         means: The table's words for classes, where they are others.
         path_column: Of the table, where it has no usual name.
-        label_column: Of the table, where it has no usual name.
+        label_column: Of the table, where it has no usual name; several names, separated by commas, are one column of 0
+            and 1 for each label.
+        label_separator: Of several labels in a cell; None where it is to be recognised.
         workspace: Folder of all results; None takes DARKROOM_WORKSPACE or ./workspace.
     """
     place = open_workspace(workspace)
     found = place.choose_model(bundle)
     with in_use(place, found.folder):
-        compared = tasks.compare_with_table(found.folder, local_copy(table), means or {}, path_column, label_column)
+        answers = AnswerTable(local_copy(table), means or {}, path_column, label_column, label_separator)
+        compared = tasks.compare_with_table(found.folder, answers)
         place.share(found.folder, BUNDLE_CARD)
     result = VersusResult.of(compared, found.choice)
     show_result(describe(result), "versus", found.folder.parent.name)

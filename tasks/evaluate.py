@@ -36,8 +36,6 @@ def bless_bundle(bundle: Path, report: EvaluationReport, place: Workspace) -> No
 
 
 @task()
-def compare_with_table(
-    bundle: Path, table: Path, means: dict[str, str], path_column: str | None, label_column: str | None
-) -> versus.Versus:
+def compare_with_table(bundle: Path, table: versus.AnswerTable) -> versus.Versus:
     """Compare a bundle with a table of answers."""
-    return versus.versus(open_bundle(bundle), table, means, path_column, label_column)
+    return versus.versus(open_bundle(bundle), table)

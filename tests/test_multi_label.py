@@ -21,7 +21,6 @@ from sklearn.metrics import f1_score
 import darkroom
 from darkroom.data.dataset.dataset import Dataset, open_dataset
 from darkroom.data.dataset.input import Shuffle, batches
-from darkroom.data.errors import InputError
 from darkroom.data.images.decode import decode_stored
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.reporting.report import read_report
@@ -313,11 +312,23 @@ def test_a_head_on_frozen_features_is_compared_with_the_blessed_model_of_its_nam
     np.testing.assert_allclose(model.keras()(pixels), expected, atol=1e-3)
 
 
-def test_what_needs_one_answer_an_image_says_so(journey: Journey, tmp_path: Path) -> None:
+def test_a_table_of_answers_is_held_against_the_model(journey: Journey, tmp_path: Path) -> None:
+    """The truth itself as the answers of a service, in its columns of 0 and 1, some of them left out."""
+    rows = list(csv.reader((journey.folder / "labels.csv").open()))
     table = tmp_path / "answers.csv"
-    table.write_text("file,label\nimages/000.png,digit 0\n")
-    with pytest.raises(InputError, match="any number of labels"):
-        darkroom.versus(journey.bundle.reference, table, workspace=journey.workspace)
+    with table.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows[:1] + rows[1::2])
+    found = darkroom.versus(journey.bundle.reference, table, workspace=journey.workspace)
+    tested = set(journey.dataset.paths("test"))
+    answered = tested & {row[0] for row in rows[1::2]}
+    assert (found.overall.table.num_images, found.overall.table.num_correct) == (len(tested), len(answered))
+    assert found.num_unanswered == len(tested) - len(answered)
+    assert found.several_answered is not None
+    assert found.several_answered.macro_f1.table == 1
+    assert found.several is not None
+    report = read_report(journey.bundle.report_folder)
+    assert found.several.macro_f1.model == pytest.approx(report.metrics.macro_f1)
+    assert [each.label for each in found.several.labels] == list(NAMES)
 
 
 def test_what_to_label_next_and_its_corrections_go_round(journey: Journey, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ Nothing is sent anywhere: the other service's answers come as a table, made by s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 
 from darkroom.data.dataset.manifest import write_table
 from darkroom.data.errors import InputError
+from darkroom.data.labels.label_cells import ONE_LABEL, SeveralLabels
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.data.labels.label_tables import Columns, LabelTable, label_table
 from darkroom.data.stores.listing import FileEntry
@@ -24,6 +27,8 @@ from darkroom.models.evaluation.reporting.report import read_report
 from darkroom.models.evaluation.reporting.split_predictions import PREDICTIONS
 from darkroom.models.measures.comparison import ClassPairs, Pairs
 from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
+from darkroom.models.multi_label.checks import Flags
+from darkroom.models.multi_label.side_by_side import LabelsSideBySide, labels_side_by_side
 
 
 class Versus(Frozen):
@@ -40,7 +45,13 @@ class Versus(Frozen):
         overall: On all images.
         answered: On those that the table answers.
         classes: Those that are present, in the order of the label map.
-        rows: Path of a table with one row per image: `path`, `truth`, `bundle`, `table` (null where it has no answer).
+        rows: Path of a table with one row per image: `path`, `truth`, `bundle`, `table` (null where it has no answer);
+            where an image may have several labels, the last three are lists.
+        several: All labels by themselves, where an image may have several; in `overall`, `answered` and `classes` an
+            answer is then right where every label is. An image without an answer is given none.
+        several_answered: The same on the images that the table answers.
+        other_words: Words of the table that are no labels, the most frequent first; only where an image may have
+            several.
     """
 
     bundle: str
@@ -53,6 +64,31 @@ class Versus(Frozen):
     answered: Pairs
     classes: tuple[ClassPairs, ...]
     rows: str
+    several: LabelsSideBySide | None = None
+    several_answered: LabelsSideBySide | None = None
+    other_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """A CSV of answers, with a column of paths and one of labels.
+
+    With one label an image, the first of several rows that names a class counts, as services list the most confident
+    label first. With several, the rows of an image add up; a cell may hold a list, and an empty one is the answer that
+    no label applies; columns of 0 and 1 are read too. Case makes no difference.
+
+    Attributes:
+        path: The file.
+        means: The table's words for classes, where they differ: `{"Feline": "cats"}`.
+        path_column, label_column: Where they have no usual name.
+        label_separator: Of the labels in a cell; None where it is to be recognised.
+    """
+
+    path: Path
+    means: Mapping[str, str] = field(default_factory=dict)
+    path_column: str | None = None
+    label_column: str | None = None
+    label_separator: str | None = None
 
 
 class Right(Frozen):
@@ -112,56 +148,84 @@ class ClassSideBySide(SideBySide):
         return cls(label=pairs.label, **dict(SideBySide.of(pairs)))
 
 
-def versus(
-    bundle: Bundle,
-    table: Path,
-    means: Mapping[str, str],
-    path_column: str | None = None,
-    label_column: str | None = None,
-) -> Versus:
+@dataclass(frozen=True)
+class _Judged:
+    """The images of an evaluation and the answers to them.
+
+    Attributes:
+        paths: N paths.
+        truth, ours: The labels of each image, and those that the bundle gives it.
+        theirs: Those that the table gives it; None where it has no answer.
+    """
+
+    paths: Sequence[str]
+    truth: Sequence[tuple[str, ...]]
+    ours: Sequence[tuple[str, ...]]
+    theirs: Sequence[tuple[str, ...] | None]
+
+    @property
+    def answered(self) -> Flags:
+        return np.array([answer is not None for answer in self.theirs])
+
+    @property
+    def table_right(self) -> Flags:
+        return np.array([answer == truth for answer, truth in zip(self.theirs, self.truth, strict=True)])
+
+    @property
+    def bundle_right(self) -> Flags:
+        return np.array([answer == truth for answer, truth in zip(self.ours, self.truth, strict=True)])
+
+    def flags(self, labels: LabelMap, of: Flags | None = None) -> tuple[Flags, Flags, Flags]:
+        """Truth, bundle and table, `bool[N, K]` each, of all images or of some."""
+        truth, ours, theirs = (
+            np.array([[name in (row or ()) for name in labels.names] for row in rows])
+            for rows in (self.truth, self.ours, self.theirs)
+        )
+        chosen = slice(None) if of is None else of
+        return truth[chosen], ours[chosen], theirs[chosen]
+
+
+def versus(bundle: Bundle, table: AnswerTable) -> Versus:
     """Compare a bundle's predictions from its evaluation with the answers of a table.
 
     Args:
         bundle: An evaluated bundle.
-        table: A CSV with a column of paths and one of labels. Of several rows for one image the first that names a
-            class counts, as services list the most confident label first. Case makes no difference.
-        means: The table's words for classes, where they differ: `{"Feline": "cats"}`.
-        path_column: Where it has no usual name.
-        label_column: Where it has no usual name.
+        table: The answers.
 
     Raises:
         InputError: where there is no such table, no row of it is an answer, or `means` names an unknown class.
         LabelError: where the table cannot be read or lacks the columns.
         FormatError: where the bundle was not evaluated.
     """
-    if bundle.card.task == "multi-label":
-        raise InputError(
-            f"{bundle.reference} gives an image any number of labels, and versus compares one answer an image. Compare "
-            "such a model by its own report."
-        )
-    report, labels = read_report(bundle.report_folder), LabelMap(bundle.card.labels)
-    if not table.is_file():
-        raise InputError(f"There is no table {table}. Give a CSV with a path column and a label column.")
-    for word, label in means.items():
+    report, labels = read_report(bundle.report_folder), bundle.labels
+    several = labels.task.name == "multi-label"
+    if not table.path.is_file():
+        raise InputError(f"There is no table {table.path}. Give a CSV with a path column and a label column.")
+    for word, label in table.means.items():
         if label not in labels.names:
             raise InputError(f"--means {word}={label}: {label!r} is not one of {', '.join(labels.names)}.")
-    judged = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted"]).to_pydict()
-    names = Names([FileEntry(path, path, 0, 0) for path in judged["path"]])
-    written = label_table(read_csv(table, table.parent), names, Columns(path_column, label_column))
-    answers, num_unknown = _answers(written, labels, means)
+    if table.label_separator and not several:
+        raise InputError(f"--label-separator is for several labels an image, and {bundle.reference} gives one.")
+    stored = pq.read_table(bundle.report_folder / PREDICTIONS, columns=["path", "truth", "predicted"]).to_pydict()
+    names = Names([FileEntry(path, path, 0, 0) for path in stored["path"]])
+    cells = SeveralLabels(table.label_separator, "no-label") if several else ONE_LABEL
+    columns = Columns(table.path_column, table.label_column, cells=cells)
+    written = label_table(read_csv(table.path, table.path.parent), names, columns)
+    answers, num_unknown, other_words = (_sets if several else _answers)(written, labels, table.means)
     if not answers:
         raise InputError(
             f"No row of {written.name} names both an image that {bundle.reference} was evaluated on and one of its "
             f"classes ({', '.join(labels.names)}). Check the columns {written.path_column!r} and "
             f"{written.label_column!r}, and map the table's words to classes with --means WORD=CLASS."
         )
-    theirs = [answers.get(path) for path in judged["path"]]
-    rows = bundle.report_folder / f"versus-{table.stem}.parquet"
-    columns = {"path": judged["path"], "truth": judged["truth"], "bundle": judged["predicted"], "table": theirs}
-    write_table(rows, pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()}))
-    truth, ours, others = (np.array(values, dtype=object) for values in (judged["truth"], judged["predicted"], theirs))
-    answered = np.array([answer is not None for answer in theirs])
-    table_right, bundle_right = others == truth, ours == truth
+    truth, ours = (
+        [tuple(sorted(each)) if several else (each,) for each in stored[name]] for name in ("truth", "predicted")
+    )
+    judged = _Judged(stored["path"], truth, ours, [answers.get(path) for path in stored["path"]])
+    rows = bundle.report_folder / f"versus-{table.path.stem}.parquet"
+    write_table(rows, _rows(judged, several))
+    answered, table_right, bundle_right = judged.answered, judged.table_right, judged.bundle_right
+    flags = judged.flags(labels)
     return Versus(
         bundle=bundle.reference,
         dataset=f"{report.dataset.name}@{report.dataset.version}",
@@ -172,25 +236,77 @@ def versus(
         overall=Pairs.of(table_right, bundle_right),
         answered=Pairs.of(table_right[answered], bundle_right[answered]),
         classes=tuple(
-            ClassPairs.of(table_right[truth == label], bundle_right[truth == label], label=label)
-            for label in labels.names
-            if (truth == label).any()
+            ClassPairs.of(table_right[has], bundle_right[has], label=label)
+            for label, has in zip(labels.names, flags[0].T, strict=True)
+            if has.any()
         ),
         rows=str(rows),
+        several=labels_side_by_side(*flags, labels) if several else None,
+        several_answered=labels_side_by_side(*judged.flags(labels, answered), labels) if several else None,
+        other_words=other_words,
     )
 
 
-def _answers(table: LabelTable, labels: LabelMap, means: Mapping[str, str]) -> tuple[dict[str, str], int]:
-    """The class that the table names for each image, and how many of its rows name no image, or several."""
-    classes = {label.casefold(): label for label in labels.names}
-    classes |= {word.casefold(): label for word, label in means.items()}
-    exact = {label: label for label in labels.names} | dict(means)  # classes may differ by their case alone
-    answers: dict[str, str] = {}
+def _rows(judged: _Judged, several: bool) -> pa.Table:
+    """One row per image."""
+    kind = pa.list_(pa.string()) if several else pa.string()
+    columns = {"truth": judged.truth, "bundle": judged.ours, "table": judged.theirs}
+    cells = {
+        name: [each if several or each is None else each[0] for each in column] for name, column in columns.items()
+    }
+    return pa.table({"path": pa.array(judged.paths, pa.string())} | {n: pa.array(c, kind) for n, c in cells.items()})
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The classes that a table's words mean; classes may differ by their case alone."""
+
+    exact: Mapping[str, str]
+    folded: Mapping[str, str]
+
+    @classmethod
+    def of(cls, labels: LabelMap, means: Mapping[str, str]) -> _Words:
+        exact = {label: label for label in labels.names} | dict(means)
+        folded = {label.casefold(): label for label in labels.names}
+        return cls(exact, folded | {word.casefold(): label for word, label in means.items()})
+
+    def __getitem__(self, word: str) -> str | None:
+        return self.exact.get(word) or self.folded.get(word.casefold())
+
+
+Answered = tuple[dict[str, tuple[str, ...]], int, tuple[str, ...]]
+
+
+def _answers(table: LabelTable, labels: LabelMap, means: Mapping[str, str]) -> Answered:
+    """The class that the table names for each image, how many of its rows name no image, or several; and no words."""
+    words = _Words.of(labels, means)
+    answers: dict[str, tuple[str, ...]] = {}
     num_unknown = 0
     for row in table.rows:
         num_unknown += len(row.images) != 1
-        word = row.label or ""
-        answer = exact.get(word) or classes.get(word.casefold())
+        answer = words[row.label or ""]
         if len(row.images) == 1 and answer:
-            answers.setdefault(row.images[0], answer)
-    return answers, num_unknown
+            answers.setdefault(row.images[0], (answer,))
+    return answers, num_unknown, ()
+
+
+def _sets(table: LabelTable, labels: LabelMap, means: Mapping[str, str]) -> Answered:
+    """The labels that the table gives each image, how many rows name no image, or several, and words that are none.
+
+    An image all of whose words are no labels is given none.
+    """
+    words = _Words.of(labels, means)
+    found: dict[str, set[str]] = {}
+    other = Counter[str]()
+    num_unknown = 0
+    for row in table.rows:
+        if len(row.images) != 1:
+            num_unknown += 1
+            continue
+        given = {word: words[word] for word in labels.task.names(row.label or "")}
+        other.update(word for word, label in given.items() if label is None)
+        found.setdefault(row.images[0], set()).update(label for label in given.values() if label is not None)
+    if not any(found.values()) and other:
+        return {}, num_unknown, ()  # none of its words is a label: they need `means`
+    named = tuple(word for word, _ in sorted(other.items(), key=lambda each: (-each[1], each[0])))
+    return {path: tuple(sorted(each)) for path, each in found.items()}, num_unknown, named

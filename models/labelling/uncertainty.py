@@ -3,7 +3,7 @@
 With one label an image, the margin is that between the two most probable classes. With several, every label is a
 question of its own: its margin is 0 where its probability is at the label's threshold, and 1 where it is 0 or 1; that
 of the image is their mean (Esuli, Sebastiani 2009, "Active learning strategies for multi-label text classification").
-The least of them alone (Brinker 2006) teaches hardly more than chance: `benchmarks/label_next_several.py`.
+The least of them alone (Brinker 2006) gains less: `benchmarks/label_next_several.py`.
 """
 
 from __future__ import annotations

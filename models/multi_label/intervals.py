@@ -79,6 +79,18 @@ def macro_f1_of(weights: Floats, flags: Flags, given: Flags) -> Floats:
     return row_means(_f1(*_counts(weights, flags, given)))
 
 
+def micro_f1_of(weights: Floats, flags: Flags, given: Flags) -> Floats:
+    """Micro F1 of each resample, `float64[r]`; arguments as of `macro_f1_of`.
+
+    Args:
+        weights: As `resamples` yields them, `float64[r, N]`.
+        flags: `bool[N, K]`, the truth.
+        given: `bool[N, K]`, the labels that are given.
+    """
+    hits, support, num_given = _counts(weights, flags, given)
+    return _f1(hits.sum(axis=1), support.sum(axis=1), num_given.sum(axis=1))
+
+
 def _figures(weights: Floats, chances: Floats, flags: Flags, given: Flags, outcome: Outcome) -> dict[str, Floats]:
     hits, support, num_given = _counts(weights, flags, given)
     f1, total = _f1(hits, support, num_given), weights.sum(axis=1)

@@ -27,6 +27,7 @@ def versus(
     path_column: str | None = None,
     label_column: str | None = None,
     workspace: Reference | None = None,
+    label_separator: str | None = None,
 ) -> VersusResult:
     """Compare an evaluated model with a table of other answers: a cloud recognition API's, or a person's.
 
@@ -38,11 +39,12 @@ def versus(
         path_column: The column of paths, where its name is unusual.
         label_column: The column of labels, where its name is unusual.
         workspace: Folder or URL of all results; None takes `DARKROOM_WORKSPACE`, or `./workspace`.
+        label_separator: What separates several labels in a cell; None where it is to be recognised.
     """
     from darkroom.flows.versus import versus as flow
 
-    meant = dict(means or {})
-    return flow.plain(os.fspath(bundle), os.fspath(table), meant, path_column, label_column, text_of(workspace))
+    place, meant = text_of(workspace), dict(means or {})
+    return flow.plain(os.fspath(bundle), os.fspath(table), meant, path_column, label_column, label_separator, place)
 
 
 def promote(

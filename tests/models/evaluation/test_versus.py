@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from darkroom.data.errors import FormatError, InputError, LabelError
 from darkroom.models.bundle.bundle import Bundle, open_bundle
 from darkroom.models.evaluation.evaluate import EvaluateRequest, evaluate_bundle
-from darkroom.models.evaluation.versus import versus
+from darkroom.models.evaluation.versus import AnswerTable, versus
 
 LABELS = ("amber", "blue", "green")
 
@@ -51,7 +51,7 @@ def test_right_answers_are_counted_image_by_image(judged, tmp_path):
     answers = dict(truth)
     blues = [path for path, label in truth.items() if label == "blue"]
     answers |= dict.fromkeys(blues[:5], "green")  # of these the model has the first two wrong
-    found = versus(judged, write(tmp_path / "service.csv", answers.items()), {})
+    found = versus(judged, AnswerTable(write(tmp_path / "service.csv", answers.items()), {}))
     overall = found.overall
     assert (overall.num_images, overall.num_current_correct, overall.num_new_correct) == (18, 13, 12)
     assert (overall.num_only_current, overall.num_only_new) == (4, 3)
@@ -81,7 +81,7 @@ def test_of_what_a_service_lists_the_first_word_for_a_class_is_its_answer(judged
         (third, "Colour"),
         ("no-such.png", "amber"),
     ]
-    found = versus(judged, write(tmp_path / "service.csv", rows), {"Sky": "blue"})
+    found = versus(judged, AnswerTable(write(tmp_path / "service.csv", rows), {"Sky": "blue"}))
     table = {row["path"]: row["table"] for row in pq.read_table(found.rows).to_pylist()}
     assert table == dict.fromkeys(truth) | {first: "amber", second: "blue"}
     assert (found.num_unanswered, found.num_unknown_rows) == (16, 1)
@@ -92,21 +92,21 @@ def test_of_what_a_service_lists_the_first_word_for_a_class_is_its_answer(judged
 
 def test_columns_of_unusual_names_are_named(judged, tmp_path):
     table = write(tmp_path / "t.csv", truths(judged).items(), ("foto", "antwort"))
-    assert versus(judged, table, {}).overall.num_current_correct == 18
-    assert versus(judged, table, {}, "foto", "antwort").overall.num_current_correct == 18
+    assert versus(judged, AnswerTable(table, {})).overall.num_current_correct == 18
+    assert versus(judged, AnswerTable(table, {}, "foto", "antwort")).overall.num_current_correct == 18
     with pytest.raises(LabelError, match=r"t\.csv has no column 'photo'.*--path-column"):
-        versus(judged, table, {}, "photo")
+        versus(judged, AnswerTable(table, {}, "photo"))
 
 
 def test_what_cannot_be_compared_is_refused_with_what_to_do(judged, bundle, tmp_path):
     good = write(tmp_path / "good.csv", truths(judged).items())
     with pytest.raises(InputError, match=r"There is no table .*gone\.csv\. Give a CSV"):
-        versus(judged, tmp_path / "gone.csv", {})
+        versus(judged, AnswerTable(tmp_path / "gone.csv", {}))
     with pytest.raises(InputError, match=r"Sky=azure.*is not one of amber, blue, green"):
-        versus(judged, good, {"Sky": "azure"})
+        versus(judged, AnswerTable(good, {"Sky": "azure"}))
     other = write(tmp_path / "other.csv", [("a.png", "amber"), (next(iter(truths(judged))), "Feline")])
     with pytest.raises(InputError, match=r"No row of other\.csv names both.*--means WORD=CLASS"):
-        versus(judged, other, {})
+        versus(judged, AnswerTable(other, {}))
     never = open_bundle(shutil.copytree(bundle.folder, tmp_path / "bundle", ignore=shutil.ignore_patterns("report")))
     with pytest.raises(FormatError, match="darkroom evaluate"):
-        versus(never, good, {})
+        versus(never, AnswerTable(good, {}))
