@@ -233,7 +233,7 @@ def test_run_takes_both_kinds_of_options_over_those_of_its_recipe(
 def test_the_words_of_a_table_are_given_with_what_they_mean(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--means", "Feline=cats", "--means", "a=b=c", "--label-column", "word"]
     call(monkeypatch, "versus", "photos-cifar4", "answers.csv", *words)
-    assert given == [("photos-cifar4", "answers.csv", {"Feline": "cats", "a": "b=c"}, None, "word", None)]
+    assert given == [("photos-cifar4", "answers.csv", {"Feline": "cats", "a": "b=c"}, None, "word", None, None)]
 
 
 def test_the_image_size_is_the_networks_unless_it_is_given(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
