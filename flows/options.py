@@ -36,6 +36,7 @@ _LABELS: Mapping[str, Path] = {
     "masks": ("labels", "masks"),
     "bad-rows": ("labels", "bad_rows"),
     "combined-labels": ("labels", "combined_labels"),
+    "numeric-labels": ("labels", "numeric_labels"),
     "min-class-size": ("labels", "min_class_size"),
     "corrections": ("labels", "corrections"),
     "label-separator": ("labels", "label_separator"),

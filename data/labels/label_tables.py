@@ -355,6 +355,8 @@ def _only_label_column(table: Table, path: int, split: int | None) -> int:
     if len(fit) == 1:
         return fit[0]
     found = "has no label column with a usual name" if fit else NO_LABELS
+    if not fit and any(_is_measure(table, index) for index in left):
+        found = f"{NO_LABELS} (a number that is measured is no class)"
     raise LabelError(f"{table.path} {found}; it has {_columns(table)}. Name it with --label-column.")
 
 

@@ -64,6 +64,11 @@ class LabelRules(SettingsModel):
         default="stop",
         description="What happens to cells that hold several labels: keep makes each combination a class",
     )
+    numeric_labels: Literal["stop", "keep"] = Field(
+        default="stop",
+        description="What happens to a label column of many different numbers, such as prices: keep makes each "
+        "number a class",
+    )
     min_class_size: int = Field(default=1, ge=1, description="Leave out classes with fewer images than this")
     corrections: tuple[str, ...] = Field(
         default=(),
@@ -87,7 +92,7 @@ class LabelRules(SettingsModel):
         """Leave out settings that were added later and are not set, so that existing versions keep their hash."""
         later = {
             "task", "split_column", "class_folders", "exclude", "masks", "bad_rows", "combined_labels",
-            "min_class_size", "corrections", "label_separator", "empty_labels",
+            "min_class_size", "numeric_labels", "corrections", "label_separator", "empty_labels",
         }  # fmt: skip
         return without_defaults(self, dump(self), later)
 

@@ -45,6 +45,7 @@ class InspectOptions(TypedDict, total=False):
     masks: Literal["leave-out", "use"]
     bad_rows: Literal["stop", "leave-out"]
     combined_labels: Literal["stop", "keep"]
+    numeric_labels: Literal["stop", "keep"]
     min_class_size: int
     corrections: str | Sequence[str]
     label_separator: str

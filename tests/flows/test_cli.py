@@ -44,6 +44,7 @@ INGEST_VALUES: Mapping[str, tuple[list[str], Any]] = {
     "masks": (["use"], "use"),
     "bad-rows": (["leave-out"], "leave-out"),
     "combined-labels": (["keep"], "keep"),
+    "numeric-labels": (["keep"], "keep"),
     "min-class-size": (["4"], 4),
     "corrections": (["c.csv"], ("c.csv",)),
     "window": (["0,4095"], (0, 4095)),

@@ -15,6 +15,7 @@ from darkroom.data.labels.label_tables import (
     LabelTable,
 )
 from darkroom.data.labels.reading import LeftOut, ambiguous
+from darkroom.data.labels.recognition.numbers import stop_at_numbers
 from darkroom.data.labels.recognition.predictions import stop_at_sessions
 from darkroom.data.split_names import split_named
 from darkroom.data.tables.sidecars import CLASSES, OBJECTS
@@ -133,6 +134,8 @@ def from_tables(source: Source, tables: Sequence[LabelTable]) -> Found:
         if len(tables) > 1 and not table.split_column and one_a_split(tables):
             splits |= dict.fromkeys(found.labels, str(_split_of_table(table)))
     _stop_at_several_labels(source, tables, labels)
+    if rules.task == "single-label" and rules.numeric_labels == "stop":
+        stop_at_numbers(tables, list(labels.values()))
     _stop_at_paths_that_do_not_fit(source, tables, said, labels)
     splits_from = ""
     if splits:
