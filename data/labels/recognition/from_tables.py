@@ -212,9 +212,10 @@ def labels_of(table: LabelTable, classes: Sequence[str], leave_out_bad_rows: boo
         more = f" (and {len(bad) - _NUM_EXAMPLES} more rows)" if len(bad) > _NUM_EXAMPLES else ""
         mixed = contradicted or several_labels_in_a_cell([row.label for row in table.rows if row.label])
         remedy = f", or, if an image may have several labels, use {USE_MULTI_LABEL}" if mixed else ""
+        if task.name == "multi-label":
+            remedy = ", or, if an empty cell means that no label applies, use --empty-labels no-label"
         raise LabelError(
-            f"{table.name}: {shown}{more}. Correct the rows, or leave them out with --bad-rows leave-out"
-            f"{remedy if task.name == 'single-label' else ''}."
+            f"{table.name}: {shown}{more}. Correct the rows, or leave them out with --bad-rows leave-out{remedy}."
         )
     for path in contradicted:
         del labels[path]

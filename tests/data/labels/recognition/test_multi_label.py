@@ -165,3 +165,9 @@ def test_a_single_label_leaves_no_trace_in_the_settings():
 def test_a_label_may_not_hold_what_joins_labels(tmp_path):
     with pytest.raises(LabelError, match=r"a\|b"):
         read(source(tmp_path, ["a|b/1.png", "c/2.png"]))
+
+
+def test_an_empty_cell_stops_with_the_option_that_gives_it_a_meaning(tmp_path):
+    folder = source(tmp_path, IMAGES, TABLES["lists with bars"])
+    with pytest.raises(LabelError, match=r"has no labels\. .*--empty-labels no-label\.$"):
+        read(folder)
