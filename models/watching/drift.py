@@ -200,7 +200,7 @@ def _of_counts(quantity: Quantity, against: Reference, counts: Mapping[str, int]
     p_value = float(min(1.0, 2 * len(names) * np.minimum(fewer, more).min()))
     shares, other_shares = now / drawn, before / before.sum()
     most = int(np.abs(shares - other_shares).argmax())
-    found = f"{quantity}: {names[most]} {shares[most]:.0%}, {_before(against)} {other_shares[most]:.0%}"
+    found = f"{quantity}: {shares[most]:.0%} are {names[most]}, {_before(against)} {other_shares[most]:.0%}"
     return _Test(quantity, against, float(np.abs(shares - other_shares).sum() / 2), p_value, found)
 
 

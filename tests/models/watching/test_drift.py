@@ -67,7 +67,7 @@ def test_other_shares_of_labels_and_a_new_format_are_found() -> None:
     tonight = Observed(labels={"cat": 90, "dog": 10}, formats={"JPEG": 60, "BMP": 40})
     found = {each.quantity: each for each in drift(tonight, {"last runs": before}).found}
     assert found["labels"].distance == pytest.approx(0.4)
-    assert found["labels"].found == "labels: cat 90%, in the last runs 50%"
+    assert found["labels"].found == "labels: 90% are cat, in the last runs 50%"
     assert found["formats"].distance == pytest.approx(0.4)
     assert found["formats"].p_value < 1e-20
 
