@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -244,7 +245,13 @@ def _prefect() -> Finding:
     except httpx.HTTPError as error:
         remedy = "Start it with 'darkroom server', or unset PREFECT_API_URL."
         return Finding(subject="prefect", status="missing", found=f"{url}: {type(error).__name__}", remedy=remedy)
-    return _scheduler(url)
+    try:
+        return _scheduler(url)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+            raise
+        remedy = "Set PREFECT_API_AUTH_STRING to the user:password of its PREFECT_SERVER_API_AUTH_STRING."
+        return Finding(subject="prefect", status="missing", found=f"{url}: it refuses this password", remedy=remedy)
 
 
 def _scheduler(url: str) -> Finding:

@@ -23,6 +23,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -155,7 +156,7 @@ def start_server() -> OwnServer | None:
             start_new_session=True,
         )
     atexit.register(_end, process)
-    name_server(f"http://{_HOST}:{port}/api")
+    name_server(f"http://{_HOST}:{port}/api", settings.server.api.auth_string)
     timeout_seconds = settings.server.ephemeral.startup_timeout_seconds
     return OwnServer(process, port, said, timeout_seconds, Path(settings.home))
 
@@ -170,6 +171,8 @@ def reachable(server: OwnServer | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if _is_refused(error):
+            raise _refused() from error
         if not _is_of_the_server(error, server):
             raise
         if server is not None:
@@ -180,6 +183,20 @@ def reachable(server: OwnServer | None) -> Iterator[None]:
             f"No Prefect server answers at {get_current_settings().api.url}, which PREFECT_API_URL or the Prefect "
             "profile names. Start it with 'darkroom server', or unset PREFECT_API_URL."
         ) from error
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether a server asked for another user and password."""
+    return getattr(getattr(error, "response", None), "status_code", None) == HTTPStatus.UNAUTHORIZED
+
+
+def _refused() -> WorkError:
+    from prefect.settings import get_current_settings
+
+    return WorkError(
+        f"The Prefect server at {get_current_settings().api.url} refuses this user and password. Set "
+        "PREFECT_API_AUTH_STRING to the user:password that the server has in PREFECT_SERVER_API_AUTH_STRING."
+    )
 
 
 def _is_of_the_server(error: Exception, server: OwnServer | None) -> bool:

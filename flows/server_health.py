@@ -40,10 +40,12 @@ def server_health(api_url: str, grace: timedelta = _SCHEDULER_GRACE) -> ServerHe
         httpx.HTTPError: where the server does not answer.
     """
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.settings import get_current_settings
 
     now = datetime.now(UTC)
     num_schedules, unscheduled = 0, set()
-    with SyncPrefectClient(api_url) as client:
+    secret = get_current_settings().api.auth_string
+    with SyncPrefectClient(api_url, auth_string=secret.get_secret_value() if secret else None) as client:
         for deployment in _deployments(client):
             active = [] if deployment.paused else [each for each in deployment.schedules if each.active]
             num_schedules += len(active)

@@ -341,10 +341,17 @@ def _database_password(found: Settings) -> str | None:
     return found.database_password.get_secret_value() if found.database_password else None
 
 
-def name_server(api_url: str) -> None:
-    """Tell Prefect, in this process and in those that it starts, where an API without a UI is."""
+def name_server(api_url: str, auth: SecretStr | None = None) -> None:
+    """Tell Prefect, in this process and in those that it starts, where an API without a UI is, and what it asks for.
+
+    Args:
+        api_url: Of the API.
+        auth: `user:password`, where it asks for one.
+    """
     from prefect.context import refresh_global_settings_context
 
     os.environ["PREFECT_API_URL"] = api_url
+    if auth:
+        os.environ["PREFECT_API_AUTH_STRING"] = auth.get_secret_value()
     os.environ["PREFECT_UI_URL"] = ""  # or its log names a page that is not there
     refresh_global_settings_context()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.bundles import tiny_bundle
 from tests.datasets import photograph
+from tests.planted_secrets import SECRETS
 from tests.processes import documented, is_healthy, processes_of, run_command, start, wait_for
 
 
@@ -55,6 +56,7 @@ def environment(home: Path, processes: list[subprocess.Popen[bytes]]) -> dict[st
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        **SECRETS,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     server = [*documented("darkroom server"), "--port", str(port)]
@@ -69,7 +71,8 @@ def client(environment: dict[str, str]) -> Iterator[Any]:
     """A client of that server."""
     from prefect.client.orchestration import SyncPrefectClient
 
-    with SyncPrefectClient(environment["PREFECT_API_URL"]) as opened:
+    auth = environment["PREFECT_API_AUTH_STRING"]
+    with SyncPrefectClient(environment["PREFECT_API_URL"], auth_string=auth) as opened:
         yield opened
 
 

@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
 from darkroom.data.stores.table_paths import TablePaths
-from darkroom.flows.server_health import server_health
+from darkroom.flows.server_health import ServerHealth, server_health
 from tests.datasets import photograph
 from tests.processes import ROOT, documented, run_command, start, wait_for
 
@@ -108,6 +109,12 @@ def table_of(client: Any, run: Any) -> tuple[str | None, list[str]]:
     return json.loads(TablePaths(folder).summary.read_text())["run_id"], [row["path"] for row in rows]
 
 
+def health(environment: dict[str, str]) -> ServerHealth:
+    """The server's, as seen by someone who knows its password and gives the scheduler no time."""
+    with temporary_settings({PREFECT_API_AUTH_STRING: environment["PREFECT_API_AUTH_STRING"]}):
+        return server_health(environment["PREFECT_API_URL"], grace=timedelta(0))
+
+
 def state_names(client: Any, run_id: UUID) -> list[str]:
     return [state.name for state in sorted(client.read_flow_run_states(run_id), key=lambda state: state.timestamp)]
 
@@ -179,7 +186,6 @@ def test_switching_a_schedule_off_stops_it_and_deploying_again_leaves_it_as_the_
 def test_doctor_says_whether_the_scheduler_has_made_the_runs_that_are_due(
     environment: dict[str, str], client: Any, fired: tuple[Any, list[Any]]
 ) -> None:
-    api = environment["PREFECT_API_URL"]
     idle = client.read_deployment_by_name("score/idle-scoring")
     cron = [*documented("prefect deployment schedule create")[:4], "score/idle-scoring", "--cron", "0 2 * * *"]
     run_command(cron, environment)
@@ -197,11 +203,11 @@ def test_doctor_says_whether_the_scheduler_has_made_the_runs_that_are_due(
     def unscheduled() -> bool:
         for run in made():  # what a scheduler that fails would not have made
             client.delete_flow_run(run.id)
-        return server_health(api, grace=timedelta(0)).unscheduled == ("score/idle-scoring",)
+        return health(environment).unscheduled == ("score/idle-scoring",)
 
     wait_for(unscheduled, 20, NO_LOG)
     run_command(["prefect", "deployment", "schedule", "clear", "-y", "score/idle-scoring"], environment)
-    assert server_health(api, grace=timedelta(0)).unscheduled == ()
+    assert health(environment).unscheduled == ()
 
 
 def test_a_run_that_no_worker_takes_is_late_and_is_done_when_one_comes(
@@ -215,7 +221,7 @@ def test_a_run_that_no_worker_takes_is_late_and_is_done_when_one_comes(
         idle.id, state=Scheduled(scheduled_time=due), parameters={"out": str(tmp_path / "out")}
     )
     wait_for(lambda: client.read_flow_run(run.id).state_name == "Late", 60, NO_LOG)
-    assert server_health(environment["PREFECT_API_URL"]).num_late >= 1
+    assert health(environment).num_late >= 1
     workspace = scored[0].parents[1]
     settings = {**environment, "DARKROOM_CHECKOUT": str(ROOT), "DARKROOM_WORKSPACE": str(workspace)}
     command = ["prefect", "worker", "start", "--pool", "idle", "--type", "process", "--run-once"]
