@@ -7,6 +7,9 @@ from datetime import date
 from functools import cache, partial
 from typing import Any
 
+from darkroom.data.errors import SettingError
+from darkroom.data.stores.storage import refuse_secrets
+
 # What a run is called, by its parameters; a text is filled in with them and with `date`.
 RunName = str | Callable[[dict[str, Any]], str]
 
@@ -28,9 +31,22 @@ def naming(name: RunName) -> Callable[[], str]:
         if not is_drawn(typed):
             return typed
         given = context.parameters or {}
-        return name(given) if callable(name) else name.format(**given, date=date.today())
+        return without_credentials(name(given) if callable(name) else name.format(**given, date=date.today()))
 
     return named
+
+
+def without_credentials(name: str) -> str:
+    """A name that no line of a log may show credentials by: a URL with a password or a signature is left out.
+
+    Args:
+        name: Of a run, filled in with its parameters.
+    """
+    try:
+        refuse_secrets(name)
+    except SettingError:
+        return "a URL with credentials"
+    return name
 
 
 def is_drawn(name: str) -> bool:

@@ -1,7 +1,7 @@
 """Who may use the server, and that no secret shows: on the server and with the worker of the folder's conftest.py.
 
-Both ask for a password, and all their processes have the secrets of tests/planted_secrets.py in their environment. So the
-other tests of that server, in test_deployment*.py, show that commands, workers and schedules work with a password.
+The server asks for a password, and all processes have the secrets of tests/planted_secrets.py in their environment. So
+the other tests of that server, in test_deployment*.py, show that commands, workers and schedules work with a password.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def test_without_the_servers_password_every_request_is_refused_and_a_command_say
         with pytest.raises(HTTPError, match="401"):
             urlopen(f"{environment['PREFECT_API_URL']}{path}")
     outsider = {**environment, "PREFECT_API_AUTH_STRING": f"{USER}:guessed"}
-    images, model = scored[0].parents[2] / "images", scored[0].parents[1] / "models/colours/1"
+    images, model = scored[0].parents[2] / "elsewhere/images", scored[0].parents[1] / "models/colours/1"
     for command in (("score", images, "--model", model, "--out", tmp_path / "out"), ("deploy",)):
         done = darkroom(*command, folder=tmp_path, **outsider)
         assert done.returncode == 1, done.stderr
@@ -54,7 +54,7 @@ def test_no_secret_shows_in_the_record_the_logs_the_artifacts_the_workspace_or_t
     signed = "s3://key:Spoken-31e9@bucket/images"  # whoever asks by Prefect's form has stored it himself
     asked = [
         client.create_flow_run_from_deployment(deployment.id, parameters={"folder": folder, "model": name}).id
-        for folder, name in ((str(place / "images"), "gone"), (signed, "colours"))
+        for folder, name in (("images", "gone"), (signed, "colours"))
     ]
     commands = {
         "unreachable store": ("score", "s3://bucket/images", "--model", model, "--out", tmp_path / "out"),

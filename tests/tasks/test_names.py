@@ -11,7 +11,7 @@ from prefect.context import FlowRunContext
 from prefect.utilities.names import generate_slug
 
 from darkroom.tasks import ingest, score, score_inbox, train
-from darkroom.tasks.names import is_drawn, naming
+from darkroom.tasks.names import is_drawn, naming, without_credentials
 
 
 def test_names_that_prefect_draws_are_told_from_typed_ones() -> None:
@@ -38,3 +38,9 @@ def test_task_runs_say_what_they_do() -> None:
     assert said == ["score part 3 of 12", "score new part 3 of 12", "write part 3 of 12"]
     assert score.find_bundle.prefect.task_run_name == "find bundle"
     assert train.extract_features.prefect.task_run_name == "features of {shard}"
+
+
+@pytest.mark.parametrize("url", ["s3://id:Planted@bucket/images", "az://box/images?sig=Planted"])
+def test_a_name_shows_no_credentials_of_a_parameter(url: str) -> None:
+    assert without_credentials("s3://bucket/images by colours") == "s3://bucket/images by colours"
+    assert without_credentials(f"{url} by colours") == "a URL with credentials"
