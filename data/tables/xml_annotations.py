@@ -70,8 +70,11 @@ def read_voc(folder: Path, entries: Sequence[FileEntry], names: Names) -> Table 
     rows: list[tuple[int, tuple[str, str]]] = []
     used: set[str] = set()
     drawn: list[str] = []
+    damaged: list[str] = []
     for entry in files:
         root = _parsed((folder / entry.os_path).read_bytes())
+        if root is None:
+            damaged.append(entry.path)
         if root is None or root.tag != "annotation" or not root.findtext("filename"):
             continue
         used.add(entry.path)
@@ -89,7 +92,7 @@ def read_voc(folder: Path, entries: Sequence[FileEntry], names: Names) -> Table 
     if splits:
         header = (*header, "split")
         cells = [(number, (*row, splits.get(_stem(row[0]), ""))) for number, row in rows]
-    found = Rows(header, cells, unused={"boxes": drawn})
+    found = Rows(header, cells, unused={"boxes": drawn, "XML files that cannot be read": damaged})
     return found.table("*.xml", inside, unit="file", files=frozenset(used))
 
 

@@ -1052,6 +1052,13 @@ BROUGHT: dict[str, Brought] = {
         {("cats", None): 2, ("dogs", None): 1},
         left_out={"masks of other images": 3},
     ),
+    "Pascal VOC with a damaged file": Brought(
+        "https://github.com/pytorch/vision/issues/3130",
+        ["JPEGImages/*3"],
+        {("a", None): 1, ("b", None): 1},
+        {"Annotations/0.xml": voc("0.jpg", "a"), "Annotations/1.xml": voc("1.jpg", "b"), "Annotations/2.xml": "<annot"},
+        left_out={"XML files that cannot be read": 1, "images without a label": 1, "boxes of": 2},
+    ),
     "spreadsheets alone": Brought(
         "https://github.com/fastai/fastai/issues/1008",
         ["images/*6"],
