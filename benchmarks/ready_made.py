@@ -61,7 +61,7 @@ def measure(network: str, side: int, photographs: Path, threads: int) -> tuple[l
 
 def main() -> None:
     """Measure each, and print the table."""
-    from darkroom.models.measures.metrics import wilson_interval
+    from darkroom.models.measures.intervals import wilson_interval
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     pets = Path(__file__).parents[2] / "shared" / "data" / "cats_dogs" / "validation"

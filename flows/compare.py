@@ -22,7 +22,7 @@ from darkroom.flows.trial_tables import describe_trials
 from darkroom.flows.variations import Variation, command, variations, with_new_names
 from darkroom.models.experiments.experiment import ExperimentPlan, HeldOutFigures, TrialPlan, Varied, VariedOption
 from darkroom.models.experiments.search import draw
-from darkroom.models.measures.metrics import Interval
+from darkroom.models.measures.intervals import Interval
 from darkroom.models.settings import BlessingRules
 from darkroom.tasks import compare as tasks
 from darkroom.tasks.artifacts import show_progress, show_result

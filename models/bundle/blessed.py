@@ -22,7 +22,7 @@ from darkroom.data.files.locks import exclusive
 from darkroom.data.stores.workspace import BUNDLE_CARD, Workspace
 from darkroom.models.bundle.bundle import open_bundle
 from darkroom.models.measures.comparison import Decision
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 
 logger = logging.getLogger(__name__)
 

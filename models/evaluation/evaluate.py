@@ -46,7 +46,8 @@ from darkroom.models.evaluation.reporting.split_predictions import (
 from darkroom.models.evaluation.validation_images import validation_images
 from darkroom.models.explaining.techniques.gradcam import grad_cam
 from darkroom.models.measures.calibration import UNCALIBRATED, Calibration
-from darkroom.models.measures.metrics import Interval, expected_calibration_error, reliability_of, wilson_interval
+from darkroom.models.measures.intervals import Interval, wilson_interval
+from darkroom.models.measures.metrics import expected_calibration_error, reliability_of
 from darkroom.models.measures.threshold import coverage_of
 from darkroom.models.multi_label.answers import answers_of
 from darkroom.models.multi_label.calibration import LabelCalibration, uncalibrated

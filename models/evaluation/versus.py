@@ -26,7 +26,7 @@ from darkroom.models.bundle.bundle import Bundle
 from darkroom.models.evaluation.reporting.report import read_report
 from darkroom.models.evaluation.reporting.split_predictions import PREDICTIONS
 from darkroom.models.measures.comparison import ClassPairs, Pairs
-from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
+from darkroom.models.measures.intervals import Frozen, Interval, wilson_interval
 from darkroom.models.multi_label.checks import Flags
 from darkroom.models.multi_label.side_by_side import LabelsSideBySide, labels_side_by_side
 

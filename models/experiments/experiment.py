@@ -22,7 +22,7 @@ from darkroom.data.files.cards import FileFact, read_card
 from darkroom.data.files.hashing import content_version
 from darkroom.data.stores.workspace import BUNDLE_CARD, EXPERIMENT_CARD, Workspace
 from darkroom.models.bundle.bundle import EpochLog
-from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
+from darkroom.models.measures.intervals import Frozen, Interval, wilson_interval
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training import model_version
 from darkroom.models.training_loop.techniques.early_stopping import best_epoch

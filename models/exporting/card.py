@@ -9,7 +9,7 @@ from darkroom.data.files.cards import FileFact, check_file, read_card
 from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.provenance import LibraryVersion
 from darkroom.models.exporting.forms import FormName
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 
 SCHEMA_VERSION = 1
 EXPORT_CARD = "export.json"

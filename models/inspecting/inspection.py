@@ -31,7 +31,7 @@ from darkroom.models.inspecting.label_errors import (
     load_judged,
 )
 from darkroom.models.inspecting.multi_label_errors import find_multi_label_errors
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 
 SCHEMA_VERSION = 1
 _MAX_LISTED = 1000

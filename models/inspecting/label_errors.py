@@ -29,7 +29,7 @@ from darkroom.data.parallel import num_cpus, ordered_map
 from darkroom.data.shards.records import Record
 from darkroom.data.shards.shards import read_shard
 from darkroom.data.task import TaskName
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 from darkroom.models.npz import read_arrays, write_arrays
 from darkroom.models.onnx.runtime import OnnxRunner
 from darkroom.models.training.features import export_backbone

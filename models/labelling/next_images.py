@@ -30,7 +30,7 @@ from darkroom.models.labelling.label_page import LABEL_PAGE, LabelPage, PageItem
 from darkroom.models.labelling.selection import UNFAMILIAR_FROM, Known, choose
 from darkroom.models.labelling.training_images import Unusable, labelled_hashes, training_embeddings
 from darkroom.models.labelling.uncertainty import opinions_of
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 from darkroom.models.prediction_table.part_file import read_facts
 from darkroom.models.scoring.parts import open_runner
 

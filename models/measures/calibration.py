@@ -17,7 +17,8 @@ from scipy.special import log_softmax, softmax
 
 from darkroom.data.errors import WorkError
 from darkroom.data.files.cards import FIRST_ERROR
-from darkroom.models.measures.metrics import Frozen, check_scores
+from darkroom.models.measures.intervals import Frozen
+from darkroom.models.measures.metrics import check_scores
 from darkroom.models.settings import CalibrationMethod
 
 logger = logging.getLogger(__name__)

@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.labels.label_map import LabelMap
-from darkroom.models.measures.metrics import (
-    Frozen,
-    Interval,
-    check_probabilities,
-    expected_calibration_error,
-    reliability_bins,
-)
+from darkroom.models.measures.intervals import Frozen, Interval
+from darkroom.models.measures.metrics import check_probabilities, expected_calibration_error, reliability_bins
 from darkroom.models.measures.resampling import calibration_errors, interval_of, resamples
 
 

@@ -7,33 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from darkroom.data.errors import WorkError
 from darkroom.data.labels.label_map import LabelMap
+from darkroom.models.measures.intervals import Frozen, Interval, wilson_interval
 from darkroom.models.measures.outcome import Outcome
 
 NUM_BINS = 15
 _TOP_K = (1, 3, 5)
 # float32 softmax over 1,000 classes stays within 1e-5; what is further off is not a distribution.
 _SUM_TOLERANCE = 1e-3
-
-
-class Frozen(BaseModel):
-    """Base class of a report's parts: immutable, no unknown fields, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Interval(Frozen):
-    """A confidence interval.
-
-    Attributes:
-        low, high: Its ends.
-    """
-
-    low: float
-    high: float
 
 
 class TopK(Frozen):
@@ -169,22 +152,6 @@ def measure(probabilities: NDArray[np.floating], truth: NDArray[np.integer], lab
         expected_calibration_error=expected_calibration_error(reliability),
         reliability=reliability,
     )
-
-
-def wilson_interval(num_correct: int, num_images: int, confidence: float = 0.95) -> Interval:
-    """The Wilson score interval of a share, accurate also near 0 and 1 and for few images.
-
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-
-    Args:
-        num_correct: 0 to `num_images`.
-        num_images: At least 1.
-        confidence: The level of the interval.
-    """
-    from scipy.stats import binomtest
-
-    low, high = binomtest(num_correct, num_images).proportion_ci(confidence, method="wilson")
-    return Interval(low=float(low), high=float(high))
 
 
 def reliability_bins(

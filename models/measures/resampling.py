@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.models.measures.metrics import NUM_BINS, Frozen, Interval, Metrics, bin_places
+from darkroom.models.measures.intervals import Frozen, Interval
+from darkroom.models.measures.metrics import NUM_BINS, Metrics, bin_places
 from darkroom.models.measures.outcome import Outcome
 
 if TYPE_CHECKING:

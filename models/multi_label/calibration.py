@@ -17,7 +17,7 @@ from scipy.special import expit
 from darkroom.data.errors import WorkError
 from darkroom.data.files.cards import FIRST_ERROR
 from darkroom.models.measures.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, TIE_BREAK, Curve
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 from darkroom.models.multi_label.checks import MIN_SUPPORT, Flags, Floats, check_label_scores
 from darkroom.models.settings import CalibrationMethod
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.models.measures.metrics import Frozen, Interval
+from darkroom.models.measures.intervals import Frozen, Interval
 from darkroom.models.measures.outcome import Outcome
 from darkroom.models.measures.resampling import (
     affordable,

@@ -12,14 +12,8 @@ from numpy.typing import NDArray
 
 from darkroom.data.errors import WorkError
 from darkroom.data.labels.label_map import LabelMap
-from darkroom.models.measures.metrics import (
-    Frozen,
-    Interval,
-    ReliabilityBin,
-    expected_calibration_error,
-    reliability_of,
-    wilson_interval,
-)
+from darkroom.models.measures.intervals import Frozen, Interval, wilson_interval
+from darkroom.models.measures.metrics import ReliabilityBin, expected_calibration_error, reliability_of
 from darkroom.models.measures.outcome import Outcome
 from darkroom.models.multi_label.checks import Flags, Floats, check_label_probabilities
 

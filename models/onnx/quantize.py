@@ -25,7 +25,8 @@ from pydantic import Field, model_validator
 from darkroom.data.dataset.dataset import Dataset
 from darkroom.data.images.decode import decode_stored
 from darkroom.data.progress import Progress, counted, unseen
-from darkroom.models.measures.metrics import Frozen, expected_calibration_error, reliability_of
+from darkroom.models.measures.intervals import Frozen
+from darkroom.models.measures.metrics import expected_calibration_error, reliability_of
 from darkroom.models.measures.outcome import Outcome
 from darkroom.models.measures.threshold import coverage_of
 from darkroom.models.multi_label.answers import Answers, SingleLabelAnswers

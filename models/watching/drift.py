@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 from darkroom.models.watching.observed import Observed
 
 Reference = Literal["training", "last runs"]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darkroom.data.figures import count, percent
-from darkroom.models.measures.metrics import Frozen, wilson_interval
+from darkroom.models.measures.intervals import Frozen, wilson_interval
 from darkroom.models.watching.observed import Observed
 
 # With fewer the interval would be most of the scale.

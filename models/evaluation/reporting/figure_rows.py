@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from darkroom.data.figures import percent
 from darkroom.models.evaluation.reporting.report import EvaluationReport, percent_range
-from darkroom.models.measures.metrics import Interval, Metrics
+from darkroom.models.measures.intervals import Interval
+from darkroom.models.measures.metrics import Metrics
 from darkroom.models.measures.resampling import Intervals
 from darkroom.models.multi_label.intervals import MultiLabelIntervals
 from darkroom.models.multi_label.metrics import MultiLabelMetrics

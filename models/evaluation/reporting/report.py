@@ -25,7 +25,8 @@ from darkroom.data.labels.corrections import CorrectionSummary
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.evaluation.reporting.slices import Slice
 from darkroom.models.measures.comparison import Decision
-from darkroom.models.measures.metrics import Frozen, Interval, Metrics, wilson_interval
+from darkroom.models.measures.intervals import Frozen, Interval, wilson_interval
+from darkroom.models.measures.metrics import Metrics
 from darkroom.models.measures.resampling import Intervals
 from darkroom.models.multi_label.answers import Answers, AnyMetrics, SingleLabelAnswers
 from darkroom.models.multi_label.intervals import MultiLabelIntervals

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from darkroom.models.evaluation.reporting.split_predictions import SplitPredictions
-from darkroom.models.measures.metrics import Frozen, Interval, wilson_interval
+from darkroom.models.measures.intervals import Frozen, Interval, wilson_interval
 
 # Below this many images the interval of a share is more than 0.3 wide: too wide to call the slice weak or not.
 FEW_IMAGES = 30

@@ -52,7 +52,7 @@ from darkroom.models.experiments.experiment import (
     state_folder,
 )
 from darkroom.models.experiments.search import draw
-from darkroom.models.measures.metrics import Interval, wilson_interval
+from darkroom.models.measures.intervals import Interval, wilson_interval
 from darkroom.models.settings import TrainSettings
 from darkroom.models.training import model_version, publish
 from darkroom.models.training.train import train_network

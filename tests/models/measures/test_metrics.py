@@ -14,7 +14,8 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 from darkroom.data.errors import WorkError
 from darkroom.data.labels.label_map import LabelMap
-from darkroom.models.measures.metrics import Interval, measure, reliability_bins, wilson_interval
+from darkroom.models.measures.intervals import Interval, wilson_interval
+from darkroom.models.measures.metrics import measure, reliability_bins
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -34,7 +34,8 @@ from darkroom.models.evaluation.reporting.report import (
 )
 from darkroom.models.evaluation.reporting.report_page import Illustrations, write_report
 from darkroom.models.measures.curves import Curve
-from darkroom.models.measures.metrics import Interval, measure
+from darkroom.models.measures.intervals import Interval
+from darkroom.models.measures.metrics import measure
 from darkroom.models.measures.resampling import resampled_intervals
 
 # The text of the page is checked; that a picture lacks a glyph is not its business.
