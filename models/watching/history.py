@@ -17,7 +17,7 @@ from pydantic import Field
 from darkroom.data.errors import FormatError
 from darkroom.data.files.atomic import write_json
 from darkroom.data.files.cards import read_card
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 from darkroom.models.watching.drift import Drift
 from darkroom.models.watching.expected_accuracy import ExpectedAccuracy
 from darkroom.models.watching.limits import Breach, Figures

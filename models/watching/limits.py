@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from darkroom.data.errors import SettingError
 from darkroom.data.figures import percent
 from darkroom.data.settings import SettingsModel, what_is_wrong
-from darkroom.models.measures.metrics import Frozen
+from darkroom.models.measures.intervals import Frozen
 
 Then = Literal["warn", "fail"]
 
