@@ -23,7 +23,7 @@ from darkroom.data.errors import CountError, InputError
 from darkroom.data.figures import count, some
 from darkroom.data.files.atomic import atomic_folder, remove_folder, write_json
 from darkroom.data.files.cards import FileFact
-from darkroom.data.files.links import link_or_copy
+from darkroom.data.files.hard_links import link_or_copy
 from darkroom.data.ingest.dataset_version import dataset_version
 from darkroom.data.ingest.parts import read_moved
 from darkroom.data.ingest.plan import IngestPlan, read_plan, version_note

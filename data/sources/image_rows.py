@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from darkroom.data.files.atomic import atomic_folder
-from darkroom.data.files.links import link_or_copy
+from darkroom.data.files.hard_links import link_or_copy
 from darkroom.data.files.locks import exclusive
 
 _SUFFIXES = (
