@@ -29,8 +29,8 @@ from typing import IO
 from darkroom.data.errors import SourceError, WorkError
 from darkroom.data.figures import count, size
 from darkroom.data.files.atomic import atomic_folder, remove_folder
-from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.hard_links import link_or_copy
+from darkroom.data.files.hashing import file_sha256
 from darkroom.data.files.locks import exclusive
 from darkroom.data.files.names import SafeNames
 from darkroom.data.sources.unpacking.tar_stream import CHUNK_BYTES, ForwardStream, open_tar, tar_stream
