@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darkroom.flows.trial_tables import describe_trials
 from darkroom.models.experiments.experiment import NetworkCost, TrialRow, Varied
-from darkroom.models.measures.metrics import wilson_interval
+from darkroom.models.measures.intervals import wilson_interval
 
 
 def row_of(number: int, num_correct: int, network: str | None, speed: float = 1.0) -> TrialRow:

@@ -28,7 +28,7 @@ from darkroom.models.experiments.experiment import (
     rows,
 )
 from darkroom.models.experiments.leader_board import leader_board, with_costs
-from darkroom.models.measures.metrics import wilson_interval
+from darkroom.models.measures.intervals import wilson_interval
 from darkroom.models.networks.architectures import build_scratch
 from darkroom.models.settings import TrainSettings
 
