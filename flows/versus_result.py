@@ -6,7 +6,7 @@ from darkroom.data.figures import count, fraction, interval, some
 from darkroom.data.stores.model_choice import ModelChoice
 from darkroom.flows.results import SelfDescribed
 from darkroom.models.evaluation.versus import ClassSideBySide, Right, SideBySide, Versus
-from darkroom.models.measures.metrics import Interval
+from darkroom.models.measures.intervals import Interval
 from darkroom.models.multi_label.side_by_side import Decisions, Figure, LabelsSideBySide
 from darkroom.models.pages.description import Description, Row, Table
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from darkroom.data.labels.label_map import LabelMap
 from darkroom.models.measures.comparison import mcnemar
-from darkroom.models.measures.metrics import Frozen, Interval
+from darkroom.models.measures.intervals import Frozen, Interval
 from darkroom.models.measures.resampling import interval_of, resamples
 from darkroom.models.multi_label.checks import Flags, Floats
 from darkroom.models.multi_label.intervals import macro_f1_of, micro_f1_of
