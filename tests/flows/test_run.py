@@ -220,7 +220,8 @@ def test_the_run_shows_its_counts_figures_and_confusion_matrix(result: RunResult
     assert sum(int(row[number]) for number, row in enumerate(matrix)) == good.num_correct
     assert sum(int(number) for row in matrix for number in row) == good.num_images
     assert f"{good.macro_f1:.4f}" in metrics
-    assert shown["run-colours"].count(result.score.out.replace("_", "\\_")) == 1
+    table = result.score.out.replace("_", "\\_")
+    assert shown["run-colours"].count(f"**table**: {table}") == 1
     # A test that ran before may have run the recipe again, and that finds everything scored.
     scorings = [str(artifact.data) for artifact in newest_first if str(artifact.key).startswith("scoring-")]
     assert any(f"{result.score.num_files} files scored" in scoring for scoring in scorings)
