@@ -216,6 +216,61 @@ def test_what_is_wrong_with_a_night_ends_it_failed_with_a_sentence_that_names_it
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_disk_that_is_read_only_or_full_fails_the_night_and_an_inbox_that_is_not_there_takes_no_row(
+    client: Any, pool: dict[str, UUID], start_worker: Worker, disk: Path, tmp_path: Path
+) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    names = [f"{number:02d}.png" for number in range(20)]
+    for number, name in enumerate(names):
+        Image.fromarray(photograph("blue", number)).save(inbox / name)
+    out = disk / "out"
+    given = {"folder": str(inbox), "model": "colours", "out": str(out), "settle_seconds": 0}
+
+    def night() -> Any:
+        return ended(client, client.create_flow_run_from_deployment(pool["score-inbox"], parameters=given).id)
+
+    def remount(option: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{option}", str(disk)], check=True)
+
+    start_worker()
+    remount("ro")
+    found = night()
+    assert found.state.is_failed()
+    assert str(disk) in found.state.message
+    assert "Read-only file system" in found.state.message
+    remount("rw")
+
+    ballast = disk / "ballast"
+    with ballast.open("wb") as stream:
+        free = os.statvfs(disk)
+        os.posix_fallocate(stream.fileno(), 0, free.f_bavail * free.f_frsize)
+    found = night()
+    assert found.state.is_failed()
+    assert "isk full" in found.state.message
+    assert str(disk) in found.state.message
+    ballast.unlink()
+
+    assert night().state.is_completed()
+    assert sorted(pd.read_parquet(out)["path"]) == names
+    for name in names:  # the mount is gone, its folder is there
+        (inbox / name).unlink()
+    assert night().state.is_completed()
+    assert sorted(pd.read_parquet(out)["path"]) == names
+
+
 def test_a_run_goes_on_when_its_server_is_killed_and_when_the_database_is_locked(
     environment: dict[str, str],
     client: Any,
