@@ -270,7 +270,7 @@ def _connected(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT * FROM facts").fetchall()
     except sqlite3.OperationalError as error:
         connection.close()
-        raise WorkError(f"{path} cannot be used: {error}. Make its folder writable, and run again.") from None
+        raise _unusable(path, error, "Make its folder writable, and run again.") from None
     except sqlite3.DatabaseError:
         connection.close()
         raise
@@ -282,9 +282,14 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise WorkError(
-            f"{path} cannot be used: {error}. Remove it, and run again: it is derived from the table."
-        ) from error
+        raise _unusable(path, error, "Remove it, and run again: it is derived from the table.") from error
+
+
+def _unusable(path: Path, error: sqlite3.Error, remedy: str) -> WorkError:
+    """Why the database cannot be used; a full disk has a remedy of its own."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return WorkError(f"Disk full: {path} was not written. Free some space, and run again: nothing is lost.")
+    return WorkError(f"{path} cannot be used: {error}. {remedy}")
 
 
 def _rows_in(path: Path, stamps: Sequence[str]) -> list[Row]:
