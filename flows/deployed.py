@@ -19,6 +19,7 @@ from darkroom.flows import retrain as _retrain
 from darkroom.flows import rollback as _rollback
 from darkroom.flows import run as _run
 from darkroom.flows import score as _score
+from darkroom.flows import score_cloud as _score_cloud
 from darkroom.flows import score_inbox as _score_inbox
 from darkroom.flows import train as _train
 from darkroom.flows import versus as _versus
@@ -41,6 +42,7 @@ retrain = _retrain.retrain.prefect
 rollback = _rollback.rollback.prefect
 run = _run.run.prefect
 score = _score.score.prefect
+score_cloud = _score_cloud.score_cloud.prefect
 score_inbox = _score_inbox.score_inbox.prefect
 train = _train.train.prefect
 versus = _versus.versus.prefect

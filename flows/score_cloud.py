@@ -14,6 +14,7 @@ from darkroom.data.stores.folders import Images
 from darkroom.data.stores.workspace import Workspace
 from darkroom.flows.count_tables import count_tables
 from darkroom.flows.descriptions import describe
+from darkroom.flows.form_types import AtLeastOne
 from darkroom.flows.options import ROWS_PER_PART
 from darkroom.flows.results import ScoreResult
 from darkroom.flows.runners import open_threads
@@ -106,7 +107,7 @@ def score_cloud(
     folder: str | list[str] | None,
     model: str,
     out: str | None = None,
-    rows_per_part: int = ROWS_PER_PART,
+    rows_per_part: AtLeastOne = ROWS_PER_PART,
     files: str | None = None,
     word_map: str | None = None,
     service_model: str | None = None,
@@ -124,7 +125,8 @@ def score_cloud(
     """Score every file of a folder, or some files, by a recognition service; its answers are kept and never paid twice.
 
     Args:
-        folder: The images, in a folder or at a URL, subfolders too; or an image file, or a list of them.
+        folder: Required, unless `files` is given. The images, in a folder or at a URL, subfolders too; or an image
+            file, or a list of them.
         model: cloud:aws-rekognition, cloud:google-vision, cloud:azure-vision or cloud:openai-compatible.
         out: Folder or URL for the table; None takes scores/(folder's name)-cloud-(service) in the workspace.
         rows_per_part: Files in one part of the table.
