@@ -103,7 +103,8 @@ def table_of(client: Any, run: Any) -> tuple[str | None, list[str]]:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-    (artifact,) = client.read_artifacts(artifact_filter=wanted)
+    found = client.read_artifacts(artifact_filter=wanted)
+    (artifact,) = [each for each in found if str(each.key).startswith("scoring-")]
     folder = Path(re.search(r"`?(/\S+/scores/[^\s`|]+)", str(artifact.data).replace("\\", "")).group(1))  # type: ignore[union-attr]
     rows = pq.read_table([str(part) for part in sorted(folder.glob("part-*.parquet"))]).to_pylist()
     return json.loads(TablePaths(folder).summary.read_text())["run_id"], [row["path"] for row in rows]
