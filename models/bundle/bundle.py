@@ -1,10 +1,10 @@
 """The model bundle: everything needed to score, in one folder.
 
 `models/<name>/<version>/`: `model.keras` (loaded in Keras's safe mode only), `model.onnx` (the same network, its parity
-checked at export; models/onnx/metadata.py says what its outputs are called), `model.int8.onnx` (the same quantized, where that
-can be done), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, whether scoring takes
-int8, training settings and history, the data set's version, and size and SHA-256 of each file. `profile/`, beside
-them, says what the training images are like; `report/` is added by evaluation.
+checked at export; `models/onnx/metadata.py` says what its outputs are called), `model.int8.onnx` (the same quantized,
+where that can be done), and `bundle.json`, written last, with labels, decode policy, calibration, threshold, whether
+scoring takes int8, training settings and history, the data set's version, and size and SHA-256 of each file.
+`profile/`, beside them, says what the training images are like; `report/` is added by evaluation.
 """
 
 from __future__ import annotations
