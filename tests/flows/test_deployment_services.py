@@ -105,7 +105,8 @@ def table_of(client: Any, run: Any) -> tuple[str | None, list[str]]:
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
     found = client.read_artifacts(artifact_filter=wanted)
     (artifact,) = [each for each in found if str(each.key).startswith("scoring-")]
-    folder = Path(re.search(r"`?(/\S+/scores/[^\s`|]+)", str(artifact.data).replace("\\", "")).group(1))  # type: ignore[union-attr]
+    places = re.findall(r"/[^\s`|()]+/scores/[^\s`|()]+", str(artifact.data).replace("\\", ""))
+    folder = next(Path(place) for place in places if Path(place).is_dir())  # not the page beside it
     rows = pq.read_table([str(part) for part in sorted(folder.glob("part-*.parquet"))]).to_pylist()
     return json.loads(TablePaths(folder).summary.read_text())["run_id"], [row["path"] for row in rows]
 
