@@ -250,6 +250,9 @@ def check_readable(path: Path) -> None:
         json.loads(path.read_text())
     elif path.suffix == ".onnx":
         OnnxRunner(path)
+    elif path.suffix == ".npz":
+        with np.load(path) as arrays:
+            assert all(arrays[name].size for name in arrays.files)
     else:
         assert path.name == ".lock"
 

@@ -279,7 +279,7 @@ def test_the_end_of_a_run_triggers_another_one_and_every_task_run_is_on_record(
     assert final_run(client, first.id).state.is_completed()
     wait_for((tmp_path / "second.summary.json").is_file, 120, NO_LOG)
     number = len(json.loads((tmp_path / "first.summary.json").read_text())["parts"])
-    numbers = {"find_bundle": 1, "plan_scoring": 1, "score_part": number, "summarize": 1}
+    numbers = {"find_bundle": 1, "plan_scoring": 1, "score_part": number, "summarize": 1, "watch": 1}
     expected = Counter({(name, "Completed"): number for name, number in numbers.items()})
 
     def recorded() -> Counter[tuple[str, str]]:

@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -105,15 +105,13 @@ def ended(client: Any, run: UUID, seconds: float = 120) -> Any:
 
 
 def watched_runs(client: Any, deployment: UUID) -> list[UUID]:
-    """Two runs that are Running, and that must give a sign of life within the next five seconds, then every 30 s."""
+    """Two runs that are Running, and that must give a sign of life every 20 s."""
     given = {"parameters": {"folder": "images", "model": "colours"}, "state": Running()}
     runs = [client.create_flow_run_from_deployment(deployment, **given).id for _ in range(2)]
     (automation,) = [each for each in declared_automations() if each["name"] == "crash-silent-runs"]
-    automation["name"], automation["trigger"]["within"] = "watched-runs", 30
+    automation["name"], automation["trigger"]["within"] = "watched-runs", 20
     automation["trigger"]["match"] = {"prefect.resource.id": [f"prefect.flow-run.{run}" for run in runs]}
     client.create_automation(AutomationCore.model_validate(automation))
-    for run in runs:
-        give_sign_of_life(client, run, seconds_ago=25)
     return runs
 
 
@@ -127,9 +125,9 @@ def num_waits(home: Path) -> int:
         return int(database.execute(waits).fetchone()[0])
 
 
-def give_sign_of_life(client: Any, run: UUID, seconds_ago: float = 0) -> None:
+def give_sign_of_life(client: Any, run: UUID) -> None:
     sign = Event(
-        occurred=datetime.now(UTC) - timedelta(seconds=seconds_ago),
+        occurred=datetime.now(UTC),
         event="prefect.flow-run.heartbeat",
         resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run}"}),
     )
@@ -285,11 +283,17 @@ def test_a_run_goes_on_when_its_server_is_killed_and_when_the_database_is_locked
     start_worker()
     run = long_run(client, pool, images, tmp_path / "out")
     alive, dead = watched_runs(client, pool["score"])
-    wait_for(lambda: num_waits(home) == 2, 30, NO_LOG)
+
+    def both_are_waited_for() -> bool:
+        for each in (alive, dead):
+            give_sign_of_life(client, each)
+        return num_waits(home) == 2
+
+    wait_for(both_are_waited_for, 120, NO_LOG)
     server = processes[0]
     os.killpg(server.pid, signal.SIGKILL)
     server.wait(30)
-    time.sleep(10)  # both waits are over
+    time.sleep(21)  # both waits are over
     processes[0] = start(server.args, environment, home / "server-again.log", home)  # type: ignore[arg-type]
     wait_for(lambda: is_healthy(environment["PREFECT_API_URL"]), 120, home / "server-again.log")
 

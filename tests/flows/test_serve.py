@@ -89,6 +89,11 @@ def test_what_it_has_taken_on_is_answered_before_it_ends(home: Path) -> None:
 
         def slowly() -> Iterator[bytes]:
             yield b'{"images": [{"data": "'
+            wait_for(
+                lambda: httpx.get(f"{address}/metrics", timeout=60).text.count("darkroom_requests_held 1.0") > 0,
+                60,
+                home,
+            )
             process.send_signal(signal.SIGTERM)
             wait_for(lambda: is_closed(address), 60, home)
             yield b'"}]}'

@@ -101,8 +101,9 @@ def create_app(parts: ServiceParts) -> FastAPI:
         top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="The most likely classes to give")] = TOP_K,
     ) -> answers.Predictions:
         """Predict the images of a request: the rows that `darkroom score` writes for the same files."""
-        items = await body.read_images(request, settings.max_images)
-        served, rows = await _rows(service, items)
+        with parts.metrics.holding():
+            items = await body.read_images(request, settings.max_images)
+            served, rows = await _rows(service, items)
         found = [answers.Prediction.of(row, top_k) for row in rows]
         for row in found:
             parts.metrics.observe_image(row.reason or row.status)

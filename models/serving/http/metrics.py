@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -17,6 +18,9 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter("darkroom_requests", "Requests answered", ("route", "status"), registry=self._registry)
+        self._held = Gauge(
+            "darkroom_requests_held", "Requests whose images are being read or answered", registry=self._registry
+        )
         self._seconds = Histogram(
             "darkroom_request_seconds", "Time to the answer", ("route",), registry=self._registry, buckets=_BUCKETS
         )
@@ -35,6 +39,12 @@ class Metrics:
             "darkroom_model_failures", "Times that the model could not be followed", registry=self._registry
         )
         self._model = Gauge("darkroom_model_info", "The model in use", ("model", "engine"), registry=self._registry)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Count a request for images from its first byte to its answer."""
+        with self._held.track_inprogress():
+            yield
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
         """Count an answer.
