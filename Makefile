@@ -1,6 +1,7 @@
 # make demo   a virtual environment, the locked packages, and the whole pipeline on real images; no account needed
 # make test   the same with the development packages, then lint, type checks and tests
 # make faults kills each stage at 100 random points, instead of the 20 of make test
+# make nights plays five nights of an inbox on a server, a worker and a schedule, in five minutes
 # make fuzz   changes images at random for MINUTES=10 minutes, in processes of their own, and decodes them
 # make bench  each speed as a ratio to the usual way; needs an otherwise idle machine
 
@@ -10,7 +11,7 @@ BIN := .venv/bin
 WORKSPACE ?= .demo
 MINUTES ?= 10
 
-.PHONY: demo test lint types tests faults fuzz bench clean
+.PHONY: demo test lint types tests faults nights fuzz bench clean
 
 demo: .venv/runtime
 	$(BIN)/darkroom run digits --workspace $(WORKSPACE)
@@ -29,6 +30,9 @@ tests: .venv/development
 
 faults: .venv/development
 	$(BIN)/python -m pytest tests/faults --faults 100 --timeout 3600
+
+nights: .venv/development
+	$(BIN)/python -m pytest tests/flows/five_nights.py --timeout 1800
 
 fuzz: .venv/development
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
